@@ -1,0 +1,1 @@
+"""Multimodal retrieval for document question answering."""

@@ -1,0 +1,114 @@
+"""The embedder protocol: what turns queries and documents into nested vectors.
+
+Any object with these attributes and methods is an embedder; there is no registry and nothing to
+inherit. `EmbedderBase` adds the async twins. Implementations: `mmrag.text_embedder.TextEmbedder`
+(the interim default).
+
+Inputs of the document side are `str`, `mmrag.types.Page` (its text, and its image where rendered)
+or `Content`; of the query side `str` or `mmrag.types.Query`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+
+from mmrag.types import Budget, Matrix, Page, Query
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A document-side input that is no page: text, an image, or both."""
+
+    text: str = ""
+    image: Image | None = field(default=None, compare=False, repr=False)
+
+
+DocumentInput: TypeAlias = str | Page | Content
+QueryInput: TypeAlias = str | Query
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Queries and documents in, nested vectors out.
+
+    Attributes:
+        name: what people call it; written into every index.
+        fingerprint: hexadecimal digest of all that changes its vectors (weights, tokenizer,
+            windows, normalisation). An index opens only with the fingerprint that made it.
+        dim: width of a vector.
+        budget: the most rows it gives on each side.
+        modalities: a subset of ``{"text", "image"}``.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def budget(self) -> Budget: ...
+    @property
+    def modalities(self) -> frozenset[str]: ...
+
+    def encode_query(
+        self, queries: Sequence[QueryInput], *, batch_size: int = 32, show_progress: bool = False
+    ) -> list[Matrix]:
+        """One ``(rows, dim)`` float32 matrix a query, rows L2-normalised, in input order."""
+        ...
+
+    def encode_document(
+        self, documents: Sequence[DocumentInput], *, batch_size: int = 32, show_progress: bool = False
+    ) -> list[Matrix]:
+        """One ``(rows, dim)`` float32 matrix a document; row 0 is its single vector."""
+        ...
+
+    async def aencode_query(
+        self, queries: Sequence[QueryInput], *, batch_size: int = 32, show_progress: bool = False
+    ) -> list[Matrix]:
+        """`encode_query` without blocking the event loop."""
+        ...
+
+    async def aencode_document(
+        self, documents: Sequence[DocumentInput], *, batch_size: int = 32, show_progress: bool = False
+    ) -> list[Matrix]:
+        """`encode_document` without blocking the event loop."""
+        ...
+
+
+class EmbedderBase:
+    """Async twins for an embedder whose work releases the event loop in a thread."""
+
+    def encode_query(
+        self, queries: Sequence[QueryInput], *, batch_size: int = 32, show_progress: bool = False
+    ) -> list[Matrix]:
+        """See `Embedder.encode_query`."""
+        raise NotImplementedError
+
+    def encode_document(
+        self, documents: Sequence[DocumentInput], *, batch_size: int = 32, show_progress: bool = False
+    ) -> list[Matrix]:
+        """See `Embedder.encode_document`."""
+        raise NotImplementedError
+
+    async def aencode_query(
+        self, queries: Sequence[QueryInput], *, batch_size: int = 32, show_progress: bool = False
+    ) -> list[Matrix]:
+        """`encode_query` in a thread."""
+        return await asyncio.to_thread(
+            self.encode_query, queries, batch_size=batch_size, show_progress=show_progress
+        )
+
+    async def aencode_document(
+        self, documents: Sequence[DocumentInput], *, batch_size: int = 32, show_progress: bool = False
+    ) -> list[Matrix]:
+        """`encode_document` in a thread."""
+        return await asyncio.to_thread(
+            self.encode_document, documents, batch_size=batch_size, show_progress=show_progress
+        )

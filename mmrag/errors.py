@@ -1,0 +1,125 @@
+"""Every exception of the package, in one tree::
+
+    MMRagError
+    ├── MissingExtraError(ImportError)        a feature needs an extra that is not installed
+    ├── DocumentError(ValueError)             a file cannot be used
+    │   ├── PasswordRequiredError             encrypted, and no password fits
+    │   ├── PageError                         one page failed; the others are fine
+    │   └── SourceChangedError                the file moved or changed since it was indexed
+    ├── UnsupportedInputError(ValueError)     the embedder cannot take this kind of input
+    ├── IndexMismatchError(ValueError)        the index was made by another embedder
+    ├── IndexFormatError(ValueError)          not an index, or one of another format version
+    ├── IndexLockedError(RuntimeError)        another process holds the index for writing
+    ├── IndexReadOnlyError(RuntimeError)      a write on an index opened for reading
+    └── ServerError(RuntimeError)             something behind a URL failed
+        ├── ServerUnreachableError            no connection, or a time-out
+        ├── ServerStatusError                 an HTTP status that is not 200; quotes the body
+        └── ServerAnswerError                 an answer that is not what was asked for
+
+Wrong arguments are plain `ValueError` and `TypeError`. A message says what is wrong, the rule, the
+value, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class MMRagError(Exception):
+    """Base of all exceptions that this package raises on purpose."""
+
+
+class MissingExtraError(MMRagError, ImportError):
+    """A feature needs packages of an extra that is not installed.
+
+    Attributes:
+        feature: what was asked for, in words.
+        extra: the extra's name in pyproject.
+    """
+
+    def __init__(self, feature: str, extra: str) -> None:
+        """Word the message from the feature and the extra."""
+        self.feature = feature
+        self.extra = extra
+        super().__init__(
+            f"{feature} needs the extra '{extra}'. Install it with: pip install 'mmrag[{extra}]'"
+        )
+
+
+class DocumentError(MMRagError, ValueError):
+    """A file cannot be opened, is of no known kind, or breaks a limit."""
+
+
+class PasswordRequiredError(DocumentError):
+    """The document is encrypted and no password that was given opens it."""
+
+
+class PageError(DocumentError):
+    """One page could not be read or rendered.
+
+    Attributes:
+        number: 0-based page number.
+    """
+
+    def __init__(self, message: str, number: int) -> None:
+        """Keep the page number beside the message."""
+        self.number = number
+        super().__init__(message)
+
+
+class SourceChangedError(DocumentError):
+    """The file of an indexed page is gone or is not the same file any more."""
+
+
+class UnsupportedInputError(MMRagError, ValueError):
+    """The embedder cannot take this kind of input, for example an image."""
+
+
+class IndexMismatchError(MMRagError, ValueError):
+    """The index was made by another embedder than the one given."""
+
+
+class IndexFormatError(MMRagError, ValueError):
+    """The directory is not an index, or one of a format this version cannot read."""
+
+
+class IndexLockedError(MMRagError, RuntimeError):
+    """Another process holds the index for writing."""
+
+
+class IndexReadOnlyError(MMRagError, RuntimeError):
+    """A write was tried on an index that is open for reading only."""
+
+
+class ServerError(MMRagError, RuntimeError):
+    """Something behind a URL failed."""
+
+
+class ServerUnreachableError(ServerError):
+    """No connection, or no answer in time."""
+
+
+class ServerStatusError(ServerError):
+    """The server answered with an HTTP status other than 200.
+
+    Attributes:
+        status: the HTTP status.
+        body: the start of what the server said.
+    """
+
+    def __init__(self, message: str, status: int, body: str) -> None:
+        """Keep status and body beside the message."""
+        self.status = status
+        self.body = body
+        super().__init__(message)
+
+
+class ServerAnswerError(ServerError):
+    """The server answered, but not what was asked for.
+
+    Attributes:
+        raw_text: the answer as it came.
+    """
+
+    def __init__(self, message: str, raw_text: str) -> None:
+        """Keep the raw answer beside the message."""
+        self.raw_text = raw_text
+        super().__init__(message)

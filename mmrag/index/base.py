@@ -1,0 +1,157 @@
+"""The index protocol: where records live and how they are found.
+
+An index answers in *hits* of one channel at a time (`search_vectors`, `search_text`); fusing them is
+the retriever's work. Two homes: `mmrag.index.memory.MemoryIndex` (exact, the reference in tests) and
+`mmrag.index.chroma.ChromaIndex` (persistent, the default). The contract suite in
+``tests/index/test_contract.py`` runs over both and over every home to come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from mmrag.index.filters import Filter
+from mmrag.types import Budget, Hit, Matrix, Metadata, Record, Scalar
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an index was made with; written once, checked on every open.
+
+    Attributes:
+        embedder: the embedder's name.
+        fingerprint: the embedder's fingerprint.
+        dim: width of the vectors.
+        created: ISO 8601 time in UTC.
+        format_version: of the files.
+    """
+
+    embedder: str
+    fingerprint: str
+    dim: int
+    created: str
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentEntry:
+    """A file that was added: its names, its pages, and what could not be read.
+
+    Attributes:
+        id: first 16 digits of the digest.
+        sha256: digest of the bytes.
+        kind: see `mmrag.types.Source`.
+        names: absolute paths, or the given names of bytes and images; the same content under two
+            names has both.
+        total_pages: pages in the file.
+        settings: fingerprint of the reader settings its pages were read with.
+        complete: False while its pages are still being added.
+        skipped: ``(page number, reason)`` of pages that could not be read.
+    """
+
+    id: str
+    sha256: str
+    kind: str
+    names: tuple[str, ...]
+    total_pages: int
+    settings: str
+    complete: bool = False
+    skipped: tuple[tuple[int, str], ...] = ()
+
+
+@runtime_checkable
+class Index(Protocol):
+    """Records in, hits out. Every method may be called from any thread.
+
+    Writes raise `mmrag.errors.IndexReadOnlyError` on an index open for reading.
+    """
+
+    @property
+    def manifest(self) -> Manifest: ...
+    @property
+    def read_only(self) -> bool: ...
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Add or replace by id; all of the call or nothing of it.
+
+        Raises:
+            ValueError: a matrix is missing, not ``(rows, dim)`` with 1..64 rows or not finite, an
+                id is empty or twice in the call, or metadata is not flat.
+        """
+        ...
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete by id; ids that are not there are passed over. Returns how many were there."""
+        ...
+
+    def get(self, ids: Sequence[str], *, matrices: bool = False) -> list[Record]:
+        """Records in the order of `ids`, missing ones left out; matrices only where asked for."""
+        ...
+
+    def update_metadata(self, ids: Sequence[str], values: Metadata) -> None:
+        """Set these keys on these records, other keys stay."""
+        ...
+
+    def ids(self, filter: Filter | None = None) -> list[str]:
+        """Ids in the order they were first added."""
+        ...
+
+    def count(self, filter: Filter | None = None) -> int:
+        """How many records, or how many that pass the filter."""
+        ...
+
+    def values(self, key: str) -> list[Scalar]:
+        """The different values of a metadata key, sorted; empty for an unknown key."""
+        ...
+
+    def search_vectors(
+        self,
+        query: Matrix,
+        *,
+        k: int,
+        budget: Budget | None = None,
+        filter: Filter | None = None,
+        exact: bool = False,
+    ) -> list[Hit]:
+        """Best `k` by late interaction at a budget, best first, ties by id.
+
+        Score: sum over the query's first ``budget.query`` rows of the best of the document's first
+        ``budget.document`` rows. ``budget=None`` uses all rows. ``exact=True`` scores every record.
+        """
+        ...
+
+    def search_text(self, text: str, *, k: int, filter: Filter | None = None) -> list[Hit]:
+        """Best `k` by BM25 over the records' text, best first; only records that share a term."""
+        ...
+
+    def score(self, query: Matrix, ids: Sequence[str], *, budget: Budget | None = None) -> list[Hit]:
+        """Exact late-interaction score of these records, in the order given, missing left out."""
+        ...
+
+    def documents(self) -> list[DocumentEntry]:
+        """Files, in the order they were added."""
+        ...
+
+    def put_document(self, entry: DocumentEntry) -> None:
+        """Add or replace a file's entry."""
+        ...
+
+    def remove_document(self, document_id: str) -> int:
+        """Remove a file's entry, its page records and its kept bytes. Returns the page records."""
+        ...
+
+    def put_blob(self, sha256: str, data: bytes) -> None:
+        """Keep the bytes of a document that has no path."""
+        ...
+
+    def get_blob(self, sha256: str) -> bytes | None:
+        """Kept bytes, or None."""
+        ...
+
+    def close(self) -> None:
+        """Release files and locks; calling it twice is fine."""
+        ...

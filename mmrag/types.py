@@ -1,0 +1,302 @@
+"""The nouns of the package: plain frozen data, no torch, no input or output.
+
+Decisions taken here:
+
+* A *box* is ``(x0, y0, x1, y1)`` in 0..1 of the page as it is shown (after rotation and crop),
+  origin at the top left.
+* ``Page.number`` counts from 0; ``Page.label`` is what is printed on the page ("iv", "A-3").
+* A page id is ``sha256(file)[:16] + "#p" + number``, so the same file added twice is the same pages.
+* What an index holds is a `Record`. A page is the usual kind; a plain text has ``page=None``.
+* Larger scores are better; rank 1 is best.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+Box: TypeAlias = tuple[float, float, float, float]
+"""``(x0, y0, x1, y1)`` in 0..1 of the page, origin top left."""
+
+Scalar: TypeAlias = "str | int | float | bool"
+Metadata: TypeAlias = "Mapping[str, Scalar | tuple[Scalar, ...]]"
+"""Flat key to value; a tuple means that the key has several values (a file under two names)."""
+
+Matrix: TypeAlias = "NDArray[np.float32] | NDArray[np.float16]"
+"""``(rows, dim)``: nested vectors of one item, best prefix first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A run of characters without white space, and where it stands on its page."""
+
+    text: str
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a document's bytes are: enough to read it again and to notice that they changed.
+
+    Attributes:
+        sha256: hexadecimal digest of the whole file.
+        kind: ``"pdf"``, ``"xps"``, ``"epub"``, ``"svg"`` or ``"image"``.
+        name: the file name shown to people.
+        path: absolute path; None when the index keeps its own copy of the bytes.
+    """
+
+    sha256: str
+    kind: str
+    name: str
+    path: str | None = None
+
+    @property
+    def document_id(self) -> str:
+        """First 16 hexadecimal digits of the digest."""
+        return self.sha256[:16]
+
+    def page_id(self, number: int) -> str:
+        """Id of the page with this 0-based number."""
+        return f"{self.document_id}#p{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a document (for an image file: one frame).
+
+    Attributes:
+        id: `Source.page_id`, or the caller's own id for an image stored by itself.
+        document_id: `Source.document_id`.
+        number: 0-based position in the file.
+        label: the printed page label; ``str(number + 1)`` where the file names none.
+        text: the page's text in reading order; ``""`` for a picture without any.
+        words: the same text as words with boxes.
+        size: width and height in points (1/72 inch) as shown, rotation applied.
+        source: the file.
+        total_pages: pages in the file.
+        text_source: ``"layer"`` (the file's own text), ``"ocr"`` or ``"none"``.
+        notes: what the reader has to say of this page ("text layer is garbage, OCR used").
+        image: the rendered page where one was asked for; never stored, never compared.
+    """
+
+    id: str
+    document_id: str
+    number: int
+    label: str
+    text: str
+    words: tuple[Word, ...]
+    size: tuple[float, float]
+    source: Source
+    total_pages: int = 1
+    text_source: str = "layer"
+    notes: tuple[str, ...] = ()
+    image: Image | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked: text, an image, or both.
+
+    Raises:
+        ValueError: neither text nor image is given.
+    """
+
+    text: str | None = None
+    image: Image | None = field(default=None, compare=False, repr=False)
+    instruction: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse the empty query."""
+        if not (self.text and self.text.strip()) and self.image is None:
+            raise ValueError(
+                f"a query must have text or an image, got text={self.text!r} and no image. "
+                "Pass Query(text=...) or Query(image=...)."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How many nested vectors are used on each side: the one dial of quality, latency and size.
+
+    ``Budget(1, 1)`` is a plain single-vector search. Larger budgets score longer prefixes of the
+    same arrays, so nothing is stored twice. MetaEmbed (arXiv 2509.18095) writes ``(r_q, r_c)``.
+
+    Raises:
+        ValueError: a side is smaller than 1.
+    """
+
+    query: int = 16
+    document: int = 64
+
+    def __post_init__(self) -> None:
+        """Refuse a budget without vectors."""
+        for side in ("query", "document"):
+            value = getattr(self, side)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(
+                    f"budget.{side} must be a whole number of at least 1, got {value!r}. "
+                    "Budget(1, 1) is the smallest search."
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What an index holds: nested vectors, text, metadata and, for a page, the page.
+
+    Attributes:
+        id: unique in the index; a page id for pages, anything not empty for the caller's own.
+        matrix: ``(rows, dim)`` nested vectors; None where an index was not asked for them.
+        text: what the lexical channel searches.
+        metadata: flat; what filters look at.
+        page: the page, or None for a plain text.
+    """
+
+    id: str
+    matrix: Matrix | None = field(compare=False, repr=False)
+    text: str = ""
+    metadata: Metadata = field(default_factory=dict)
+    page: Page | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An id and its score in one channel of one index."""
+
+    id: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A record retrieved for a query.
+
+    Attributes:
+        record: without its matrix.
+        score: the score that ordered it; what it means stands in `scores`.
+        rank: 1 is best.
+        scores: by stage, for example ``{"vectors": 0.71, "text": 8.2, "fused": 1.9}``.
+    """
+
+    record: Record
+    score: float
+    rank: int
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The record's id."""
+        return self.record.id
+
+    @property
+    def page(self) -> Page | None:
+        """The record's page; None for a plain text."""
+        return self.record.page
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking(Sequence[Candidate]):
+    """The ordered candidates of one query.
+
+    Attributes:
+        query: what was asked.
+        candidates: best first, ranks 1..n without gaps.
+        reranked: whether a reranker ordered them.
+        why_not: the reason, where a reranker was asked for and did not.
+    """
+
+    query: Query
+    candidates: tuple[Candidate, ...] = ()
+    reranked: bool = False
+    why_not: str | None = None
+
+    def __len__(self) -> int:
+        """Number of candidates."""
+        return len(self.candidates)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def,override]
+        """Candidate at a 0-based position, or a tuple of them for a slice."""
+        return self.candidates[index]
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A place that proves a part of an answer.
+
+    Attributes:
+        number: the n of ``[n]`` in the answer's text, from 1.
+        record_id: the record cited.
+        quote: words that stand there, exactly.
+        boxes: where they stand; empty where the record has no page or its words have no boxes.
+        page: the page; None for a plain text.
+        score: the retrieval score of its candidate.
+        kind: ``"sentence"``, ``"table"``, ``"chart"`` or ``"page"`` (the whole page is meant).
+        title: caption or heading the quote stands under, where one was found.
+        picture: PNG bytes of the page with the boxes drawn, where pictures were asked for.
+    """
+
+    number: int
+    record_id: str
+    quote: str
+    boxes: tuple[Box, ...] = ()
+    page: Page | None = None
+    score: float = 0.0
+    kind: str = "sentence"
+    title: str = ""
+    picture: bytes | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an answer cost: seconds by stage, and the server's tokens where there was one."""
+
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer and the places that prove it.
+
+    Attributes:
+        text: the answer, with ``[n]`` where citation n speaks; why not, where `abstained`.
+        citations: numbered from 1.
+        ranking: the candidates that were looked at.
+        abstained: True when the documents do not answer the question.
+        usage: seconds and tokens.
+    """
+
+    text: str
+    citations: tuple[Citation, ...]
+    ranking: Ranking
+    abstained: bool = False
+    usage: Usage = field(default_factory=Usage)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the answer, each citation, and its picture."""
+        parts = [f"<p>{html.escape(self.text)}</p>"]
+        for citation in self.citations:
+            where = html.escape(describe_place(citation))
+            parts.append(f"<p><b>[{citation.number}]</b> {where}<br><q>{html.escape(citation.quote)}</q></p>")
+            if citation.picture is not None:
+                data = base64.b64encode(citation.picture).decode("ascii")
+                parts.append(f'<img style="max-width:100%" src="data:image/png;base64,{data}" alt="{where}">')
+        return "".join(parts)
+
+
+def describe_place(citation: Citation) -> str:
+    """One line for people: file, page, printed label where it differs, and the kind of evidence."""
+    page = citation.page
+    if page is None:
+        return citation.record_id
+    label = f" (label {page.label})" if page.label != str(page.number + 1) else ""
+    title = f', {citation.kind} "{citation.title}"' if citation.title else f", {citation.kind}"
+    return f"{page.source.name}, page {page.number + 1}{label}{title}"
