@@ -1,4 +1,6 @@
-"""Every exception of the package, in one tree::
+"""Every exception of the package, in one tree.
+
+::
 
     MMRagError
     ├── MissingExtraError(ImportError)        a feature needs an extra that is not installed

@@ -16,7 +16,7 @@ import base64
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, overload
 
 if TYPE_CHECKING:
     import numpy as np
@@ -221,7 +221,11 @@ class Ranking(Sequence[Candidate]):
         """Number of candidates."""
         return len(self.candidates)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def,override]
+    @overload
+    def __getitem__(self, index: int) -> Candidate: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Candidate, ...]: ...
+    def __getitem__(self, index: int | slice) -> Candidate | tuple[Candidate, ...]:
         """Candidate at a 0-based position, or a tuple of them for a slice."""
         return self.candidates[index]
 
@@ -281,7 +285,7 @@ class Answer:
     usage: Usage = field(default_factory=Usage)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the answer, each citation, and its picture."""
+        """Show the answer, each citation and its picture in a notebook."""
         parts = [f"<p>{html.escape(self.text)}</p>"]
         for citation in self.citations:
             where = html.escape(describe_place(citation))
