@@ -1,1 +1,98 @@
-"""Multimodal retrieval for document question answering."""
+"""Multimodal retrieval for document question answering.
+
+PDFs and images in, question in; answer out, with the pages and boxes that prove it::
+
+    from mmrag import DocumentQA
+
+    with DocumentQA.open("my-index") as qa:
+        qa.add("reports/")
+        answer = qa.ask("How did net sales change in Europe?")
+
+Importing this package imports neither torch nor chromadb nor a host: each public name is loaded when
+it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from mmrag.errors import MMRagError
+from mmrag.types import (
+    Answer,
+    Box,
+    Budget,
+    Candidate,
+    Citation,
+    Page,
+    Query,
+    Ranking,
+    Record,
+    Source,
+    Word,
+)
+
+if TYPE_CHECKING:
+    from mmrag.answer import ExtractiveAnswerer, ServedAnswerer
+    from mmrag.documents import DocumentReader, ReaderSettings
+    from mmrag.embedder import Embedder
+    from mmrag.index import ChromaIndex, Manifest, MemoryIndex
+    from mmrag.pipeline import DocumentQA
+    from mmrag.retriever import Retriever
+    from mmrag.text_embedder import TextEmbedder
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ChromaIndex": "mmrag.index",
+    "DocumentQA": "mmrag.pipeline",
+    "DocumentReader": "mmrag.documents",
+    "Embedder": "mmrag.embedder",
+    "ExtractiveAnswerer": "mmrag.answer",
+    "Manifest": "mmrag.index",
+    "MemoryIndex": "mmrag.index",
+    "ReaderSettings": "mmrag.documents",
+    "Retriever": "mmrag.retriever",
+    "ServedAnswerer": "mmrag.answer",
+    "TextEmbedder": "mmrag.text_embedder",
+}
+
+__all__ = [
+    "Answer",
+    "Box",
+    "Budget",
+    "Candidate",
+    "ChromaIndex",
+    "Citation",
+    "DocumentQA",
+    "DocumentReader",
+    "Embedder",
+    "ExtractiveAnswerer",
+    "MMRagError",
+    "Manifest",
+    "MemoryIndex",
+    "Page",
+    "Query",
+    "Ranking",
+    "ReaderSettings",
+    "Record",
+    "Retriever",
+    "ServedAnswerer",
+    "Source",
+    "TextEmbedder",
+    "Word",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mmrag' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Public names, loaded or not."""
+    return sorted(__all__)

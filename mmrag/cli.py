@@ -1,0 +1,217 @@
+"""The command line: ``mmrag index | search | ask | status | remove | demo | evaluate``.
+
+This file only parses; what a command does stands in `mmrag.commands`, imported once a command is
+known, so that ``mmrag --help`` needs nothing heavy.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done with some files or pages skipped, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmrag.types import Budget
+
+EXIT_FAILED, EXIT_USAGE, EXIT_SKIPPED, EXIT_INTERRUPTED = 1, 2, 3, 130
+
+
+def budget(text: str) -> Budget:
+    """Parse ``QUERY,DOCUMENT``, for example ``16,64``."""
+    try:
+        query, document = (int(part) for part in text.split(","))
+        return Budget(query, document)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"a budget must be two whole numbers of at least 1, got {text!r}. Write it like 16,64."
+        ) from error
+
+
+def metadata_filter(text: str) -> dict[str, Any]:
+    """Parse ``key=value`` (a number where it looks like one) or a JSON filter."""
+    if text.lstrip().startswith("{"):
+        try:
+            return dict(json.loads(text))
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(
+                f"a filter must be valid JSON or key=value, got {text!r}: {error}."
+            ) from error
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(
+            f"a filter must be valid JSON or key=value, got {text!r}. "
+            'Write it like file_name=a.pdf or \'{"page": {"$lt": 10}}\'.'
+        )
+    return {key: _plain(value)}
+
+
+def metadata_pair(text: str) -> tuple[str, Any]:
+    """Parse one ``key=value`` of metadata."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"metadata must be key=value, got {text!r}.")
+    return key, _plain(value)
+
+
+def _plain(value: str) -> str | int | float | bool:
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        return value
+    return parsed if isinstance(parsed, int | float | bool) else value
+
+
+def positive(text: str) -> int:
+    """Parse a whole number of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"this must be a whole number of at least 1, got {text!r}.")
+    return value
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="mmrag",
+        description="PDFs and images in, question in; answer out, with the pages and boxes that prove it.",
+        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done with some files or pages skipped.",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and stop")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print JSON instead of text")
+    common.add_argument("-v", "--verbose", action="store_true", help="log what happens, on standard error")
+
+    where = argparse.ArgumentParser(add_help=False)
+    where.add_argument(
+        "--index", type=Path, default=Path("mmrag-index"), metavar="DIR", help="index directory (%(default)s)"
+    )
+
+    reading = argparse.ArgumentParser(add_help=False)
+    reading.add_argument("--password", action="append", metavar="TEXT", help="try this on encrypted files")
+    reading.add_argument(
+        "--ocr",
+        choices=("auto", "off", "force"),
+        default="auto",
+        help="auto: where a page has no usable text layer (%(default)s)",
+    )
+    reading.add_argument("--renderer", choices=("pymupdf", "pdfium"), default="pymupdf", help="(%(default)s)")
+    reading.add_argument("--workers", type=positive, metavar="N", help="reading processes")
+
+    searching = argparse.ArgumentParser(add_help=False)
+    searching.add_argument("--k", type=positive, default=5, metavar="N", help="pages wanted (%(default)s)")
+    searching.add_argument(
+        "--budget", type=budget, metavar="Q,D", help="vectors used of the query and of a page, like 16,64"
+    )
+    searching.add_argument(
+        "--filter", type=metadata_filter, metavar="F", help="key=value, or a JSON filter on the metadata"
+    )
+    searching.add_argument("--exact", action="store_true", help="score every page, no shortcut")
+
+    answering = argparse.ArgumentParser(add_help=False)
+    answering.add_argument(
+        "--answerer-url", metavar="URL", help="OpenAI-compatible server whose model writes the answer"
+    )
+    answering.add_argument("--answerer-model", metavar="NAME", help="model at that server (its first)")
+
+    one = commands.add_parser(
+        "index", parents=[common, where, reading], help="add files, folders or globs to an index"
+    )
+    one.add_argument("inputs", nargs="+", metavar="PATH", help="file, folder or glob")
+    one.add_argument(
+        "--metadata",
+        type=metadata_pair,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="written on every page of this call; may be repeated",
+    )
+
+    two = commands.add_parser("search", parents=[common, where, searching], help="rank pages for a question")
+    two.add_argument("query", metavar="QUESTION")
+
+    three = commands.add_parser(
+        "ask", parents=[common, where, searching, answering], help="answer a question with its evidence"
+    )
+    three.add_argument("question", nargs="?", metavar="QUESTION")
+    three.add_argument(
+        "--evidence-dir", type=Path, metavar="DIR", help="write a PNG of each cited page, boxes drawn"
+    )
+    three.add_argument(
+        "--from", dest="source", type=Path, metavar="FILE", help="JSON lines with a 'question' each"
+    )
+    three.add_argument("--to", dest="target", type=Path, metavar="FILE", help="where their answers go")
+
+    commands.add_parser("status", parents=[common, where], help="what an index holds")
+
+    four = commands.add_parser("remove", parents=[common, where], help="remove a file or a record")
+    four.add_argument("targets", nargs="+", metavar="NAME", help="path, file name, document id or record id")
+
+    five = commands.add_parser(
+        "demo", parents=[common, reading], help="index the sample documents and ask five questions"
+    )
+    five.add_argument(
+        "--to", dest="target", type=Path, default=Path("demo"), metavar="DIR", help="(%(default)s)"
+    )
+
+    six = commands.add_parser(
+        "evaluate", parents=[common, reading, answering], help="measure retrieval on a pack of questions"
+    )
+    six.add_argument("pack", nargs="?", type=Path, metavar="DIR", help="the pack (the sample pack)")
+    six.add_argument("--index", type=Path, metavar="DIR", help="keep the pack's index here, or use it again")
+    six.add_argument("--budget", type=budget, metavar="Q,D", help="vectors used, like 16,64")
+    six.add_argument("--exact", action="store_true", help="score every page, no shortcut")
+    six.add_argument("--answers", action="store_true", help="also answer every question and count")
+    six.add_argument("--to", dest="target", type=Path, metavar="FILE", help="write the report as JSON")
+    six.add_argument("--plot", type=Path, metavar="FILE", help="write a plot (needs the extra 'plot')")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.version:
+        from mmrag import __version__
+
+        sys.stdout.write(f"mmrag {__version__}\n")
+        return 0
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return EXIT_USAGE
+    level = logging.INFO if options.verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+
+    from mmrag import commands
+    from mmrag.errors import MMRagError
+
+    try:
+        return commands.run(options)
+    except commands.UsageError as error:
+        sys.stderr.write(f"mmrag {options.command}: {error}\n")
+        return EXIT_USAGE
+    except (MMRagError, ValueError, OSError) as error:
+        if options.verbose:
+            logging.getLogger(__name__).exception("failed")
+        if options.json:
+            sys.stdout.write(json.dumps({"error": type(error).__name__, "message": str(error)}) + "\n")
+        sys.stderr.write(f"mmrag {options.command}: {error}\n")
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted. What was committed stays; the same command goes on from there.\n")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

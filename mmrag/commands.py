@@ -1,0 +1,302 @@
+"""What each command of `mmrag.cli` does."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mmrag import export
+from mmrag.documents import ReaderSettings
+from mmrag.errors import IndexFormatError
+from mmrag.pipeline import AddProgress, AddReport, DocumentQA
+from mmrag.types import Answer, describe_place
+
+EXIT_SKIPPED = 3
+
+
+class UsageError(Exception):
+    """Options that parse but do not go together."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command that was parsed; returns the exit code."""
+    command: Callable[[argparse.Namespace], int] = _COMMANDS[options.command]
+    return command(options)
+
+
+def index(options: argparse.Namespace) -> int:
+    """Add files to an index."""
+    with DocumentQA.open(options.index, reader=reader_settings(options), password=options.password) as qa:
+        with _Progress() as progress:
+            report = qa.add(options.inputs, metadata=dict(options.metadata), progress=progress)
+        if options.json:
+            _print_json(export.report_data(report))
+        else:
+            _say(_report_text(report))
+            _say(f"{qa.index.count()} pages and records in {options.index}")
+    return EXIT_SKIPPED if report.skipped else 0
+
+
+def search(options: argparse.Namespace) -> int:
+    """Rank pages for a question."""
+    with _open_to_read(options.index) as qa:
+        ranking = qa.search(
+            options.query, k=options.k, budget=options.budget, filter=options.filter, exact=options.exact
+        )
+    if options.json:
+        _print_json(export.ranking_data(ranking))
+        return 0
+    for candidate in ranking:
+        page = candidate.page
+        place = f"{page.source.name}, page {page.number + 1}" if page else candidate.id
+        label = f" (label {page.label})" if page and page.label != str(page.number + 1) else ""
+        stages = ", ".join(f"{stage} {score:.2f}" for stage, score in candidate.scores.items())
+        _say(f"{candidate.rank:3}  {candidate.score:6.2f}  {place}{label}   ({stages})")
+    if not ranking:
+        _say("Nothing found.")
+    return 0
+
+
+def ask(options: argparse.Namespace) -> int:
+    """Answer one question, or a file of them."""
+    if (options.question is None) == (options.source is None):
+        raise UsageError("give either a QUESTION or --from FILE, not both and not neither.")
+    if (options.source is None) != (options.target is None):
+        raise UsageError("--from and --to go together.")
+    with _open_to_read(options.index, answerer=answerer(options)) as qa:
+        if options.source is not None:
+            return _ask_file(qa, options)
+        answer = _ask(qa, options.question, options, evidence=options.evidence_dir is not None)
+    pictures = write_pictures(answer, options.evidence_dir) if options.evidence_dir else {}
+    if options.json:
+        _print_json(export.answer_data(answer, pictures))
+    else:
+        _say(answer_text(answer, pictures))
+    return 0
+
+
+def _ask(qa: DocumentQA, question: str, options: argparse.Namespace, *, evidence: bool) -> Answer:
+    return qa.ask(
+        question,
+        k=options.k,
+        budget=options.budget,
+        filter=options.filter,
+        exact=options.exact,
+        evidence=evidence,
+    )
+
+
+def _ask_file(qa: DocumentQA, options: argparse.Namespace) -> int:
+    """Answer every question of a JSON-lines file; the target appears when all are answered."""
+    lines = list(_questions(options.source))
+    partial = options.target.with_name(options.target.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        for number, line in enumerate(lines, 1):
+            answer = _ask(qa, line["question"], options, evidence=options.evidence_dir is not None)
+            pictures = {}
+            if options.evidence_dir:
+                pictures = write_pictures(answer, options.evidence_dir / str(line.get("id", number)))
+            file.write(json.dumps({**line, **export.answer_data(answer, pictures)}) + "\n")
+            file.flush()
+            sys.stderr.write(f"\r{number} of {len(lines)} questions" if sys.stderr.isatty() else "")
+    partial.replace(options.target)
+    if options.json:
+        _print_json({"questions": len(lines), "to": str(options.target)})
+    else:
+        _say(f"{len(lines)} answers in {options.target}")
+    return 0
+
+
+def _questions(path: Path) -> Iterator[dict[str, Any]]:
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not text.strip():
+            continue
+        try:
+            line = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"every line of {path} must be JSON, got line {number}: {error}.") from error
+        if not isinstance(line, dict) or not isinstance(line.get("question"), str):
+            raise ValueError(
+                f"every line of {path} must be an object with a text 'question', "
+                f"got line {number}: {text[:80]}"
+            )
+        yield line
+
+
+def status(options: argparse.Namespace) -> int:
+    """Tell what an index holds."""
+    with _open_to_read(options.index) as qa:
+        held = qa.status()
+    if options.json:
+        _print_json(export.status_data(held))
+        return 0
+    _say(f"{held.path}: {held.records} pages and records, {len(held.documents)} files, by {held.embedder}")
+    for entry in held.documents:
+        marks = [] if entry.complete else ["incomplete: add it again to go on"]
+        marks += [f"{len(entry.skipped)} pages skipped"] if entry.skipped else []
+        names = " = ".join(entry.names)
+        _say(f"  {entry.id}  {entry.total_pages:5} pages  {names}  {'; '.join(marks)}".rstrip())
+    return 0
+
+
+def remove(options: argparse.Namespace) -> int:
+    """Remove files or records."""
+    _must_exist(options.index)
+    removed: dict[str, int] = {}
+    with DocumentQA.open(options.index) as qa:
+        for target in options.targets:
+            removed[target] = qa.remove(target)
+    if options.json:
+        _print_json({"removed": removed})
+    else:
+        for target, count in removed.items():
+            _say(f"{target}: {count} pages or records removed")
+    return 0
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Index the sample documents and ask five questions."""
+    from mmrag.demo import run_demo
+
+    return run_demo(options)
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Measure retrieval on a pack of questions."""
+    from mmrag.measure import run_evaluation
+
+    return run_evaluation(options)
+
+
+# ---- shared ------------------------------------------------------------------------------------------
+
+
+def reader_settings(options: argparse.Namespace) -> ReaderSettings:
+    """Reader settings from the options of a command that reads files."""
+    settings: dict[str, Any] = {"ocr": options.ocr, "renderer": options.renderer}
+    if options.workers:
+        settings["workers"] = options.workers
+    return ReaderSettings(**settings)
+
+
+def answerer(options: argparse.Namespace) -> Any:  # noqa: ANN401  an Answerer or None
+    """The served answerer where a URL is given, else None (the default)."""
+    if not options.answerer_url:
+        if options.answerer_model:
+            raise UsageError("--answerer-model needs --answerer-url.")
+        return None
+    from mmrag.answer import ServedAnswerer
+
+    return ServedAnswerer(options.answerer_url, options.answerer_model)
+
+
+def write_pictures(answer: Answer, folder: Path) -> dict[int, str]:
+    """Write each citation's picture as ``folder/<number>.png``; paths by citation number."""
+    paths = {}
+    for citation in answer.citations:
+        if citation.picture is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{citation.number}.png"
+            path.write_bytes(citation.picture)
+            paths[citation.number] = str(path)
+    return paths
+
+
+def answer_text(answer: Answer, pictures: dict[int, str]) -> str:
+    """An answer for a terminal: the text, then one line a citation."""
+    lines = [answer.text]
+    for citation in answer.citations:
+        picture = f"   {pictures[citation.number]}" if citation.number in pictures else ""
+        lines.append(f"[{citation.number}] {describe_place(citation)}   score {citation.score:.2f}{picture}")
+    return "\n".join("  " + line for line in lines)
+
+
+def _open_to_read(path: Path, **options: Any) -> DocumentQA:  # noqa: ANN401  as DocumentQA.open
+    _must_exist(path)
+    return DocumentQA.open(path, read_only=True, **options)
+
+
+def _must_exist(path: Path) -> None:
+    if not path.is_dir():
+        raise IndexFormatError(
+            f"--index must be a directory with an index, got {str(path)!r}, which is not there. "
+            f"Make one: mmrag index PATH --index {path}"
+        )
+
+
+def _report_text(report: AddReport) -> str:
+    rate = f", {report.pages / report.seconds:.1f} pages/s" if report.pages and report.seconds else ""
+    kinds = {
+        "added": report.added,
+        "replaced (the file had changed)": report.replaced,
+        "read again (other reader settings)": report.reread,
+        "known under another name": report.renamed,
+        "unchanged": report.unchanged,
+    }
+    parts = [f"{len(names)} {kind}" for kind, names in kinds.items() if names]
+    files = f"Files: {', '.join(parts)}. " if parts else ""
+    lines = [f"{files}{report.pages} pages in {report.seconds:.1f} s{rate}"]
+    lines += [f"  {count} pages: {note}" for note, count in report.notes.items()]
+    if report.skipped:
+        lines.append(f"Skipped ({len(report.skipped)}):")
+        for skipped in report.skipped:
+            place = skipped.name if skipped.page is None else f"{skipped.name}, page {skipped.page + 1}"
+            lines.append(f"  {place}: {skipped.reason}")
+    return "\n".join(lines)
+
+
+def _print_json(data: dict[str, Any]) -> None:
+    _say(json.dumps(data, ensure_ascii=False, indent=2))
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+class _Progress:
+    """One line on standard error: pages, pages/s, time left; nothing where that is no terminal."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+
+    def __call__(self, now: AddProgress) -> None:
+        if not self._live:
+            return
+        rate = now.pages_done / now.seconds if now.seconds else 0.0
+        left = "" if now.seconds_left is None else f", {_clock(now.seconds_left)} left"
+        line = f"{now.files_done}/{now.files_total} files, {now.pages_done} pages, {rate:.1f}/s{left}"
+        sys.stderr.write(f"\r\x1b[K{line}  {now.name}"[:110])
+        sys.stderr.flush()
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        if self._live:
+            sys.stderr.write("\r\x1b[K")
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}"
+
+
+def scratch_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder that goes when it is closed."""
+    return tempfile.TemporaryDirectory(prefix="mmrag-")
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "index": index,
+    "search": search,
+    "ask": ask,
+    "status": status,
+    "remove": remove,
+    "demo": demo,
+    "evaluate": evaluate,
+}

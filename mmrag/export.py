@@ -1,0 +1,100 @@
+"""Nouns as plain data, for ``--json`` and for files of predictions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmrag.pipeline import AddReport, Status
+from mmrag.types import Answer, Candidate, Citation, Page, Ranking
+
+
+def page_data(page: Page) -> dict[str, Any]:
+    """Where a page is; its text and words are left out."""
+    return {
+        "document_id": page.document_id,
+        "file": page.source.name,
+        "path": page.source.path,
+        "page": page.number,
+        "page_label": page.label,
+        "total_pages": page.total_pages,
+    }
+
+
+def candidate_data(candidate: Candidate) -> dict[str, Any]:
+    """Rank, scores and place of a candidate."""
+    return {
+        "rank": candidate.rank,
+        "id": candidate.id,
+        "score": candidate.score,
+        "scores": dict(candidate.scores),
+        **(page_data(candidate.page) if candidate.page else {"metadata": dict(candidate.record.metadata)}),
+    }
+
+
+def ranking_data(ranking: Ranking) -> dict[str, Any]:
+    """A ranking as plain data."""
+    return {"query": ranking.query.text, "candidates": [candidate_data(c) for c in ranking]}
+
+
+def citation_data(citation: Citation, picture: str | None) -> dict[str, Any]:
+    """A citation as plain data; `picture` is the path its picture was written to."""
+    return {
+        "number": citation.number,
+        "id": citation.record_id,
+        "quote": citation.quote,
+        "kind": citation.kind,
+        "title": citation.title,
+        "score": citation.score,
+        "boxes": [list(box) for box in citation.boxes],
+        "picture": picture,
+        **(page_data(citation.page) if citation.page else {}),
+    }
+
+
+def answer_data(answer: Answer, pictures: dict[int, str] | None = None) -> dict[str, Any]:
+    """An answer as plain data."""
+    return {
+        "question": answer.ranking.query.text,
+        "answer": answer.text,
+        "abstained": answer.abstained,
+        "citations": [citation_data(c, (pictures or {}).get(c.number)) for c in answer.citations],
+        "candidates": [candidate_data(c) for c in answer.ranking],
+        "seconds": dict(answer.usage.seconds),
+        "prompt_tokens": answer.usage.prompt_tokens,
+        "completion_tokens": answer.usage.completion_tokens,
+    }
+
+
+def report_data(report: AddReport) -> dict[str, Any]:
+    """What an `add` did, as plain data."""
+    return {
+        "added": report.added,
+        "replaced": report.replaced,
+        "reread": report.reread,
+        "renamed": report.renamed,
+        "unchanged": report.unchanged,
+        "skipped": [{"name": s.name, "page": s.page, "reason": s.reason} for s in report.skipped],
+        "notes": report.notes,
+        "pages": report.pages,
+        "seconds": report.seconds,
+    }
+
+
+def status_data(status: Status) -> dict[str, Any]:
+    """What an index holds, as plain data."""
+    return {
+        "path": str(status.path) if status.path else None,
+        "embedder": status.embedder,
+        "records": status.records,
+        "documents": [
+            {
+                "id": entry.id,
+                "names": list(entry.names),
+                "kind": entry.kind,
+                "total_pages": entry.total_pages,
+                "complete": entry.complete,
+                "skipped": [{"page": page, "reason": reason} for page, reason in entry.skipped],
+            }
+            for entry in status.documents
+        ],
+    }
