@@ -1,0 +1,162 @@
+"""The command line as a shell sees it: output, exit codes, files."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mmrag.cli import main
+
+
+def call(capsys, *arguments: object) -> tuple[int, str, str]:
+    code = main([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory, make_pdf):
+    folder = tmp_path_factory.mktemp("cli")
+    make_pdf(
+        folder / "docs" / "ship.pdf", ["The ferry Aurora carries 420 passengers.", "It was built in Turku."]
+    )
+    assert main(["index", str(folder / "docs"), "--index", str(folder / "index"), "--ocr", "off"]) == 0
+    return folder / "index"
+
+
+def test_search_prints_rank_score_and_place(capsys, index):
+    code, out, _ = call(capsys, "search", "Where was the ferry built?", "--index", index)
+    assert code == 0
+    assert out.splitlines()[0].startswith("  1")
+    assert "ship.pdf, page 2" in out.splitlines()[0]
+
+
+def test_search_json_is_json(capsys, index):
+    code, out, _ = call(capsys, "search", "ferry", "--index", index, "--json", "--budget", "1,1", "--k", 1)
+    assert code == 0
+    (candidate,) = json.loads(out)["candidates"]
+    assert (candidate["file"], candidate["rank"], candidate["page"] in (0, 1)) == ("ship.pdf", 1, True)
+
+
+def test_ask_writes_the_evidence(capsys, index, tmp_path):
+    code, out, _ = call(
+        capsys,
+        "ask",
+        "How many passengers does the ferry Aurora carry?",
+        "--index",
+        index,
+        "--evidence-dir",
+        tmp_path,
+    )
+    assert code == 0
+    assert "420" in out
+    assert "ship.pdf, page 1" in out
+    assert str(tmp_path / "1.png") in out
+    assert (tmp_path / "1.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_ask_from_a_file_answers_every_line(capsys, index, tmp_path):
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text(
+        '{"id": "a", "question": "How many passengers does the ferry Aurora carry?"}\n\n'
+        '{"id": "b", "question": "Where was the ferry built?"}\n'
+    )
+    target = tmp_path / "predictions.jsonl"
+    code, _, _ = call(capsys, "ask", "--from", questions, "--to", target, "--index", index)
+    lines = [json.loads(line) for line in target.read_text().splitlines()]
+    assert code == 0
+    assert [line["id"] for line in lines] == ["a", "b"]
+    assert "420" in lines[0]["answer"]
+    assert not (tmp_path / "predictions.jsonl.partial").exists()
+
+
+def test_a_line_that_is_no_question_is_named_and_nothing_is_written(capsys, index, tmp_path):
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text('{"question": "fine"}\n{"frage": "no"}\n')
+    code, _, err = call(capsys, "ask", "--from", questions, "--to", tmp_path / "out.jsonl", "--index", index)
+    assert code == 1
+    assert "line 2" in err
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_status_and_remove(capsys, index, tmp_path, make_pdf):
+    make_pdf(tmp_path / "extra.pdf", ["Extra page."])
+    assert call(capsys, "index", tmp_path / "extra.pdf", "--index", index, "--ocr", "off")[0] == 0
+    code, out, _ = call(capsys, "status", "--index", index, "--json")
+    assert code == 0
+    assert json.loads(out)["records"] == 3
+    code, out, _ = call(capsys, "remove", "extra.pdf", "--index", index)
+    assert (code, "1 pages" in out) == (0, True)
+    assert call(capsys, "remove", "extra.pdf", "--index", index)[0] == 1
+
+
+def test_skipped_files_are_exit_code_three(capsys, tmp_path, make_pdf):
+    make_pdf(tmp_path / "docs" / "good.pdf", ["Good page."])
+    (tmp_path / "docs" / "empty.pdf").write_bytes(b"")
+    code, out, _ = call(capsys, "index", tmp_path / "docs", "--index", tmp_path / "index", "--ocr", "off")
+    assert code == 3
+    assert "empty.pdf" in out
+    assert "1 pages" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["ask", "x", "--budget", "0,3"], "got '0,3'"),
+        (["ask", "x", "--k", "0"], "got '0'"),
+        (["ask", "x", "--filter", "{bad"], "got '{bad'"),
+        (["index"], "PATH"),
+        (["nonsense"], "invalid choice"),
+    ],
+)
+def test_wrong_usage_is_exit_code_two(capsys, arguments, words):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_options_that_do_not_go_together(capsys, index):
+    assert call(capsys, "ask", "--index", index)[0] == 2
+    assert call(capsys, "ask", "q", "--from", "f", "--index", index)[0] == 2
+    assert call(capsys)[0] == 2
+
+
+def test_no_index_there_says_how_to_make_one(capsys, tmp_path):
+    code, _, err = call(capsys, "ask", "q", "--index", tmp_path / "none")
+    assert code == 1
+    assert "mmrag index" in err
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_filter_that_means_nothing_is_named(capsys, index):
+    code, _, err = call(capsys, "search", "ferry", "--index", index, "--filter", '{"page": {"$greater": 1}}')
+    assert code == 1
+    assert "$greater" in err
+
+
+def test_interrupt_leaves_a_usable_index(tmp_path, make_pdf):
+    path = make_pdf(tmp_path / "long.pdf", [f"Chapter {n} tells of subject {n}." for n in range(400)])
+    command = [sys.executable, "-m", "mmrag.cli", "index", str(path), "--index", str(tmp_path / "index")]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    database = tmp_path / "index"
+    deadline = time.monotonic() + 60
+    status = [sys.executable, "-m", "mmrag.cli", "status", "--json", "--index", str(database)]
+    while time.monotonic() < deadline:
+        shown = subprocess.run(status, capture_output=True, text=True)
+        if shown.returncode == 0 and json.loads(shown.stdout)["records"] > 0:
+            break
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 130, err
+    assert "Traceback" not in err
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(subprocess.run(status, capture_output=True, text=True, check=True).stdout)
+    assert shown["records"] == 400
+    assert [entry["complete"] for entry in shown["documents"]] == [True]
