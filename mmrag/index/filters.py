@@ -1,8 +1,275 @@
-"""Metadata filters (placeholder for the type; the index room fills it)."""
+"""Metadata filters: one small language, judged in Python or in SQL with the same result.
+
+A filter is a JSON-able dict in the style of MongoDB and Chroma::
+
+    {"file_name": "a.pdf"}                                    equal
+    {"page": {"$gte": 3, "$lt": 10}}                          range
+    {"kind": {"$in": ["pdf", "image"]}, "scanned": True}      several keys: all must hold
+    {"$or": [{"page": 1}, {"$not": {"kind": "pdf"}}]}         and, or, not
+
+Operators on a key: ``$eq $ne $in $nin $gt $gte $lt $lte``. Over filters: ``$and $or`` (lists) and
+``$not`` (one filter). ``{}`` lets everything pass.
+
+What it means, once for every home and both channels:
+
+* A key that a record does not have equals nothing and is in no range.
+* ``$ne``, ``$nin`` and ``$not`` are plain negations, so a record without the key passes ``$ne``.
+* A key with several values (a tuple) matches if any of them does; each operator is judged by itself,
+  so ``{"n": {"$gt": 2, "$lt": 5}}`` is met by ``(1, 9)``.
+* Numbers compare with numbers, strings with strings (by code point, case matters), booleans with
+  booleans only by equality: True is not 1, and "3" is neither greater nor smaller than 3.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
+from mmrag.types import Metadata, Scalar
+
 Filter: TypeAlias = Mapping[str, Any]
+
+MAX_CONDITIONS = 500
+MAX_VALUES = 10_000
+MAX_DEPTH = 50
+"""SQLite's limits on the depth of an expression and on parameters, with room to spare."""
+
+KIND_BOOL, KIND_NUMBER, KIND_STRING = 0, 1, 2
+"""The three kinds of value; values of different kinds are never equal."""
+
+_COMPARISONS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+_KEY_OPERATORS = ("$eq", "$ne", "$in", "$nin", *_COMPARISONS)
+_FILTER_OPERATORS = ("$and", "$or", "$not")
+
+
+def kind_of(value: object) -> int | None:
+    """``KIND_BOOL``, ``KIND_NUMBER`` or ``KIND_STRING``; None for what is no scalar."""
+    if isinstance(value, bool):
+        return KIND_BOOL
+    if isinstance(value, (int, float)):
+        return KIND_NUMBER
+    return KIND_STRING if isinstance(value, str) else None
+
+
+def scalar_problem(value: object) -> str | None:
+    """Why a value cannot be stored or compared, or None if it can."""
+    kind = kind_of(value)
+    if kind is None:
+        return "must be a string, a number or a boolean"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "must be a finite number"
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return "must fit in 64 bits"
+    if isinstance(value, str) and not is_unicode(value):
+        return "must be text that UTF-8 can write (no lone surrogates)"
+    return None
+
+
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can write the text; a lone surrogate (from a file name, say) cannot be."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def validate(filter: Filter | None) -> None:
+    """Check a filter whole before anything is looked up.
+
+    Raises:
+        TypeError: the filter, or a part that must be one, is not a mapping.
+        ValueError: an unknown operator, an operand of the wrong type, an empty list of filters, or
+            more conditions, values or depth than the limits of this module.
+    """
+    if filter is None:
+        return
+    values = sum(_validate(filter, depth=1))
+    if values > MAX_VALUES:
+        raise ValueError(f"a filter may hold at most {MAX_VALUES} values, got {values}. Ask in parts.")
+
+
+def _validate(filter: object, depth: int) -> list[int]:
+    """The number of values of each condition, after checking them."""
+    if not isinstance(filter, Mapping):
+        raise TypeError(f"a filter must be a dict, got {filter!r}. Write {{'key': value}}.")
+    if depth > MAX_DEPTH:
+        raise ValueError(f"a filter may be nested {MAX_DEPTH} deep, got more. Flatten it.")
+    counts: list[int] = []
+    for key, operand in filter.items():
+        if not isinstance(key, str):
+            raise ValueError(f"a filter's keys must be strings, got {key!r}.")
+        if not key.startswith("$"):
+            counts += _validate_condition(key, operand)
+        elif key == "$not":
+            counts += _validate(operand, depth + 1)
+        elif key in ("$and", "$or"):
+            if not isinstance(operand, (list, tuple)) or not operand:
+                raise ValueError(
+                    f"{key} takes a list of at least one filter, got {operand!r}. "
+                    "Leave the filter out to let everything pass."
+                )
+            for part in operand:
+                counts += _validate(part, depth + 1)
+        else:
+            raise ValueError(_unknown(key, _FILTER_OPERATORS, "between filters"))
+    if len(counts) > MAX_CONDITIONS:
+        raise ValueError(
+            f"a filter may hold at most {MAX_CONDITIONS} conditions, got {len(counts)}. "
+            "Use $in for many values of one key."
+        )
+    return counts
+
+
+def _validate_condition(key: str, operand: object) -> list[int]:
+    if not key or not is_unicode(key):
+        raise ValueError(f"a metadata key must be non-empty text, got {key!r}.")
+    if not isinstance(operand, Mapping):
+        if isinstance(operand, (list, tuple, set, frozenset)):
+            raise ValueError(
+                f"the value for key {key!r} must be a string, a number or a boolean, got {operand!r}. "
+                f"Use {{{key!r}: {{'$in': [...]}}}} for one of several."
+            )
+        _require_scalar(key, "$eq", operand)
+        return [1]
+    if not operand:
+        raise ValueError(f"the condition on key {key!r} is empty, got {{}}. Give an operator, such as $eq.")
+    return [_validate_operator(key, name, value) for name, value in operand.items()]
+
+
+def _validate_operator(key: str, name: object, value: object) -> int:
+    if name not in _KEY_OPERATORS:
+        if name in _FILTER_OPERATORS:
+            raise ValueError(
+                f"{name} stands between filters, not under a key, got it under {key!r}. "
+                f"Write {{'{name}': ...}} around {{{key!r}: ...}}."
+            )
+        raise ValueError(_unknown(str(name), _KEY_OPERATORS, f"for key {key!r}"))
+    if name in ("$in", "$nin"):
+        if not isinstance(value, (list, tuple)):
+            raise ValueError(f"{name} for key {key!r} takes a list, got {value!r}. Write [{value!r}].")
+        for item in value:
+            _require_scalar(key, str(name), item)
+        return len(value)
+    _require_scalar(key, str(name), value)
+    if name in _COMPARISONS and isinstance(value, bool):
+        raise ValueError(f"{name} for key {key!r} takes a number or a string, got {value!r}. Use $eq.")
+    return 1
+
+
+def _require_scalar(key: str, name: str, value: object) -> None:
+    problem = scalar_problem(value)
+    if problem:
+        raise ValueError(f"the operand of {name} for key {key!r} {problem}, got {value!r}.")
+
+
+def _unknown(name: str, known: tuple[str, ...], where: str) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return f"unknown filter operator {name!r} {where}. Did you mean {near[0]!r}? Known: {', '.join(known)}."
+
+
+def matches(filter: Filter | None, metadata: Metadata) -> bool:
+    """Whether metadata passes a filter that `validate` accepts."""
+    if filter is None:
+        return True
+    return all(_matches_part(key, operand, metadata) for key, operand in filter.items())
+
+
+def _matches_part(key: str, operand: Any, metadata: Metadata) -> bool:
+    if key == "$and":
+        return all(matches(part, metadata) for part in operand)
+    if key == "$or":
+        return any(matches(part, metadata) for part in operand)
+    if key == "$not":
+        return not matches(operand, metadata)
+    values = metadata_values(metadata, key)
+    return all(_holds(name, wanted, values) for name, wanted in _conditions(operand))
+
+
+def _conditions(operand: Any) -> Iterator[tuple[str, Any]]:
+    """Operator and operand of each condition on a key; a bare value means ``$eq``."""
+    yield from operand.items() if isinstance(operand, Mapping) else [("$eq", operand)]
+
+
+def _holds(name: str, wanted: Any, values: tuple[Scalar, ...]) -> bool:
+    if name in ("$ne", "$nin"):
+        return not _holds("$eq" if name == "$ne" else "$in", wanted, values)
+    if name == "$in":
+        return any(_equal(value, item) for value in values for item in wanted)
+    if name == "$eq":
+        return any(_equal(value, wanted) for value in values)
+    return any(_compare(name, value, wanted) for value in values if kind_of(value) == kind_of(wanted))
+
+
+def _equal(left: Scalar, right: Scalar) -> bool:
+    return kind_of(left) == kind_of(right) and left == right
+
+
+def _compare(name: str, left: Any, right: Any) -> bool:
+    if name == "$gt":
+        return bool(left > right)
+    if name == "$gte":
+        return bool(left >= right)
+    return bool(left < right) if name == "$lt" else bool(left <= right)
+
+
+def metadata_values(metadata: Metadata, key: str) -> tuple[Scalar, ...]:
+    """The values of a key: none, one, or those of a tuple."""
+    value = metadata.get(key)
+    if value is None:
+        return ()
+    return value if isinstance(value, tuple) else (value,)
+
+
+def to_sql(filter: Filter | None) -> tuple[str, list[Scalar]]:
+    """A filter that `validate` accepts as a condition on ``records.seq``, and its parameters.
+
+    The values stand in the table ``metadata(seq, key, kind, value)``, one row a value. ``""`` means
+    that everything passes.
+    """
+    parameters: list[Scalar] = []
+    return ("" if not filter else _sql(filter, parameters)), parameters
+
+
+def _sql(filter: Filter, parameters: list[Scalar]) -> str:
+    parts = [_sql_part(key, operand, parameters) for key, operand in filter.items()]
+    return " AND ".join(parts) if parts else "1"
+
+
+def _sql_part(key: str, operand: Any, parameters: list[Scalar]) -> str:
+    if key in ("$and", "$or"):
+        joint = " AND " if key == "$and" else " OR "
+        return "(" + joint.join(f"({_sql(part, parameters)})" for part in operand) + ")"
+    if key == "$not":
+        return f"NOT ({_sql(operand, parameters)})"
+    return " AND ".join(
+        _sql_condition(key, name, wanted, parameters) for name, wanted in _conditions(operand)
+    )
+
+
+def _sql_condition(key: str, name: str, wanted: Any, parameters: list[Scalar]) -> str:
+    negation = "NOT " if name in ("$ne", "$nin") else ""
+    parameters.append(key)
+    if name in ("$in", "$nin"):
+        test = _sql_among(wanted, parameters)
+    else:
+        parameters += [kind_of(wanted) or 0, _stored(wanted)]
+        test = f"kind = ? AND value {_COMPARISONS.get(name, '=')} ?"
+    return f"records.seq {negation}IN (SELECT seq FROM metadata WHERE key = ? AND {test})"
+
+
+def _sql_among(wanted: Any, parameters: list[Scalar]) -> str:
+    tests = []
+    for kind in (KIND_BOOL, KIND_NUMBER, KIND_STRING):
+        values = [value for value in wanted if kind_of(value) == kind]
+        if values:
+            parameters += [kind, *map(_stored, values)]
+            tests.append(f"(kind = ? AND value IN ({', '.join('?' * len(values))}))")
+    return "(" + " OR ".join(tests) + ")" if tests else "0"
+
+
+def _stored(value: Scalar) -> Scalar:
+    """A value as SQLite holds it: a boolean as 0 or 1, told apart by its kind."""
+    return int(value) if isinstance(value, bool) else value

@@ -1,0 +1,176 @@
+"""The lexical channel: BM25 by SQLite's FTS5, with one normaliser for documents and queries.
+
+FTS5 is chosen because it is in the Python that everybody has, is maintained with SQLite, and lives in
+the same file and transaction as the records: a page is findable by words exactly when it is stored.
+Its BM25 has fixed ``k1 = 1.2`` and ``b = 0.75``; the inverse document frequency counts the whole index,
+also under a filter.
+
+`lexical_terms` turns text into terms on both sides:
+
+* NFKC, soft hyphens and zero-width characters out, case folded; FTS5 then removes diacritics.
+* "1,234" and "1234" are one term, "24.1" stays one term, "10-K" gives 10, k and 10k, "e-mail" gives
+  e, mail and email, a word cut at a line's end is also joined, "U.S." is us, "company's" is company.
+* Runs of Han, kana, Hangul, Thai, Lao, Khmer and Burmese have no spaces to go by and become
+  overlapping pairs of characters.
+
+Languages: FTS5's Porter stemmer knows English. Other languages in Latin letters go through the same
+stemmer on both sides, so equal words still meet, but inflected forms mostly do not; other scripts are
+matched as they stand. English question words are left out of queries (`STOP_WORDS`), never out of
+documents.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+
+LEXICAL_VERSION = 1
+"""Of what `lexical_terms` gives; an index made by another version is filled anew."""
+
+STOP_WORDS = frozenset(
+    "a about an and any are as at be been by can could did do does for from had has have how in into is "
+    "it its many much of on or shall should than that the their there these this those to was were what "
+    "when where which who whom whose why will with would".split()
+)
+"""Left out of a query, unless nothing else is in it: words that English questions are built with."""
+
+_UNSPACED = (
+    "\u0e00-\u0eff"  # Thai, Lao
+    "\u1000-\u109f\u1780-\u17ff"  # Burmese, Khmer
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"  # kana
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"  # Han
+    "\uac00-\ud7a3"  # Hangul
+)
+_MARKS = (  # combining marks are no word characters to `re`, but belong to the word
+    "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0dff"
+    "\u0f00-\u0fff\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+)
+_WORD = rf"(?:[^\W_{_UNSPACED}]|[{_MARKS}])+"
+_TOKEN = re.compile(
+    rf"(?P<run>[{_UNSPACED}]+)"
+    r"|(?P<number>\d+(?:[.,]\d+)+)"
+    r"|(?P<acronym>\b(?:[^\W\d_]\.){2,})"
+    rf"|(?P<word>{_WORD}(?:-\s*\n\s*{_WORD}|-{_WORD})*)"
+)
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+_HYPHENS = re.compile("[\u2010-\u2015\u2212]")
+_HYPHEN = re.compile(r"-\s*")
+
+
+def lexical_terms(text: str, *, query: bool = False) -> list[str]:
+    """The terms of a text, in order, with repetitions.
+
+    Args:
+        text: anything.
+        query: a query's single unspaced character is marked with ``*`` (any pair that starts with
+            it); a document's run ends with its last character alone, so that the mark finds it.
+
+    Returns:
+        Terms of letters, digits, marks and, inside numbers, dots; never an empty term.
+    """
+    # NFKC would turn the non-breaking hyphen and friends into plain ones too, but not all of them
+    text = _HYPHENS.sub("-", unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))).casefold()
+    terms: list[str] = []
+    for match in _TOKEN.finditer(text):
+        found = match.group()
+        if match.lastgroup == "run":
+            terms += _pairs(found, query=query)
+        elif match.lastgroup == "number":
+            terms += _number_terms(found)
+        elif match.lastgroup == "acronym":
+            terms.append(found.replace(".", ""))
+        elif found != "s" or text[match.start() - 1 : match.start()] not in ("'", "\u2019"):
+            terms += _word_terms(found)
+    return terms
+
+
+def _pairs(run: str, *, query: bool) -> list[str]:
+    """Overlapping pairs of an unspaced run."""
+    pairs = [run[i : i + 2] for i in range(len(run) - 1)]
+    if query:
+        return pairs or [run + "*"]
+    return [*pairs, run[-1]]
+
+
+def _number_terms(number: str) -> list[str]:
+    """A number with separators as one term: thousands out, decimal comma as dot, versions kept."""
+    groups = re.split("[.,]", number)
+    separators = set(re.findall("[.,]", number))
+    thousands = all(len(group) == 3 for group in groups[1:]) and len(groups[0]) <= 3
+    if len(separators) == 2:
+        decimal = max(number.rfind("."), number.rfind(","))
+        whole = re.sub("[.,]", "", number[:decimal])
+        return [f"{whole}.{number[decimal + 1 :]}"]
+    if separators == {","}:
+        if thousands:
+            return ["".join(groups)]
+        return [".".join(groups)] if len(groups) == 2 else groups
+    return ["".join(groups)] if thousands and len(groups) > 2 else [number]
+
+
+def _word_terms(word: str) -> list[str]:
+    """A word; of a hyphenated one the parts, and the whole where a part has a letter."""
+    if "-" not in word:
+        return [word]
+    parts = _HYPHEN.split(word)
+    joined = any(not part.isdigit() for part in parts)
+    return [*parts, "".join(parts)] if joined else parts
+
+
+def match_expression(text: str) -> str | None:
+    """A query as an FTS5 expression: its different terms, quoted, joined by OR; None without any."""
+    terms = list(dict.fromkeys(lexical_terms(text, query=True)))
+    terms = [term for term in terms if term not in STOP_WORDS] or terms
+    quoted = [f'"{term[:-1]}"*' if term.endswith("*") else f'"{term}"' for term in terms]
+    return " OR ".join(quoted) or None
+
+
+class LexicalTable:
+    """The FTS5 table ``lexical`` of one SQLite file; rows are numbered as the records are."""
+
+    @staticmethod
+    def create(connection: sqlite3.Connection) -> None:
+        """Create the table.
+
+        Raises:
+            RuntimeError: this Python's SQLite has no FTS5.
+        """
+        try:
+            connection.execute(
+                "CREATE VIRTUAL TABLE lexical USING fts5(terms, tokenize = "
+                "\"porter unicode61 remove_diacritics 2 categories 'L* N* M* Co' tokenchars '.'\")"
+            )
+        except sqlite3.OperationalError as error:
+            if "fts5" not in str(error):
+                raise
+            raise RuntimeError(
+                f"lexical search needs SQLite with FTS5, got SQLite {sqlite3.sqlite_version} without it. "
+                "Use a Python from python.org, conda-forge, Debian or uv; all of these have it."
+            ) from error
+
+    @staticmethod
+    def put(connection: sqlite3.Connection, rows: Iterable[tuple[int, str]]) -> None:
+        """Add or replace ``(seq, text)``."""
+        rows = list(rows)
+        LexicalTable.delete(connection, [seq for seq, _ in rows])
+        connection.executemany(
+            "INSERT INTO lexical(rowid, terms) VALUES (?, ?)",
+            ((seq, " ".join(lexical_terms(text))) for seq, text in rows),
+        )
+
+    @staticmethod
+    def delete(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
+        """Delete by number; numbers that are not there are passed over."""
+        connection.executemany("DELETE FROM lexical WHERE rowid = ?", ((seq,) for seq in seqs))
+
+    @staticmethod
+    def search(connection: sqlite3.Connection, text: str) -> Iterator[tuple[int, float]]:
+        """Every ``(seq, score)`` that shares a term, in no order; larger scores are better."""
+        expression = match_expression(text)
+        if expression is None:
+            return
+        yield from connection.execute(
+            "SELECT rowid, -bm25(lexical) FROM lexical WHERE lexical MATCH ?", (expression,)
+        )

@@ -1,0 +1,226 @@
+"""An index in memory: exact, small, without files. The reference that other homes are tested against."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmrag.index.base import DocumentEntry, Manifest
+from mmrag.index.filters import Filter, kind_of, matches, metadata_values, validate
+from mmrag.index.lexical import LexicalTable
+from mmrag.index.records import (
+    budget_rows,
+    check_k,
+    check_metadata,
+    checked_query,
+    checked_records,
+    plain_metadata,
+)
+from mmrag.scoring import maxsim_ragged, take_budget
+from mmrag.types import Budget, Hit, Matrix, Metadata, Record, Scalar
+
+
+class EmbedderIdentity(Protocol):
+    """The part of an embedder that an index remembers."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that changes its vectors."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Width of a vector."""
+        ...
+
+
+def manifest_for(embedder: EmbedderIdentity) -> Manifest:
+    """The manifest of a new index made with this embedder, now."""
+    return Manifest(
+        embedder=embedder.name,
+        fingerprint=embedder.fingerprint,
+        dim=embedder.dim,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+class MemoryIndex:
+    """Exact index of dicts and arrays; see `mmrag.index.base.Index` for every method.
+
+    Matrices are kept as float16, as the files of other homes keep them, so that scores agree. One
+    lock serialises everything: this is a reference and a test tool, not a server.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._lock = threading.RLock()
+        self._records: dict[str, Record] = {}  # matrices stand apart
+        self._matrices: dict[str, NDArray[np.float16]] = {}
+        self._documents: dict[str, DocumentEntry] = {}
+        self._blobs: dict[str, bytes] = {}
+        self._seqs: dict[str, int] = {}
+        self._next_seq = 1
+        self._lexical = sqlite3.connect(":memory:", check_same_thread=False)
+        LexicalTable.create(self._lexical)
+
+    @classmethod
+    def for_embedder(cls, embedder: EmbedderIdentity) -> MemoryIndex:
+        """An empty index for this embedder's vectors."""
+        return cls(manifest_for(embedder))
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the index was made with."""
+        return self._manifest
+
+    @property
+    def read_only(self) -> bool:
+        """Always False."""
+        return False
+
+    def add(self, records: Sequence[Record]) -> None:
+        """See `Index.add`."""
+        checked = checked_records(records, self._manifest.dim)
+        with self._lock:
+            for record, matrix in checked:
+                if record.id not in self._seqs:
+                    self._seqs[record.id] = self._next_seq
+                    self._next_seq += 1
+                page = None if record.page is None else replace(record.page, image=None)
+                metadata = plain_metadata(record.metadata)
+                self._records[record.id] = replace(record, matrix=None, metadata=metadata, page=page)
+                self._matrices[record.id] = matrix
+            LexicalTable.put(self._lexical, [(self._seqs[record.id], record.text) for record, _ in checked])
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """See `Index.delete`."""
+        with self._lock:
+            present = [id for id in dict.fromkeys(ids) if id in self._records]
+            LexicalTable.delete(self._lexical, [self._seqs[id] for id in present])
+            for id in present:
+                del self._records[id], self._matrices[id], self._seqs[id]
+            return len(present)
+
+    def get(self, ids: Sequence[str], *, matrices: bool = False) -> list[Record]:
+        """See `Index.get`."""
+        with self._lock:
+            found = [self._records[id] for id in ids if id in self._records]
+            if matrices:
+                found = [replace(record, matrix=self._matrices[record.id].copy()) for record in found]
+            return [replace(record, metadata=dict(record.metadata)) for record in found]
+
+    def update_metadata(self, ids: Sequence[str], values: Metadata) -> None:
+        """See `Index.update_metadata`."""
+        check_metadata(values, ", ".join(ids))
+        with self._lock:
+            for id in ids:
+                if id in self._records:
+                    record = self._records[id]
+                    merged = {**record.metadata, **plain_metadata(values)}
+                    self._records[id] = replace(record, metadata=merged)
+
+    def ids(self, filter: Filter | None = None) -> list[str]:
+        """See `Index.ids`."""
+        validate(filter)
+        with self._lock:
+            passing = [id for id, record in self._records.items() if matches(filter, record.metadata)]
+            return sorted(passing, key=self._seqs.__getitem__)
+
+    def count(self, filter: Filter | None = None) -> int:
+        """See `Index.count`."""
+        return len(self.ids(filter))
+
+    def values(self, key: str) -> list[Scalar]:
+        """See `Index.values`."""
+        with self._lock:
+            found = {
+                (kind_of(value), value): value
+                for record in self._records.values()
+                for value in metadata_values(record.metadata, key)
+            }
+        return [found[known] for known in sorted(found, key=lambda pair: (pair[0] or 0, pair[1]))]
+
+    def search_vectors(
+        self,
+        query: Matrix,
+        *,
+        k: int,
+        budget: Budget | None = None,
+        filter: Filter | None = None,
+        exact: bool = False,
+    ) -> list[Hit]:
+        """See `Index.search_vectors`; always exact here."""
+        check_k(k)
+        with self._lock:
+            hits = self.score(query, self.ids(filter), budget=budget)
+        return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k]
+
+    def search_text(self, text: str, *, k: int, filter: Filter | None = None) -> list[Hit]:
+        """See `Index.search_text`."""
+        check_k(k)
+        with self._lock:
+            allowed = {self._seqs[id]: id for id in self.ids(filter)}
+            hits = [
+                Hit(allowed[seq], score)
+                for seq, score in LexicalTable.search(self._lexical, text)
+                if seq in allowed
+            ]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k]
+
+    def score(self, query: Matrix, ids: Sequence[str], *, budget: Budget | None = None) -> list[Hit]:
+        """See `Index.score`."""
+        query_rows, document_rows = budget_rows(budget)
+        rows = take_budget(checked_query(query, self._manifest.dim), query_rows)
+        with self._lock:
+            present = [id for id in ids if id in self._matrices]
+            documents = [take_budget(self._matrices[id], document_rows) for id in present]
+        scores = maxsim_ragged(rows, documents)
+        return [Hit(id, float(score)) for id, score in zip(present, scores, strict=True)]
+
+    def documents(self) -> list[DocumentEntry]:
+        """See `Index.documents`."""
+        with self._lock:
+            return list(self._documents.values())
+
+    def put_document(self, entry: DocumentEntry) -> None:
+        """See `Index.put_document`."""
+        with self._lock:
+            self._documents[entry.id] = entry
+
+    def remove_document(self, document_id: str) -> int:
+        """See `Index.remove_document`."""
+        with self._lock:
+            pages = [
+                id for id, r in self._records.items() if r.page is not None and r.page.document_id == document_id
+            ]
+            self._documents.pop(document_id, None)
+            for sha256 in [sha256 for sha256 in self._blobs if sha256.startswith(document_id)]:
+                del self._blobs[sha256]
+            return self.delete(pages)
+
+    def put_blob(self, sha256: str, data: bytes) -> None:
+        """See `Index.put_blob`."""
+        with self._lock:
+            self._blobs[sha256] = bytes(data)
+
+    def get_blob(self, sha256: str) -> bytes | None:
+        """See `Index.get_blob`."""
+        with self._lock:
+            return self._blobs.get(sha256)
+
+    def close(self) -> None:
+        """Drop the lexical table; the index is not to be used afterwards."""
+        with self._lock:
+            self._lexical.close()

@@ -1,0 +1,132 @@
+"""What every home asks of its input, checked whole before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmrag.index.filters import is_unicode, scalar_problem
+from mmrag.types import Budget, Matrix, Metadata, Record, Scalar
+
+MAX_ROWS = 64
+"""Nested vectors a record may have."""
+
+FLOAT16_MAX = float(np.finfo(np.float16).max)
+
+
+def checked_records(records: Sequence[Record], dim: int) -> list[tuple[Record, NDArray[np.float16]]]:
+    """Records with their matrices as every home keeps them: float16, ``(rows, dim)``.
+
+    Raises:
+        ValueError: a matrix is missing, not ``(rows, dim)`` with 1..64 rows or not finite in float16,
+            an id is empty or twice in the call, text is no text, or metadata is not flat.
+    """
+    seen: set[str] = set()
+    checked = []
+    for record in records:
+        _check_id(record.id)
+        if record.id in seen:
+            raise ValueError(f"an id may stand once in a call, got {record.id!r} twice. Keep the one you mean.")
+        seen.add(record.id)
+        if not isinstance(record.text, str) or not is_unicode(record.text):
+            raise ValueError(
+                f"the text of record {record.id!r} must be text that UTF-8 can write, "
+                f"got {record.text[:80]!r}. Replace lone surrogates: text.encode('utf-8', 'replace').decode()."
+            )
+        check_metadata(record.metadata, record.id)
+        checked.append((record, _checked_matrix(record, dim)))
+    return checked
+
+
+def _check_id(id: object) -> None:
+    if not isinstance(id, str) or not id or not is_unicode(id):
+        raise ValueError(f"a record's id must be non-empty text, got {id!r}.")
+
+
+def _checked_matrix(record: Record, dim: int) -> NDArray[np.float16]:
+    if record.matrix is None:
+        raise ValueError(f"record {record.id!r} has no matrix. Encode it first: embedder.encode_document([...]).")
+    matrix = np.asarray(record.matrix)
+    if matrix.ndim != 2 or matrix.shape[1] != dim or not 1 <= matrix.shape[0] <= MAX_ROWS:
+        raise ValueError(
+            f"the matrix of record {record.id!r} must be (rows, {dim}) with 1 to {MAX_ROWS} rows, "
+            f"got {matrix.shape}."
+        )
+    if matrix.dtype.kind not in "fiu":
+        raise ValueError(f"the matrix of record {record.id!r} must be of numbers, got dtype {matrix.dtype}.")
+    # written so that NaN fails too
+    if not bool((np.abs(matrix.astype(np.float64)) <= FLOAT16_MAX).all()):
+        raise ValueError(
+            f"the matrix of record {record.id!r} must be finite and within float16 (±{FLOAT16_MAX:.0f}), "
+            "got a value that is not. Check the embedder's output."
+        )
+    return matrix.astype(np.float16)
+
+
+def check_metadata(metadata: Metadata, id: str) -> None:
+    """Check that metadata is flat: string keys to scalars or tuples of them.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(metadata, Mapping):
+        raise ValueError(f"the metadata of record {id!r} must be a dict, got {metadata!r}.")
+    for key, value in metadata.items():
+        if not isinstance(key, str) or not key or key.startswith("$") or not is_unicode(key):
+            raise ValueError(
+                f"a metadata key of record {id!r} must be non-empty text that does not start with '$', got {key!r}."
+            )
+        for item in value if isinstance(value, tuple) else (value,):
+            problem = scalar_problem(item)
+            if problem:
+                raise ValueError(
+                    f"metadata {key!r} of record {id!r} {problem}, got {item!r}. Metadata is flat: use a tuple "
+                    "for several values, leave a key without value out."
+                )
+
+
+def plain_metadata(metadata: Metadata) -> dict[str, Scalar | tuple[Scalar, ...]]:
+    """A copy with plain Python values only (no NumPy floats, no string enums)."""
+    return {
+        key: tuple(map(_plain, value)) if isinstance(value, tuple) else _plain(value)
+        for key, value in metadata.items()
+    }
+
+
+def _plain(value: Scalar) -> Scalar:
+    for kind in (bool, int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    return str.__str__(value)  # type: ignore[arg-type]
+
+
+def checked_query(query: Matrix, dim: int) -> NDArray[np.float32]:
+    """A query matrix as float32.
+
+    Raises:
+        ValueError: it is not ``(rows, dim)`` with at least one row, or not finite.
+    """
+    matrix: NDArray[Any] = np.asarray(query)
+    if matrix.ndim != 2 or matrix.shape[1] != dim or not len(matrix):
+        raise ValueError(
+            f"a query must be (rows, {dim}) with at least one row, got {matrix.shape}. "
+            "Encode it with the embedder of the index: embedder.encode_query([...])[0]."
+        )
+    matrix = matrix.astype(np.float32)
+    if not np.isfinite(matrix).all():
+        raise ValueError("a query's vectors must be finite, got NaN or infinity. Check the embedder's output.")
+    return matrix
+
+
+def check_k(k: object) -> None:
+    """Refuse a number of hits that is not a whole number of at least 1."""
+    if not isinstance(k, int) or isinstance(k, bool) or k < 1:
+        raise ValueError(f"k must be a whole number of at least 1, got {k!r}.")
+
+
+def budget_rows(budget: Budget | None) -> tuple[int | None, int | None]:
+    """Rows used on the query's and on the documents' side; None is all."""
+    return (None, None) if budget is None else (budget.query, budget.document)

@@ -1,0 +1,434 @@
+"""Late-interaction scores at a budget: pure functions on arrays.
+
+Decisions taken here:
+
+* Padding is masked, never scored: a zero vector has similarity 0, which would beat a real -0.5.
+* Sums and products are float32 whatever the input dtype.
+* Documents are scored in chunks, so that memory stays bounded; `chunk` changes time, never results
+  beyond rounding (relative 1e-5).
+* NumPy arrays or torch tensors. Torch is used when a tensor is passed and never imported from here.
+  Both give the same numbers within 1e-5 for normalised vectors (tested).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+Array = TypeVar("Array", "NDArray[Any]", "torch.Tensor")
+
+CHUNK_NUMBERS = 1 << 22
+"""Similarities held at once when `chunk` is not given: 16 MiB of float32."""
+
+RAGGED_NUMBERS = 1 << 18
+"""The same for `maxsim_ragged`: 1 MiB, so that a block stays in the processor's cache."""
+
+
+@overload
+def maxsim(
+    queries: NDArray[Any],
+    documents: NDArray[Any],
+    query_mask: NDArray[Any] | None = ...,
+    document_mask: NDArray[Any] | None = ...,
+    *,
+    chunk: int | None = ...,
+) -> NDArray[np.float32]: ...
+@overload
+def maxsim(
+    queries: torch.Tensor,
+    documents: torch.Tensor,
+    query_mask: torch.Tensor | None = ...,
+    document_mask: torch.Tensor | None = ...,
+    *,
+    chunk: int | None = ...,
+) -> torch.Tensor: ...
+def maxsim(
+    queries: Any,
+    documents: Any,
+    query_mask: Any = None,
+    document_mask: Any = None,
+    *,
+    chunk: int | None = None,
+) -> Any:
+    """Late-interaction score of every query against every document.
+
+    For each query vector take its best document vector, then sum over the query's vectors:
+    ``score[q, n] = sum_i max_j <queries[q, i], documents[n, j]>``.
+
+    Args:
+        queries: ``(Q, Tq, D)``, L2-normalised if scores are to be cosines.
+        documents: ``(N, Td, D)``, same ``D`` and, for tensors, same device.
+        query_mask: ``(Q, Tq)``, True = counts in the sum. None: every vector counts.
+        document_mask: ``(N, Td)``, True = may win the max. None: every vector may.
+        chunk: documents scored at once; None picks a number that bounds memory.
+
+    Returns:
+        ``(Q, N)`` float32, of the inputs' kind; range ``[-Tq, Tq]`` for normalised vectors. A
+        document whose vectors are all masked scores ``-inf``.
+
+    Raises:
+        TypeError: arrays and tensors are mixed.
+        ValueError: an input is not 3D, dims differ, or a mask does not fit.
+
+    Source: Khattab & Zaharia 2020 (ColBERT), late interaction.
+    """
+    lib = _library(queries, documents, query_mask, document_mask)
+    _check_3d("queries", "(queries, vectors, dim)", queries)
+    _check_3d("documents", "(documents, vectors, dim)", documents)
+    _check_dims(queries, documents)
+    _check_mask("query_mask", query_mask, queries)
+    _check_mask("document_mask", document_mask, documents)
+    count = documents.shape[0]
+    cells = queries.shape[0] * queries.shape[1] * documents.shape[1]
+    step = _chunk(chunk, max(1, CHUNK_NUMBERS // max(1, cells)))
+    flat_queries = lib.float32(queries).reshape(-1, queries.shape[-1])  # (Q*Tq, D)
+    parts = [
+        _maxsim_block(
+            lib,
+            flat_queries,
+            tuple(queries.shape[:2]),
+            lib.float32(documents[start : start + step]),
+            query_mask,
+            None if document_mask is None else document_mask[start : start + step],
+        )
+        for start in range(0, count, step)
+    ]
+    if not parts:
+        return lib.empty_scores(queries.shape[0], queries)
+    return parts[0] if len(parts) == 1 else lib.concatenate(parts)
+
+
+def _maxsim_block(
+    lib: Any,
+    flat_queries: Any,
+    shape: tuple[int, int],
+    documents: Any,
+    query_mask: Any,
+    document_mask: Any,
+) -> Any:
+    """``(Q, n)`` scores of one chunk of documents, all float32."""
+    n, rows, dim = documents.shape
+    similarity = flat_queries @ documents.reshape(n * rows, dim).T
+    similarity = similarity.reshape(*shape, n, rows)  # (Q, Tq, n, Td)
+    if document_mask is not None:
+        similarity = lib.where(document_mask[None, None], similarity, -float("inf"))
+    best = lib.best(similarity)  # (Q, Tq, n)
+    if query_mask is not None:
+        best = lib.where(query_mask[:, :, None], best, 0.0)
+    return best.sum(1)
+
+
+@overload
+def maxsim_pairwise(
+    queries: NDArray[Any],
+    documents: NDArray[Any],
+    query_mask: NDArray[Any] | None = ...,
+    document_mask: NDArray[Any] | None = ...,
+    *,
+    chunk: int | None = ...,
+) -> NDArray[np.float32]: ...
+@overload
+def maxsim_pairwise(
+    queries: torch.Tensor,
+    documents: torch.Tensor,
+    query_mask: torch.Tensor | None = ...,
+    document_mask: torch.Tensor | None = ...,
+    *,
+    chunk: int | None = ...,
+) -> torch.Tensor: ...
+def maxsim_pairwise(
+    queries: Any,
+    documents: Any,
+    query_mask: Any = None,
+    document_mask: Any = None,
+    *,
+    chunk: int | None = None,
+) -> Any:
+    """Late-interaction score of query i against document i: the diagonal of `maxsim`.
+
+    Args:
+        queries: ``(B, Tq, D)``.
+        documents: ``(B, Td, D)``.
+        query_mask: ``(B, Tq)``, True = counts in the sum.
+        document_mask: ``(B, Td)``, True = may win the max.
+        chunk: pairs scored at once; None picks a number that bounds memory.
+
+    Returns:
+        ``(B,)`` float32.
+
+    Raises:
+        TypeError: arrays and tensors are mixed.
+        ValueError: as `maxsim`, or the numbers of queries and documents differ.
+    """
+    lib = _library(queries, documents, query_mask, document_mask)
+    _check_3d("queries", "(queries, vectors, dim)", queries)
+    _check_3d("documents", "(documents, vectors, dim)", documents)
+    _check_dims(queries, documents)
+    if queries.shape[0] != documents.shape[0]:
+        raise ValueError(
+            f"maxsim_pairwise needs one document a query, got {queries.shape[0]} queries and "
+            f"{documents.shape[0]} documents. Use maxsim for every query against every document."
+        )
+    _check_mask("query_mask", query_mask, queries)
+    _check_mask("document_mask", document_mask, documents)
+    cells = queries.shape[1] * documents.shape[1]
+    step = _chunk(chunk, max(1, CHUNK_NUMBERS // max(1, cells)))
+    parts = []
+    for start in range(0, queries.shape[0], step):
+        part = slice(start, start + step)
+        similarity = lib.float32(queries[part]) @ lib.swap(lib.float32(documents[part]))  # (b, Tq, Td)
+        if document_mask is not None:
+            similarity = lib.where(document_mask[part][:, None], similarity, -float("inf"))
+        best = lib.best(similarity)  # (b, Tq)
+        if query_mask is not None:
+            best = lib.where(query_mask[part], best, 0.0)
+        parts.append(best.sum(1))
+    if not parts:
+        return lib.empty_scores(1, queries)[0]
+    return parts[0] if len(parts) == 1 else lib.concatenate(parts)
+
+
+def take_budget(matrix: Array, rows: int | None) -> Array:
+    """The first `rows` vectors: a view, nothing is copied.
+
+    A matrix with fewer rows is returned whole, since an embedder may give fewer than the budget.
+
+    Args:
+        matrix: ``(..., T, D)``.
+        rows: at least 1; None takes all.
+
+    Raises:
+        ValueError: `rows` is not a whole number of at least 1.
+    """
+    if rows is None:
+        return matrix
+    if not isinstance(rows, int) or isinstance(rows, bool) or rows < 1:
+        raise ValueError(f"a budget must be a whole number of at least 1, got {rows!r}. Use None for all rows.")
+    return matrix[..., :rows, :]
+
+
+def pad_matrices(matrices: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Stack matrices of different lengths, with the mask that keeps padding out of every score.
+
+    Args:
+        matrices: ``(T_i, D)`` each.
+
+    Returns:
+        ``(N, max T, D)`` float32 padded with zeros, and ``(N, max T)``, True where a row is real. No
+        matrices give ``(0, 0, 0)`` and ``(0, 0)``.
+
+    Raises:
+        ValueError: a matrix is not 2D, or dims differ.
+    """
+    longest, dim = 0, 0
+    for position, matrix in enumerate(matrices):
+        if matrix.ndim != 2:
+            raise ValueError(f"matrix {position} must be 2D (vectors, dim), got {matrix.shape}.")
+        dim = dim or matrix.shape[1]
+        if matrix.shape[1] != dim:
+            raise ValueError(
+                f"matrices must have one dim, got {dim} in the first and {matrix.shape[1]} in matrix {position}."
+            )
+        longest = max(longest, matrix.shape[0])
+    padded = np.zeros((len(matrices), longest, dim), np.float32)
+    mask = np.zeros((len(matrices), longest), np.bool_)
+    for position, matrix in enumerate(matrices):
+        padded[position, : len(matrix)] = matrix
+        mask[position, : len(matrix)] = True
+    return padded, mask
+
+
+def maxsim_ragged(
+    query: NDArray[Any],
+    documents: Sequence[NDArray[Any]] | tuple[NDArray[Any], NDArray[np.integer[Any]]],
+    *,
+    chunk: int | None = None,
+) -> NDArray[np.float32]:
+    """Late-interaction score of one query against documents of different lengths, without padding.
+
+    Equal to `maxsim` on the padded and masked documents.
+
+    Args:
+        query: ``(Tq, D)``.
+        documents: matrices ``(T_i, D)``, or ``(flat, offsets)``: all rows ``(sum T_i, D)`` and the
+            ``(N + 1,)`` places where each document starts, the last being the end.
+        chunk: rows scored at once (a document is never cut); None picks a number that bounds memory.
+
+    Returns:
+        ``(N,)`` float32. A document without rows scores ``-inf``.
+
+    Raises:
+        ValueError: `query` is not 2D, dims differ, or offsets do not rise from 0 to the end.
+    """
+    if query.ndim != 2:
+        raise ValueError(f"query must be 2D (vectors, dim), got {query.shape}. Score one query at a time.")
+    limit = _chunk(chunk, max(1, RAGGED_NUMBERS // max(1, max(query.shape))))
+    # (D, Tq), so that rows of documents come first and one document's rows lie together
+    transposed = np.ascontiguousarray(query.astype(np.float32, copy=False).T)
+    blocks = (
+        _flat_blocks(documents[0], np.asarray(documents[1]), limit)
+        if isinstance(documents, tuple) and len(documents) == 2 and np.ndim(documents[1]) == 1
+        else _matrix_blocks(documents, limit)  # type: ignore[arg-type]
+    )
+    scores = [np.empty(0, np.float32)]
+    for rows, lengths in blocks:
+        if rows.ndim != 2 or rows.shape[1] != query.shape[1]:
+            raise ValueError(
+                f"query and documents must have one dim, got {query.shape[1]} and a document block of shape "
+                f"{rows.shape}."
+            )
+        scores.append(_ragged_block(transposed, rows.astype(np.float32, copy=False), lengths))
+    return np.concatenate(scores)
+
+
+def _ragged_block(query: NDArray[Any], rows: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.float32]:
+    """Scores of a block of documents: ``rows`` (R, D) float32, ``lengths`` (n,) summing to R."""
+    scores = np.full(len(lengths), -np.inf, np.float32)
+    real = lengths > 0
+    if not real.any():
+        return scores
+    similarity = rows @ query  # (R, Tq)
+    kept = lengths[real]
+    if kept.min() == kept.max():  # one length: a plain max is several times faster than reduceat
+        best = similarity.reshape(len(kept), int(kept[0]), -1).max(1)
+    else:
+        best = np.maximum.reduceat(similarity, np.cumsum(kept) - kept, axis=0)  # (n, Tq)
+    scores[real] = best.sum(1)
+    return scores
+
+
+def _flat_blocks(
+    flat: NDArray[Any], offsets: NDArray[Any], limit: int
+) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Cut flat rows into blocks of whole documents of about `limit` rows."""
+    if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(flat) or (np.diff(offsets) < 0).any():
+        raise ValueError(f"offsets must rise from 0 to the number of rows, {len(flat)}, got {offsets!r}.")
+    start = 0
+    while start < len(offsets) - 1:
+        end = int(np.searchsorted(offsets, offsets[start] + limit, side="right")) - 1
+        end = max(start + 1, end)
+        yield flat[offsets[start] : offsets[end]], np.diff(offsets[start : end + 1])
+        start = end
+
+
+def _matrix_blocks(
+    matrices: Sequence[NDArray[Any]], limit: int
+) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Join matrices into blocks of about `limit` rows."""
+    block: list[NDArray[Any]] = []
+    rows = 0
+    for matrix in matrices:
+        if block and rows + len(matrix) > limit:
+            yield np.concatenate(block), np.array([len(m) for m in block])
+            block, rows = [], 0
+        block.append(matrix)
+        rows += len(matrix)
+    if block:
+        yield np.concatenate(block), np.array([len(m) for m in block])
+
+
+def _chunk(chunk: int | None, default: int) -> int:
+    """The caller's chunk, checked, or the default."""
+    if chunk is None:
+        return default
+    if chunk < 1:
+        raise ValueError(f"chunk must be at least 1, got {chunk}. Leave it out for a sensible one.")
+    return chunk
+
+
+def _check_3d(name: str, axes: str, array: Any) -> None:
+    if array.ndim != 3:
+        raise ValueError(
+            f"{name} must be 3D {axes}, got {tuple(array.shape)}. Wrap a single {name[:-1]} in a list."
+            if name != "queries"
+            else f"{name} must be 3D {axes}, got {tuple(array.shape)}. Wrap a single query in a list."
+        )
+
+
+def _check_dims(queries: Any, documents: Any) -> None:
+    if queries.shape[-1] != documents.shape[-1]:
+        raise ValueError(
+            f"queries and documents must have one dim, got {queries.shape[-1]} and {documents.shape[-1]}. "
+            "Encode both with the same embedder."
+        )
+    if documents.shape[0] and not documents.shape[1]:
+        raise ValueError(f"documents must have at least one vector each, got {tuple(documents.shape)}.")
+
+
+def _check_mask(name: str, mask: Any, array: Any) -> None:
+    if mask is not None and tuple(mask.shape) != tuple(array.shape[:2]):
+        raise ValueError(
+            f"{name} must have shape {tuple(array.shape[:2])}, one value a vector, got {tuple(mask.shape)}."
+        )
+
+
+def _library(*arrays: Any) -> Any:
+    """The few operations that NumPy and torch spell differently."""
+    torch_module = sys.modules.get("torch")
+    given = [array for array in arrays if array is not None]
+    tensors = [array for array in given if torch_module is not None and isinstance(array, torch_module.Tensor)]
+    if not tensors:
+        return _NumpyLibrary
+    if len(tensors) < len(given):
+        raise TypeError("maxsim takes NumPy arrays or torch tensors, got both. Convert one side.")
+    return _TorchLibrary(torch_module)
+
+
+class _NumpyLibrary:
+    """NumPy's spelling."""
+
+    @staticmethod
+    def float32(array: NDArray[Any]) -> NDArray[np.float32]:
+        return array.astype(np.float32, copy=False)
+
+    @staticmethod
+    def where(mask: NDArray[Any], values: NDArray[Any], other: float) -> NDArray[Any]:
+        return np.where(mask.astype(np.bool_, copy=False), values, np.float32(other))
+
+    @staticmethod
+    def best(similarity: NDArray[Any]) -> NDArray[Any]:
+        return similarity.max(-1)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def swap(array: NDArray[Any]) -> NDArray[Any]:
+        return array.swapaxes(1, 2)
+
+    @staticmethod
+    def concatenate(parts: list[NDArray[Any]]) -> NDArray[Any]:
+        return np.concatenate(parts, axis=-1)
+
+    @staticmethod
+    def empty_scores(queries: int, like: NDArray[Any]) -> NDArray[np.float32]:
+        return np.empty((queries, 0), np.float32)
+
+
+class _TorchLibrary:
+    """Torch's spelling; gradients flow."""
+
+    def __init__(self, torch_module: Any) -> None:
+        self.torch = torch_module
+
+    def float32(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.float()
+
+    def where(self, mask: torch.Tensor, values: torch.Tensor, other: float) -> torch.Tensor:
+        return values.masked_fill(~mask.bool(), other)
+
+    def best(self, similarity: torch.Tensor) -> torch.Tensor:
+        return similarity.amax(-1)
+
+    def swap(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.transpose(1, 2)
+
+    def concatenate(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        return self.torch.cat(parts, dim=-1)  # type: ignore[no-any-return]
+
+    def empty_scores(self, queries: int, like: torch.Tensor) -> torch.Tensor:
+        return like.new_empty((queries, 0), dtype=self.torch.float32)
