@@ -1,0 +1,36 @@
+"""Sample documents that ship with the package, and the questions the demo asks of them."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+
+def _home() -> Path:
+    """The folder of this package; a real folder in every wheel install."""
+    return Path(str(files(__name__)))
+
+
+def sample_pack() -> Path:
+    """Folder of the example evaluation pack: ``documents/`` and ``queries.jsonl``."""
+    return _home() / "pack"
+
+
+def sample_documents() -> Path:
+    """Folder of the sample PDFs."""
+    return sample_pack() / "documents"
+
+
+def sample_questions() -> list[dict[str, Any]]:
+    """The demo's questions in order.
+
+    Returns:
+        One dict a question: ``id``, ``kind`` ("table", "chart", "scan", "two documents" or
+        "unanswerable"), ``question``, ``answers`` (strings that an answer contains, one for each part),
+        ``answerable``, ``evidence`` (a list of ``{"doc": file name, "page": 0-based number}``) and
+        ``needs`` ("ocr" where an extra is needed, else "").
+    """
+    lines = (_home() / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line.strip()]

@@ -1,0 +1,1 @@
+"""The sample documents: one file a document, and the questions asked of them."""
