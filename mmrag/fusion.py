@@ -1,0 +1,80 @@
+"""Several channels' scores of one pool of records into one score.
+
+The choice is written down with its reasons and with what was tried in ``docs/lab-log.md``, section
+"Fusion": standardise each channel over the pool (z-score), add with weights vectors 2 : text 1.
+Convex combinations of normalised scores beat rank fusion, and put about 0.7 to 0.8 on the semantic side
+out of domain (Bruch, Gai, Ingber 2023, arXiv 2210.11934). A z-score needs no known range of scores, so
+another encoder needs no new constant.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+DEFAULT_WEIGHTS: Mapping[str, float] = {"vectors": 2.0, "text": 1.0}
+
+
+def standardise(scores: Mapping[str, float]) -> dict[str, float]:
+    """Z-scores: mean 0 and standard deviation 1 over the pool, in float64.
+
+    ``z[id] = (score[id] - mean) / std``. A pool whose scores are all equal, or of one record, has
+    no spread and says nothing: every z is 0. Equal to within rounding counts as equal.
+
+    Raises:
+        ValueError: a score is not finite.
+    """
+    if not scores:
+        return {}
+    for key, value in scores.items():
+        if not math.isfinite(value):
+            raise ValueError(f"scores to fuse must be finite, got {value!r} for {key!r}.")
+    mean = math.fsum(scores.values()) / len(scores)
+    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in scores.values()) / len(scores))
+    largest = max(abs(value) for value in scores.values())
+    if spread <= 1e-6 * largest:  # float32 rounding of equal scores is not a difference
+        return dict.fromkeys(scores, 0.0)
+    return {key: (value - mean) / spread for key, value in scores.items()}
+
+
+def fuse(
+    channels: Mapping[str, Mapping[str, float]], weights: Mapping[str, float] = DEFAULT_WEIGHTS
+) -> dict[str, float]:
+    """Weighted sum of the channels' z-scores for every id of the pool.
+
+    Args:
+        channels: by name, each with a score for the same ids.
+        weights: by channel name; only their ratio changes an order.
+
+    Returns:
+        Score by id, unbounded, mean 0 over the pool.
+
+    Raises:
+        ValueError: the channels score different ids, or a channel has no weight.
+    """
+    check_weights(weights)
+    fused: dict[str, float] = {}
+    for position, (name, scores) in enumerate(channels.items()):
+        if name not in weights:
+            raise ValueError(f"every channel needs a weight, got none for {name!r} in {dict(weights)!r}.")
+        if position and scores.keys() != fused.keys():
+            raise ValueError(
+                f"channels must score the same ids, got {len(scores)} in {name!r} and {len(fused)} before. "
+                "Score the union of both lists in each channel."
+            )
+        for key, value in standardise(scores).items():
+            fused[key] = fused.get(key, 0.0) + weights[name] * value
+    return fused
+
+
+def check_weights(weights: Mapping[str, float]) -> None:
+    """Refuse weights that cannot order anything.
+
+    Raises:
+        ValueError: a weight is negative or not finite, or all are 0.
+    """
+    for name, value in weights.items():
+        if not math.isfinite(value) or value < 0:
+            raise ValueError(f"the weight of {name!r} must be a number of at least 0, got {value!r}.")
+    if not any(weights.values()):
+        raise ValueError(f"at least one channel must have a weight above 0, got {dict(weights)!r}.")

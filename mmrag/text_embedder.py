@@ -1,0 +1,412 @@
+"""The interim default embedder: bge-small-en-v1.5 over windows of a page's text. Text only, English.
+
+It stands in until the package has its own multimodal model, and makes budgets mean something already:
+row 0 is the mean of a page's windows (its single vector), the windows follow in an order in which every
+prefix is spread over the whole page.
+
+Decisions taken here:
+
+* *Windows run one at a time.* The shipped weights are int8 with activations quantised per tensor, so a
+  text's vector depends on its neighbours in a batch (cosine 0.985 to 0.998 with itself, measured).
+  Alone it is the same to the last bit whatever the batch, and on the CPUs measured no slower: padding is
+  never computed. Threads run different windows side by side, one core each.
+* *Nothing is cut off.* A text of more windows than there are rows has neighbouring windows merged (the
+  normalised mean); a question longer than a window is the mean of its windows. Time is linear in the text.
+* *A page without text* gets the vector of the empty string, which scores like an average unrelated page
+  against any question (`benchmarks/embedder.py --blank`): such a page is in the index and does not win by
+  accident. A file of one page, a photograph for example, has one more thing known of it, its name, so
+  the name's words are embedded instead. In a longer file they would lift every blank page at once.
+* *Images are not seen.* A page's or a `Content`'s image beside text is ignored; an image alone, or an
+  image in a query, is refused.
+
+Trap: other processors may round int8 sums differently (AVX2 without VNNI saturates), so vectors of two
+machines can differ slightly although the fingerprint is the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mmrag.embedder import Content, DocumentInput, EmbedderBase, QueryInput
+from mmrag.errors import UnsupportedInputError
+from mmrag.types import Budget, Matrix, Page, Query
+
+DEFAULT_MODEL_DIR = Path(__file__).parent / "weights" / "bge-small-en-v1.5-int8"
+
+QUERY_INSTRUCTION = "Represent this sentence for searching relevant passages: "
+"""What the model card of bge-small-en-v1.5 puts before a question; documents have no prefix."""
+
+MAX_WINDOW = 510
+"""Positions of the encoder (512) without its two special tokens."""
+
+_DIM = 384
+_TOKENIZER_CHUNK = 100_000  # characters; bounds the tokenizer's memory on very long texts
+_ALGORITHM = "windows-1"  # part of the fingerprint: raise it when the same settings give other vectors
+
+Vector = NDArray[np.float32]
+Tokens = list[int]
+
+
+class TextEmbedder(EmbedderBase):
+    """Text in, nested vectors of windows out, on the CPU, with weights that ship in the package.
+
+    Loads lazily on first use; safe to share between threads.
+
+    Args:
+        model_dir: folder with ``model.onnx`` (inputs ``input_ids``, ``attention_mask``,
+            ``token_type_ids``; output ``(B, T, D)`` states) and ``tokenizer.json``. None: the shipped one.
+        window: tokens of text in a window, 1..510.
+        stride: tokens from one window's start to the next's, 1..`window`.
+        max_rows: most rows of a document, mean included, 1..64.
+        threads: windows encoded at the same time. None: ``OMP_NUM_THREADS`` where set, else as many
+            as the process may use cores.
+
+    Raises:
+        ValueError: a setting is out of its range.
+        FileNotFoundError: a file of the model is missing.
+    """
+
+    def __init__(
+        self,
+        model_dir: str | Path | None = None,
+        *,
+        window: int = 256,
+        stride: int = 200,
+        max_rows: int = 64,
+        threads: int | None = None,
+    ) -> None:
+        _check_range("window", window, MAX_WINDOW)
+        _check_range("stride", stride, window)
+        _check_range("max_rows", max_rows, 64)
+        if threads is not None:
+            _check_range("threads", threads, 1024)
+        self.model_dir = Path(model_dir) if model_dir is not None else DEFAULT_MODEL_DIR
+        for name in ("model.onnx", "tokenizer.json"):
+            if not (self.model_dir / name).is_file():
+                raise FileNotFoundError(
+                    f"the text embedder needs {name} in its folder, got {self.model_dir} without it. "
+                    "Reinstall mmrag, or pass the folder of an exported BERT encoder."
+                )
+        self.window = window
+        self.stride = stride
+        self.max_rows = max_rows
+        self.threads = threads if threads is not None else _default_threads()
+        self._lock = threading.Lock()
+        self._encoder: _Encoder | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is, for people."""
+        if self.model_dir == DEFAULT_MODEL_DIR:
+            return "bge-small-en-v1.5 (text only)"
+        return f"{self.model_dir.name} (text only)"
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of weights, tokenizer, window settings and instruction; 32 hexadecimal digits."""
+        settings = {
+            "algorithm": _ALGORITHM,
+            "model": _file_digest(self.model_dir / "model.onnx"),
+            "tokenizer": _file_digest(self.model_dir / "tokenizer.json"),
+            "instruction": QUERY_INSTRUCTION,
+            "window": self.window,
+            "stride": self.stride,
+            "max_rows": self.max_rows,
+        }
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
+
+    @property
+    def dim(self) -> int:
+        """384 for the shipped weights; read from the file for others, which loads them."""
+        return _DIM if self.model_dir == DEFAULT_MODEL_DIR else self._loaded().dim
+
+    @property
+    def budget(self) -> Budget:
+        """One row a query, up to `max_rows` rows a document."""
+        return Budget(query=1, document=self.max_rows)
+
+    @property
+    def modalities(self) -> frozenset[str]:
+        """Text only."""
+        return frozenset({"text"})
+
+    def encode_query(
+        self, queries: Sequence[QueryInput], *, batch_size: int = 32, show_progress: bool = False
+    ) -> list[Matrix]:
+        """One ``(1, dim)`` float32 matrix a query, L2-normalised, in input order.
+
+        `Query.instruction` replaces `QUERY_INSTRUCTION`; an empty one means none. `batch_size` changes
+        nothing (see the module docstring).
+
+        Raises:
+            UnsupportedInputError: a query has an image.
+            ValueError: a query has no text, or its instruction leaves no room in the window.
+        """
+        _check_batch(queries, batch_size, "queries")
+        windows: list[Tokens] = []
+        bounds = [0]
+        for position, query in enumerate(queries):
+            windows += self._query_windows(query, position)
+            bounds.append(len(windows))
+        vectors = self._encode(windows, show_progress, "encoding queries")
+        return [_mean(vectors[a:b])[None] for a, b in pairwise(bounds)]
+
+    def encode_document(
+        self, documents: Sequence[DocumentInput], *, batch_size: int = 32, show_progress: bool = False
+    ) -> list[Matrix]:
+        """One ``(rows, dim)`` float32 matrix a document, ``1 <= rows <= max_rows``, in input order.
+
+        Row 0 is the normalised mean of the windows, the others are the windows, spread; a text of one
+        window has that row only. Rows are L2-normalised. `batch_size` changes nothing.
+
+        Raises:
+            UnsupportedInputError: a `Content` is an image without text.
+            TypeError: an input is neither `str`, `Page` nor `Content`.
+        """
+        _check_batch(documents, batch_size, "documents")
+        windows: list[Tokens] = []
+        bounds = [0]
+        for position, document in enumerate(documents):
+            windows += self._text_windows(_document_text(document, position))
+            bounds.append(len(windows))
+        vectors = self._encode(windows, show_progress, "encoding documents")
+        return [self._nest(vectors[a:b]) for a, b in pairwise(bounds)]
+
+    def _query_windows(self, query: QueryInput, position: int) -> list[Tokens]:
+        text, instruction = _query_text(query, position)
+        encoder = self._loaded()
+        prefix = encoder.tokenize(instruction)
+        room = MAX_WINDOW - len(prefix)
+        if room < 1:
+            raise ValueError(
+                f"a query's instruction must have fewer than {MAX_WINDOW} tokens, got {len(prefix)} in query "
+                f"{position}. Shorten the instruction."
+            )
+        return [prefix + part for part in _slide(encoder.tokenize(text), room, room)]
+
+    def _text_windows(self, text: str) -> list[Tokens]:
+        return _slide(self._loaded().tokenize(text), self.window, self.stride)
+
+    def _nest(self, windows: NDArray[np.float32]) -> Matrix:
+        """Mean first, then the windows (merged where there are too many rows) in a spread order."""
+        if len(windows) == 1:
+            return windows.copy()
+        mean = _mean(windows)[None]
+        room = self.max_rows - 1
+        if room == 0:
+            return mean
+        if len(windows) > room:
+            edges = np.linspace(0, len(windows), room + 1).astype(int).tolist()  # neighbours stay together
+            windows = np.stack([_mean(windows[a:b]) for a, b in pairwise(edges)])
+        return np.concatenate([mean, windows[spread_order(len(windows))]])
+
+    def _encode(self, windows: list[Tokens], show_progress: bool, label: str) -> NDArray[np.float32]:
+        if not windows:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        vectors = _map(self._loaded().encode, windows, self.threads)
+        bar = tqdm(vectors, total=len(windows), desc=label, unit="window", disable=not show_progress)
+        return np.stack(list(bar))
+
+    def _loaded(self) -> _Encoder:
+        with self._lock:
+            if self._encoder is None:
+                self._encoder = _Encoder(self.model_dir)
+            return self._encoder
+
+
+class _Encoder:
+    """The tokenizer and the onnxruntime session; both may be called from several threads."""
+
+    def __init__(self, model_dir: Path) -> None:
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # parallel over windows: keeps a vector independent of threads
+        options.inter_op_num_threads = 1
+        self._session: Any = onnxruntime.InferenceSession(
+            str(model_dir / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+        self.dim = int(self._session.get_outputs()[0].shape[-1])
+        self._tokenizer = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        special = [self._tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]")]
+        if None in special:
+            raise ValueError(
+                f"the tokenizer must know [CLS] and [SEP], got {model_dir / 'tokenizer.json'} without. "
+                "Pass the folder of a BERT encoder."
+            )
+        self._first, self._last = cast("list[int]", special)
+
+    def tokenize(self, text: str) -> Tokens:
+        """Token ids without special tokens; any Python string is taken."""
+        ids: Tokens = []
+        for piece in _pieces(_clean(text)):
+            ids += self._tokenizer.encode(piece, add_special_tokens=False).ids
+        return ids
+
+    def encode(self, tokens: Tokens) -> Vector:
+        """The normalised state of [CLS] of one window, ``(dim,)`` float32."""
+        ids = np.array([[self._first, *tokens, self._last]], dtype=np.int64)  # (1, T)
+        (states,) = self._session.run(
+            None,
+            {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)},
+        )
+        return _normalise(states[0, 0].astype(np.float32))
+
+
+def default_embedder() -> TextEmbedder:
+    """The embedder the pipeline uses when none is given."""
+    return TextEmbedder()
+
+
+def spread_order(count: int) -> list[int]:
+    """Indices 0..count-1, coarse to fine: first, last, middle, then the middles of what is left.
+
+    After r of them, no stretch without one is longer than about ``count / (r / 2)``.
+    """
+    if count <= 2:
+        return list(range(count))
+    order = [0, count - 1]
+    gaps = [(0, count - 1)]
+    while gaps:
+        finer: list[tuple[int, int]] = []
+        for low, high in gaps:
+            middle = (low + high) // 2
+            if middle != low:
+                order.append(middle)
+                finer += [(low, middle), (middle, high)]
+        gaps = finer
+    return order
+
+
+def _slide(tokens: Tokens, window: int, stride: int) -> list[Tokens]:
+    """Windows that cover all tokens; the empty text is one empty window."""
+    last_start = max(0, len(tokens) - window)
+    starts = range(0, last_start + stride, stride)  # the first start at or behind last_start ends it
+    return [tokens[start : start + window] for start in starts]
+
+
+def _document_text(document: DocumentInput, position: int) -> str:
+    if isinstance(document, str):
+        return document
+    if isinstance(document, Page):
+        if document.text.strip() or document.total_pages != 1:
+            return document.text
+        return _name_words(document.source.name)
+    if isinstance(document, Content):
+        if document.image is not None and not document.text.strip():
+            raise UnsupportedInputError(
+                f"this embedder reads text only, got an image without text as document {position}. "
+                "Give the image's text (OCR, a caption), or use an embedder with 'image' in its modalities."
+            )
+        return document.text
+    raise TypeError(f"a document must be str, Page or Content, got {type(document).__name__} at {position}.")
+
+
+def _query_text(query: QueryInput, position: int) -> tuple[str, str]:
+    if isinstance(query, str):
+        query = Query(text=query)
+    elif not isinstance(query, Query):
+        raise TypeError(f"a query must be str or Query, got {type(query).__name__} at {position}.")
+    if query.image is not None or query.text is None:
+        raise UnsupportedInputError(
+            f"this embedder reads text only, got an image in query {position}. "
+            "Ask in words, or use an embedder with 'image' in its modalities."
+        )
+    return query.text, QUERY_INSTRUCTION if query.instruction is None else query.instruction
+
+
+def _name_words(name: str) -> str:
+    """``"Eiffel-tower_2019.jpg"`` as words: no extension, separators as spaces."""
+    return re.sub(r"[\W_]+", " ", Path(name).stem).strip()
+
+
+def _clean(text: str) -> str:
+    """Surrogate pairs joined, lone surrogates replaced: the tokenizer takes valid Unicode only."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Cut a very long text at white space; where there is none, anywhere."""
+    start = 0
+    while len(text) - start > _TOKENIZER_CHUNK:
+        end = start + _TOKENIZER_CHUNK
+        cut = max(text.rfind(" ", start + 1, end), text.rfind("\n", start + 1, end))
+        end = cut if cut > start else end
+        yield text[start:end]
+        start = end
+    yield text[start:]
+
+
+def _normalise(vector: Vector) -> Vector:
+    norm = np.float32(np.linalg.norm(vector))
+    if norm > 0:
+        vector = vector / norm
+    return vector
+
+
+def _mean(vectors: NDArray[np.float32]) -> Vector:
+    if len(vectors) == 1:
+        only: Vector = vectors[0]
+        return only
+    return _normalise(vectors.mean(axis=0, dtype=np.float64).astype(np.float32))
+
+
+def _map(work: Callable[[Tokens], Vector], items: list[Tokens], threads: int) -> Iterator[Vector]:
+    if threads == 1 or len(items) == 1:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(min(threads, len(items)), thread_name_prefix="mmrag-embed") as pool:
+        yield from pool.map(work, items)
+
+
+def _default_threads() -> int:
+    named = os.environ.get("OMP_NUM_THREADS", "")
+    if named.isdecimal() and int(named) > 0:
+        return int(named)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _check_range(name: str, value: int, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise ValueError(f"{name} must be a whole number from 1 to {most}, got {value!r}.")
+
+
+def _check_batch(inputs: Sequence[object], batch_size: int, what: str) -> None:
+    if isinstance(inputs, str | bytes) or not isinstance(inputs, Sequence):
+        raise TypeError(f"{what} must be a list, got {type(inputs).__name__}. Wrap a single one in a list.")
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+        raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}.")
+
+
+def _file_digest(path: Path) -> str:
+    stat = path.stat()
+    return _digest_of(str(path), stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _digest_of(path: str, size: int, modified: int) -> str:
+    """SHA-256 of a file; size and time are in the key so that a changed file is read again."""
+    with Path(path).open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

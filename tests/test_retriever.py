@@ -1,0 +1,283 @@
+"""The retriever over a small real index of its own: vectors of three dimensions, text by counting words."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmrag.embedder import EmbedderBase
+from mmrag.errors import IndexMismatchError, UnsupportedInputError
+from mmrag.fusion import fuse
+from mmrag.index.base import Manifest
+from mmrag.retriever import Retriever
+from mmrag.types import Budget, Hit, Query, Record
+
+
+class CountingEmbedder(EmbedderBase):
+    """A text's vector is how often it says red, green and blue; an image's is its mean colour."""
+
+    name = "counting"
+    dim = 3
+
+    def __init__(self, modalities: Sequence[str] = ("text",), rows: int = 2) -> None:
+        self.modalities = frozenset(modalities)
+        self.budget = Budget(rows, 64)
+        self.fingerprint = hashlib.sha256(repr(sorted(modalities)).encode()).hexdigest()
+        self.thread: int | None = None
+
+    def encode_query(self, queries, *, batch_size=32, show_progress=False):
+        self.thread = threading.get_ident()
+        rows = []
+        for query in queries:
+            vector = np.ones(3, dtype=np.float32) * 0.01
+            if query.text:
+                vector += [query.text.split().count(colour) for colour in ("red", "green", "blue")]
+            if query.image is not None:
+                vector += np.asarray(query.image.convert("RGB"), dtype=np.float32).mean(axis=(0, 1)) / 255
+            rows.append(np.tile(vector / np.linalg.norm(vector), (self.budget.query, 1)).astype(np.float32))
+        return rows
+
+
+class ListIndex:
+    """The part of the protocol a retriever uses, over a list; BM25 is the number of shared words."""
+
+    def __init__(self, embedder: CountingEmbedder, records: Sequence[Record]) -> None:
+        self.manifest = Manifest(embedder.name, embedder.fingerprint, embedder.dim, "2026-01-01T00:00:00Z")
+        self.records = {record.id: record for record in records}
+        self.calls: list[tuple[str, object]] = []
+
+    def _passing(self, filter):
+        return [
+            r
+            for r in self.records.values()
+            if not filter or all(r.metadata.get(a) == b for a, b in filter.items())
+        ]
+
+    @staticmethod
+    def _best(hits, k):
+        return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k]
+
+    def _score(self, query, record, budget):
+        rows = budget or Budget(99, 99)
+        return float((query[: rows.query] @ record.matrix[: rows.document].T).max(axis=1).sum())
+
+    def search_vectors(self, query, *, k, budget=None, filter=None, exact=False):
+        self.calls.append(("vectors", (k, budget, exact)))
+        return self._best([Hit(r.id, self._score(query, r, budget)) for r in self._passing(filter)], k)
+
+    def search_text(self, text, *, k, filter=None):
+        self.calls.append(("text", (text, k)))
+        terms = set(text.lower().split())
+        hits = [Hit(r.id, float(len(terms & set(r.text.lower().split())))) for r in self._passing(filter)]
+        return self._best([hit for hit in hits if hit.score > 0], k)
+
+    def score(self, query, ids, *, budget=None):
+        self.calls.append(("score", tuple(ids)))
+        return [Hit(key, self._score(query, self.records[key], budget)) for key in ids if key in self.records]
+
+    def get(self, ids, *, matrices=False):
+        return [self.records[key] for key in ids if key in self.records]
+
+
+def record(key: str, vector: Sequence[float], text: str, **metadata) -> Record:
+    matrix = np.asarray([vector], dtype=np.float32)
+    return Record(key, matrix / np.linalg.norm(matrix), text, metadata)
+
+
+@pytest.fixture
+def embedder() -> CountingEmbedder:
+    return CountingEmbedder()
+
+
+@pytest.fixture
+def index(embedder) -> ListIndex:
+    return ListIndex(
+        embedder,
+        [
+            record("apple", (1, 0, 0), "an apple is red", kind="fruit"),
+            record("leaf", (0, 1, 0), "a leaf", kind="plant"),
+            record("sky", (0, 0, 1), "the sky", kind="other"),
+            record("rose", (1, 0.2, 0), "a rose", kind="plant"),
+        ],
+    )
+
+
+@pytest.fixture
+def retriever(index, embedder) -> Retriever:
+    return Retriever(index, embedder)
+
+
+def ids(ranking) -> list[str]:
+    return [candidate.id for candidate in ranking]
+
+
+def test_both_channels_by_hand(retriever):
+    """'red': apple is the nearest and the only one with the word, rose is near, leaf and sky are not."""
+    ranking = retriever.search("red")
+    assert ids(ranking)[:2] == ["apple", "rose"]
+    assert [candidate.rank for candidate in ranking] == [1, 2, 3, 4]
+    best = ranking[0]
+    assert set(best.scores) == {"vectors", "text", "fused"}
+    assert best.score == best.scores["fused"]
+    assert best.scores["text"] == 1.0
+    assert [candidate.scores["text"] for candidate in ranking[1:]] == [0.0, 0.0, 0.0]
+
+
+def test_the_order_is_that_of_the_fused_stage(retriever):
+    ranking = retriever.search("red leaf blue sky the", k=4)
+    stages = {
+        stage: {candidate.id: candidate.scores[stage] for candidate in ranking}
+        for stage in ("vectors", "text")
+    }
+    expected = fuse(stages, {"vectors": 2.0, "text": 1.0})
+    assert {candidate.id: candidate.score for candidate in ranking} == pytest.approx(expected)
+    assert ids(ranking) == sorted(expected, key=lambda key: (-expected[key], key))
+
+
+def test_what_only_the_text_finds_gets_its_exact_vector_score(index, embedder):
+    """Depth 1: the vectors put apple into the pool, the text puts sky."""
+    retriever = Retriever(index, embedder, depth=1, weights={"vectors": 0.0, "text": 1.0})
+    (best,) = retriever.search("red sky the", k=1)
+    assert best.id == "sky"
+    assert ("score", ("sky",)) in index.calls
+    alone = retriever.search("red sky the", k=4, channels=["vectors"])
+    exact = {candidate.id: candidate.score for candidate in alone}
+    assert best.scores["vectors"] == pytest.approx(exact["sky"])
+
+
+def test_what_only_the_vectors_find_gets_its_true_bm25(index, embedder):
+    """Depth 1: the text channel's pool is sky alone, but apple shares a word and must not count as 0."""
+    (best,) = Retriever(index, embedder, depth=1).search("red sky the", k=1)
+    assert (best.id, best.scores["text"]) == ("apple", 1.0)
+
+
+@pytest.mark.parametrize("channel", ["vectors", "text"])
+def test_a_channel_alone_orders_by_its_own_score(retriever, index, channel):
+    ranking = retriever.search("red", channels=[channel])
+    assert all(dict(candidate.scores) == {channel: candidate.score} for candidate in ranking)
+    assert {name for name, _ in index.calls} == {channel}
+    assert len(ranking) == (4 if channel == "vectors" else 1)
+
+
+def test_weights_decide(index, embedder):
+    text_only = Retriever(index, embedder, weights={"vectors": 0.0, "text": 1.0})
+    assert text_only.search("red the sky")[0].id == "sky"
+    vectors_only = Retriever(index, embedder, weights={"vectors": 1.0, "text": 0.0})
+    assert vectors_only.search("red the sky")[0].id == "apple"
+
+
+def test_equal_scores_are_ordered_by_id(embedder):
+    twins = ListIndex(embedder, [record(key, (1, 0, 0), "red") for key in "bca"])
+    assert ids(Retriever(twins, embedder).search("red")) == ["a", "b", "c"]
+
+
+def test_filter_and_k_reach_both_channels(retriever):
+    assert sorted(ids(retriever.search("a red rose", filter={"kind": "plant"}))) == ["leaf", "rose"]
+    assert len(retriever.search("a red rose", k=2)) == 2
+
+
+def test_a_pool_of_one_and_of_none(retriever):
+    (only,) = retriever.search("red", filter={"kind": "fruit"})
+    assert (only.id, only.score) == ("apple", 0.0)
+    assert len(retriever.search("red", filter={"kind": "nothing"})) == 0
+
+
+def test_an_empty_index_gives_an_empty_ranking(embedder):
+    ranking = Retriever(ListIndex(embedder, []), embedder).search("red")
+    assert ranking.candidates == ()
+    assert ranking.query == Query(text="red")
+
+
+def test_a_budget_larger_than_the_embedders_is_clamped(index, embedder):
+    retriever = Retriever(index, embedder)
+    retriever.search("red", budget=Budget(16, 64), exact=True)
+    assert index.calls[0] == ("vectors", (100, Budget(2, 64), True))
+    retriever.search("red", budget=Budget(1, 1))
+    assert index.calls[2] == ("vectors", (100, Budget(1, 1), False))
+
+
+def test_k_beyond_the_depth_deepens_the_pool(index, embedder):
+    Retriever(index, embedder, depth=2).search("red", k=3)
+    assert index.calls[0][1][0] == 3
+
+
+def test_a_record_deleted_meanwhile_leaves_no_gap(index, retriever):
+    found = index.search_vectors
+
+    def delete_then_answer(*args, **named):
+        hits = found(*args, **named)
+        del index.records["apple"]
+        return hits
+
+    index.search_vectors = delete_then_answer
+    ranking = retriever.search("red")
+    assert "apple" not in ids(ranking)
+    assert [candidate.rank for candidate in ranking] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"query": "red", "k": 0}, "k must be a whole number of at least 1, got 0"),
+        ({"query": "red", "k": True}, "k must be a whole number of at least 1, got True"),
+        ({"query": "  "}, "a query must have text or an image"),
+        ({"query": "red", "channels": ()}, r"channels must be one or both .* got \(\)"),
+        ({"query": "red", "channels": ("words",)}, r"channels must be one or both .* got \('words',\)"),
+        ({"query": "red", "channels": "text"}, "channels must be one or both .* in a list, got 'text'"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_any_work(retriever, index, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        retriever.search(**arguments)
+    assert index.calls == []
+
+
+def test_an_image_query_needs_an_embedder_that_sees(retriever):
+    picture = Image.new("RGB", (4, 4), "red")
+    with pytest.raises(UnsupportedInputError, match="'counting' takes text only, got a query with an image"):
+        retriever.search(Query(image=picture))
+    with pytest.raises(UnsupportedInputError, match="the text channel searches words"):
+        retriever.search(Query(image=picture), channels=["text"])
+
+
+def test_an_image_query_uses_the_vectors_only():
+    seeing = CountingEmbedder(("text", "image"))
+    index = ListIndex(seeing, [record("apple", (1, 0, 0), "red"), record("sky", (0, 0, 1), "red blue")])
+    ranking = Retriever(index, seeing).search(Query(image=Image.new("RGB", (4, 4), "blue")))
+    assert ids(ranking) == ["sky", "apple"]
+    assert set(ranking[0].scores) == {"vectors"}
+    both = Retriever(index, seeing).search(Query(text="red", image=Image.new("RGB", (4, 4), "red")))
+    assert ids(both) == ["apple", "sky"]
+    assert set(both[0].scores) == {"vectors", "text", "fused"}
+
+
+def test_another_embedders_index_is_refused_with_both_named(index):
+    other = CountingEmbedder(("text", "image"))
+    with pytest.raises(
+        IndexMismatchError, match=r"made by 'counting' \(fingerprint .*this embedder is 'counting'"
+    ):
+        Retriever(index, other)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"depth": 0}, "depth must be a whole number of at least 1, got 0"),
+        ({"weights": {"vectors": 1.0}}, "weights must name the channels"),
+        ({"weights": {"vectors": 1.0, "text": -1.0}}, "weight of 'text' must be"),
+    ],
+)
+def test_wrong_settings_are_refused(index, embedder, settings, message):
+    with pytest.raises(ValueError, match=message):
+        Retriever(index, embedder, **settings)
+
+
+async def test_asearch_agrees_and_leaves_the_loop_free(retriever, embedder):
+    ranking = await retriever.asearch("red leaf", k=3)
+    assert embedder.thread != threading.get_ident()
+    assert ranking == retriever.search("red leaf", k=3)
