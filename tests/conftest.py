@@ -1,9 +1,14 @@
-"""Small real documents for every test."""
+"""Small real documents, and a small real server, for every test."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,3 +38,126 @@ def embedder():
     from mmrag.text_embedder import default_embedder
 
     return default_embedder()
+
+
+@dataclass
+class SeenRequest:
+    """A request as the fake server received it."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+class FakeServer:
+    """A real HTTP server on loopback that replays replies in the order they were queued.
+
+    It stands only for what a real model server will not do on demand: break off, drip, be overloaded,
+    answer HTML. That requests are right for a real server is shown by ``test_served_live.py``.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[SeenRequest] = []
+        self.most_in_flight = 0
+        self._in_flight = 0
+        self._replies: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_POST(self) -> None:
+                fake._serve(self)
+
+            do_GET = do_POST  # noqa: N815
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *_: object) -> None:
+                """A client that hangs up is part of some tests."""
+
+        self._http = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
+
+    def reply(self, status: int, body: Any, **how: Any) -> FakeServer:
+        """Queue a reply. `body`: JSON, bytes, or a list of bytes sent with a `pause` (seconds) between.
+
+        Further: `headers`; `delay` before the reply (seconds); `cut`: break the connection at its end.
+        """
+        self._replies.append({"status": status, "body": body, "headers": {}, **how})
+        return self
+
+    def events(self, body: Any, **how: Any) -> FakeServer:
+        """Queue a reply of server-sent events."""
+        body = [body] if isinstance(body, bytes) else body
+        return self.reply(200, body, headers={"Content-Type": "text/event-stream; charset=utf-8"}, **how)
+
+    def chat(self, content: str, finish_reason: str = "stop", **message: Any) -> FakeServer:
+        """Queue a whole chat completion of 11 prompt and 5 completion tokens."""
+        choice = {"message": {"content": content, **message}, "finish_reason": finish_reason}
+        return self.reply(200, {"choices": [choice], "usage": {"prompt_tokens": 11, "completion_tokens": 5}})
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._stop.set()
+        self._http.shutdown()
+        self._http.server_close()
+
+    def _serve(self, handler: BaseHTTPRequestHandler) -> None:
+        body = handler.rfile.read(int(handler.headers.get("content-length", 0)))
+        headers = {name.lower(): value for name, value in handler.headers.items()}
+        with self._lock:
+            self.requests.append(SeenRequest(handler.command, handler.path, headers, body))
+            reply = self._replies.pop(0) if self._replies else {"status": 599, "body": b"nothing queued"}
+            self._in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self._in_flight)
+        try:
+            self._stop.wait(reply.get("delay", 0))
+            self._send(handler, reply)
+        except (BrokenPipeError, ConnectionResetError):
+            handler.close_connection = True  # the client gave up, as some tests want
+        finally:
+            with self._lock:
+                self._in_flight -= 1
+
+    def _send(self, handler: BaseHTTPRequestHandler, reply: dict[str, Any]) -> None:
+        body, headers = reply["body"], {"Content-Type": "application/json", **reply.get("headers", {})}
+        if not isinstance(body, bytes | list):
+            body = json.dumps(body).encode()
+        handler.send_response(reply["status"])
+        for name, value in headers.items():
+            handler.send_header(name, value)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        for i, chunk in enumerate([body] if isinstance(body, bytes) else body):
+            if i:
+                self._stop.wait(reply.get("pause", 0))
+            if chunk:
+                handler.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+                handler.wfile.flush()
+        if reply.get("cut"):
+            handler.close_connection = True
+        else:
+            handler.wfile.write(b"0\r\n\r\n")
+
+
+@pytest.fixture
+def fake_server() -> Iterator[FakeServer]:
+    """A server that replays what a test queues; see `FakeServer`."""
+    server = FakeServer()
+    yield server
+    server.close()
