@@ -12,9 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from samples import annual_report, energy, scan
+from samples import annual_report, deck, energy, form, paper, scan
 
-DOCUMENTS = (annual_report, energy, scan)
+DOCUMENTS = (annual_report, energy, scan, paper, deck, form)
 
 
 def make(out: Path) -> list[Path]:
