@@ -1,1 +1,32 @@
-"""Where records live and how they are found."""
+"""Where records live and how they are found: see `mmrag.index.base` for the protocol.
+
+Names are imported when first used, so that the package starts fast.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmrag.index.base import DocumentEntry, Index, Manifest
+    from mmrag.index.chroma import ChromaIndex
+    from mmrag.index.memory import MemoryIndex
+
+__all__ = ["ChromaIndex", "DocumentEntry", "Index", "Manifest", "MemoryIndex"]
+
+_HOMES = {
+    "ChromaIndex": "chroma",
+    "DocumentEntry": "base",
+    "Index": "base",
+    "Manifest": "base",
+    "MemoryIndex": "memory",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name's module when the name is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Protocol, runtime_checkable
 
 from mmrag.index.filters import Filter
@@ -35,6 +36,35 @@ class Manifest:
     dim: int
     created: str
     format_version: int = FORMAT_VERSION
+
+
+class EmbedderIdentity(Protocol):
+    """The part of an embedder that an index remembers."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that changes its vectors."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Width of a vector."""
+        ...
+
+
+def manifest_for(embedder: EmbedderIdentity) -> Manifest:
+    """The manifest of a new index made with this embedder, now."""
+    return Manifest(
+        embedder=embedder.name,
+        fingerprint=embedder.fingerprint,
+        dim=embedder.dim,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +123,7 @@ class Index(Protocol):
         ...
 
     def update_metadata(self, ids: Sequence[str], values: Metadata) -> None:
-        """Set these keys on these records, other keys stay."""
+        """Set these keys on these records, other keys stay; ids that are not there are passed over."""
         ...
 
     def ids(self, filter: Filter | None = None) -> list[str]:

@@ -29,11 +29,12 @@ from collections.abc import Iterable, Iterator, Sequence
 LEXICAL_VERSION = 1
 """Of what `lexical_terms` gives; an index made by another version is filled anew."""
 
-STOP_WORDS = frozenset(
-    "a about an and any are as at be been by can could did do does for from had has have how in into is "
-    "it its many much of on or shall should than that the their there these this those to was were what "
-    "when where which who whom whose why will with would".split()
-)
+_STOP_WORDS = """
+a about an and any are as at be been by can could did do does for from had has have how in into is it its
+many much of on or shall should than that the their there these this those to was were what when where
+which who whom whose why will with would
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
 """Left out of a query, unless nothing else is in it: words that English questions are built with."""
 
 _UNSPACED = (

@@ -6,15 +6,14 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmrag.index.base import DocumentEntry, Manifest
+from mmrag.index.base import DocumentEntry, EmbedderIdentity, Manifest, manifest_for
 from mmrag.index.filters import Filter, kind_of, matches, metadata_values, validate
 from mmrag.index.lexical import LexicalTable
+from mmrag.index.ranking import best_hits, final_scores
 from mmrag.index.records import (
     budget_rows,
     check_k,
@@ -25,35 +24,6 @@ from mmrag.index.records import (
 )
 from mmrag.scoring import maxsim_ragged, take_budget
 from mmrag.types import Budget, Hit, Matrix, Metadata, Record, Scalar
-
-
-class EmbedderIdentity(Protocol):
-    """The part of an embedder that an index remembers."""
-
-    @property
-    def name(self) -> str:
-        """What people call it."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """Digest of all that changes its vectors."""
-        ...
-
-    @property
-    def dim(self) -> int:
-        """Width of a vector."""
-        ...
-
-
-def manifest_for(embedder: EmbedderIdentity) -> Manifest:
-    """The manifest of a new index made with this embedder, now."""
-    return Manifest(
-        embedder=embedder.name,
-        fingerprint=embedder.fingerprint,
-        dim=embedder.dim,
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    )
 
 
 class MemoryIndex:
@@ -163,9 +133,13 @@ class MemoryIndex:
     ) -> list[Hit]:
         """See `Index.search_vectors`; always exact here."""
         check_k(k)
+        query_rows, document_rows = budget_rows(budget)
+        rows = take_budget(checked_query(query, self._manifest.dim), query_rows)
         with self._lock:
-            hits = self.score(query, self.ids(filter), budget=budget)
-        return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k]
+            ids = self.ids(filter)
+            documents = [take_budget(self._matrices[id], document_rows) for id in ids]
+        scores = maxsim_ragged(rows, documents)
+        return best_hits(rows, scores, ids.__getitem__, lambda at: [documents[i] for i in at], k)
 
     def search_text(self, text: str, *, k: int, filter: Filter | None = None) -> list[Hit]:
         """See `Index.search_text`."""
@@ -186,8 +160,8 @@ class MemoryIndex:
         with self._lock:
             present = [id for id in ids if id in self._matrices]
             documents = [take_budget(self._matrices[id], document_rows) for id in present]
-        scores = maxsim_ragged(rows, documents)
-        return [Hit(id, float(score)) for id, score in zip(present, scores, strict=True)]
+        scores = final_scores(rows, documents)
+        return [Hit(id, score) for id, score in zip(present, scores, strict=True)]
 
     def documents(self) -> list[DocumentEntry]:
         """See `Index.documents`."""
@@ -203,10 +177,12 @@ class MemoryIndex:
         """See `Index.remove_document`."""
         with self._lock:
             pages = [
-                id for id, r in self._records.items() if r.page is not None and r.page.document_id == document_id
+                record.id
+                for record in self._records.values()
+                if record.page is not None and record.page.document_id == document_id
             ]
             self._documents.pop(document_id, None)
-            for sha256 in [sha256 for sha256 in self._blobs if sha256.startswith(document_id)]:
+            for sha256 in [sha256 for sha256 in self._blobs if sha256[:16] == document_id]:
                 del self._blobs[sha256]
             return self.delete(pages)
 

@@ -29,12 +29,13 @@ def checked_records(records: Sequence[Record], dim: int) -> list[tuple[Record, N
     for record in records:
         _check_id(record.id)
         if record.id in seen:
-            raise ValueError(f"an id may stand once in a call, got {record.id!r} twice. Keep the one you mean.")
+            raise ValueError(f"an id may stand once in a call, got {record.id!r} twice. Keep one.")
         seen.add(record.id)
         if not isinstance(record.text, str) or not is_unicode(record.text):
             raise ValueError(
                 f"the text of record {record.id!r} must be text that UTF-8 can write, "
-                f"got {record.text[:80]!r}. Replace lone surrogates: text.encode('utf-8', 'replace').decode()."
+                f"got {str(record.text)[:80]!r}. "
+                "Replace lone surrogates: text.encode('utf-8', 'replace').decode()."
             )
         check_metadata(record.metadata, record.id)
         checked.append((record, _checked_matrix(record, dim)))
@@ -48,7 +49,7 @@ def _check_id(id: object) -> None:
 
 def _checked_matrix(record: Record, dim: int) -> NDArray[np.float16]:
     if record.matrix is None:
-        raise ValueError(f"record {record.id!r} has no matrix. Encode it first: embedder.encode_document([...]).")
+        raise ValueError(f"record {record.id!r} has no matrix. Encode it: embedder.encode_document([...]).")
     matrix = np.asarray(record.matrix)
     if matrix.ndim != 2 or matrix.shape[1] != dim or not 1 <= matrix.shape[0] <= MAX_ROWS:
         raise ValueError(
@@ -77,14 +78,15 @@ def check_metadata(metadata: Metadata, id: str) -> None:
     for key, value in metadata.items():
         if not isinstance(key, str) or not key or key.startswith("$") or not is_unicode(key):
             raise ValueError(
-                f"a metadata key of record {id!r} must be non-empty text that does not start with '$', got {key!r}."
+                f"a metadata key of record {id!r} must be non-empty text that does not start with '$', "
+                f"got {key!r}. Rename it."
             )
         for item in value if isinstance(value, tuple) else (value,):
             problem = scalar_problem(item)
             if problem:
                 raise ValueError(
-                    f"metadata {key!r} of record {id!r} {problem}, got {item!r}. Metadata is flat: use a tuple "
-                    "for several values, leave a key without value out."
+                    f"metadata {key!r} of record {id!r} {problem}, got {item!r}. "
+                    "Metadata is flat: use a tuple for several values, leave a key without value out."
                 )
 
 
@@ -100,7 +102,7 @@ def _plain(value: Scalar) -> Scalar:
     for kind in (bool, int, float):
         if isinstance(value, kind):
             return kind(value)
-    return str.__str__(value)  # type: ignore[arg-type]
+    return str.__str__(value)
 
 
 def checked_query(query: Matrix, dim: int) -> NDArray[np.float32]:
@@ -117,7 +119,7 @@ def checked_query(query: Matrix, dim: int) -> NDArray[np.float32]:
         )
     matrix = matrix.astype(np.float32)
     if not np.isfinite(matrix).all():
-        raise ValueError("a query's vectors must be finite, got NaN or infinity. Check the embedder's output.")
+        raise ValueError("a query's vectors must be finite, got NaN or infinity. Check the embedder.")
     return matrix
 
 

@@ -1,0 +1,480 @@
+"""The default index: a directory with the records in SQLite and row 0 in embedded Chroma.
+
+::
+
+    my-index/
+    ├── index.sqlite      everything (`mmrag.index.store`)
+    ├── chroma-1a2b3c4d/  row 0 of every record, for fast first-stage search; made again when needed
+    ├── writer.lock       held by the one process that writes
+    └── writer.json       which process that is
+
+A write is one SQLite transaction with a pending mark, then Chroma, then the mark goes. Whatever
+happens in between, the next open for writing finishes what is pending, and fills Chroma again from
+SQLite if it is missing, damaged, another index's, or of another count. A failure of Chroma never
+costs an answer: searches then score row 0 exactly from SQLite, and a warning says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import shutil
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmrag.errors import IndexFormatError, IndexMismatchError, IndexReadOnlyError
+from mmrag.index.base import DocumentEntry, EmbedderIdentity, Manifest, manifest_for
+from mmrag.index.filters import Filter
+from mmrag.index.lock import HOLDER_NAME, LOCK_NAME, WriterLock
+from mmrag.index.ranking import best_hits, final_scores, shortlist
+from mmrag.index.records import budget_rows, check_k, checked_query, checked_records
+from mmrag.index.store import RecordStore, check_header
+from mmrag.scoring import maxsim_ragged, take_budget
+from mmrag.types import Budget, Hit, Matrix, Metadata, Record, Scalar
+
+if TYPE_CHECKING:
+    from mmrag.index.chroma_vectors import ChromaVectors
+
+logger = logging.getLogger(__name__)
+
+STORE_NAME = "index.sqlite"
+CHROMA_PREFIX = "chroma-"
+
+SURVIVORS = 256
+SURVIVORS_A_HIT = 8
+"""How many the first stage hands on for re-scoring: the larger of 256 and 8 a hit."""
+
+SINGLE_SLACK = 16
+"""More than `k` for a single-vector search, so that ties at its end are broken by id."""
+
+_SCAN = 1000
+"""Matrices in memory at once when all are scored."""
+
+
+class ChromaIndex:
+    """Persistent index in a directory; see `mmrag.index.base.Index` for every method.
+
+    One process writes; threads and asyncio (through `asyncio.to_thread`) search while another thread
+    adds. Other processes open it with ``read_only=True``: they see every committed batch, also while
+    the writer works, never write, and never touch Chroma (they score row 0 exactly, from an array
+    that follows the file). Do not carry an open index over ``os.fork``; open it in the child.
+
+    `search_vectors`: ``Budget(1, 1)`` without a filter is Chroma's own search. Larger budgets take
+    ``max(256, 8 * k)`` survivors of the search by the query's row 0 and score them exactly over
+    their prefixes. With a filter, row 0 of every record that passes is scored exactly instead of
+    Chroma. Records no more than the survivors are all scored, so small indexes are always exact.
+    """
+
+    def __init__(self, path: Path, store: RecordStore, lock: WriterLock | None) -> None:
+        self._path = path
+        self._store = store
+        self._lock = lock
+        self._write_lock = threading.RLock()
+        self._vectors: ChromaVectors | None = None
+        self._first = _FirstRows(store)
+        if lock is not None:
+            self._open_chroma()
+
+    @classmethod
+    def open(
+        cls, path: str | Path, embedder: EmbedderIdentity | None, *, read_only: bool = False
+    ) -> ChromaIndex:
+        """Open the index in a directory; for writing, make it where there is none.
+
+        Args:
+            path: the directory: an index, empty, or absent.
+            embedder: what made or will make its vectors; None opens an index whoever made it (to list
+                or remove, say) and cannot make one.
+            read_only: search only, beside a process that writes.
+
+        Raises:
+            IndexFormatError: the directory is something else, damaged, or of a newer format; nothing
+                was written.
+            IndexMismatchError: another embedder made it.
+            IndexLockedError: another process writes.
+        """
+        directory = Path(path).expanduser().absolute()
+        exists = _check_directory(directory)
+        if not exists and (read_only or embedder is None):
+            raise IndexFormatError(
+                f"{directory} must be an index{' to read' if read_only else ''}, got no {STORE_NAME} there. "
+                "Make it first: open it for writing with an embedder and add documents."
+            )
+        lock = None
+        if not read_only:
+            directory.mkdir(parents=True, exist_ok=True)
+            lock = WriterLock(directory)
+        try:
+            exists = _check_directory(directory)  # again: nobody else makes one from here on
+            create = None if exists or embedder is None else manifest_for(embedder)
+            store = RecordStore(directory / STORE_NAME, create=create, read_only=read_only)
+            try:
+                _check_embedder(directory, store.manifest, embedder)
+                return cls(directory, store, lock)
+            except BaseException:
+                store.close()
+                raise
+        except BaseException:
+            if lock is not None:
+                lock.release()
+            raise
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the index was made with."""
+        return self._store.manifest
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the index was opened for reading only."""
+        return self._lock is None
+
+    @property
+    def path(self) -> Path:
+        """The directory."""
+        return self._path
+
+    def close(self) -> None:
+        """See `Index.close`."""
+        with self._write_lock:
+            if self._vectors is not None:
+                self._vectors.close()
+                self._vectors = None
+            self._store.close()
+            if self._lock is not None:
+                self._lock.release()
+
+    # -- writing ----------------------------------------------------------------------------
+
+    def add(self, records: Sequence[Record]) -> None:
+        """See `Index.add`."""
+        self._require_writable()
+        checked = checked_records(records, self.manifest.dim)
+        if not checked:
+            return
+        with self._write_lock:
+            self._store.add(checked)
+            first = np.stack([matrix[0] for _, matrix in checked]).astype(np.float32)
+            self._follow([record.id for record, _ in checked], first)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """See `Index.delete`."""
+        self._require_writable()
+        with self._write_lock:
+            found = self._store.delete(ids)
+            self._follow(found, None)
+        return len(found)
+
+    def update_metadata(self, ids: Sequence[str], values: Metadata) -> None:
+        """See `Index.update_metadata`."""
+        self._require_writable()
+        self._store.update_metadata(ids, values)
+
+    def put_document(self, entry: DocumentEntry) -> None:
+        """See `Index.put_document`."""
+        self._require_writable()
+        self._store.put_document(entry)
+
+    def remove_document(self, document_id: str) -> int:
+        """See `Index.remove_document`."""
+        self._require_writable()
+        with self._write_lock:
+            found = self._store.remove_document(document_id)
+            self._follow(found, None)
+        return len(found)
+
+    def put_blob(self, sha256: str, data: bytes) -> None:
+        """See `Index.put_blob`."""
+        self._require_writable()
+        self._store.put_blob(sha256, data)
+
+    def _require_writable(self) -> None:
+        if self._lock is None:
+            raise IndexReadOnlyError(
+                f"index {self._path} was opened with read_only=True and cannot be changed. "
+                "Open it without read_only."
+            )
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def get(self, ids: Sequence[str], *, matrices: bool = False) -> list[Record]:
+        """See `Index.get`."""
+        with self._store.database.read() as connection:
+            return self._store.get(connection, ids, matrices=matrices)
+
+    def ids(self, filter: Filter | None = None) -> list[str]:
+        """See `Index.ids`."""
+        with self._store.database.read() as connection:
+            return [str(row[0]) for row in self._store.select(connection, "id", filter)]
+
+    def count(self, filter: Filter | None = None) -> int:
+        """See `Index.count`."""
+        with self._store.database.read() as connection:
+            return self._store.count(connection, filter)
+
+    def values(self, key: str) -> list[Scalar]:
+        """See `Index.values`."""
+        with self._store.database.read() as connection:
+            return self._store.values(connection, key)
+
+    def documents(self) -> list[DocumentEntry]:
+        """See `Index.documents`."""
+        return self._store.documents()
+
+    def get_blob(self, sha256: str) -> bytes | None:
+        """See `Index.get_blob`."""
+        return self._store.get_blob(sha256)
+
+    def search_text(self, text: str, *, k: int, filter: Filter | None = None) -> list[Hit]:
+        """See `Index.search_text`."""
+        check_k(k)
+        with self._store.database.read() as connection:
+            return self._store.search_text(connection, text, k, filter)
+
+    def score(self, query: Matrix, ids: Sequence[str], *, budget: Budget | None = None) -> list[Hit]:
+        """See `Index.score`."""
+        query_rows, document_rows = budget_rows(budget)
+        rows = take_budget(checked_query(query, self.manifest.dim), query_rows)
+        with self._store.database.read() as connection:
+            seqs = self._store.seqs(connection, ids)
+            found = dict(self._store.matrices(connection, list(seqs.values()), document_rows))
+        present = [id for id in ids if id in seqs]
+        scores = final_scores(rows, [found[seqs[id]] for id in present])
+        return [Hit(id, score) for id, score in zip(present, scores, strict=True)]
+
+    def search_vectors(
+        self,
+        query: Matrix,
+        *,
+        k: int,
+        budget: Budget | None = None,
+        filter: Filter | None = None,
+        exact: bool = False,
+    ) -> list[Hit]:
+        """See `Index.search_vectors` and the class."""
+        check_k(k)
+        query_rows, document_rows = budget_rows(budget)
+        rows = take_budget(checked_query(query, self.manifest.dim), query_rows)
+        if document_rows == 1:
+            # against one vector the sum over the query's rows is one product, and the first stage exact
+            stage, wanted = rows.sum(0), k + SINGLE_SLACK
+        else:
+            stage, wanted = rows[0], max(SURVIVORS, SURVIVORS_A_HIT * k)
+        with self._store.database.read() as connection:
+            if exact:
+                seqs = [int(row[0]) for row in self._store.select(connection, "seq", filter)]
+            else:
+                seqs = self._survivors(connection, stage, wanted, filter)
+            return self._rank(connection, rows, seqs, document_rows, k)
+
+    def _survivors(
+        self, connection: sqlite3.Connection, stage: NDArray[np.float32], wanted: int, filter: Filter | None
+    ) -> list[int]:
+        """Numbers of about the best `wanted` records by row 0."""
+        allowed = None
+        if filter:
+            allowed = [int(row[0]) for row in self._store.select(connection, "seq", filter)]
+            if len(allowed) <= wanted:
+                return allowed
+        elif self._store.count(connection, None) <= wanted:
+            return [int(row[0]) for row in self._store.select(connection, "seq", None)]
+        elif self._vectors is not None:
+            try:
+                found = self._vectors.search(stage, wanted)
+                # an id that Chroma still has and SQLite has not any more is passed over
+                return list(self._store.seqs(connection, [id for id, _ in found]).values())
+            except RuntimeError as error:
+                self._give_up_chroma(error)
+        return self._first.best(connection, stage, wanted, allowed)
+
+    def _rank(
+        self,
+        connection: sqlite3.Connection,
+        rows: NDArray[np.float32],
+        seqs: Sequence[int],
+        document_rows: int | None,
+        k: int,
+    ) -> list[Hit]:
+        """Score these records exactly and keep the best."""
+        scores = [np.empty(0, np.float32)]
+        for start in range(0, len(seqs), _SCAN):
+            found = self._store.matrices(connection, seqs[start : start + _SCAN], document_rows)
+            scores.append(maxsim_ragged(rows, [matrix for _, matrix in found]))
+        joined = np.concatenate(scores)
+        places = np.array(seqs, np.int64)
+
+        def matrices(positions: NDArray[np.intp]) -> list[NDArray[np.float16]]:
+            chosen = places[positions].tolist()
+            return [matrix for _, matrix in self._store.matrices(connection, chosen, document_rows)]
+
+        names = self._store.names(connection, places[shortlist(joined, k)].tolist())
+        return best_hits(rows, joined, lambda position: names[seqs[position]], matrices, k)
+
+    # -- Chroma -----------------------------------------------------------------------------
+
+    def _follow(self, ids: Sequence[str], first: NDArray[np.float32] | None) -> None:
+        """Bring Chroma after SQLite: upsert these rows, or delete where there are none."""
+        if self._vectors is None or not ids:
+            return
+        try:
+            if first is None:
+                self._vectors.delete(ids)
+            else:
+                self._vectors.upsert(ids, first)
+        except RuntimeError as error:
+            self._give_up_chroma(error)
+        else:
+            self._store.confirm(ids)
+
+    def _give_up_chroma(self, error: RuntimeError) -> None:
+        logger.warning(
+            "index %s: Chroma failed (%s). Searches score row 0 exactly from SQLite until the index is "
+            "opened for writing again, which repairs Chroma.",
+            self._path,
+            error,
+        )
+        self._vectors = None
+
+    def _open_chroma(self) -> None:
+        """Open Chroma and bring it up to date, or make it again."""
+        from mmrag.index.chroma_vectors import ChromaError, ChromaVectors
+
+        with self._store.database.read() as connection:
+            owner = self._store.state(connection, "uuid") or ""
+            name = self._store.state(connection, "chroma")
+            count = self._store.count(connection, None)
+        try:
+            if name is None:
+                if count:
+                    logger.warning("index %s: Chroma was never filled; filling it.", self._path)
+                self._rebuild_chroma(owner)
+                return
+            try:
+                self._vectors = ChromaVectors(self._path / name, owner, create=False)
+                self._finish_pending(self._vectors)
+                self._probe(self._vectors, count)
+            except ChromaError as error:
+                logger.warning("index %s: Chroma is made again from SQLite, because %s.", self._path, error)
+                if self._vectors is not None:
+                    self._vectors.close()
+                self._rebuild_chroma(owner)
+        except (ChromaError, OSError) as error:
+            self._give_up_chroma(RuntimeError(str(error)))
+
+    def _finish_pending(self, vectors: ChromaVectors) -> None:
+        """Complete what a killed process left between SQLite and Chroma."""
+        pending = self._store.pending()
+        if not pending:
+            return
+        logger.info("index %s: completing %d records in Chroma.", self._path, len(pending))
+        with self._store.database.read() as connection:
+            seqs = self._store.seqs(connection, pending)
+            rows = dict(self._store.matrices(connection, list(seqs.values()), 1))
+        present = list(seqs)
+        if present:
+            first = np.concatenate([rows[seqs[id]] for id in present]).astype(np.float32)
+            vectors.upsert(present, first)
+        vectors.delete([id for id in pending if id not in seqs])
+        self._store.confirm(pending)
+
+    def _probe(self, vectors: ChromaVectors, count: int) -> None:
+        """See that Chroma holds as many as SQLite and answers."""
+        from mmrag.index.chroma_vectors import ChromaError
+
+        if vectors.count() != count:
+            raise ChromaError(f"it holds {vectors.count()} vectors of {count} records")
+        if count and not vectors.search(np.zeros(self.manifest.dim, np.float32), 1):
+            raise ChromaError("its graph finds nothing")
+
+    def _rebuild_chroma(self, owner: str) -> None:
+        """Fill a new directory from SQLite, make it the one in use, and drop the others."""
+        from mmrag.index.chroma_vectors import ChromaVectors
+
+        self._vectors = None
+        name = CHROMA_PREFIX + secrets.token_hex(4)
+        vectors = ChromaVectors(self._path / name, owner, create=True)
+        with self._store.database.read() as connection:
+            _, ids, first = self._store.first_rows(connection)
+        pending = self._store.pending()
+        if ids:
+            vectors.upsert(ids, first.astype(np.float32))
+        with self._store.database.write() as connection:
+            self._store.set_state(connection, "chroma", name)
+        self._store.confirm(pending)
+        self._vectors = vectors
+        for old in self._path.glob(CHROMA_PREFIX + "*"):
+            if old.name != name:
+                shutil.rmtree(old, ignore_errors=True)
+
+
+class _FirstRows:
+    """Row 0 of every record as one array, read again when the file has changed."""
+
+    def __init__(self, store: RecordStore) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._generation = -1
+        self._seqs: NDArray[np.int64] = np.empty(0, np.int64)
+        self._rows: NDArray[np.float32] = np.empty((0, store.manifest.dim), np.float32)
+
+    def best(
+        self, connection: sqlite3.Connection, vector: NDArray[np.float32], k: int, allowed: list[int] | None
+    ) -> list[int]:
+        """Numbers of the best `k` by inner product among the allowed, ties included."""
+        seqs, rows = self._current(connection)
+        if allowed is not None:
+            places = np.searchsorted(seqs, np.array(allowed, np.int64))
+            seqs, rows = seqs[places], rows[places]
+        chosen: list[int] = seqs[shortlist(rows @ vector, k)].tolist()
+        return chosen
+
+    def _current(self, connection: sqlite3.Connection) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Numbers (rising) and rows as this connection sees them."""
+        generation = self._store.generation(connection)
+        with self._lock:
+            if generation == self._generation:
+                return self._seqs, self._rows
+            seqs, _, first = self._store.first_rows(connection)
+            numbers, rows = np.array(seqs, np.int64), first.astype(np.float32)
+            if generation > self._generation:  # a reader of an older state must not put the clock back
+                self._generation, self._seqs, self._rows = generation, numbers, rows
+            return numbers, rows
+
+
+def _check_directory(directory: Path) -> bool:
+    """Whether an index is there; refuses a directory of something else, without writing."""
+    store = directory / STORE_NAME
+    if not directory.exists():
+        return False
+    if not directory.is_dir():
+        raise IndexFormatError(f"an index is a directory, got the file {directory}. Name another place.")
+    if store.exists():
+        check_header(store)
+        return True
+    names = {entry.name for entry in directory.iterdir()}
+    foreign = sorted(
+        name for name in names if name != LOCK_NAME and not name.startswith((STORE_NAME, HOLDER_NAME))
+    )
+    if foreign:
+        raise IndexFormatError(
+            f"{directory} must be an index, empty or absent, got a directory with {foreign[0]!r} and no "
+            f"{STORE_NAME}. Name another directory; nothing was written."
+        )
+    return False
+
+
+def _check_embedder(directory: Path, manifest: Manifest, embedder: EmbedderIdentity | None) -> None:
+    if embedder is None or (embedder.fingerprint, embedder.dim) == (manifest.fingerprint, manifest.dim):
+        return
+    raise IndexMismatchError(
+        f"index {directory} was built with {manifest.dim}-dim vectors from '{manifest.embedder}' "
+        f"(fingerprint {manifest.fingerprint[:12]}), this embedder gives {embedder.dim}-dim from "
+        f"'{embedder.name}' (fingerprint {embedder.fingerprint[:12]}). "
+        "Re-index or load the matching embedder."
+    )

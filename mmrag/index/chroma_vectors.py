@@ -1,0 +1,117 @@
+"""Row 0 of every record in embedded Chroma: a search structure that can always be made again.
+
+Everything that knows Chroma stands in this file: its distances become scores here, its telemetry is
+off, it embeds nothing itself.
+"""
+
+# ruff: noqa: ANN401  (Chroma is not typed)
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import chromadb
+import numpy as np
+from chromadb.config import Settings
+from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+COLLECTION = "records"
+HNSW = {"space": "ip", "max_neighbors": 32, "ef_construction": 200, "ef_search": 256}
+"""Inner product, so that scores are those of `mmrag.scoring`. A graph twice as dense as Chroma's
+default (16 neighbours, 100, 100): recall of survivors matters more here than build time, figures in
+``benchmarks/index_homes.py``."""
+
+_T = TypeVar("_T")
+
+
+class ChromaError(RuntimeError):
+    """Chroma failed; what it holds can be made again."""
+
+
+class ChromaVectors:
+    """One collection in one directory.
+
+    Args:
+        directory: Chroma's own; created when `create` is set.
+        owner: the index's own id, written into the collection and checked on open.
+        create: make the collection, or insist on finding it.
+
+    Raises:
+        ChromaError: the directory is missing, damaged, or belongs to another index.
+    """
+
+    def __init__(self, directory: Path, owner: str, *, create: bool) -> None:
+        if not create and not directory.is_dir():
+            raise ChromaError(f"{directory} is missing")
+        self._lock = threading.Lock()
+        self._client = _guarded(
+            lambda: chromadb.PersistentClient(
+                str(directory), settings=Settings(anonymized_telemetry=False, allow_reset=False)
+            )
+        )
+        try:
+            self._collection = _guarded(self._make if create else self._find, owner)
+            self._max_batch = _guarded(self._client.get_max_batch_size)
+        except ChromaError:
+            self.close()
+            raise
+
+    def _make(self, owner: str) -> Any:
+        return self._client.create_collection(
+            COLLECTION, embedding_function=None, metadata={"mmrag_index": owner}, configuration={"hnsw": HNSW}
+        )
+
+    def _find(self, owner: str) -> Any:
+        collection = self._client.get_collection(COLLECTION, embedding_function=None)
+        found = (collection.metadata or {}).get("mmrag_index")
+        if found != owner:
+            raise ChromaError(f"its collection belongs to index {found}, not to {owner}")
+        return collection
+
+    def upsert(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Add or replace ``(n, dim)`` vectors by id, in parts that Chroma takes."""
+        with self._lock:
+            for start in range(0, len(ids), self._max_batch):
+                part = slice(start, start + self._max_batch)
+                _guarded(self._collection.upsert, ids=list(ids[part]), embeddings=vectors[part])
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Delete by id; ids that are not there are passed over."""
+        with self._lock:
+            for start in range(0, len(ids), self._max_batch):
+                _guarded(self._collection.delete, ids=list(ids[start : start + self._max_batch]))
+
+    def search(self, vector: NDArray[np.float32], k: int) -> list[tuple[str, float]]:
+        """About the best `k` by inner product, best first, as ``(id, score)``."""
+        query = self._collection.query
+        found = _guarded(query, query_embeddings=vector[None], n_results=k, include=["distances"])
+        # Chroma's "ip" distance is 1 - inner product
+        return [(id, 1.0 - d) for id, d in zip(found["ids"][0], found["distances"][0], strict=True)]
+
+    def count(self) -> int:
+        """How many vectors are there."""
+        return int(_guarded(self._collection.count))
+
+    def close(self) -> None:
+        """Release Chroma's files; older Chroma keeps them until the process ends."""
+        close = getattr(self._client, "close", None)
+        if close is not None:
+            try:
+                _guarded(close)
+            except ChromaError as error:
+                logger.warning("Chroma did not close cleanly: %s", error)
+
+
+def _guarded(call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
+    """Call Chroma; whatever it throws becomes `ChromaError`, a panic of its Rust core too."""
+    try:
+        return call(*args, **kwargs)
+    except (ChromaError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # pyo3's PanicException is no Exception
+        raise ChromaError(f"{type(error).__name__}: {error}") from error

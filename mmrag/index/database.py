@@ -1,0 +1,119 @@
+"""One SQLite file for many threads: a pool of reading connections and one writer."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+BUSY_SECONDS = 30.0
+_POOL_SIZE = 8
+
+
+class Database:
+    """Connections to one file in WAL mode: readers never wait for the writer, nor it for them.
+
+    Every block of `read` sees one state of the file; every block of `write` is one transaction.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool) -> None:
+        self._path = path
+        self._read_only = read_only
+        self._lock = threading.Lock()  # guards the pool
+        self._pool: list[sqlite3.Connection] = []
+        self._closed = False
+        self._write_lock = threading.RLock()
+        self._writer: sqlite3.Connection | None = None
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """A connection on which one state of the file is seen until the block ends."""
+        connection = self._take()
+        try:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("ROLLBACK")
+        finally:
+            self._give(connection)
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """The writer's connection in a transaction: committed at the end, undone by an exception."""
+        with self._write_lock:
+            if self._closed or self._writer is None:
+                raise ValueError("the index is closed. Open it again.")
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+            except BaseException:
+                self._writer.execute("ROLLBACK")
+                raise
+            self._writer.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close every connection; those in use are closed when their block ends."""
+        with self._write_lock, self._lock:
+            self._closed = True
+            for connection in self._pool:
+                connection.close()
+            self._pool.clear()
+            if self._writer is not None:
+                self._writer.close()  # the last connection to close folds the WAL into the file
+                self._writer = None
+
+    def _take(self) -> sqlite3.Connection:
+        with self._lock:
+            if self._closed:
+                raise ValueError("the index is closed. Open it again.")
+            if self._pool:
+                return self._pool.pop()
+        return self._open_reader()
+
+    def _give(self, connection: sqlite3.Connection) -> None:
+        with self._lock:
+            if not self._closed and len(self._pool) < _POOL_SIZE:
+                self._pool.append(connection)
+                return
+        connection.close()
+
+    def open_writer(self) -> None:
+        """Make `write` possible; the caller holds the lock that makes it the only writer."""
+        connection = sqlite3.connect(
+            self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            # FULL, not NORMAL: a commit survives a power cut too, at one fsync a batch
+            connection.execute("PRAGMA synchronous = FULL")
+        except BaseException:
+            connection.close()
+            raise
+        self._writer = connection
+
+    def _open_reader(self) -> sqlite3.Connection:
+        uri = "file:" + quote(str(self._path)) + "?mode=ro"
+        try:
+            return self._connect_reader(uri)
+        except sqlite3.OperationalError:
+            # a directory that cannot be written, such as a mounted image: without a WAL nothing can
+            # change under us, and SQLite may skip its shared memory file
+            wal = self._path.with_name(self._path.name + "-wal")
+            if not self._read_only or (wal.exists() and wal.stat().st_size):
+                raise
+            return self._connect_reader(uri + "&immutable=1")
+
+    def _connect_reader(self, uri: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        return connection

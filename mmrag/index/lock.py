@@ -1,0 +1,71 @@
+"""One writing process an index: a lock that the system frees, and a note of who holds it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from mmrag.errors import IndexLockedError
+
+LOCK_NAME = "writer.lock"
+HOLDER_NAME = "writer.json"
+
+
+class WriterLock:
+    """Held from construction to `release`.
+
+    The system frees the lock when its process ends, however it ends, so a stale note blocks nobody.
+
+    Raises:
+        IndexLockedError: a process holds it; the message names the process and what to use instead.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._holder = directory / HOLDER_NAME
+        # thread_local=False: the index may be closed by another thread than the one that opened it
+        self._lock = FileLock(directory / LOCK_NAME, timeout=0, thread_local=False)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise IndexLockedError(_held(directory, self._holder)) from None
+        draft = self._holder.with_name(f"{HOLDER_NAME}.{os.getpid()}")
+        draft.write_text(json.dumps(_this_process()), encoding="utf-8")
+        draft.replace(self._holder)
+
+    def release(self) -> None:
+        """Give the lock back; twice is fine."""
+        if self._lock.is_locked:
+            self._holder.unlink(missing_ok=True)
+            self._lock.release()
+
+
+def _this_process() -> dict[str, str | int]:
+    return {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "command": " ".join([Path(sys.executable).name, *sys.argv])[:300],
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _held(directory: Path, holder: Path) -> str:
+    remedy = (
+        "Open it with read_only=True to search while that process writes, or close it there first. "
+        "Several writing processes need a server."
+    )
+    try:
+        note = json.loads(holder.read_text(encoding="utf-8"))
+        who = (
+            "this very process"
+            if note["pid"] == os.getpid() and note["host"] == socket.gethostname()
+            else f"process {note['pid']} on {note['host']} ({note['command']}, since {note['started']})"
+        )
+    except (OSError, ValueError, KeyError):
+        who = "another process"
+    return f"index {directory} may be open for writing once, got {who} holding it. {remedy}"

@@ -1,0 +1,56 @@
+"""From scores to ordered hits, the same way in every home."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmrag.types import Hit
+
+MARGIN = 1e-5
+"""Relative to the largest score: rounding of float32 products is well below it."""
+
+
+def shortlist(scores: NDArray[np.float32], k: int) -> NDArray[np.intp]:
+    """Positions that can be among the best `k` once rounding is out of the way, ties included."""
+    if len(scores) <= k:
+        return np.arange(len(scores))
+    kth = np.partition(scores, len(scores) - k)[len(scores) - k]
+    slack = MARGIN * max(1.0, float(np.abs(scores).max()))
+    return np.flatnonzero(scores >= kth - slack)
+
+
+def final_scores(query: NDArray[Any], matrices: Sequence[NDArray[Any]]) -> list[float]:
+    """Late-interaction scores summed in float64 and given as float32.
+
+    The order in which a float32 product is summed depends on where a row stands in its block, so two
+    equal records could differ in the last digit and tie-breaking by id would be chance. Summed in
+    float64 they are equal, in every home.
+    """
+    rows = query.astype(np.float64).T
+    return [float(np.float32((matrix.astype(np.float64) @ rows).max(0).sum())) for matrix in matrices]
+
+
+def best_hits(
+    query: NDArray[Any],
+    scores: NDArray[np.float32],
+    ids: Callable[[int], str],
+    matrices: Callable[[NDArray[np.intp]], Sequence[NDArray[Any]]],
+    k: int,
+) -> list[Hit]:
+    """The best `k`, best first, ties by id.
+
+    Args:
+        query: ``(Tq, D)``, cut to the budget.
+        scores: of all that are ranked, float32.
+        ids: the id at a position.
+        matrices: the matrices at some positions, cut to the budget.
+        k: at least 1.
+    """
+    positions = shortlist(scores, k)
+    final = final_scores(query, matrices(positions))
+    hits = [Hit(ids(int(position)), score) for position, score in zip(positions, final, strict=True)]
+    return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k]

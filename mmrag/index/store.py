@@ -1,0 +1,437 @@
+"""The records of an index in one SQLite file: matrices, text, words, metadata, documents, manifest.
+
+Why SQLite beside a vector store: everything of a record is written in one transaction, the words are
+searchable exactly when the record is there, readers in other processes see whole commits, and a
+vector store that holds row 0 can always be filled again from here (``benchmarks/index_homes.py``).
+
+Tables: ``records`` (one row a record; ``seq`` is the order of first adding), ``vectors`` (the matrix,
+float16), ``first`` (row 0 by itself, so that all of them load fast), ``metadata`` (one row a value,
+for filters), ``lexical`` (FTS5), ``pending`` (ids whose row 0 the vector store has not confirmed),
+``documents``, ``blobs``, ``state`` (manifest, generation).
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmrag.errors import IndexFormatError
+from mmrag.index import codec
+from mmrag.index.base import FORMAT_VERSION, DocumentEntry, Manifest
+from mmrag.index.database import Database
+from mmrag.index.filters import KIND_BOOL, Filter, kind_of, metadata_values, to_sql, validate
+from mmrag.index.lexical import LEXICAL_VERSION, LexicalTable, match_expression
+from mmrag.index.records import check_metadata, plain_metadata
+from mmrag.types import Hit, Metadata, Record, Scalar
+
+APPLICATION_ID = 0x6D6D7261
+"""``mmra``, in the header of the file: says whose file it is."""
+
+_CHUNK = 500
+"""Parameters of one statement."""
+
+_SCHEMA = """
+CREATE TABLE state(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE records(
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    document_id TEXT,
+    text TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    page TEXT,
+    words BLOB
+);
+CREATE INDEX records_by_document ON records(document_id) WHERE document_id IS NOT NULL;
+CREATE TABLE vectors(seq INTEGER PRIMARY KEY, matrix BLOB NOT NULL);
+CREATE TABLE first(seq INTEGER PRIMARY KEY, vector BLOB NOT NULL);
+CREATE TABLE metadata(seq INTEGER NOT NULL, key TEXT NOT NULL, kind INTEGER NOT NULL, value NOT NULL);
+CREATE INDEX metadata_by_value ON metadata(key, kind, value, seq);
+CREATE INDEX metadata_by_record ON metadata(seq);
+CREATE TABLE pending(id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE documents(seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, entry TEXT NOT NULL);
+CREATE TABLE blobs(sha256 TEXT PRIMARY KEY, data BLOB NOT NULL);
+"""
+
+_UPSERT = """
+INSERT INTO records(id, document_id, text, metadata, page, words) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT(id) DO UPDATE SET document_id = excluded.document_id, text = excluded.text,
+    metadata = excluded.metadata, page = excluded.page, words = excluded.words
+RETURNING seq
+"""
+
+_SEARCH_TEXT = """
+SELECT records.id, -bm25(lexical) AS score
+FROM lexical JOIN records ON records.seq = lexical.rowid
+WHERE lexical MATCH ? AND {condition} ORDER BY score DESC, records.id LIMIT ?
+"""
+
+_T = TypeVar("_T")
+
+
+class RecordStore:
+    """Records in one SQLite file; the caller is the only writer (a lock sees to that).
+
+    Args:
+        path: the file.
+        create: the manifest of a new file; None opens a file that is there.
+        read_only: never write.
+
+    Raises:
+        IndexFormatError: the file is no index, is damaged, or is of a newer format.
+    """
+
+    def __init__(self, path: Path, *, create: Manifest | None, read_only: bool) -> None:
+        try:
+            if create is not None:
+                _create(path, create)
+            self.database = Database(path, read_only=read_only)
+            try:
+                self.manifest = self._read_manifest(path)
+                if not read_only:
+                    self.database.open_writer()
+                    self._refill_lexical()
+            except BaseException:
+                self.database.close()
+                raise
+        except sqlite3.DatabaseError as error:
+            if "locked" in str(error):
+                raise
+            raise IndexFormatError(
+                f"{path} must be an SQLite file that this package wrote, got one that SQLite cannot read "
+                f"({error}). Restore it from a copy, or index the documents again into a new directory."
+            ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self.database.close()
+
+    # -- manifest and state -----------------------------------------------------------------
+
+    def _read_manifest(self, path: Path) -> Manifest:
+        with self.database.read() as connection:
+            values = json.loads(self.state(connection, "manifest") or "{}")
+        version = values.get("format_version")
+        if version != FORMAT_VERSION:
+            raise IndexFormatError(
+                f"{path} must be of index format {FORMAT_VERSION}, got {version}. "
+                "Upgrade the package, or index the documents again into a new directory."
+            )
+        return Manifest(**values)
+
+    @staticmethod
+    def state(connection: sqlite3.Connection, key: str) -> str | None:
+        """A value of the ``state`` table."""
+        row = connection.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    @staticmethod
+    def set_state(connection: sqlite3.Connection, key: str, value: str) -> None:
+        """Set a value of the ``state`` table."""
+        connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (key, value))
+
+    @classmethod
+    def generation(cls, connection: sqlite3.Connection) -> int:
+        """A number that grows with every change of the records."""
+        return int(cls.state(connection, "generation") or 0)
+
+    def _grow(self, connection: sqlite3.Connection) -> None:
+        self.set_state(connection, "generation", str(self.generation(connection) + 1))
+
+    def _refill_lexical(self) -> None:
+        """Index all text again if another version of the normaliser did it."""
+        with self.database.read() as connection:
+            if self.state(connection, "lexical") == str(LEXICAL_VERSION):
+                return
+        with self.database.write() as connection:
+            connection.execute("DELETE FROM lexical")
+            LexicalTable.put(connection, connection.execute("SELECT seq, text FROM records").fetchall())
+            self.set_state(connection, "lexical", str(LEXICAL_VERSION))
+
+    # -- records ----------------------------------------------------------------------------
+
+    def add(self, checked: Sequence[tuple[Record, NDArray[np.float16]]]) -> None:
+        """Add or replace checked records in one transaction, and mark them pending."""
+        prepared = [(_record_row(record), record, matrix) for record, matrix in checked]
+        with self.database.write() as connection:
+            for row, record, matrix in prepared:
+                # seq stays when an id is replaced
+                seq = connection.execute(_UPSERT, row).fetchone()[0]
+                encoded = codec.encode_matrix(matrix)
+                connection.execute("INSERT OR REPLACE INTO vectors VALUES (?, ?)", (seq, encoded))
+                first = codec.encode_matrix(matrix[0])
+                connection.execute("INSERT OR REPLACE INTO first VALUES (?, ?)", (seq, first))
+                _put_metadata(connection, seq, record.metadata)
+                LexicalTable.put(connection, [(seq, record.text)])
+            self._mark_pending(connection, [record.id for record, _ in checked])
+            self._grow(connection)
+
+    def delete(self, ids: Sequence[str]) -> list[str]:
+        """Delete by id in one transaction, mark them pending; those that were there."""
+        with self.database.write() as connection:
+            return self._delete(connection, ids)
+
+    def _delete(self, connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
+        found = self.seqs(connection, ids)
+        for table in ("records", "vectors", "first", "metadata"):
+            connection.executemany(f"DELETE FROM {table} WHERE seq = ?", ((s,) for s in found.values()))
+        LexicalTable.delete(connection, list(found.values()))
+        if found:
+            self._mark_pending(connection, list(found))
+            self._grow(connection)
+        return list(found)
+
+    def update_metadata(self, ids: Sequence[str], values: Metadata) -> None:
+        """Set these keys on these records."""
+        check_metadata(values, ", ".join(ids[:3]))
+        plain = plain_metadata(values)
+        with self.database.write() as connection:
+            for seq in self.seqs(connection, ids).values():
+                row = connection.execute("SELECT metadata FROM records WHERE seq = ?", (seq,)).fetchone()
+                merged = {**codec.decode_metadata(row[0]), **plain}
+                encoded = codec.encode_metadata(merged)
+                connection.execute("UPDATE records SET metadata = ? WHERE seq = ?", (encoded, seq))
+                _put_metadata(connection, seq, merged)
+
+    def get(self, connection: sqlite3.Connection, ids: Sequence[str], *, matrices: bool) -> list[Record]:
+        """Records in the order of `ids`, missing ones left out."""
+        found: dict[str, Record] = {}
+        matrix = "(SELECT matrix FROM vectors WHERE vectors.seq = records.seq)" if matrices else "NULL"
+        for marks, part in _chunks(list(dict.fromkeys(ids))):
+            rows = connection.execute(
+                f"SELECT id, text, metadata, page, words, {matrix} FROM records WHERE id IN ({marks})", part
+            )
+            for row in rows:
+                found[row[0]] = self._record(*row)
+        return [found[id] for id in ids if id in found]
+
+    def _record(
+        self, id: str, text: str, metadata: str, page: str | None, words: bytes | None, matrix: bytes | None
+    ) -> Record:
+        found = codec.decode_words(words or b"")
+        return Record(
+            id=id,
+            matrix=None if matrix is None else codec.decode_matrix(matrix, self.manifest.dim).copy(),
+            text=text,
+            metadata=codec.decode_metadata(metadata),
+            page=None if page is None else codec.decode_page(page, found, id, text),
+        )
+
+    @staticmethod
+    def seqs(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, int]:
+        """The numbers of those ids that are there, in the order of `ids`."""
+        found: dict[str, int] = {}
+        unique = list(dict.fromkeys(ids))
+        for marks, part in _chunks(unique):
+            rows = connection.execute(f"SELECT id, seq FROM records WHERE id IN ({marks})", part)
+            found.update(rows.fetchall())
+        return {id: found[id] for id in unique if id in found}
+
+    @staticmethod
+    def names(connection: sqlite3.Connection, seqs: Sequence[int]) -> dict[int, str]:
+        """The ids of these numbers."""
+        found: dict[int, str] = {}
+        for marks, part in _chunks(seqs):
+            rows = connection.execute(f"SELECT seq, id FROM records WHERE seq IN ({marks})", part)
+            found.update(rows.fetchall())
+        return found
+
+    @staticmethod
+    def select(
+        connection: sqlite3.Connection, columns: str, filter: Filter | None
+    ) -> list[tuple[str | int, ...]]:
+        """Columns of ``records`` that pass a filter, in the order of adding."""
+        validate(filter)
+        condition, parameters = to_sql(filter)
+        statement = f"SELECT {columns} FROM records WHERE {condition or '1'} ORDER BY seq"
+        return connection.execute(statement, parameters).fetchall()
+
+    @staticmethod
+    def count(connection: sqlite3.Connection, filter: Filter | None) -> int:
+        """How many records pass a filter."""
+        validate(filter)
+        condition, parameters = to_sql(filter)
+        statement = f"SELECT count(*) FROM records WHERE {condition or '1'}"
+        return int(connection.execute(statement, parameters).fetchone()[0])
+
+    @staticmethod
+    def values(connection: sqlite3.Connection, key: str) -> list[Scalar]:
+        """The different values of a metadata key, sorted."""
+        rows = connection.execute(
+            "SELECT DISTINCT kind, value FROM metadata WHERE key = ? ORDER BY kind, value", (key,)
+        )
+        return [bool(value) if kind == KIND_BOOL else value for kind, value in rows]
+
+    @staticmethod
+    def search_text(connection: sqlite3.Connection, text: str, k: int, filter: Filter | None) -> list[Hit]:
+        """Best `k` by BM25; the filter stands inside the statement, the statistics do not see it."""
+        validate(filter)
+        expression = match_expression(text)
+        if expression is None:
+            return []
+        condition, parameters = to_sql(filter)
+        rows = connection.execute(
+            _SEARCH_TEXT.format(condition=condition or "1"), [expression, *parameters, k]
+        )
+        return [Hit(id, score) for id, score in rows]
+
+    # -- vectors ----------------------------------------------------------------------------
+
+    def matrices(
+        self, connection: sqlite3.Connection, seqs: Sequence[int], rows: int | None
+    ) -> Iterator[tuple[int, NDArray[np.float16]]]:
+        """``(seq, the first rows of its matrix)`` in the order of `seqs`; missing ones left out."""
+        table, column = ("first", "vector") if rows == 1 else ("vectors", "matrix")
+        for marks, part in _chunks(seqs):
+            statement = f"SELECT seq, {column} FROM {table} WHERE seq IN ({marks})"
+            found = dict(connection.execute(statement, part).fetchall())
+            for seq in part:
+                if seq in found:
+                    yield seq, codec.decode_matrix(found[seq], self.manifest.dim)[:rows]
+
+    def first_rows(self, connection: sqlite3.Connection) -> tuple[list[int], list[str], NDArray[np.float16]]:
+        """Row 0 of every record: numbers, ids and ``(records, dim)`` float16."""
+        rows = connection.execute(
+            "SELECT seq, id, vector FROM first JOIN records USING (seq) ORDER BY seq"
+        ).fetchall()
+        flat = np.frombuffer(b"".join(row[2] for row in rows), "<f2").reshape(len(rows), self.manifest.dim)
+        return [row[0] for row in rows], [row[1] for row in rows], flat
+
+    # -- what the vector store has not confirmed ------------------------------------------------
+
+    @staticmethod
+    def _mark_pending(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
+        connection.executemany("INSERT OR IGNORE INTO pending VALUES (?)", ((id,) for id in ids))
+
+    def pending(self) -> list[str]:
+        """Ids whose row 0 the vector store has not confirmed."""
+        with self.database.read() as connection:
+            return [row[0] for row in connection.execute("SELECT id FROM pending ORDER BY id")]
+
+    def confirm(self, ids: Sequence[str]) -> None:
+        """The vector store has these."""
+        with self.database.write() as connection:
+            connection.executemany("DELETE FROM pending WHERE id = ?", ((id,) for id in ids))
+
+    # -- documents and bytes ----------------------------------------------------------------
+
+    def documents(self) -> list[DocumentEntry]:
+        """Entries in the order they were added."""
+        with self.database.read() as connection:
+            rows = connection.execute("SELECT entry FROM documents ORDER BY seq")
+            return [codec.decode_entry(row[0]) for row in rows]
+
+    def put_document(self, entry: DocumentEntry) -> None:
+        """Add or replace an entry."""
+        with self.database.write() as connection:
+            connection.execute(
+                "INSERT INTO documents(id, entry) VALUES (?, ?) "
+                "ON CONFLICT(id) DO UPDATE SET entry = excluded.entry",
+                (entry.id, codec.encode_entry(entry)),
+            )
+
+    def remove_document(self, document_id: str) -> list[str]:
+        """Remove an entry, its page records and its bytes in one transaction; the records' ids."""
+        with self.database.write() as connection:
+            ids = [
+                row[0]
+                for row in connection.execute(
+                    "SELECT id FROM records WHERE document_id = ? ORDER BY seq", (document_id,)
+                )
+            ]
+            connection.execute("DELETE FROM documents WHERE id = ?", (document_id,))
+            # a document's id is the start of its digest
+            connection.execute("DELETE FROM blobs WHERE substr(sha256, 1, 16) = ?", (document_id,))
+            return self._delete(connection, ids)
+
+    def put_blob(self, sha256: str, data: bytes) -> None:
+        """Keep bytes."""
+        with self.database.write() as connection:
+            connection.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?)", (sha256, data))
+
+    def get_blob(self, sha256: str) -> bytes | None:
+        """Kept bytes, or None."""
+        with self.database.read() as connection:
+            row = connection.execute("SELECT data FROM blobs WHERE sha256 = ?", (sha256,)).fetchone()
+            return None if row is None else bytes(row[0])
+
+
+def check_header(path: Path) -> None:
+    """See in the first bytes of a file whether this package wrote it, without opening it as SQLite.
+
+    Raises:
+        IndexFormatError: it did not.
+    """
+    with path.open("rb") as file:
+        header = file.read(100)
+    if header[:15] != b"SQLite format 3" or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        what = "an empty file" if not header else "a file that this package did not write"
+        raise IndexFormatError(
+            f"{path} must be an index of this package, got {what}. Name another directory, or restore the "
+            "index from a copy; nothing was written."
+        )
+
+
+def _create(path: Path, manifest: Manifest) -> None:
+    """Make the file under another name and move it, so that a file with this name is complete."""
+    draft = path.with_name(path.name + ".new")
+    for left in path.parent.glob(draft.name + "*"):
+        left.unlink()
+    connection = sqlite3.connect(draft, isolation_level=None)
+    try:
+        connection.execute("BEGIN")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        for statement in filter(str.strip, _SCHEMA.split(";\n")):
+            connection.execute(statement)
+        LexicalTable.create(connection)
+        state = {
+            "manifest": json.dumps(asdict(manifest)),
+            "uuid": uuid.uuid4().hex,
+            "lexical": str(LEXICAL_VERSION),
+            "generation": "0",
+        }
+        connection.executemany("INSERT INTO state VALUES (?, ?)", state.items())
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+    draft.replace(path)
+
+
+def _record_row(record: Record) -> tuple[str, str | None, str, str, str | None, bytes | None]:
+    page = record.page
+    return (
+        record.id,
+        None if page is None else page.document_id,
+        record.text,
+        codec.encode_metadata(plain_metadata(record.metadata)),
+        None if page is None else codec.encode_page(page, record.id, record.text),
+        None if page is None else codec.encode_words(page.words),
+    )
+
+
+def _put_metadata(connection: sqlite3.Connection, seq: int, metadata: Metadata) -> None:
+    """Write the values that filters look at, one row each."""
+    connection.execute("DELETE FROM metadata WHERE seq = ?", (seq,))
+    plain = plain_metadata(metadata)
+    connection.executemany(
+        "INSERT INTO metadata VALUES (?, ?, ?, ?)",
+        (
+            (seq, key, kind_of(value), int(value) if isinstance(value, bool) else value)
+            for key in plain
+            for value in metadata_values(plain, key)
+        ),
+    )
+
+
+def _chunks(items: Sequence[_T]) -> Iterable[tuple[str, Sequence[_T]]]:
+    """Parts that fit one statement, each with its question marks."""
+    for start in range(0, len(items), _CHUNK):
+        part = items[start : start + _CHUNK]
+        yield ", ".join("?" * len(part)), part
