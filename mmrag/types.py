@@ -244,6 +244,7 @@ class Citation:
         kind: ``"sentence"``, ``"table"``, ``"chart"`` or ``"page"`` (the whole page is meant).
         title: caption or heading the quote stands under, where one was found.
         picture: PNG bytes of the page with the boxes drawn, where pictures were asked for.
+        note: what a reader must know of it, for example that the model's quote does not stand there.
     """
 
     number: int
@@ -255,6 +256,7 @@ class Citation:
     kind: str = "sentence"
     title: str = ""
     picture: bytes | None = field(default=None, compare=False, repr=False)
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,4 +305,5 @@ def describe_place(citation: Citation) -> str:
         return citation.record_id
     label = f" (label {page.label})" if page.label != str(page.number + 1) else ""
     title = f', {citation.kind} "{citation.title}"' if citation.title else f", {citation.kind}"
-    return f"{page.source.name}, page {page.number + 1}{label}{title}"
+    note = f" ({citation.note})" if citation.note else ""
+    return f"{page.source.name}, page {page.number + 1}{label}{title}{note}"
