@@ -1,0 +1,154 @@
+"""Draw where an answer stands: the page with its evidence boxed, crisp at reading size."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
+
+from mmrag.types import Box
+
+READING_SIDE = 1500
+"""Pixels of the long side: body text of an A4 page is then about 15 pixels high."""
+OUTLINE = (214, 69, 30)
+FILL = (255, 205, 64)
+SMOOTH = 3  # outlines are drawn this much larger and scaled down, so that they have no stairs
+
+
+def draw_evidence(image: Image.Image, boxes: Sequence[Box], *, label: str | None = None) -> Image.Image:
+    """The page with its evidence marked: a light fill, a thin outline and a number.
+
+    Args:
+        image: the page as it is shown; it is not changed. Larger ones are scaled to a long side of
+            1500 pixels, smaller ones stay as they are.
+        boxes: in 0..1 of the page; those that touch are drawn as one. Parts outside the page are cut.
+        label: a short text for the badge, as a rule the citation's number; None draws none.
+
+    Returns:
+        A new RGB image. Without boxes it is the page itself, with the badge in its corner.
+    """
+    page = _reading_size(image.convert("RGB"))
+    areas = _merge([_pixels(box, page.size) for box in boxes], max(4, page.width // 250))
+    if areas:
+        page = _mark(page, areas)
+    if label:
+        _badge(page, areas, label)
+    return page
+
+
+def evidence_png(image: Image.Image, boxes: Sequence[Box], *, label: str | None = None) -> bytes:
+    """`draw_evidence` as PNG bytes."""
+    buffer = io.BytesIO()
+    draw_evidence(image, boxes, label=label).save(buffer, format="PNG", optimize=False, compress_level=6)
+    return buffer.getvalue()
+
+
+Area = tuple[int, int, int, int]
+
+
+def _reading_size(image: Image.Image) -> Image.Image:
+    longest = max(image.size)
+    if longest <= READING_SIDE:
+        return image.copy()
+    scale = READING_SIDE / longest
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _pixels(box: Box, size: tuple[int, int]) -> Area:
+    """The box in pixels with a little room round it, inside the page."""
+    width, height = size
+    x0, x1 = sorted((box[0], box[2]))
+    y0, y1 = sorted((box[1], box[3]))
+    pad_x = max(3.0, width * 0.0035)
+    pad_y = max(2.0, width * 0.0022)
+    return (
+        max(0, min(width - 2, round(x0 * width - pad_x))),
+        max(0, min(height - 2, round(y0 * height - pad_y))),
+        max(1, min(width - 1, round(x1 * width + pad_x))),
+        max(1, min(height - 1, round(y1 * height + pad_y))),
+    )
+
+
+def _merge(areas: Sequence[Area], near: int) -> list[Area]:
+    """Join areas that overlap, and lines of one paragraph; repeated until nothing joins."""
+    merged = list(areas)
+    joined = True
+    while joined:
+        joined = False
+        for i in range(len(merged)):
+            for j in range(i + 1, len(merged)):
+                if _belong(merged[i], merged[j], near):
+                    a, b = merged[i], merged.pop(j)
+                    merged[i] = (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
+                    joined = True
+                    break
+            if joined:
+                break
+    return sorted(merged, key=lambda area: (area[1], area[0]))
+
+
+def _belong(a: Area, b: Area, near: int) -> bool:
+    """Whether one rectangle may stand for both without covering much that is in neither."""
+    across = min(a[2], b[2]) - max(a[0], b[0])
+    down = min(a[3], b[3]) - max(a[1], b[1])
+    if across < -near or down < -near:
+        return False
+    whole = (max(a[2], b[2]) - min(a[0], b[0])) * (max(a[3], b[3]) - min(a[1], b[1]))
+    parts = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
+    return parts >= 0.62 * whole or (across > 0 and down > 0 and parts >= 0.5 * whole)
+
+
+def _mark(page: Image.Image, areas: Sequence[Area]) -> Image.Image:
+    """Dim the rest a little, tint the areas as a marker pen does, outline them."""
+    mask = Image.new("L", page.size, 0)
+    pen = ImageDraw.Draw(mask)
+    radius = max(3, page.width // 260)
+    for area in areas:
+        pen.rounded_rectangle(area, radius=radius, fill=255)
+    dimmed = Image.blend(page, Image.new("RGB", page.size, (236, 238, 242)), 0.28)
+    light = tuple(round(255 - 0.30 * (255 - c)) for c in FILL)
+    # Multiplied as ink is: black text stays black, white paper takes the tint.
+    tinted = ImageChops.multiply(page, Image.new("RGB", page.size, light))
+    marked = Image.composite(tinted, dimmed, mask.filter(ImageFilter.GaussianBlur(0.6)))
+    for area in areas:
+        _outline(marked, area, radius)
+    return marked
+
+
+def _outline(page: Image.Image, area: Area, radius: int) -> None:
+    width = max(2, round(page.width / 550))
+    x0, y0, x1, y1 = area
+    size = (x1 - x0 + 1 + 2 * width, y1 - y0 + 1 + 2 * width)
+    big = Image.new("L", (size[0] * SMOOTH, size[1] * SMOOTH), 0)
+    edge = (0, 0, big.width - 1, big.height - 1)
+    ImageDraw.Draw(big).rounded_rectangle(
+        edge, radius=(radius + width) * SMOOTH, outline=255, width=width * SMOOTH
+    )
+    page.paste(OUTLINE, (x0 - width, y0 - width), big.resize(size, Image.Resampling.LANCZOS))
+
+
+def _badge(page: Image.Image, areas: Sequence[Area], label: str) -> None:
+    """A filled disc (or pill) with the number, left of the first area or on its corner."""
+    size = max(15, round(max(page.size) / 62))
+    font = ImageFont.load_default(size=size)
+    left, top, right, bottom = font.getbbox(label)
+    tall = round(size * 1.5)
+    wide = max(tall, round(right - left + 0.9 * size))
+    if areas:
+        x0, y0, _, y1 = areas[0]
+        beside = x0 - wide - round(size * 0.45)
+        x = beside if beside >= 2 else max(2, x0 - wide // 3)
+        y = (y0 + min(y1, y0 + 2 * tall)) // 2 - tall // 2 if beside >= 2 else y0 - round(tall * 0.8)
+    else:
+        x = y = round(size * 0.8)
+    x, y = max(2, min(page.width - wide - 2, x)), max(2, min(page.height - tall - 2, y))
+    disc = Image.new("L", (wide * SMOOTH, tall * SMOOTH), 0)
+    ImageDraw.Draw(disc).rounded_rectangle(
+        (0, 0, disc.width - 1, disc.height - 1), radius=tall * SMOOTH // 2, fill=255
+    )
+    page.paste(OUTLINE, (x, y), disc.resize((wide, tall), Image.Resampling.LANCZOS))
+    pen = ImageDraw.Draw(page)
+    centre = (x + (wide - (right - left)) / 2 - left, y + (tall - (bottom - top)) / 2 - top)
+    pen.text(centre, label, fill=(255, 255, 255), font=font)

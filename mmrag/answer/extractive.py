@@ -1,0 +1,379 @@
+"""Answers without a server or a language model: what stands on the pages, quoted exactly.
+
+Nothing is generated. A sentence is given as it stands; a figure of a table or chart as ``row, column:
+cell`` in the page's own words; a form's field as ``label: value``. Where nothing answers, the answer says
+so, and names what was missing and the page that came closest.
+
+Limits: no arithmetic, no counting, no reasoning over several sentences; a superlative ("which was the
+highest?") compares the figures of one column, row or chart and quotes the winner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmrag.answer.charts import Chart, parse_number
+from mmrag.answer.question import Question, analyse, content_stems
+from mmrag.answer.scoring import ENOUGH, Encode, Pool, Scored
+from mmrag.answer.tables import Table
+from mmrag.answer.units import Unit, cell_text, header_path, periods_of, units_of
+from mmrag.types import Answer, Box, Candidate, Citation, Query, Ranking, Usage
+
+NOT_ANSWERED = "The documents do not answer this question."
+MOST_CELLS = 6
+"""Cells given where a row or a column answers as a whole."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A piece of an answer before it has a number."""
+
+    text: str
+    unit: Unit
+    quote: str
+    boxes: tuple[Box, ...]
+    score: float
+
+
+class ExtractiveAnswerer:
+    """Answers by quoting.
+
+    Args:
+        encode: ``encode(texts, side)`` gives one vector a text, ``side`` being ``"query"`` or
+            ``"document"``; None works by words alone.
+        candidates: how many of the ranking's first are read.
+
+    Raises:
+        ValueError: ``candidates`` is smaller than 1.
+    """
+
+    def __init__(self, encode: Encode | None = None, *, candidates: int = 5) -> None:
+        if candidates < 1:
+            raise ValueError(f"candidates must be at least 1, got {candidates}. 5 reads the first five pages.")
+        self.encode = encode
+        self.candidates = candidates
+
+    def answer(self, query: Query, ranking: Ranking) -> Answer:
+        """The answer that the ranking's pages hold.
+
+        Args:
+            query: its text is the question.
+            ranking: pages or plain texts, best first.
+
+        Returns:
+            Sentences, cells, values or fields with their places, or an answer with ``abstained`` set
+            that says why. Abstains where the query is an image alone or the ranking is empty.
+        """
+        started = time.perf_counter()
+        answer = self._answer(query, ranking)
+        seconds = {"extract": time.perf_counter() - started}
+        return Answer(answer.text, answer.citations, ranking, answer.abstained, Usage(seconds))
+
+    async def aanswer(self, query: Query, ranking: Ranking) -> Answer:
+        """`answer` in a thread."""
+        return await asyncio.to_thread(self.answer, query, ranking)
+
+    def _answer(self, query: Query, ranking: Ranking) -> Answer:
+        if not query.text or not query.text.strip():
+            why = "It has no words: quoting needs a question in words."
+            return Answer(f"{NOT_ANSWERED} {why}", (), ranking, abstained=True)
+        looked = ranking.candidates[: self.candidates]
+        pages = [units_of(candidate, place) for place, candidate in enumerate(looked)]
+        pool = Pool(looked, [page[0] for page in pages], [page[1] for page in pages], self.encode)
+        if not pool.units:
+            why = "No page with text was found." if not looked else f"{_name(looked[0])} came closest, but has no text."
+            return Answer(f"{NOT_ANSWERED} {why}", (), ranking, abstained=True)
+        question = analyse(query.text)
+        if question.parts:
+            answer = self._parts(question, pool, ranking)
+            if answer is not None:
+                return answer
+        scored = pool.score(question)
+        found = _compose(question, scored, pool)
+        if not found:
+            return Answer(_why_not(question, scored, pool), (), ranking, abstained=True)
+        return _write([found], ranking, pool)
+
+    def _parts(self, question: Question, pool: Pool, ranking: Ranking) -> Answer | None:
+        """Each part answered by itself; None where the question is better taken as one."""
+        answered: list[list[Found]] = []
+        unanswered: list[Question] = []
+        taken: set[str] = set()
+        for part in question.parts:
+            scored = pool.score(part)
+            if question.compares and taken:
+                apart = [s for s in scored if _document_of(s.unit, pool) not in taken]
+                rest = [s for s in scored if _document_of(s.unit, pool) in taken]
+                scored = apart + rest if any(s.passes for s in apart) else scored
+            found = _compose(part, scored, pool, one=True)
+            if not found:
+                unanswered.append(part)
+                continue
+            if question.compares:
+                taken.add(_document_of(found[0].unit, pool))
+            answered.append(found)
+        if not answered or (question.compares and unanswered):
+            return None
+        if len(answered) == 2 and answered[0][0].unit is answered[1][0].unit:
+            answered.pop()
+        notes = [f'The documents do not answer "{part.text.strip()}".' for part in unanswered]
+        return _write(answered, ranking, pool, notes)
+
+
+def _document_of(unit: Unit, pool: Pool) -> str:
+    candidate = pool.candidates[unit.place]
+    return candidate.page.document_id if candidate.page is not None else candidate.id
+
+
+def _compose(question: Question, scored: Sequence[Scored], pool: Pool, *, one: bool = False) -> list[Found]:
+    """The pieces that answer, best first; none where nothing passes."""
+    if question.superlative:
+        extreme = _extreme(question, scored)
+        if extreme is not None:
+            return [extreme]
+    passing = [item for item in scored if item.passes]
+    if not passing:
+        return []
+    best = passing[0]
+    if best.unit.kind == "table":
+        return [_table_answer(best, passing, question)]
+    if best.unit.kind == "chart":
+        return [_chart_answer(best, passing)]
+    found = [_found(best)]
+    if best.unit.kind == "sentence" and not one:
+        second = _second(best, passing, question, pool)
+        if second is not None:
+            found.append(_found(second))
+    return found
+
+
+def _found(item: Scored) -> Found:
+    return Found(_readable(item.unit), item.unit, item.unit.quote, item.unit.boxes, item.score)
+
+
+def _readable(unit: Unit) -> str:
+    """The text with words put together that a line's end had parted, and bullets dropped."""
+    text = re.sub(r"(?<=[a-z]{2})[-\u00ad] (?=[a-z]{2})", "", unit.text) if unit.kind == "sentence" else unit.text
+    return re.sub(r"^(?:[•●▪■◦‣·∙○□➢►▶→✓✔*\u2013\u2014-])\s*", "", " ".join(text.split()))
+
+
+def _second(best: Scored, passing: Sequence[Scored], question: Question, pool: Pool) -> Scored | None:
+    """Another sentence that meets at least a sixth of the question which the best one does not."""
+    weights = pool.weights(question)
+    lacking = {stem for stem in weights if stem not in best.unit.own}
+    for item in passing[1:6]:
+        if item.unit.kind != "sentence" or set(item.unit.words) & set(best.unit.words) or item.score < 0.85 * best.score:
+            continue
+        if sum(weights[stem] for stem in lacking if stem in item.unit.own) >= 1 / 6:
+            return item
+    return None
+
+
+# ---- tables and charts ------------------------------------------------------------------------------
+
+
+def _same_table(one: Unit, other: Unit) -> bool:
+    return one.kind == other.kind and one.source is other.source
+
+
+def _table_answer(best: Scored, passing: Sequence[Scored], question: Question) -> Found:
+    """One cell; or the row, where the question does not choose among its columns; or the column."""
+    table = best.unit.source
+    assert isinstance(table, Table)  # units of kind "table" are made from tables only
+    _, r, c = best.unit.where
+    ties = [
+        item
+        for item in passing
+        if _same_table(item.unit, best.unit) and abs(item.support - best.support) < 0.02 * best.support + 1e-9
+    ]
+    row_ties = [item for item in ties if item.unit.where[1] == r]
+    column_ties = [item for item in ties if item.unit.where[2] == c and item.unit.role != "total"]
+    known = frozenset(term.stem for term in question.terms)
+    if len(row_ties) > 1 and not _chosen(table, c, row_ties, known):
+        return _row_found(best, table, r, [item.unit.where[2] for item in row_ties][:MOST_CELLS])
+    row_named = known & frozenset(content_stems(header_path(table.rows[r])))
+    if len(column_ties) > 1 and not row_named and best.unit.role != "total":
+        rows = sorted(item.unit.where[1] for item in column_ties)[:MOST_CELLS]
+        return _column_found(best, table, c, rows)
+    return _found(best)
+
+
+def _chosen(table: Table, column: int, ties: Sequence[Scored], known: frozenset[str]) -> bool:
+    """Whether one column fits better by having fewer words that the question lacks."""
+    if periods_of(table):
+        return False
+    precisions = sorted((item.precision for item in ties), reverse=True)
+    own = next(item.precision for item in ties if item.unit.where[2] == column)
+    return own == precisions[0] and precisions[0] > precisions[1] + 0.05
+
+
+def _row_found(best: Scored, table: Table, r: int, columns: Sequence[int]) -> Found:
+    row = table.rows[r]
+    columns = sorted(columns)
+    path = header_path(row)
+    said = []
+    for c in columns:
+        name = table.column_name(c)
+        cell = cell_text(table, name, "", row.cells[c]) if name else row.cells[c].text
+        said.append(cell)
+    words = [w for c in columns for h in table.columns[c] for w in h.words]
+    words += [*row.header.words, *(w for c in columns for w in row.cells[c].words)]
+    return Found(
+        f"{path}: {'; '.join(said)}" if path else "; ".join(said), best.unit, best.unit.quote, _boxes(words), best.score
+    )
+
+
+def _column_found(best: Scored, table: Table, c: int, rows: Sequence[int]) -> Found:
+    name = table.column_name(c)
+    said = "; ".join(cell_text(table, header_path(table.rows[r]), "", table.rows[r].cells[c]) for r in rows)
+    words = [w for h in table.columns[c] for w in h.words]
+    quotes = []
+    for r in rows:
+        row = table.rows[r]
+        words += [*row.header.words, *row.cells[c].words]
+        quotes.append(" ".join(t for t in (row.header.text, *(cell.text for cell in row.cells)) if t))
+    text = f"{name}: {said}" if name else said
+    return Found(text, best.unit, "\n".join(quotes), _boxes(words), best.score)
+
+
+def _chart_answer(best: Scored, passing: Sequence[Scored]) -> Found:
+    """One value; or those that the question does not choose among, as all series of one category."""
+    chart = best.unit.source
+    assert isinstance(chart, Chart)  # units of kind "chart" are made from charts only
+    ties = [
+        item
+        for item in passing
+        if _same_table(item.unit, best.unit)
+        and abs(item.support - best.support) < 1e-9
+        and abs(item.own - best.own) < 1e-9
+    ]
+    ties.sort(key=lambda item: item.unit.where)
+    if len(ties) < 2:
+        return _found(best)
+    ties = ties[:MOST_CELLS]
+    words = [w for item in ties for w in item.unit.words]
+    quote = "\n".join(item.unit.quote for item in ties)
+    return Found("; ".join(item.unit.text for item in ties), best.unit, quote, _boxes(words), best.score)
+
+
+def _boxes(words: Sequence[object]) -> tuple[Box, ...]:
+    from mmrag.answer.lines import line_boxes
+    from mmrag.types import Word
+
+    seen: dict[int, Word] = {id(w): w for w in words if isinstance(w, Word)}
+    return line_boxes(list(seen.values()))
+
+
+def _extreme(question: Question, scored: Sequence[Scored]) -> Found | None:
+    """The largest or smallest figure of the column, row or chart that the question is about."""
+    for item in scored[:40]:
+        if item.missing or item.unit.kind not in {"table", "chart"} or item.support < 0.8 * ENOUGH:
+            continue
+        line = _line(item, question, scored)
+        figures = [(parse_number(_value(other.unit)), other) for other in line]
+        known = [(number, other) for number, other in figures if number is not None]
+        if len(known) < 2:
+            continue
+        pick = max if question.superlative == "max" else min
+        number, winner = pick(known, key=lambda pair: pair[0])
+        if sum(1 for other, _ in known if other == number) > 1:
+            continue
+        word = "highest" if question.superlative == "max" else "lowest"
+        text = f"{winner.unit.text}, the {word} of {len(known)}"
+        if winner.unit.title:
+            text += f" in “{winner.unit.title}”"
+        return Found(text, winner.unit, winner.unit.quote, winner.unit.boxes, winner.score)
+    return None
+
+
+def _value(unit: Unit) -> str:
+    return unit.says
+
+
+def _line(item: Scored, question: Question, scored: Sequence[Scored]) -> list[Scored]:
+    """The figures to compare: of one row where the question names the row, else of one column."""
+    unit = item.unit
+    mates = [other for other in scored if _same_table(other.unit, unit)]
+    if unit.kind == "chart":
+        return mates
+    table = unit.source
+    assert isinstance(table, Table)
+    known = frozenset(term.stem for term in question.terms if term.kind != "light")
+    _, r, c = unit.where
+    row_named = bool(known & frozenset(content_stems(table.rows[r].header.text)))
+    column_named = bool(known & frozenset(content_stems(table.column_name(c))))
+    if row_named and not column_named:
+        return [other for other in mates if other.unit.where[1] == r]
+    return [other for other in mates if other.unit.where[2] == c and other.unit.role != "total"]
+
+
+# ---- words ------------------------------------------------------------------------------------------
+
+
+def _write(
+    groups: Sequence[Sequence[Found]], ranking: Ranking, pool: Pool, notes: Sequence[str] = ()
+) -> Answer:
+    """Number the pieces and write the answer."""
+    lines: list[str] = []
+    citations: list[Citation] = []
+    for group in groups:
+        said = []
+        for piece in group:
+            number = len(citations) + 1
+            candidate = pool.candidates[piece.unit.place]
+            citations.append(
+                Citation(
+                    number,
+                    candidate.id,
+                    piece.quote,
+                    piece.boxes if candidate.page is not None else (),
+                    candidate.page,
+                    candidate.score,
+                    piece.unit.kind,
+                    piece.unit.title,
+                )
+            )
+            said.append(f"{piece.text} [{number}]")
+        lines.append(" ".join(said))
+    lines.extend(notes)
+    return Answer("\n".join(lines), tuple(citations), ranking)
+
+
+def _why_not(question: Question, scored: Sequence[Scored], pool: Pool) -> str:
+    """That nothing answers, what was missed, and where it came closest."""
+    best = scored[0]
+    where = _name(pool.candidates[best.unit.place])
+    lacking = [surface for surface in best.missing]
+    if lacking:
+        listed = ", ".join(f"“{surface}”" for surface in lacking)
+        return f"{NOT_ANSWERED} {where} came closest, but has nothing on {listed}."
+    if best.fits is False:
+        asked = _ASKED.get(question.kind, "what was asked")
+        return f"{NOT_ANSWERED} {where} came closest, but gives no {asked} for it."
+    unmet = [t.surface for t in question.terms if t.kind == "word" and t.stem not in best.unit.own]
+    if unmet:
+        listed = ", ".join(f"“{surface}”" for surface in unmet[:4])
+        return f"{NOT_ANSWERED} {where} came closest, but no sentence, table or chart there speaks of {listed}."
+    return f"{NOT_ANSWERED} {where} came closest, but too little of the question is met there."
+
+
+_ASKED = {
+    "percent": "percentage",
+    "money": "amount of money",
+    "count": "number",
+    "number": "figure",
+    "year": "year",
+    "date": "date",
+    "person": "person",
+}
+
+
+def _name(candidate: Candidate) -> str:
+    page = candidate.page
+    if page is None:
+        return f"The text “{candidate.id}”"
+    return f"{page.source.name}, page {page.number + 1},"

@@ -1,0 +1,374 @@
+"""What stands on a page, from its words and their boxes alone.
+
+`read_layout` puts the parts of this room together: text columns, tables, charts, form fields,
+headings, captions and sentences. Nothing here knows of PDF: words of a text layer and of OCR are read
+alike.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmrag.answer.charts import Chart, ChartPoint, chart_of_table, find_charts
+from mmrag.answer.lines import Row, Run, is_number, make_rows, make_runs, regions, text_height
+from mmrag.answer.sentences import BULLET, Block, Sentence, make_blocks, split_sentences, split_text
+from mmrag.answer.tables import CAPTION, Cell, Table, TableRow, find_tables
+from mmrag.types import Page, Word
+
+__all__ = [
+    "Cell",
+    "Chart",
+    "ChartPoint",
+    "Field",
+    "Layout",
+    "Paragraph",
+    "Sentence",
+    "Table",
+    "TableRow",
+    "read_layout",
+    "read_page",
+    "read_text",
+]
+
+_NUMBERED = re.compile(r"^(?:\d+(?:\.\d+)*\.?|[A-Z]\.|[IVX]+\.)\s+\S")
+_LABEL = re.compile(r"^[^\W\d_][^:?!]{0,48}$")
+
+
+@dataclass(frozen=True)
+class Field:
+    """A label and its value, as forms have them ("Policy number: 12-345")."""
+
+    label: Cell
+    value: Cell
+    heading: Cell
+
+    @property
+    def text(self) -> str:
+        """Label and value as they stand, joined by one space."""
+        return f"{self.label.text} {self.value.text}"
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Sentences that stand together, and the headings over them.
+
+    Attributes:
+        kind: ``"text"``, ``"item"`` (of a list), ``"heading"`` or ``"caption"``.
+        headings: the page's title first where it is another one, the nearest heading last.
+    """
+
+    kind: str
+    sentences: tuple[Sentence, ...]
+    headings: tuple[Cell, ...] = ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What stands on one page; each part in reading order.
+
+    Attributes:
+        title: the tallest heading of the page; empty where none stands out.
+        headings: for each table and chart, by its position, the heading it stands under.
+    """
+
+    title: Cell = Cell("")
+    paragraphs: tuple[Paragraph, ...] = ()
+    tables: tuple[Table, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    fields: tuple[Field, ...] = ()
+    table_headings: tuple[Cell, ...] = ()
+    chart_headings: tuple[Cell, ...] = ()
+
+
+def read_page(page: Page) -> Layout:
+    """Layout of a page; from its text alone where its words have no boxes."""
+    layout = read_layout(page.words, page.size)
+    if not layout.paragraphs and not layout.tables and not layout.fields and page.text.strip():
+        return read_text(page.text)
+    return layout
+
+
+def read_text(text: str) -> Layout:
+    """Layout of a text without boxes: paragraphs, headings by their look, and "Label: value" lines."""
+    paragraphs: list[Paragraph] = []
+    fields: list[Field] = []
+    heading = Cell("")
+    for sentences in split_text(text):
+        whole = " ".join(sentence.text for sentence in sentences)
+        line = whole.lstrip("# ").strip()
+        if len(sentences) == 1 and (whole.startswith("#") or _looks_like_heading(whole)):
+            heading = Cell(line)
+            paragraphs.append(Paragraph("heading", tuple(sentences)))
+            continue
+        pair = _split_label(whole) if len(sentences) == 1 else None
+        if pair is not None:
+            fields.append(Field(Cell(pair[0]), Cell(pair[1]), heading))
+            continue
+        kind = "item" if BULLET.match(whole.split()[0]) else "text"
+        paragraphs.append(Paragraph(kind, tuple(sentences), (heading,) if heading.text else ()))
+    return Layout(paragraphs=tuple(paragraphs), fields=tuple(fields))
+
+
+def _looks_like_heading(text: str) -> bool:
+    words = text.split()
+    return len(words) <= 10 and text[-1:] not in ".,;:!?" and text[:1].isupper() and not is_number(words[-1])
+
+
+def _split_label(text: str) -> tuple[str, str] | None:
+    """Label with its colon, and value, of a line "Label: value"; None where it is none."""
+    head, colon, tail = text.partition(":")
+    if not colon or CAPTION.match(text) or not tail.strip() or not tail[:1].isspace() or len(tail.split()) > 15:
+        return None
+    if len(head.split()) > 6 or not _LABEL.match(head) or not head[:1].isupper():
+        return None
+    return head + ":", tail.strip()
+
+
+def read_layout(words: Sequence[Word], size: tuple[float, float]) -> Layout:
+    """Layout of a page.
+
+    Args:
+        words: words with boxes in 0..1, in any order.
+        size: width and height of the page in points.
+
+    Returns:
+        The layout; an empty one for no words.
+    """
+    runs = make_runs(words, size)
+    if not runs:
+        return Layout()
+    height = text_height(runs)
+    builder = _Builder(height)
+    for region in regions(runs):
+        builder.add(region)
+    return builder.finish()
+
+
+class _Builder:
+    """Collects the parts of a page region by region, in reading order."""
+
+    def __init__(self, height: float) -> None:
+        self.height = height
+        self.paragraphs: list[tuple[float, Paragraph]] = []
+        self.tables: list[Table] = []
+        self.charts: list[Chart] = []
+        self.fields: list[Field] = []
+        self.table_headings: list[Cell] = []
+        self.chart_headings: list[Cell] = []
+        self.title = Cell("")
+        self.title_height = 1.15 * height
+        self.heading = Cell("")
+
+    def add(self, runs: Sequence[Run]) -> None:
+        rows = make_rows(runs)
+        tables, rest = find_tables(rows, self.height)
+        fields, rest = _find_fields(make_rows(rest), self.height)
+        blocks = make_blocks(rest)
+        loose = [run for block in blocks for run in block.runs if _can_be_label(block, run)]
+        charts = find_charts(loose, self.height)
+        in_charts = {id(run) for chart in charts for run in chart.runs}
+        headings: list[tuple[float, Cell]] = [(float("-inf"), self.heading)]
+        texts: list[Block] = []
+        tops = [y for _, _, y in fields] + [b.runs[0].middle for b in blocks if BULLET.match(b.words[0].text)]
+        for number, block in enumerate(blocks):
+            if all(id(run) in in_charts for run in block.runs):
+                continue
+            texts.append(block)
+            if self._is_heading(block, blocks[number + 1 :], tops):
+                cell = Cell(block.text, block.words)
+                headings.append((block.runs[0].middle, cell))
+                if block.height > self.title_height:
+                    self.title, self.title_height = cell, block.height
+        captions = [block for block in texts if CAPTION.match(block.text)]
+        for block in texts:
+            self._add_text(block, headings)
+        for table in tables:
+            self._add_table(table, headings, rows)
+        for chart in charts:
+            self._add_chart(chart, headings, captions)
+        for label, value, y in fields:
+            self.fields.append(Field(label, value, _over(headings, y)))
+        self.heading = headings[-1][1]
+
+    def _is_heading(self, block: Block, below: Sequence[Block], tops: Sequence[float]) -> bool:
+        text = block.text
+        words = text.split()
+        if len(words) > 14 or len(block.runs) > 3 or text[-1:] in ".,;" or not any(c.isalpha() for c in text):
+            return False
+        if CAPTION.match(text) or (BULLET.match(words[0]) and not _NUMBERED.match(text)):
+            return False
+        if block.height > 1.15 * self.height:
+            return True
+        if len(block.runs) > 1 or is_number(words[-1]):
+            return False
+        caps = text.isupper() and len(text) > 5
+        if len(words) <= 9 and (caps or (_NUMBERED.match(text) and len(words) >= 2)):
+            return True
+        y = block.runs[0].middle
+        if len(words) <= 8 and text[:1].isupper() and any(0 < top - y < 2.4 * self.height for top in tops):
+            return True  # right over a form's field or a list
+        following = next((b for b in below if b.runs[0].y0 > block.runs[0].middle), None)
+        close = following is not None and following.runs[0].y0 - block.runs[0].y1 < 2 * self.height
+        prose = following is not None and following.runs[0].is_prose and len(following.runs) > 1
+        return len(words) <= 8 and text[:1].isupper() and close and prose
+
+    def _add_text(self, block: Block, headings: Sequence[tuple[float, Cell]]) -> None:
+        y = block.runs[0].middle
+        first = block.words[0].text
+        own = any(cell.words == block.words for _, cell in headings)
+        kind = "text"
+        if own:
+            kind = "heading"
+        elif CAPTION.match(block.text):
+            kind = "caption"
+        elif BULLET.match(first):
+            kind = "item"
+        over = _over([h for h in headings if h[1].words != block.words], y)
+        sentences = [Sentence(block.text, block.words)] if own else split_sentences(block.words)
+        self.paragraphs.append((y, Paragraph(kind, tuple(sentences), (over,) if over.text else ())))
+
+    def _add_table(self, table: Table, headings: Sequence[tuple[float, Cell]], rows: Sequence[Row]) -> None:
+        top = _top_of(table.words, rows)
+        heading = _over(headings, top)
+        chart = chart_of_table(table)
+        if chart is not None:
+            self.charts.append(chart)
+            self.chart_headings.append(heading)
+        else:
+            self.tables.append(table)
+            self.table_headings.append(heading)
+
+    def _add_chart(
+        self, chart: Chart, headings: Sequence[tuple[float, Cell]], captions: Sequence[Block]
+    ) -> None:
+        top = min(run.y0 for run in chart.runs)
+        bottom = max(run.y1 for run in chart.runs)
+        title = chart.title
+        near = [b for b in captions if -6 * self.height < b.runs[0].y0 - bottom < 8 * self.height]
+        near += [b for b in captions if 0 <= top - b.runs[-1].y1 < 12 * self.height]
+        heading = _over(headings, top)
+        if near:
+            block = min(near, key=lambda b: min(abs(b.runs[0].y0 - bottom), abs(top - b.runs[-1].y1)))
+            title = Cell(block.text, block.words)
+        elif heading.text:
+            title = heading
+        self.charts.append(Chart(title, chart.points, chart.runs))
+        self.chart_headings.append(heading)
+
+    def finish(self) -> Layout:
+        title = self.title
+        paragraphs = []
+        for _, paragraph in self.paragraphs:
+            headings = paragraph.headings
+            if title.text and all(h.text != title.text for h in headings) and paragraph.sentences:
+                headings = (title, *headings) if paragraph.sentences[0].text != title.text else headings
+            paragraphs.append(Paragraph(paragraph.kind, paragraph.sentences, headings))
+        return Layout(
+            title,
+            tuple(paragraphs),
+            tuple(self.tables),
+            tuple(self.charts),
+            tuple(self.fields),
+            tuple(self.table_headings),
+            tuple(self.chart_headings),
+        )
+
+
+def _over(headings: Sequence[tuple[float, Cell]], y: float) -> Cell:
+    """The lowest heading above ``y``."""
+    best = Cell("")
+    best_y = float("-inf")
+    for at, cell in headings:
+        if at < y and at >= best_y:
+            best, best_y = cell, at
+    return best
+
+
+def _top_of(words: Sequence[Word], rows: Sequence[Row]) -> float:
+    wanted = {id(word) for word in words}
+    tops = [run.y0 for row in rows for run in row if any(id(word) in wanted for word in run.words)]
+    return min(tops) if tops else 0.0
+
+
+def _can_be_label(block: Block, run: Run) -> bool:
+    return len(run.tokens) <= 7 and len(block.runs) <= 3 and run.text[-1:] not in ".;"
+
+
+def _find_fields(rows: Sequence[Row], height: float) -> tuple[list[tuple[Cell, Cell, float]], list[Run]]:
+    """Labels and values in one run, side by side, or value under label; and the other runs."""
+    found: list[tuple[Cell, Cell, float]] = []
+    used: set[int] = set()
+    aligned = _aligned_pairs(rows, height)
+    for number, row in enumerate(rows):
+        for place, run in enumerate(row):
+            if id(run) in used:
+                continue
+            right = row[place + 1] if place + 1 < len(row) else None
+            if run.text.endswith(":") and len(run.tokens) <= 6 and right is not None and len(right.tokens) <= 15:
+                found.append((_cell(run), _cell(right), run.middle))
+                used |= {id(run), id(right)}
+                continue
+            pair = _split_label(run.text)
+            if pair is not None and not _goes_on(rows, number, run, height):
+                at = len(pair[0].split())
+                found.append((Cell(pair[0], run.words[:at]), Cell(pair[1], run.words[at:]), run.middle))
+                used.add(id(run))
+                continue
+            if right is not None and id(run) in aligned:
+                found.append((_cell(run), _cell(right), run.middle))
+                used |= {id(run), id(right)}
+                continue
+            below = _value_below(rows, number, run, height)
+            if below is not None and id(below) not in used:
+                found.append((_cell(run), _cell(below), run.middle))
+                used |= {id(run), id(below)}
+    return found, [run for row in rows for run in row if id(run) not in used]
+
+
+def _cell(run: Run) -> Cell:
+    return Cell(run.text, run.words)
+
+
+def _goes_on(rows: Sequence[Row], number: int, run: Run, height: float) -> bool:
+    """Whether the line is the first of a paragraph ("Note: this text runs on over the next line")."""
+    if number + 1 >= len(rows) or len(run.tokens) < 8:
+        return False
+    return any(
+        o.text[:1].islower() and abs(o.x0 - run.x0) < 3 * height and o.y0 - run.y1 < height
+        for o in rows[number + 1]
+    )
+
+
+def _aligned_pairs(rows: Sequence[Row], height: float) -> set[int]:
+    """Ids of labels in three or more rows of two runs whose values start at one x."""
+    pairs = [row for row in rows if len(row) == 2 and _is_label(row[0]) and len(row[1].tokens) <= 12]
+    found: set[int] = set()
+    for row in pairs:
+        same = [
+            o
+            for o in pairs
+            if abs(o[1].x0 - row[1].x0) < 0.6 * height and abs(o[0].x0 - row[0].x0) < 0.6 * height
+        ]
+        if len(same) >= 3:
+            found |= {id(o[0]) for o in same}
+    return found
+
+
+def _is_label(run: Run) -> bool:
+    return len(run.tokens) <= 6 and bool(_LABEL.match(run.text)) and run.text[:1].isupper()
+
+
+def _value_below(rows: Sequence[Row], number: int, run: Run, height: float) -> Run | None:
+    """The value right under a label that ends with a colon or is set smaller than its value."""
+    if not (run.text.endswith(":") and len(run.tokens) <= 6) and not _is_label(run):
+        return None
+    for row in rows[number + 1 : number + 3]:
+        for other in row:
+            if abs(other.x0 - run.x0) > 0.6 * height or other.y0 - run.y1 > 0.9 * height or other.y0 < run.middle:
+                continue
+            small = run.height < 0.88 * other.height and run.height < 0.95 * height
+            if (run.text.endswith(":") or small) and len(other.tokens) <= 10:
+                return other
+    return None
