@@ -1,0 +1,166 @@
+"""Where a quote stands on a page: exact up to white space, case, hyphens and punctuation, else nearly.
+
+Decisions taken here:
+
+* A quote that stands nowhere gets no place. A wrong box is worse than none.
+* A match begins and ends where a word does: "12" is not in "3,125".
+* Signs, decimal points, per cent and currency count; other punctuation does not. A nearly equal
+  passage may differ in letters (a slip of OCR or of the model), never in its numbers.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmrag.types import Box, Word
+
+SHORTEST_FUZZY = 16  # characters; a shorter quote one edit away is often another passage
+EDIT_EVERY = 10  # characters of the quote that buy one edit
+_DASHES = frozenset("-\u2010\u2011\u2012\u2013\u2014\u2212")
+
+
+@dataclass(slots=True)
+class _Folded:
+    """Text reduced to what counts, and for every character where it came from."""
+
+    text: str = ""
+    word: list[int] = field(default_factory=list)  # index of the word
+    starts: list[bool] = field(default_factory=list)  # a match may begin here
+    ends: list[bool] = field(default_factory=list)  # a match may end here
+
+
+def find_quote(quote: str, words: Sequence[str]) -> list[range]:
+    """Places of a quote, each as a range of positions in `words`, in reading order.
+
+    Every exact place; where there is none, the best nearly equal one. Empty: it does not stand there.
+    """
+    needle, page = _fold(quote.split()), _fold(words)
+    if not needle.text:
+        return []
+    places = []
+    at = page.text.find(needle.text)
+    while at >= 0:
+        last = at + len(needle.text) - 1
+        if page.starts[at] and page.ends[last]:
+            places.append(range(page.word[at], page.word[last] + 1))
+        at = page.text.find(needle.text, at + 1)
+    return places or _nearly(quote, needle.text, words, page)
+
+
+def line_boxes(words: Sequence[Word]) -> tuple[Box, ...]:
+    """One box for each line that consecutive words stand on."""
+    boxes: list[Box] = []
+    for word in words:
+        x0, y0, x1, y1 = word.box
+        if boxes:
+            a0, b0, a1, b1 = boxes[-1]
+            if b0 <= (y0 + y1) / 2 <= b1 and x0 >= a0:
+                boxes[-1] = (a0, min(b0, y0), max(a1, x1), max(b1, y1))
+                continue
+        boxes.append(word.box)
+    return tuple(boxes)
+
+
+def _fold(words: Sequence[str]) -> _Folded:
+    folded = _Folded()
+    text: list[str] = []
+    for index, word in enumerate(words):
+        raw = unicodedata.normalize("NFKC", word).casefold()
+        before_joins = False
+        for at, char in enumerate(raw):
+            counts, joins = _counts(raw, at, char)
+            if counts:
+                text.append("-" if char in _DASHES else char)
+                folded.word.append(index)
+                folded.starts.append(not (before_joins and joins))
+                folded.ends.append(True)
+                if not folded.starts[-1]:
+                    folded.ends[-2] = False
+            # After a hyphen a match may begin; a soft hyphen is nothing.
+            before_joins = joins or (before_joins and char == "\u00ad")
+    folded.text = "".join(text)
+    return folded
+
+
+def _counts(raw: str, at: int, char: str) -> tuple[bool, bool]:
+    """Whether a character counts, and whether it holds its neighbours together as one word."""
+    if char.isalnum():
+        return True, True
+    before, after = raw[at - 1 : at], raw[at + 1 : at + 2]
+    if char in ".," and before.isdigit() and after.isdigit():
+        return True, True
+    if char in _DASHES and after.isdigit() and not before.isalpha():
+        return True, not before  # a sign belongs to its number, the dash of a range to neither
+    # Marks above letters (Indic vowel signs) are part of the word; so are % and currency, as words.
+    category = unicodedata.category(char)
+    if category.startswith("M"):
+        return True, True
+    return char == "%" or category == "Sc", False
+
+
+def _nearly(quote: str, needle: str, words: Sequence[str], page: _Folded) -> list[range]:
+    allowed = len(needle) // EDIT_EVERY
+    if len(needle) < SHORTEST_FUZZY or not page.text:
+        return []
+    text = _codes(page.text)
+    pattern = _codes(needle)
+    row = _last_row(pattern, text, anchored=False)
+    end = int(row.argmin())  # characters of the page before the match's end
+    distance = int(row[end])
+    if distance > allowed:
+        return []
+    back = _last_row(pattern[::-1], text[:end][::-1][: len(needle) + allowed], anchored=True)
+    start = end - int(back.argmin())
+    owners = page.word[start:end]
+    if not owners:
+        return []
+    first, last = _whole_words(page.word, start, end)
+    if _numbers(words[first : last + 1]) != _numbers(quote.split()):
+        return []
+    return [range(first, last + 1)]
+
+
+def _codes(text: str) -> NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+
+
+def _last_row(pattern: NDArray[np.uint32], text: NDArray[np.uint32], *, anchored: bool) -> NDArray[np.int32]:
+    """Edit distance of the pattern to the best piece of text ending before each position.
+
+    Last row of the dynamic programme of Sellers (1980); `anchored`: the piece begins where text does.
+    A row depends on itself only through insertions, which a running minimum settles at once.
+    """
+    steps = np.arange(len(text) + 1, dtype=np.int32)
+    row = steps.copy() if anchored else np.zeros_like(steps)
+    for i, code in enumerate(pattern, start=1):
+        substituted = row[:-1] + (text != code)
+        row[1:] = np.minimum(row[1:] + 1, substituted)
+        row[0] = i
+        row = np.minimum.accumulate(row - steps) + steps
+    return row
+
+
+def _whole_words(owners: Sequence[int], start: int, end: int) -> tuple[int, int]:
+    """First and last word of a span; a word at its edge counts where at least half of it is inside."""
+    first, last = owners[start], owners[end - 1]
+
+    def share(word: int) -> float:
+        inside = sum(owner == word for owner in owners[start:end])
+        return inside / sum(owner == word for owner in owners)
+
+    if first < last and share(first) < 0.5:
+        first = next(owner for owner in owners[start:end] if owner != first)
+    if first < last and share(last) < 0.5:
+        last = next(owner for owner in reversed(owners[start:end]) if owner != last)
+    return first, last
+
+
+def _numbers(words: Sequence[str]) -> list[str]:
+    text = " ".join(_fold([word]).text for word in words)
+    return [number.replace(" ", "") for number in re.findall(r"-?\d+(?:[.,]\d+)*(?: ?%)?", text)]
