@@ -21,7 +21,11 @@ Decisions taken here:
 from __future__ import annotations
 
 import asyncio
+import os
+import tempfile
+import threading
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -175,6 +179,8 @@ class DocumentQA:
         self._password = password
         self._reader: DocumentReader | None = None
         self._answerer = answerer
+        self._pictures: Path | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     @classmethod
     def open(
@@ -380,6 +386,96 @@ class DocumentQA:
         self.index.update_metadata(self.index.ids({"doc_id": entry.id}), _name_metadata(names))
         return 0
 
+    def add_texts(
+        self,
+        texts: Sequence[str],
+        *,
+        ids: Sequence[str] | None = None,
+        metadata: Sequence[Mapping[str, Scalar]] | None = None,
+    ) -> list[str]:
+        """Add plain texts as records of their own, each under the caller's id.
+
+        Args:
+            texts: one record each.
+            ids: one a text; an id that is there already is replaced. None: new random ids.
+            metadata: one a text, flat.
+
+        Returns:
+            The ids, in order.
+
+        Raises:
+            ValueError: the lists differ in length, or a record is not valid (`Index.add`).
+        """
+        ids, metadata = _aligned(len(texts), ids, metadata)
+        matrices = self.embedder.encode_document(texts)
+        self.index.add(
+            [
+                Record(id=id, matrix=matrix, text=text, metadata=dict(values))
+                for id, matrix, text, values in zip(ids, matrices, texts, metadata, strict=True)
+            ]
+        )
+        return list(ids)
+
+    def add_images(
+        self,
+        images: Sequence[Any],
+        *,
+        ids: Sequence[str] | None = None,
+        metadata: Sequence[Mapping[str, Scalar]] | None = None,
+    ) -> list[str]:
+        """Add images as records of their own, each under the caller's id.
+
+        An image of several frames gives its first; `add` takes them all.
+
+        Args:
+            images: paths, bytes or PIL images.
+            ids: one an image; an id that is there already is replaced. None: new random ids.
+            metadata: one an image, flat; not `RESERVED_KEYS`.
+
+        Returns:
+            The ids, in order.
+
+        Raises:
+            DocumentError: one of them is no image or cannot be read; none is added then.
+            ValueError: the lists differ in length.
+        """
+        from mmrag.documents import Found, discover
+
+        ids, metadata = _aligned(len(images), ids, metadata)
+        pages: list[Page] = []
+        blobs: dict[str, bytes] = {}
+        image_pixels = PICTURE_PIXELS if "image" in self.embedder.modalities else None
+        for id, image in zip(ids, images, strict=True):
+            found = next(iter(discover([image])), None)
+            if not isinstance(found, Found) or found.source.kind != "image":
+                reason = "it is no image" if found is None or isinstance(found, Found) else found.reason
+                raise DocumentError(f"an image to add must be readable, got {image!r}: {reason}.")
+            page = next(iter(self.reader.pages(found, numbers=[0], image_pixels=image_pixels)))
+            if not isinstance(page, Page):
+                raise DocumentError(f"an image to add must be readable, got {image!r}: {page.reason}")
+            pages.append(replace(page, id=id))
+            if found.data is not None:
+                blobs[found.source.sha256] = found.data
+        for digest, data in blobs.items():
+            self.index.put_blob(digest, data)
+        matrices = self.embedder.encode_document(pages)
+        self.index.add(
+            [
+                Record(
+                    id=page.id,
+                    matrix=matrix,
+                    text=page.text,
+                    metadata={
+                        **_page_metadata(page, (page.source.path or page.source.name,)),
+                        **_checked_metadata(values),
+                    },
+                    page=replace(page, image=None),
+                )
+                for page, matrix, values in zip(pages, matrices, metadata, strict=True)
+            ]
+        )
+        return list(ids)
+
     def remove(self, target: str | Path) -> int:
         """Remove a file (path, file name or document id) or a single record (its id).
 
@@ -537,6 +633,28 @@ class DocumentQA:
         assert failure is not None  # names is never empty
         raise failure
 
+    def picture_path(self, page: Page, *, max_pixels: int = PICTURE_PIXELS) -> Path:
+        """Path of a PNG of the page, rendered once and kept in ``pictures/`` beside the index.
+
+        For hosts that carry images by path. In memory the folder is temporary and goes with this
+        object. Raises as `render` does.
+        """
+        if self._pictures is None:
+            if self.path is None:
+                self._scratch = tempfile.TemporaryDirectory(prefix="mmrag-pictures-")
+                self._pictures = Path(self._scratch.name)
+            else:
+                self._pictures = self.path / "pictures"
+        name = f"{page.source.sha256[:16]}-p{page.number}-{max_pixels}.png"
+        target = self._pictures / name
+        if not target.is_file():
+            image = self.render(page, max_pixels=max_pixels)
+            self._pictures.mkdir(parents=True, exist_ok=True)
+            partial = target.with_name(f"{name}.{os.getpid()}-{threading.get_ident()}")
+            image.save(partial, format="PNG")
+            partial.replace(target)  # a reader in another process sees the whole file or none
+        return target
+
     # ---- the rest --------------------------------------------------------------------------------
 
     def status(self) -> Status:
@@ -583,6 +701,9 @@ class DocumentQA:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._pictures = self._scratch = None
         self.index.close()
 
     def __enter__(self) -> Self:
@@ -713,6 +834,20 @@ def _size(found: Found) -> int:
         return len(found.data)
     path = Path(found.source.path or "")
     return path.stat().st_size if path.is_file() else 0
+
+
+def _aligned(
+    count: int, ids: Sequence[str] | None, metadata: Sequence[Mapping[str, Scalar]] | None
+) -> tuple[Sequence[str], Sequence[Mapping[str, Scalar]]]:
+    """Ids and metadata, one for each of `count` records."""
+    ids = [str(uuid.uuid4()) for _ in range(count)] if ids is None else ids
+    metadata = [{}] * count if metadata is None else metadata
+    if len(ids) != count or len(metadata) != count:
+        raise ValueError(
+            f"ids and metadata must be one a record, got {len(ids)} ids and {len(metadata)} metadata "
+            f"for {count} records."
+        )
+    return ids, metadata
 
 
 def _checked_metadata(metadata: Mapping[str, Scalar] | None) -> dict[str, Scalar]:

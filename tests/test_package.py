@@ -33,6 +33,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "retriever": {"types", "errors", "scoring", "fusion", "embedder", "index"},
     "answer": {"types", "errors", "client"},
     "evaluation": {"types", "errors"},
+    "flat": {"types"},
+    "served_embedder": {"types", "errors", "client", "wire", "embedder"},
     "pipeline": {"types", "errors", "documents", "embedder", "text_embedder", "index", "retriever", "answer"},
     "export": {"types", "pipeline"},
     "commands": {"types", "errors", "documents", "answer", "pipeline", "export", "demo", "measure"},
