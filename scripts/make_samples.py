@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from samples import annual_report, deck, energy, form, paper, scan
+from samples import annual_report, deck, energy, form, paper, questions, scan
 
 DOCUMENTS = (annual_report, energy, scan, paper, deck, form)
 
@@ -21,12 +21,10 @@ def make(out: Path) -> list[Path]:
     """Write every sample below `out` and return the paths."""
     folder = out / "pack" / "documents"
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for module in DOCUMENTS:
-        path = folder / module.NAME
-        path.write_bytes(module.build())
-        written.append(path)
-    return written
+    documents = {module.NAME: module.build() for module in DOCUMENTS}
+    for name, data in documents.items():
+        (folder / name).write_bytes(data)
+    return [folder / name for name in documents] + questions.write(out, documents)
 
 
 def main() -> None:
