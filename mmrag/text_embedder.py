@@ -10,8 +10,12 @@ Decisions taken here:
   text's vector depends on its neighbours in a batch (cosine 0.985 to 0.998 with itself, measured).
   Alone it is the same to the last bit whatever the batch, and on the CPUs measured no slower: padding is
   never computed. Threads run different windows side by side, one core each.
-* *Nothing is cut off.* A text of more windows than there are rows has neighbouring windows merged (the
-  normalised mean); a question longer than a window is the mean of its windows. Time is linear in the text.
+* *A mean keeps its length.* Row 0 is the mean of unit vectors and is not scaled up to one again, so its
+  score is the average over the windows and never beats the best of them: a longer prefix refines a score
+  and does not compete with the summary. A mean scaled up wins against its own windows, the more the longer
+  the page, because averaging leaves what all windows share (``docs/lab-log.md``, "Fusion").
+* *Nothing is cut off.* A text of more windows than there are rows has neighbouring windows merged (their
+  mean); a question longer than a window is the mean of its windows. Time is linear in the text.
 * *A page without text* gets the vector of the empty string, which scores like an average unrelated page
   against any question (`benchmarks/embedder.py --blank`): such a page is in the index and does not win by
   accident. A file of one page, a photograph for example, has one more thing known of it, its name, so
@@ -55,7 +59,7 @@ MAX_WINDOW = 510
 
 _DIM = 384
 _TOKENIZER_CHUNK = 100_000  # characters; bounds the tokenizer's memory on very long texts
-_ALGORITHM = "windows-1"  # part of the fingerprint: raise it when the same settings give other vectors
+_ALGORITHM = "windows-2"  # part of the fingerprint: raise it when the same settings give other vectors
 
 Vector = NDArray[np.float32]
 Tokens = list[int]
@@ -163,15 +167,16 @@ class TextEmbedder(EmbedderBase):
             windows += self._query_windows(query, position)
             bounds.append(len(windows))
         vectors = self._encode(windows, show_progress, "encoding queries")
-        return [_mean(vectors[a:b])[None] for a, b in pairwise(bounds)]
+        return [_normalise(_mean(vectors[a:b]))[None] for a, b in pairwise(bounds)]
 
     def encode_document(
         self, documents: Sequence[DocumentInput], *, batch_size: int = 32, show_progress: bool = False
     ) -> list[Matrix]:
         """One ``(rows, dim)`` float32 matrix a document, ``1 <= rows <= max_rows``, in input order.
 
-        Row 0 is the normalised mean of the windows, the others are the windows, spread; a text of one
-        window has that row only. Rows are L2-normalised. `batch_size` changes nothing.
+        Row 0 is the mean of the windows, length below 1; the others are the windows, L2-normalised and
+        spread (means of neighbours where there are too many). A text of one window has that row only.
+        `batch_size` changes nothing.
 
         Raises:
             UnsupportedInputError: a `Content` is an image without text.
@@ -362,10 +367,8 @@ def _normalise(vector: Vector) -> Vector:
 
 
 def _mean(vectors: NDArray[np.float32]) -> Vector:
-    if len(vectors) == 1:
-        only: Vector = vectors[0]
-        return only
-    return _normalise(vectors.mean(axis=0, dtype=np.float64).astype(np.float32))
+    mean: Vector = vectors[0] if len(vectors) == 1 else vectors.mean(axis=0, dtype=np.float64)
+    return mean.astype(np.float32)
 
 
 def _map(work: Callable[[Tokens], Vector], items: list[Tokens], threads: int) -> Iterator[Vector]:
