@@ -8,13 +8,17 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmrag import export
 from mmrag.documents import ReaderSettings
 from mmrag.errors import IndexFormatError
-from mmrag.pipeline import AddProgress, AddReport, DocumentQA
+from mmrag.ingest import AddProgress, AddReport
+from mmrag.pipeline import DocumentQA
 from mmrag.types import Answer, describe_place
+
+if TYPE_CHECKING:
+    from mmrag.answer import Answerer
 
 EXIT_SKIPPED = 3
 
@@ -184,7 +188,7 @@ def reader_settings(options: argparse.Namespace) -> ReaderSettings:
     return ReaderSettings(**settings)
 
 
-def answerer(options: argparse.Namespace) -> Any:  # noqa: ANN401  an Answerer or None
+def answerer(options: argparse.Namespace) -> Answerer | None:
     """The served answerer where a URL is given, else None (the default)."""
     if not options.answerer_url:
         if options.answerer_model:

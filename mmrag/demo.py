@@ -44,9 +44,7 @@ def run_demo(options: argparse.Namespace) -> int:
             )
     seconds = time.monotonic() - started
     _tell(options, f"\nDone in {seconds:.1f} s. Look at the pictures, then ask your own:")
-    _tell(
-        options, '  mmrag index YOUR-FOLDER --index my-index && mmrag ask "YOUR QUESTION" --index my-index'
-    )
+    _tell(options, '  mmrag index YOUR-FOLDER --index my-index && mmrag ask "YOUR QUESTION" --index my-index')
     if options.json:
         sys.stdout.write(json.dumps({"answers": results, "seconds": seconds}, indent=2) + "\n")
     return 0

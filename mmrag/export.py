@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmrag.pipeline import AddReport, Status
+from mmrag.ingest import AddReport
+from mmrag.pipeline import Status
 from mmrag.types import Answer, Candidate, Citation, Page, Ranking
 
 

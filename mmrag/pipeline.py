@@ -12,9 +12,8 @@ and asking is::
 Decisions taken here:
 
 * A file is known by its content (sha256) and by its names. Adding it again changes nothing; adding a
-  changed file under an old name replaces that name's pages once the new ones are all there.
-* Pages are added in batches of `BATCH_PAGES`; what a crash loses is the batch in flight, and adding
-  the file again goes on where it stopped.
+  changed file under an old name replaces that name's pages once the new ones are all there. How a
+  crash is survived stands in `mmrag.ingest`.
 * Every method has an ``a...`` twin that leaves the event loop free.
 """
 
@@ -27,12 +26,23 @@ import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrag.errors import DocumentError, SourceChangedError
 from mmrag.index.base import DocumentEntry, Index
+from mmrag.ingest import (
+    PICTURE_PIXELS,
+    AddProgress,
+    AddReport,
+    Clock,
+    Ingest,
+    blob_key,
+    checked_metadata,
+    drop_name,
+    name_of,
+)
 from mmrag.retriever import Retriever
 from mmrag.types import Answer, Budget, Citation, Page, Query, Ranking, Record, Scalar, Usage
 
@@ -43,74 +53,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from mmrag.answer import Answerer
-    from mmrag.documents import DocumentReader, Found, ReaderSettings, Skipped
+    from mmrag.documents import DocumentReader, Found, ReaderSettings
     from mmrag.embedder import Embedder
     from mmrag.index.filters import Filter
-
-BATCH_PAGES = 16
-"""Pages embedded and committed together: the most that a crash can lose."""
-
-PICTURE_PIXELS = 1_600_000
-"""Pixel budget of an evidence picture: a letter page at about 130 dots an inch."""
-
-RESERVED_KEYS = (
-    "source",
-    "file_path",
-    "file_name",
-    "doc_id",
-    "page",
-    "page_label",
-    "total_pages",
-    "text_source",
-)
-"""Metadata keys that every page record has; a caller's own keys must be others."""
-
-
-@dataclass(frozen=True, slots=True)
-class AddProgress:
-    """Where an `add` stands.
-
-    Attributes:
-        name: the file being read.
-        files_done: files finished, out of `files_total`.
-        pages_done: pages committed in this call.
-        seconds: since the call began.
-        seconds_left: estimated from the bytes of the files still to come; None before the first page.
-    """
-
-    name: str
-    files_done: int
-    files_total: int
-    pages_done: int
-    seconds: float
-    seconds_left: float | None
-
-
-@dataclass(slots=True)
-class AddReport:
-    """What an `add` did, file by file.
-
-    Attributes:
-        added: names of files whose pages are new.
-        replaced: names whose file had changed; the old pages are gone.
-        reread: names read again because the reader settings changed.
-        renamed: further names of content that was already there.
-        unchanged: names that were there already; nothing was done.
-        skipped: files and single pages left out, each with the reason.
-        notes: what the reader had to say of pages, with the number of pages it said it of.
-        pages: pages written.
-        seconds: wall time.
-    """
-
-    added: list[str] = field(default_factory=list)
-    replaced: list[str] = field(default_factory=list)
-    reread: list[str] = field(default_factory=list)
-    renamed: list[str] = field(default_factory=list)
-    unchanged: list[str] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-    notes: dict[str, int] = field(default_factory=dict)
-    pages: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +191,7 @@ class DocumentQA:
         from mmrag.documents import Skipped as SkippedItem
         from mmrag.documents import discover
 
-        extra = _checked_metadata(metadata)
+        extra = checked_metadata(metadata)
         report = AddReport()
         started = time.monotonic()
         found: list[Found] = []
@@ -255,136 +200,17 @@ class DocumentQA:
                 report.skipped.append(item)
             else:
                 found.append(item)
-        clock = _Clock(started, found, progress)
+        ingest = self._ingest()
+        clock = Clock(started, found, progress)
         for position, one in enumerate(found):
             clock.file(position, one)
             try:
-                self._add_one(one, extra, report, clock)
+                ingest.add(one, extra, report, clock)
             except DocumentError as error:
-                report.skipped.append(SkippedItem(name=_name(one), reason=str(error)))
+                report.skipped.append(SkippedItem(name=name_of(one), reason=str(error)))
         clock.finish()
         report.seconds = time.monotonic() - started
         return report
-
-    def _add_one(self, found: Found, extra: Mapping[str, Scalar], report: AddReport, clock: _Clock) -> None:
-        name = _name(found)
-        entries = {entry.id: entry for entry in self.index.documents()}
-        before = entries.get(found.source.document_id)
-        stale = [entry for entry in entries.values() if name in entry.names and entry is not before]
-        settings = self._settings().fingerprint()
-        if before is not None and before.complete and before.settings == settings:
-            self._add_name(before, name, extra, report)
-        else:
-            self._add_pages(found, before, settings, extra, report, clock)
-            self._outcome(report, before, stale, settings).append(name)
-        for entry in stale:
-            self._drop_name(entry, name)
-
-    @staticmethod
-    def _outcome(
-        report: AddReport, before: DocumentEntry | None, stale: list[DocumentEntry], settings: str
-    ) -> list[str]:
-        if before is not None and before.settings != settings:
-            return report.reread
-        return report.replaced if stale else report.added
-
-    def _add_pages(
-        self,
-        found: Found,
-        before: DocumentEntry | None,
-        settings: str,
-        extra: Mapping[str, Scalar],
-        report: AddReport,
-        clock: _Clock,
-    ) -> None:
-        """Read, embed and commit the pages that are not there yet."""
-        reader = self.reader
-        info = reader.info(found)
-        names = before.names if before is not None else ()
-        if _name(found) not in names:
-            names = (*names, _name(found))
-        entry = DocumentEntry(
-            id=found.source.document_id,
-            sha256=found.source.sha256,
-            kind=found.source.kind,
-            names=names,
-            total_pages=info.total_pages,
-            settings=settings,
-        )
-        resumed = before is not None and not before.complete and before.settings == settings
-        have = set(self.index.ids({"doc_id": entry.id}))
-        # While pages of two settings stand side by side, the entry names neither: a crash now means
-        # that the next `add` reads them all again.
-        mixed = bool(have) and not resumed
-        numbers = [n for n in range(info.total_pages) if not (resumed and found.source.page_id(n) in have)]
-        if found.data is not None:
-            self.index.put_blob(found.source.sha256, found.data)
-        self.index.put_document(replace(entry, settings="") if mixed else entry)
-
-        bad: dict[int, str] = {}
-        batch: list[Page] = []
-        done = info.total_pages - len(numbers)
-        image_pixels = PICTURE_PIXELS if "image" in self.embedder.modalities else None
-        for item in reader.pages(found, numbers=numbers, image_pixels=image_pixels):
-            done += 1
-            if isinstance(item, Page):
-                batch.append(item)
-            else:
-                report.skipped.append(item)
-                bad[item.page or 0] = item.reason
-            if len(batch) == BATCH_PAGES or done == info.total_pages:
-                self._commit(batch, entry, extra, report)
-                clock.pages(done, info.total_pages, len(batch))
-                batch = []
-        self._commit(batch, entry, extra, report)
-        self.index.delete([found.source.page_id(n) for n in bad])
-        self.index.put_document(replace(entry, complete=True, skipped=tuple(sorted(bad.items()))))
-
-    def _commit(
-        self, pages: Sequence[Page], entry: DocumentEntry, extra: Mapping[str, Scalar], report: AddReport
-    ) -> None:
-        if not pages:
-            return
-        matrices = self.embedder.encode_document(pages)
-        self.index.add(
-            [
-                Record(
-                    id=page.id,
-                    matrix=matrix,
-                    text=page.text,
-                    metadata={**_page_metadata(page, entry.names), **extra},
-                    page=replace(page, image=None),
-                )
-                for page, matrix in zip(pages, matrices, strict=True)
-            ]
-        )
-        report.pages += len(pages)
-        for note in (note for page in pages for note in page.notes):
-            report.notes[note] = report.notes.get(note, 0) + 1
-
-    def _add_name(
-        self, entry: DocumentEntry, name: str, extra: Mapping[str, Scalar], report: AddReport
-    ) -> None:
-        """A document that is there already: note a further name and new metadata."""
-        values: dict[str, Scalar | tuple[Scalar, ...]] = dict(extra)
-        if name in entry.names:
-            report.unchanged.append(name)
-        else:
-            entry = replace(entry, names=(*entry.names, name))
-            self.index.put_document(entry)
-            values |= _name_metadata(entry.names)
-            report.renamed.append(name)
-        if values:
-            self.index.update_metadata(self.index.ids({"doc_id": entry.id}), values)
-
-    def _drop_name(self, entry: DocumentEntry, name: str) -> int:
-        """Take a name from a document; without names the document goes. Returns pages removed."""
-        names = tuple(other for other in entry.names if other != name)
-        if not names:
-            return self.index.remove_document(entry.id)
-        self.index.put_document(replace(entry, names=names))
-        self.index.update_metadata(self.index.ids({"doc_id": entry.id}), _name_metadata(names))
-        return 0
 
     def add_texts(
         self,
@@ -439,41 +265,8 @@ class DocumentQA:
             DocumentError: one of them is no image or cannot be read; none is added then.
             ValueError: the lists differ in length.
         """
-        from mmrag.documents import Found, discover
-
         ids, metadata = _aligned(len(images), ids, metadata)
-        pages: list[Page] = []
-        blobs: dict[str, bytes] = {}
-        image_pixels = PICTURE_PIXELS if "image" in self.embedder.modalities else None
-        for id, image in zip(ids, images, strict=True):
-            found = next(iter(discover([image])), None)
-            if not isinstance(found, Found) or found.source.kind != "image":
-                reason = "it is no image" if found is None or isinstance(found, Found) else found.reason
-                raise DocumentError(f"an image to add must be readable, got {image!r}: {reason}.")
-            page = next(iter(self.reader.pages(found, numbers=[0], image_pixels=image_pixels)))
-            if not isinstance(page, Page):
-                raise DocumentError(f"an image to add must be readable, got {image!r}: {page.reason}")
-            pages.append(replace(page, id=id))
-            if found.data is not None:
-                blobs[found.source.sha256] = found.data
-        for digest, data in blobs.items():
-            self.index.put_blob(digest, data)
-        matrices = self.embedder.encode_document(pages)
-        self.index.add(
-            [
-                Record(
-                    id=page.id,
-                    matrix=matrix,
-                    text=page.text,
-                    metadata={
-                        **_page_metadata(page, (page.source.path or page.source.name,)),
-                        **_checked_metadata(values),
-                    },
-                    page=replace(page, image=None),
-                )
-                for page, matrix, values in zip(pages, matrices, metadata, strict=True)
-            ]
-        )
+        self._ingest().add_images(images, ids, metadata)
         return list(ids)
 
     def remove(self, target: str | Path) -> int:
@@ -503,7 +296,7 @@ class DocumentQA:
                 "Give the whole path or the document id."
             )
         if named:
-            return self._drop_name(*named[0])
+            return drop_name(self.index, *named[0])
         if self.index.delete([given]):
             return 1
         raise ValueError(
@@ -617,7 +410,7 @@ class DocumentQA:
             SourceChangedError: the file is gone, or is not the file that was indexed.
             PageError: the page cannot be rendered.
         """
-        data = None if page.source.path is not None else self.index.get_blob(page.source.sha256)
+        data = None if page.source.path is not None else self.index.get_blob(blob_key(page))
         names = [page.source.path]
         if data is None:
             entry = next((e for e in self.index.documents() if e.id == page.document_id), None)
@@ -688,6 +481,9 @@ class DocumentQA:
     def _encode_sentences(self, texts: Sequence[str], side: str) -> list[Any]:
         encode = self.embedder.encode_query if side == "query" else self.embedder.encode_document
         return [matrix[0] for matrix in encode(texts)]
+
+    def _ingest(self) -> Ingest:
+        return Ingest(self.index, self.embedder, self.reader, self._settings().fingerprint())
 
     def _settings(self) -> ReaderSettings:
         if self._reader_settings is None:
@@ -782,58 +578,8 @@ class DocumentQA:
         await self.aclose()
 
 
-class _Clock:
-    """Turns bytes done into the time left, for `AddProgress`."""
-
-    def __init__(
-        self, started: float, found: Sequence[Found], progress: Callable[[AddProgress], None] | None
-    ) -> None:
-        self._started = started
-        self._progress = progress
-        self._sizes = [_size(one) for one in found] if progress else []
-        self._position = 0
-        self._name = ""
-        self._total = len(found)
-        self._pages = 0
-        self._share = 0.0
-
-    def file(self, position: int, found: Found) -> None:
-        self._position, self._name, self._share = position, found.source.name, 0.0
-        self._tell()
-
-    def pages(self, done: int, total: int, new: int) -> None:
-        self._pages += new
-        self._share = min(1.0, done / total) if total else 1.0
-        self._tell()
-
-    def finish(self) -> None:
-        self._position, self._share = self._total, 0.0
-        self._tell()
-
-    def _tell(self) -> None:
-        if self._progress is None:
-            return
-        seconds = time.monotonic() - self._started
-        done: float = sum(self._sizes[: self._position])
-        if self._position < self._total:
-            done += self._share * self._sizes[self._position]
-        left = seconds * (sum(self._sizes) - done) / done if done and self._pages else None
-        self._progress(AddProgress(self._name, self._position, self._total, self._pages, seconds, left))
-
-
 def _as_query(question: str | Query) -> Query:
     return question if isinstance(question, Query) else Query(text=question)
-
-
-def _name(found: Found) -> str:
-    return found.source.path or found.source.name
-
-
-def _size(found: Found) -> int:
-    if found.data is not None:
-        return len(found.data)
-    path = Path(found.source.path or "")
-    return path.stat().st_size if path.is_file() else 0
 
 
 def _aligned(
@@ -848,36 +594,3 @@ def _aligned(
             f"for {count} records."
         )
     return ids, metadata
-
-
-def _checked_metadata(metadata: Mapping[str, Scalar] | None) -> dict[str, Scalar]:
-    taken = sorted(set(metadata or ()) & set(RESERVED_KEYS))
-    if taken:
-        raise ValueError(
-            f"metadata keys must not be {', '.join(RESERVED_KEYS)} (every page has them), "
-            f"got {', '.join(taken)}. Choose other names."
-        )
-    return dict(metadata or {})
-
-
-def _name_metadata(names: Sequence[str]) -> dict[str, Scalar | tuple[Scalar, ...]]:
-    """The keys that follow from a document's names; several names make several values."""
-    files = tuple(dict.fromkeys(Path(name).name for name in names))
-    paths = tuple(names)
-    path_value = paths if len(paths) > 1 else paths[0]
-    return {
-        "source": path_value,
-        "file_path": path_value,
-        "file_name": files if len(files) > 1 else files[0],
-    }
-
-
-def _page_metadata(page: Page, names: Sequence[str]) -> dict[str, Scalar | tuple[Scalar, ...]]:
-    return {
-        **_name_metadata(names),
-        "doc_id": page.document_id,
-        "page": page.number,
-        "page_label": page.label,
-        "total_pages": page.total_pages,
-        "text_source": page.text_source,
-    }
