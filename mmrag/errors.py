@@ -13,6 +13,7 @@
     ├── IndexFormatError(ValueError)          not an index, or one of another format version
     ├── IndexLockedError(RuntimeError)        another process holds the index for writing
     ├── IndexReadOnlyError(RuntimeError)      a write on an index opened for reading
+    ├── WorkerError(RuntimeError)             a reading process cannot be started, or is closed
     └── ServerError(RuntimeError)             something behind a URL failed
         ├── ServerUnreachableError            no connection, or a time-out
         ├── ServerStatusError                 an HTTP status that is not 200; quotes the body
@@ -89,6 +90,10 @@ class IndexLockedError(MMRagError, RuntimeError):
 
 class IndexReadOnlyError(MMRagError, RuntimeError):
     """A write was tried on an index that is open for reading only."""
+
+
+class WorkerError(MMRagError, RuntimeError):
+    """A reading process cannot be started, or the reader is closed; no file is at fault."""
 
 
 class ServerError(MMRagError, RuntimeError):

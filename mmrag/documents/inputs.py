@@ -1,0 +1,290 @@
+"""What the user names, turned into documents that can be read and reasons for what cannot.
+
+Decisions taken here:
+
+* The kind is decided by content. A suffix only words the reason where the content is unknown.
+* A folder is walked in sorted order. Links to files are followed, links to folders are not (loops).
+  Hidden files and folders, unknown kinds and special files are named as skipped.
+* A path that exists is a path, even with ``*`` or ``[`` in its name; otherwise these make a glob.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import io
+import os
+import re
+import stat
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, TypeAlias
+
+from mmrag.types import Source
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Input: TypeAlias = "str | os.PathLike[str] | bytes | tuple[str, bytes] | Image"
+
+_HEAD = 4096  # bytes looked at
+_CHUNK = 1 << 20
+
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"\xff\xd8\xff", "jpg"),
+    (b"GIF87a", "gif"),
+    (b"GIF89a", "gif"),
+    (b"BM", "bmp"),
+    (b"II*\x00", "tif"),
+    (b"MM\x00*", "tif"),
+    (b"II+\x00", "tif"),
+    (b"MM\x00+", "tif"),
+    (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "jp2"),
+    (b"\xff\x4f\xff\x51", "j2k"),
+    (b"\x00\x00\x01\x00", "ico"),
+    (b"qoif", "qoi"),
+    (b"\x0a\x05\x01", "pcx"),
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A document that can be tried.
+
+    Attributes:
+        source: what and where it is.
+        data: the bytes, for bytes and PIL input; None for a file.
+    """
+
+    source: Source
+    data: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Something that is not read, and why.
+
+    Attributes:
+        name: file name or path as the user would recognise it.
+        reason: one line.
+        page: 0-based number where one page of a document is meant.
+        document_id: its document, where it has one.
+    """
+
+    name: str
+    reason: str
+    page: int | None = None
+    document_id: str | None = None
+
+
+def discover(inputs: Input | Iterable[Input], *, recursive: bool = True) -> Iterator[Found | Skipped]:
+    """Find documents.
+
+    Args:
+        inputs: one of, or a list of: path of a file or folder, glob pattern, bytes,
+            ``(name, bytes)``, PIL image.
+        recursive: whether folders inside a folder are walked.
+
+    Yields:
+        `Found` for each document, `Skipped` for each thing that is not one, in the order of the
+        inputs, folders sorted by name.
+
+    Raises:
+        TypeError: an input is of none of these types.
+    """
+    for one in _as_list(inputs):
+        if isinstance(one, (bytes, bytearray, memoryview)):
+            yield _from_bytes(None, bytes(one))
+        elif _is_named_bytes(one):
+            yield _from_bytes(one[0], bytes(one[1]))  # type: ignore[index]
+        elif isinstance(one, (str, os.PathLike)):
+            yield from _from_path(os.fspath(one), recursive)
+        elif hasattr(one, "getexif") and hasattr(one, "save"):
+            yield _from_picture(one)  # type: ignore[arg-type]
+        else:
+            raise TypeError(
+                "an input must be a path, a glob, bytes, (name, bytes) or a PIL image, "
+                f"got {type(one).__name__}."
+            )
+
+
+def digest(path: str) -> str:
+    """SHA-256 of a file, read in pieces; hexadecimal."""
+    with Path(path).open("rb") as file:
+        return _digest_stream(file)
+
+
+def _digest_stream(file: IO[bytes]) -> str:
+    """SHA-256 of an open file from its start."""
+    sha = hashlib.sha256()
+    file.seek(0)
+    while chunk := file.read(_CHUNK):
+        sha.update(chunk)
+    return sha.hexdigest()
+
+
+def _as_list(inputs: object) -> Iterable[object]:
+    """One input or many."""
+    single = isinstance(inputs, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(
+        inputs, "getexif"
+    )
+    if single or _is_named_bytes(inputs) or not isinstance(inputs, Iterable):
+        return [inputs]
+    return inputs
+
+
+def _is_named_bytes(one: object) -> bool:
+    """Whether this is ``(name, bytes)``."""
+    return (
+        isinstance(one, tuple)
+        and len(one) == 2
+        and isinstance(one[0], str)
+        and isinstance(one[1], (bytes, bytearray, memoryview))
+    )
+
+
+def _from_path(text: str, recursive: bool) -> Iterator[Found | Skipped]:
+    """A file, a folder, or a pattern."""
+    path = Path(text).expanduser()
+    if path.is_dir():
+        yield from _walk(path, recursive)
+    elif path.is_symlink() or path.exists():
+        yield _from_file(path)
+    elif glob.has_magic(text):
+        # pathlib's glob takes no absolute patterns
+        matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207
+        if not matches:
+            yield Skipped(text, "the pattern matches nothing")
+        for match in map(Path, matches):
+            # a pattern that names folders (reports/*) means what is in them; `**` has walked already
+            if not match.is_dir():
+                yield _from_file(match)
+            elif "**" not in text:
+                yield from _walk(match, recursive)
+    else:
+        yield Skipped(text, "there is no such file or folder")
+
+
+def _walk(folder: Path, recursive: bool) -> Iterator[Found | Skipped]:
+    """A folder in sorted order."""
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        yield Skipped(str(folder), f"the folder cannot be read ({error.strerror})")
+        return
+    for path in paths:
+        if path.name.startswith("."):
+            yield Skipped(str(path), "hidden folder" if path.is_dir() else "hidden file")
+        elif not path.is_dir():
+            yield _from_file(path)
+        elif path.is_symlink():
+            yield Skipped(str(path), "a link to a folder is not followed")
+        elif recursive:
+            yield from _walk(path, recursive)
+
+
+def _from_file(path: Path) -> Found | Skipped:
+    """A file by its content."""
+    name = str(path)
+    try:
+        if path.is_symlink() and not path.exists():
+            return Skipped(name, f"dangling link to {path.readlink()}")
+        # asked before opening: opening a named pipe waits for ever
+        if not stat.S_ISREG(path.stat().st_mode):
+            return Skipped(name, "not a regular file")
+        with path.open("rb") as file:
+            kind, reason = _sniff(file, name)
+            if kind is None:
+                return Skipped(name, reason)
+            sha = _digest_stream(file)
+    except OSError as error:
+        return Skipped(name, f"cannot be read ({error.strerror or error})")
+    # abspath, not resolve: a link keeps its own name and may be pointed elsewhere later
+    return Found(Source(sha, kind, path.name, os.path.abspath(path)))  # noqa: PTH100
+
+
+def _from_bytes(name: str | None, data: bytes) -> Found | Skipped:
+    """Bytes by their content."""
+    kind, detail = _sniff(io.BytesIO(data), name or "")
+    if kind is None:
+        return Skipped(name or f"{len(data)} bytes", detail)
+    sha = hashlib.sha256(data).hexdigest()
+    return Found(Source(sha, kind, name or f"{sha[:8]}.{detail}"), data)
+
+
+def _from_picture(picture: Image) -> Found | Skipped:
+    """A PIL image as PNG, upright and on white, as it would be read from a file."""
+    from mmrag.documents.image_renderer import to_rgb
+
+    if picture.width < 1 or picture.height < 1:
+        return Skipped("PIL image", f"empty picture ({picture.width} x {picture.height})")
+    buffer = io.BytesIO()
+    to_rgb(picture).save(buffer, "PNG")
+    data = buffer.getvalue()
+    sha = hashlib.sha256(data).hexdigest()
+    filename = Path(str(getattr(picture, "filename", "") or "")).name
+    return Found(Source(sha, "image", filename or f"image-{sha[:8]}.png"), data)
+
+
+def _sniff(file: IO[bytes], name: str) -> tuple[str | None, str]:
+    """``(kind, extension)``, or ``(None, reason)`` for what is not a known document."""
+    head = file.read(_HEAD)
+    if not head:
+        return None, "empty file"
+    for magic, extension in _MAGIC:
+        if head.startswith(magic):
+            return "image", extension
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "image", "webp"
+    if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"):
+        return "image", "avif"
+    if b"%PDF-" in head[:1024]:
+        return "pdf", "pdf"
+    if head.startswith(b"PK"):
+        kind = _sniff_zip(file)
+        return (kind, kind) if kind else (None, _unknown(name, "a zip archive"))
+    if re.match(rb"P[1-6][\s#]", head):
+        return "image", "ppm"
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith(b"<") and re.search(rb"<(?:\w+:)?svg[\s>]", text):
+        return "svg", "svg"
+    return None, _unknown(name, "of unknown kind")
+
+
+def _sniff_zip(file: IO[bytes]) -> str | None:
+    """``"epub"`` or ``"xps"`` by what the archive holds."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+            if "META-INF/container.xml" in names:
+                return "epub"
+            if any(name.lower().endswith((".fdseq", ".fpage")) for name in names):
+                return "xps"
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError, KeyError):
+        return None
+    return None
+
+
+def _unknown(name: str, what: str) -> str:
+    """Reason for an unknown kind; names the suffix where it promises something else."""
+    suffix = Path(name).suffix.lower()
+    promised = {
+        ".pdf",
+        ".xps",
+        ".epub",
+        ".svg",
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".gif",
+        ".bmp",
+    }
+    if suffix in promised:
+        return f"its name ends in {suffix}, but its content is {what}"
+    return f"{what}; PDF, XPS, EPUB, SVG and picture files are read"

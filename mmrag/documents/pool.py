@@ -1,0 +1,236 @@
+"""Worker processes: start, ask, time out, replace.
+
+`multiprocessing` with spawn runs the user's script again in the child and so needs a ``__main__``
+guard, and with fork copies locks that other threads hold. So a child is a plain
+``sys.executable`` that runs `mmrag.documents.worker` and talks over its standard input and output.
+The child's module path is the parent's, entry by entry: ``-m`` would put the working directory
+first, where any file named like a module of the standard library would be run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, cast
+
+from mmrag.documents import wire
+from mmrag.documents.settings import ReaderSettings
+from mmrag.errors import WorkerError
+
+logger = logging.getLogger(__name__)
+
+START_SECONDS = 60.0
+RECYCLE_SHARE = 0.5  # of memory_mb, resident, after a job
+_CLOSED = "The reader is closed. Make a new DocumentReader."
+RECYCLE_MB = 1500.0  # resident, whatever memory_mb is
+
+
+class WorkerDiedError(Exception):
+    """The child ended during a job; the message says why, for the page that it costs."""
+
+
+class Worker:
+    """One child process. Used by one thread at a time."""
+
+    def __init__(self, settings: ReaderSettings) -> None:
+        """Start the child and wait until it is up."""
+        self.document_key: str | None = None
+        self.has_ocr = False
+        self.rss_mb = 0.0
+        self.last_seconds = 0.0  # wall time of the last job
+        if not sys.executable:
+            raise WorkerError("A reading process needs the path of Python, but sys.executable is empty.")
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-c", _bootstrap()],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=_environment(),
+                close_fds=True,
+            )
+        except OSError as error:
+            raise WorkerError(
+                f"A reading process could not be started with {sys.executable}: {error}."
+            ) from error
+        self._jobs = cast("IO[bytes]", self._process.stdin)
+        self._replies = cast("IO[bytes]", self._process.stdout)
+        hello = {
+            "renderer": settings.renderer,
+            "ocr": settings.ocr,
+            "ocr_max_side": settings.ocr_max_side,
+            "memory_mb": settings.memory_mb,
+            "max_pixels": settings.max_pixels,
+        }
+        try:
+            self._exchange(hello, START_SECONDS)
+        except WorkerDiedError as death:
+            words = cast("IO[bytes]", self._process.stderr).read(4000).decode(errors="replace").strip()
+            reason = words.splitlines()[-1] if words else str(death)
+            self.kill()
+            raise WorkerError(
+                f"A reading process could not be started with {sys.executable}: {reason}. "
+                "Check that this Python can import mmrag."
+            ) from death
+        cast("IO[bytes]", self._process.stderr).close()
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    def ask(self, job: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Have a job done; raises `WorkerDiedError` where the child dies or takes longer."""
+        start = time.monotonic()
+        reply = self._exchange({**job, "seconds": seconds}, seconds)
+        self.last_seconds = time.monotonic() - start
+        self.rss_mb = float(reply.get("rss_mb", 0.0))
+        return reply
+
+    def _exchange(self, message: object, seconds: float) -> dict[str, Any]:
+        """Send, and read the answer; the child is killed when time is up, which ends the read."""
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            self._process.kill()
+
+        timer = threading.Timer(seconds, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            wire.send(self._jobs, message)
+            return cast("dict[str, Any]", wire.receive(self._replies))
+        except Exception as error:  # any failure on the pipe leaves it in an unknown state
+            self.kill()
+            if late.is_set():
+                raise WorkerDiedError(f"took more than {seconds:g} s") from error
+            raise WorkerDiedError(f"its reading process ended ({self._how_it_ended()})") from error
+        finally:
+            timer.cancel()
+
+    def _how_it_ended(self) -> str:
+        """Exit status or signal in words."""
+        code = self._process.poll()
+        if code is None or code >= 0:
+            return f"exit status {code}"
+        try:
+            return signal.Signals(-code).name
+        except ValueError:
+            return f"signal {-code}"
+
+    def kill(self) -> None:
+        """End the child: it leaves by itself when its input ends, and is killed where it does not."""
+        with contextlib.suppress(OSError):
+            self._jobs.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=0.2)
+        self._process.kill()
+        self._process.wait()
+        with contextlib.suppress(OSError):
+            self._replies.close()
+
+
+class WorkerPool:
+    """At most `settings.workers` children, started when needed, replaced when dead or grown."""
+
+    def __init__(self, settings: ReaderSettings) -> None:
+        """Start nothing yet."""
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin with no children (also after a fork: the parent's children are not ours)."""
+        self._pid = os.getpid()
+        self._places: queue.LifoQueue[Worker | None] = queue.LifoQueue()
+        self._all: set[Worker] = set()
+        self._closed = False
+        for _ in range(self._settings.workers):
+            self._places.put(None)
+
+    @contextlib.contextmanager
+    def worker(self) -> Iterator[Worker]:
+        """Borrow a worker; a dead or grown one is not used again."""
+        with self._lock:
+            if self._pid != os.getpid():
+                self._forget()
+        place = self._places.get()
+        alive: Worker | None = None
+        try:
+            if self._closed:
+                raise WorkerError(_CLOSED)
+            alive = place if place is not None else self._start()
+            yield alive
+        except BaseException:
+            # an exception of any kind may have left a job unanswered: the child is not used again
+            if alive is not None:
+                self._discard(alive)
+                alive = None
+            raise
+        finally:
+            if alive is not None and self._has_grown(alive):
+                logger.debug("reading process %d recycled at %.0f MiB", alive.pid, alive.rss_mb)
+                self._discard(alive)
+                alive = None
+            self._places.put(alive)
+
+    def _start(self) -> Worker:
+        """A new child."""
+        worker = Worker(self._settings)
+        with self._lock:
+            self._all.add(worker)
+            closed = self._closed
+        if closed:
+            self._discard(worker)
+            raise WorkerError(_CLOSED)
+        return worker
+
+    def _discard(self, worker: Worker) -> None:
+        """End a child."""
+        with self._lock:
+            self._all.discard(worker)
+        worker.kill()
+
+    def _has_grown(self, worker: Worker) -> bool:
+        """Whether a child holds so much memory that a new one is cheaper."""
+        limit = RECYCLE_MB
+        if self._settings.memory_mb > 0:
+            limit = min(limit, RECYCLE_SHARE * self._settings.memory_mb)
+        return worker.rss_mb > limit
+
+    def pids(self) -> list[int]:
+        """Process ids of the children that live now."""
+        with self._lock:
+            return [worker.pid for worker in self._all]
+
+    def close(self) -> None:
+        """End all children, also those at work."""
+        with self._lock:
+            if self._pid != os.getpid():
+                return
+            self._closed = True
+            workers, self._all = list(self._all), set()
+        for worker in workers:
+            worker.kill()
+
+
+def _bootstrap() -> str:
+    """Code of the child: the parent's module path, then the worker."""
+    path = [entry or str(Path.cwd()) for entry in sys.path]
+    return f"import sys; sys.path[:] = {path!r}; from mmrag.documents.worker import main; main()"
+
+
+def _environment() -> dict[str, str]:
+    """The parent's environment, one thread a library: the pool has one worker a core."""
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return {**os.environ, **one}

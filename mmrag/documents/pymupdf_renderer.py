@@ -1,0 +1,157 @@
+"""PDF, XPS, EPUB and SVG by PyMuPDF, the default renderer.
+
+PyMuPDF is AGPL-3.0 or commercial; `pdfium_renderer` is the other choice. An EPUB has no pages of its
+own: they are those of MuPDF's standard layout, so their numbers are stable for one version of MuPDF.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pymupdf
+from PIL import Image
+
+from mmrag.documents.layout import clip_box, join_rows, words_of_run
+from mmrag.documents.renderer import MAX_SCALE, PageText, fit_scale
+from mmrag.documents.textlayer import is_sparse
+from mmrag.errors import DocumentError, PageError, PasswordRequiredError
+from mmrag.types import Word
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Ligatures are written out; characters without a Unicode value stay U+FFFD, so that they are noticed.
+_WORD_FLAGS = pymupdf.TEXT_PRESERVE_WHITESPACE | pymupdf.TEXT_MEDIABOX_CLIP
+_INVISIBLE = 3  # PDF text render mode
+_SHRINK_EVERY = 16  # pages
+
+pymupdf.TOOLS.mupdf_display_errors(False)
+pymupdf.TOOLS.mupdf_display_warnings(False)
+
+
+class PyMuPdfRenderer:
+    """One document open in MuPDF."""
+
+    def __init__(self, name: str, kind: str, source: str | bytes, passwords: Sequence[str]) -> None:
+        """Open, decrypt and count pages."""
+        self._name = name
+        self._kind = kind
+        self._calls = 0
+        try:
+            if isinstance(source, bytes):
+                self._document = pymupdf.open(stream=source, filetype=kind)
+            else:
+                self._document = pymupdf.open(source, filetype=kind)
+        except Exception as error:
+            raise DocumentError(f"{name}: {kind} cannot be opened ({_first_line(error)}).") from error
+        self._decrypt(passwords)
+        try:
+            self.page_count = int(self._document.page_count)
+        except Exception as error:
+            raise DocumentError(f"{name}: its pages cannot be counted ({_first_line(error)}).") from error
+        if self.page_count < 1:
+            raise DocumentError(f"{name}: {kind} has no pages.")
+        self.title = str((self._document.metadata or {}).get("title") or "").strip()
+
+    def _decrypt(self, passwords: Sequence[str]) -> None:
+        """Try the passwords in order."""
+        if not self._document.needs_pass:
+            return
+        for password in passwords:
+            if self._document.authenticate(password):
+                return
+        raise PasswordRequiredError(
+            f"{self._name}: encrypted, and none of the {len(passwords)} passwords given opens it. "
+            "Pass password=..., or set MMRAG_PDF_PASSWORD."
+        )
+
+    def _load(self, number: int) -> Any:  # noqa: ANN401  (PyMuPDF is not typed)
+        """Load a page and keep MuPDF's store small."""
+        self._calls += 1
+        if self._calls % _SHRINK_EVERY == 0:
+            pymupdf.TOOLS.store_shrink(75)
+        try:
+            page = self._document.load_page(number)
+            width, height = page.rect.width, page.rect.height
+        except Exception as error:
+            raise PageError(f"page cannot be loaded ({_first_line(error)})", number) from error
+        if not (0 < width < 1e7 and 0 < height < 1e7):
+            raise PageError(f"page size must be positive, got {width:g} x {height:g} points", number)
+        return page
+
+    def read(self, number: int) -> PageText:
+        """Text in MuPDF's block order, which follows the columns of a page."""
+        page = self._load(number)
+        size = (float(page.rect.width), float(page.rect.height))
+        try:
+            raw = page.get_text("words", flags=_WORD_FLAGS)
+            blocks = _group(raw, page.rotation_matrix, size)
+        except Exception as error:  # noqa: BLE001
+            note = f"text layer cannot be read ({_first_line(error)})"
+            return PageText(size, self._label(page), notes=(note,))
+        text = PageText(size, self._label(page), blocks)
+        if blocks and is_sparse(text.text) and _has_invisible_text(page):
+            return PageText(size, text.label, blocks, invisible=True)
+        return text
+
+    def _label(self, page: Any) -> str:  # noqa: ANN401
+        """The printed label; ``""`` where the file names none or its label tree is broken."""
+        if self._kind != "pdf":
+            return ""
+        try:
+            return str(page.get_label() or "").strip()
+        except Exception:  # noqa: BLE001  (a broken label costs the label only)
+            return ""
+
+    def render(self, number: int, max_pixels: int, max_side: int | None = None) -> Image.Image:
+        """The page as shown, annotations included."""
+        page = self._load(number)
+        scale = min(MAX_SCALE, fit_scale(page.rect.width, page.rect.height, max_pixels, max_side))
+        try:
+            pixmap = page.get_pixmap(
+                matrix=pymupdf.Matrix(scale, scale), alpha=False, colorspace=pymupdf.csRGB
+            )
+            return Image.frombytes("RGB", (pixmap.width, pixmap.height), pixmap.samples)
+        except Exception as error:
+            raise PageError(f"page cannot be rendered ({_first_line(error)})", number) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        if not self._document.is_closed:
+            self._document.close()
+
+
+def _group(
+    raw: Sequence[tuple[Any, ...]],
+    rotation: Any,  # noqa: ANN401
+    size: tuple[float, float],
+) -> tuple[tuple[tuple[Word, ...], ...], ...]:
+    """MuPDF's word tuples (unrotated points) to blocks of lines of words in 0..1 as shown."""
+    blocks: dict[int, dict[int, list[Word]]] = {}
+    for x0, y0, x1, y1, text, block, line, _ in raw:
+        rect = pymupdf.Rect(x0, y0, x1, y1) * rotation
+        box = (rect.x0 / size[0], rect.y0 / size[1], rect.x1 / size[0], rect.y1 / size[1])
+        pieces = text.split()
+        if pieces == [text]:
+            clipped = clip_box(box)
+            words = [] if clipped is None else [Word(text, clipped)]
+        else:
+            words = words_of_run(text, box)
+        if words:
+            blocks.setdefault(block, {}).setdefault(line, []).extend(words)
+    return tuple(join_rows(list(lines.values())) for lines in blocks.values())
+
+
+def _has_invisible_text(page: Any) -> bool:  # noqa: ANN401
+    """Whether most of a page's text is drawn invisibly."""
+    try:
+        kinds = [span["type"] == _INVISIBLE for span in page.get_texttrace() for _ in span["chars"]]
+    except Exception:  # noqa: BLE001  (asked only to spare OCR; without an answer OCR runs)
+        return False
+    return bool(kinds) and sum(kinds) * 2 > len(kinds)
+
+
+def _first_line(error: BaseException) -> str:
+    """An exception in one short line."""
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:200]

@@ -1,0 +1,90 @@
+"""What a reader may be told: renderer, OCR and limits.
+
+Decisions taken here:
+
+* A page costs at most ``page_seconds + ocr_seconds`` (28 s by default), whatever the file does.
+* The fingerprint covers what changes a page's text, not workers, limits or speed. Whether OCR is
+  installed belongs to it: a scan read without it has no text, and should be read again with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+READER_VERSION = 1
+"""Raised when a change of ours changes the text or the boxes of pages."""
+
+RendererName = Literal["pymupdf", "pdfium"]
+OcrMode = Literal["auto", "off", "force"]
+
+
+def default_workers() -> int:
+    """One worker a core, at most four."""
+    return max(1, min(4, os.cpu_count() or 1))
+
+
+def ocr_is_installed() -> bool:
+    """Whether the extra ``ocr`` is there; does not import it."""
+    return importlib.util.find_spec("rapidocr") is not None
+
+
+@dataclass(frozen=True)
+class ReaderSettings:
+    """Settings of a `DocumentReader`.
+
+    Attributes:
+        renderer: ``"pymupdf"`` (PDF, XPS, EPUB, SVG) or ``"pdfium"`` (PDF only, extra ``pdfium``).
+            Image files are read by Pillow with either.
+        ocr: ``"auto"`` reads a page by OCR where it has no usable text layer, ``"off"`` never,
+            ``"force"`` always.
+        ocr_max_side: longer side in pixels of the picture that is given to OCR.
+        page_seconds: time limit for opening a file, and for reading or rendering one page.
+        ocr_seconds: time limit for the OCR of one page; it may also use what reading left of its own.
+        memory_mb: address space of a worker process in MiB; 0 for no limit. Kept where the
+            platform has ``RLIMIT_AS`` (Linux).
+        max_pixels: no page picture is larger, and no larger image file is decoded.
+        workers: worker processes.
+
+    Raises:
+        ValueError: an unknown renderer or OCR mode, or a limit out of range.
+    """
+
+    renderer: RendererName = "pymupdf"
+    ocr: OcrMode = "auto"
+    ocr_max_side: int = 1600
+    page_seconds: float = 10.0
+    ocr_seconds: float = 18.0
+    memory_mb: int = 4096
+    max_pixels: int = 90_000_000
+    workers: int = field(default_factory=default_workers)
+
+    def __post_init__(self) -> None:
+        """Refuse values that no reader can keep."""
+        for name, known in (("renderer", get_args(RendererName)), ("ocr", get_args(OcrMode))):
+            if getattr(self, name) not in known:
+                choices = ", ".join(repr(choice) for choice in known)
+                raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}.")
+        least = {
+            "ocr_max_side": 64,
+            "page_seconds": 0.01,
+            "ocr_seconds": 0.01,
+            "memory_mb": 0,
+            "max_pixels": 10_000,
+            "workers": 1,
+        }
+        for name, smallest in least.items():
+            if not getattr(self, name) >= smallest:
+                raise ValueError(f"{name} must be at least {smallest}, got {getattr(self, name)!r}.")
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits; equal settings read the same text from the same file."""
+        content: dict[str, object] = {"version": READER_VERSION, "renderer": self.renderer, "ocr": "off"}
+        if self.ocr != "off":
+            content["ocr"] = self.ocr if ocr_is_installed() else "missing"
+            content["ocr_max_side"] = self.ocr_max_side
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,264 @@
+"""The child process that opens files. `pool.Worker` starts it; nobody else should.
+
+It holds one document open at a time, answers one job after the other and keeps its own limits:
+
+* address space (``RLIMIT_AS``), where the platform has it;
+* an alarm a few seconds after the parent's time limit, which ends the process even where a library
+  never comes back, so that a child cannot outlive a parent that was killed;
+* no network: a connection is refused by an audit hook, whatever a library tries.
+
+Standard output and error go nowhere once it is up: MuPDF and others write to them from C.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from mmrag.documents import wire
+from mmrag.errors import DocumentError, MissingExtraError, PageError, PasswordRequiredError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from mmrag.documents.ocr import OcrEngine
+    from mmrag.documents.renderer import PageText, Renderer
+
+ALARM_GRACE = 5.0  # seconds after the parent's limit
+THUMBNAIL_SIDE = 320  # pixels; picture on which ink is looked for
+EVEN = 24  # levels of 255 that are still the same colour
+
+
+def main() -> None:
+    """Serve jobs from standard input until it ends."""
+    if hasattr(signal, "SIGINT"):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    jobs = sys.stdin.buffer
+    replies = os.fdopen(os.dup(1), "wb")
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 1)
+    try:
+        settings = wire.receive(jobs)
+        _limit_memory(settings["memory_mb"])
+        sys.addaudithook(_refuse_network)
+        threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
+        wire.send(replies, {"ok": True})
+        os.dup2(devnull, 2)
+        _serve(jobs, replies, settings)
+    except (EOFError, BrokenPipeError):
+        pass
+    os._exit(0)  # no clean-up of C libraries, which may hang or crash
+
+
+def _serve(jobs: IO[bytes], replies: IO[bytes], settings: dict[str, Any]) -> None:
+    """Answer jobs for ever."""
+    desk = Desk(settings)
+    while True:
+        job = wire.receive(jobs)
+        _set_alarm(job["seconds"] + ALARM_GRACE)
+        try:
+            reply = {"ok": True, **desk.do(job)}
+        except MemoryError:
+            reply = {"ok": False, "error": "memory", "message": "memory limit reached (memory_mb)"}
+        except PasswordRequiredError as error:
+            reply = {"ok": False, "error": "password", "message": str(error)}
+        except PageError as error:
+            reply = {"ok": False, "error": "page", "message": str(error)}
+        except MissingExtraError as error:
+            reply = {"ok": False, "error": "extra", "message": error.feature, "extra": error.extra}
+        except DocumentError as error:
+            reply = {"ok": False, "error": "document", "message": str(error)}
+        except Exception as error:  # noqa: BLE001  (told to the parent, which names the page)
+            reply = {"ok": False, "error": "page", "message": f"{type(error).__name__}: {error}"[:300]}
+        _set_alarm(0)
+        reply["rss_mb"] = resident_mb()
+        wire.send(replies, reply)
+
+
+class Desk:
+    """The document that is open, and OCR once it is needed."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        """Take the settings; open nothing."""
+        self._settings = settings
+        self._key: str | None = None
+        self._renderer: Renderer | None = None
+        self._ocr: OcrEngine | None = None
+
+    def do(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Do one job: ``load_ocr``, ``info``, ``read``, ``render`` or ``ocr``."""
+        if job["op"] == "load_ocr":
+            self._load_ocr()
+            return {}
+        renderer = self._open(job)
+        if job["op"] == "info":
+            return {"total_pages": renderer.page_count, "title": renderer.title}
+        number = job["number"]
+        if not 0 <= number < renderer.page_count:
+            raise PageError(f"there is no such page; the file has {renderer.page_count}", number)
+        if job["op"] == "render":
+            return {"image": _pack(renderer.render(number, job["max_pixels"]))}
+        if job["op"] == "ocr":
+            return self._recognise(renderer, number)
+        return self._read(renderer, number, job["image_pixels"])
+
+    def _open(self, job: dict[str, Any]) -> Renderer:
+        """The job's document, kept open from the job before where it is the same."""
+        from mmrag.documents.renderer import open_renderer
+
+        if self._renderer is not None and self._key == job["key"]:
+            return self._renderer
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+        source = job["path"] if job["data"] is None else job["data"]
+        self._renderer = open_renderer(
+            self._settings["renderer"],
+            job["kind"],
+            job["name"],
+            source,
+            job["passwords"],
+            self._settings["max_pixels"],
+        )
+        self._key = job["key"]
+        return self._renderer
+
+    def _read(self, renderer: Renderer, number: int, image_pixels: int | None) -> dict[str, Any]:
+        """Text of a page, what its ink says, and its picture where one is asked for."""
+        page = renderer.read(number)
+        reply = _plain(page)
+        if self._settings["ocr"] == "auto":
+            reply["ink"] = _ink(renderer, number, page)
+        if image_pixels is not None:
+            try:
+                reply["image"] = _pack(renderer.render(number, image_pixels))
+            except PageError as error:
+                if not page.words:
+                    raise
+                reply["notes"] = (*page.notes, str(error))
+        return reply
+
+    def _load_ocr(self) -> OcrEngine:
+        """Load the models once."""
+        if self._ocr is None:
+            from mmrag.documents.ocr import OcrEngine
+
+            self._ocr = OcrEngine(self._settings["ocr_max_side"])
+        return self._ocr
+
+    def _recognise(self, renderer: Renderer, number: int) -> dict[str, Any]:
+        """Render and read by OCR."""
+        side = self._settings["ocr_max_side"]
+        picture = renderer.render(number, min(self._settings["max_pixels"], side * side), side)
+        return {"blocks": _plain_blocks(self._load_ocr().read(picture))}
+
+
+def _ink(renderer: Renderer, number: int, page: PageText) -> float | None:
+    """Share of the page that is ink outside its words; None where the text makes it not worth a look.
+
+    Raises:
+        PageError: the page has no text and cannot be rendered either: there is nothing to index.
+    """
+    from mmrag.documents.textlayer import is_sparse
+
+    if not is_sparse(page.text) or page.invisible:
+        return None
+    try:
+        picture = renderer.render(number, THUMBNAIL_SIDE * THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    except PageError:
+        if not page.words:
+            raise
+        return None
+    return ink_share(picture, [word.box for word in page.words])
+
+
+def ink_share(picture: Image, boxes: list[tuple[float, float, float, float]]) -> float:
+    """Share of pixels, outside the boxes, that differ from the picture's most common grey level."""
+    import numpy as np
+
+    grey = np.asarray(picture.convert("L")).astype(np.int16)
+    background = int(np.bincount(grey.ravel(), minlength=256).argmax())
+    ink = np.abs(grey - background) > EVEN
+    height, width = ink.shape
+    for x0, y0, x1, y1 in boxes:
+        # a pixel more on each side: an antialiased edge is the word's own
+        top, left = max(0, int(y0 * height) - 1), max(0, int(x0 * width) - 1)
+        ink[top : int(y1 * height) + 2, left : int(x1 * width) + 2] = False
+    return float(ink.mean())
+
+
+def _plain(page: PageText) -> dict[str, Any]:
+    """A page text as plain values."""
+    return {
+        "size": tuple(float(side) for side in page.size),
+        "label": page.label,
+        "blocks": _plain_blocks(page.blocks),
+        "invisible": page.invisible,
+        "notes": tuple(page.notes),
+    }
+
+
+def _plain_blocks(blocks: Any) -> list[Any]:  # noqa: ANN401
+    """Words as (text, x0, y0, x1, y1) with plain floats."""
+    return [
+        [[(word.text, *(float(edge) for edge in word.box)) for word in line] for line in block]
+        for block in blocks
+    ]
+
+
+def _pack(picture: Image) -> tuple[int, int, bytes]:
+    """Width, height and RGB bytes."""
+    return picture.width, picture.height, picture.tobytes()
+
+
+def _limit_memory(megabytes: int) -> None:
+    """Set the address space limit; the platform's own lower limit stays."""
+    if megabytes <= 0:
+        return
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    if hasattr(resource, "RLIMIT_AS"):
+        limit = megabytes << 20
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        if hard != resource.RLIM_INFINITY:
+            limit = min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def _set_alarm(seconds: float) -> None:
+    """End this process after so many seconds; 0 takes it back."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _refuse_network(event: str, args: tuple[object, ...]) -> None:
+    """Audit hook: a worker reads files and connects to nothing."""
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        raise PermissionError(f"a reading process may not use the network ({event})")
+
+
+def _follow_parent(parent: int) -> None:
+    """End this process when its parent has ended."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(0)
+
+
+def resident_mb() -> float:
+    """Resident memory of this process in MiB; 0 where the platform does not tell."""
+    try:
+        with Path("/proc/self/statm").open("rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+if __name__ == "__main__":
+    main()
