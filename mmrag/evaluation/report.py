@@ -1,0 +1,280 @@
+"""Run a search over a pack's questions and say how good its rankings are.
+
+Every answerable question is asked twice: of the whole pack, and within the documents it is about. Figures
+are macro averages over questions with bootstrap intervals, for all questions and for groups of them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from tqdm import tqdm
+
+from mmrag.evaluation.answers import answer_matches, comparable
+from mmrag.evaluation.metrics import bootstrap_interval, ndcg, recall
+from mmrag.evaluation.pack import Pack, PageKey, Question, load_pack
+from mmrag.types import Answer
+
+SCOPES = ("pack", "document")
+METRICS = ("ndcg@5", "recall@1", "recall@5", "recall@10")
+DEEPEST = 10
+"""Pages a search should return: no metric looks further."""
+
+Search: TypeAlias = Callable[[str, "tuple[str, ...] | None"], Sequence[PageKey]]
+"""``search(question, file names or None)`` gives page keys, best first; None searches the whole pack."""
+
+AnswerFunction: TypeAlias = Callable[[str], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A mean and its bootstrap interval, 0..1."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Figures of a group of questions in one scope, by the names in `METRICS`."""
+
+    count: int
+    figures: Mapping[str, Figure]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFigures:
+    """What an answer function did; shares are None where there was no such question.
+
+    Attributes:
+        answerable: answerable questions.
+        answered: share of them that was not abstained from.
+        matched: share of `comparable` questions whose answer holds an accepted string; abstaining
+            counts as a miss.
+        comparable: answerable questions with answers that strings can decide.
+        cited: share of the answered ones with a citation on an evidence page.
+        unanswerable: questions the documents do not answer.
+        abstained: share of them that was abstained from.
+    """
+
+    answerable: int
+    answered: float | None
+    comparable: int
+    matched: float | None
+    cited: float | None
+    unanswerable: int
+    abstained: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that was measured.
+
+    Attributes:
+        pack: the pack's folder name.
+        questions: in the pack; `answerable` of them are scored.
+        answerable: number of scored questions.
+        scopes: ``scopes["pack" or "document"][group]``; "all" is the first group.
+        per_question: one dict a scored question: id, and metrics by scope.
+        seconds: of the searches: total, median and 95th percentile of one.
+        answers: None where no answer function was given.
+        settings: bootstrap samples and seed.
+    """
+
+    pack: str
+    questions: int
+    answerable: int
+    scopes: Mapping[str, Mapping[str, Group]]
+    per_question: Sequence[Mapping[str, Any]]
+    seconds: Mapping[str, float]
+    answers: AnswerFigures | None
+    settings: Mapping[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+    def save_json(self, path: str | Path) -> None:
+        """Write `to_dict` as UTF-8 JSON."""
+        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+    def table(self) -> str:
+        """The report as lines of text for people, without a final line break."""
+        return "\n".join(_table_lines(self))
+
+    __str__ = table
+
+
+def evaluate(
+    pack: str | Path | Pack,
+    search: Search,
+    *,
+    answer: AnswerFunction | None = None,
+    samples: int = 2000,
+    seed: int = 0,
+    show_progress: bool = False,
+) -> Report:
+    """Measure a search, and an answer function where one is given, on a pack.
+
+    Args:
+        pack: its folder, or one that was loaded.
+        search: called for every answerable question, once with None and once with the question's file
+            names; should give `DEEPEST` pages.
+        answer: called with every question, unanswerable ones too.
+        samples: bootstrap resamples.
+        seed: of the bootstrap.
+        show_progress: a bar of questions on stderr.
+
+    Raises:
+        FileNotFoundError: the pack is not complete.
+        ValueError: the pack breaks its format, has no answerable question, or a search ranks a page twice.
+    """
+    pack = pack if isinstance(pack, Pack) else load_pack(pack)
+    scored = [question for question in pack.questions if question.answerable]
+    if not scored:
+        raise ValueError(
+            f"{pack.path} must have an answerable question, got {len(pack.questions)} without one."
+        )
+    values = np.zeros((len(SCOPES), len(scored), len(METRICS)))
+    seconds: list[float] = []
+    for position, question in enumerate(
+        tqdm(scored, "searching", unit="question", disable=not show_progress)
+    ):
+        for scope, within in enumerate((None, question.docs)):
+            start = time.perf_counter()
+            ranked = list(search(question.question, within))
+            seconds.append(time.perf_counter() - start)
+            values[scope, position] = _measure(ranked, question)
+    groups = {name: np.array(members) for name, members in _groups(scored)}
+    return Report(
+        pack=pack.path.resolve().name,
+        questions=len(pack.questions),
+        answerable=len(scored),
+        scopes={
+            scope: {name: _summarise(values[i][members], samples, seed) for name, members in groups.items()}
+            for i, scope in enumerate(SCOPES)
+        },
+        per_question=[
+            {"id": question.id}
+            | {
+                scope: dict(zip(METRICS, values[i, position].tolist(), strict=True))
+                for i, scope in enumerate(SCOPES)
+            }
+            for position, question in enumerate(scored)
+        ],
+        seconds={
+            "total": sum(seconds),
+            "median": float(np.median(seconds)),
+            "p95": float(np.quantile(seconds, 0.95)),
+        },
+        answers=None if answer is None else _answer_figures(pack.questions, answer, show_progress),
+        settings={"samples": samples, "seed": seed},
+    )
+
+
+def _measure(ranked: Sequence[PageKey], question: Question) -> list[float]:
+    try:
+        return [
+            ndcg(ranked, question.evidence, 5),
+            *(recall(ranked, question.evidence, k) for k in (1, 5, 10)),
+        ]
+    except ValueError as error:
+        raise ValueError(f"question {question.id!r}: {error}") from error
+
+
+def _groups(questions: Sequence[Question]) -> Iterator[tuple[str, list[int]]]:
+    """Groups that have a question, in the order of the table."""
+    flags: dict[str, list[bool]] = {
+        "all": [True for _ in questions],
+        "human-written": [question.human_written for question in questions],
+        "image-only evidence": [question.image_only_evidence for question in questions],
+        "text-layer evidence": [not question.image_only_evidence for question in questions],
+    }
+    for source in sorted({question.source for question in questions} - {""}):
+        flags[f"source: {source}"] = [question.source == source for question in questions]
+    for kind in sorted({kind for question in questions for kind in question.evidence_types}):
+        flags[f"evidence: {kind}"] = [kind in question.evidence_types for question in questions]
+    for name, members in flags.items():
+        if any(members):
+            yield name, [position for position, member in enumerate(members) if member]
+
+
+def _summarise(values: np.ndarray[Any, np.dtype[np.float64]], samples: int, seed: int) -> Group:
+    low, high = bootstrap_interval(values, samples=samples, seed=seed)
+    rows = zip(METRICS, values.mean(axis=0).tolist(), low.tolist(), high.tolist(), strict=True)
+    return Group(len(values), {metric: Figure(mean, bottom, top) for metric, mean, bottom, top in rows})
+
+
+def _answer_figures(
+    questions: Sequence[Question], answer: AnswerFunction, show_progress: bool
+) -> AnswerFigures:
+    answered: list[bool] = []
+    matched: list[bool] = []
+    cited: list[bool] = []
+    abstained: list[bool] = []
+    for question in tqdm(questions, "answering", unit="question", disable=not show_progress):
+        given = answer(question.question)
+        if not question.answerable:
+            abstained.append(given.abstained)
+            continue
+        answered.append(not given.abstained)
+        if comparable(question):
+            matched.append(not given.abstained and answer_matches(given.text, question))
+        if not given.abstained:
+            places = {(c.page.source.name, c.page.number) for c in given.citations if c.page is not None}
+            cited.append(bool(places & question.evidence))
+    return AnswerFigures(
+        answerable=len(answered),
+        answered=_share(answered),
+        comparable=len(matched),
+        matched=_share(matched),
+        cited=_share(cited),
+        unanswerable=len(abstained),
+        abstained=_share(abstained),
+    )
+
+
+def _share(flags: Sequence[bool]) -> float | None:
+    return sum(flags) / len(flags) if flags else None
+
+
+def _table_lines(report: Report) -> Iterator[str]:
+    yield f"{report.pack}: {report.questions} questions, {report.answerable} answerable"
+    for scope in SCOPES:
+        yield ""
+        title = "whole pack" if scope == "pack" else "within document"
+        yield f"{title:<44}{'n':>5}  {'nDCG@5':<21}{'recall@1':>9}{'recall@5':>9}{'recall@10':>10}"
+        for name, group in report.scopes[scope].items():
+            best = group.figures["ndcg@5"]
+            others = (f"{group.figures[metric].mean:>9.3f}" for metric in METRICS[1:])
+            interval = f"{best.mean:.3f} [{best.low:.3f}, {best.high:.3f}]"
+            yield f"{name[:43]:<44}{group.count:>5}  {interval:<21}{''.join(others)}"
+    yield ""
+    yield (
+        f"search: median {report.seconds['median'] * 1000:.0f} ms, "
+        f"95 % under {report.seconds['p95'] * 1000:.0f} ms"
+    )
+    if report.answers is not None:
+        yield from _answer_lines(report.answers)
+
+
+def _answer_lines(figures: AnswerFigures) -> Iterator[str]:
+    def percent(value: float | None) -> str:
+        return "-" if value is None else f"{value:.1%}"
+
+    yield (
+        f"answers: {percent(figures.answered)} of {figures.answerable} answerable questions answered, "
+        f"{percent(figures.abstained)} of {figures.unanswerable} unanswerable ones abstained from"
+    )
+    yield (
+        f"         {percent(figures.matched)} of {figures.comparable} comparable answers hold an accepted "
+        f"string, {percent(figures.cited)} of the answered ones cite an evidence page"
+    )

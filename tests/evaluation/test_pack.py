@@ -1,0 +1,133 @@
+import json
+
+import pytest
+
+from mmrag.evaluation import load_pack
+
+GOOD = {"id": "q1", "question": "What?", "doc": "a.pdf", "answerable": True, "evidence_pages": [0, 2]}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "documents").mkdir()
+    for name in ("b.pdf", "a.pdf"):
+        (tmp_path / "documents" / name).write_bytes(b"")
+    return tmp_path
+
+
+def write(folder, *lines):
+    text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+    (folder / "queries.jsonl").write_text(text + "\n", encoding="utf-8")
+    return folder
+
+
+def without(name):
+    return {key: value for key, value in GOOD.items() if key != name}
+
+
+def test_a_sound_pack_is_read(folder):
+    full = GOOD | {
+        "id": "q2",
+        "answers": ["4"],
+        "answer_format": "List",
+        "answer_items": ["x", "y"],
+        "evidence_types": ["Table"],
+        "image_only_evidence": True,
+        "source": "ours",
+        "written_by": "human annotators",
+        "a_field_of_somebody_else": 1,
+    }
+    pack = load_pack(write(folder, GOOD, "", full))
+    assert pack.documents == ("a.pdf", "b.pdf")
+    assert pack.documents_path == folder / "documents"
+    plain, rich = pack.questions
+    assert plain.evidence == {("a.pdf", 0), ("a.pdf", 2)}
+    assert plain.docs == ("a.pdf",)
+    assert (plain.source, plain.answers, plain.human_written) == ("", (), False)
+    assert (rich.answers, rich.answer_items, rich.evidence_types) == (("4",), ("x", "y"), ("Table",))
+    assert rich.image_only_evidence
+
+
+def test_evidence_may_span_files(folder):
+    line = without("doc") | {"evidence": [{"doc": "b.pdf", "page": 1}, {"doc": "a.pdf", "page": 0}]}
+    del line["evidence_pages"]
+    (question,) = load_pack(write(folder, line)).questions
+    assert question.docs == ("a.pdf", "b.pdf")
+    assert question.evidence == {("b.pdf", 1), ("a.pdf", 0)}
+
+
+@pytest.mark.parametrize(
+    ("author", "human"),
+    [
+        ("human annotators", True),
+        ("search users + human annotators", True),
+        ("Search users", True),
+        ("LLM, checked by the benchmark authors", False),
+        ("", False),
+    ],
+)
+def test_the_rule_of_human_written(folder, author, human):
+    (question,) = load_pack(write(folder, GOOD | {"written_by": author})).questions
+    assert question.human_written is human
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "must be one JSON object, got bad JSON"),
+        ("[1]", "must be one JSON object, got list"),
+        (without("id"), "'id' must be a string that is not empty, got None"),
+        (GOOD | {"question": " "}, "'question' must be a string that is not empty, got ' '"),
+        (GOOD | {"doc": "c.pdf"}, "'doc' must be a file in documents/, got 'c.pdf'"),
+        (GOOD | {"doc": "../x.pdf"}, "'doc' must be a file in documents/"),
+        (GOOD | {"answerable": 1}, "'answerable' must be true or false, got 1"),
+        (without("answerable"), "'answerable' must be true or false, got None"),
+        (without("evidence_pages"), "'evidence_pages' must be a list of different whole numbers .* got None"),
+        (GOOD | {"evidence_pages": [-1]}, r"counted from 0, got \[-1\]"),
+        (GOOD | {"evidence_pages": [1, 1]}, r"different whole numbers counted from 0, got \[1, 1\]"),
+        (GOOD | {"evidence_pages": [True]}, r"counted from 0, got \[True\]"),
+        (
+            GOOD | {"evidence_pages": []},
+            r"empty exactly where 'answerable' is false, got \[\] with answerable true",
+        ),
+        (
+            GOOD | {"answerable": False},
+            "empty exactly where 'answerable' is false, got .* with answerable false",
+        ),
+        (GOOD | {"answers": "4"}, "'answers' must be a list of strings, got '4'"),
+        (GOOD | {"evidence": []}, "'evidence' and 'evidence_pages' must not stand together"),
+        (without("evidence_pages") | {"evidence": [3]}, "'evidence' must be a list of objects"),
+        (
+            without("evidence_pages") | {"evidence": [{"doc": "a.pdf", "page": "1"}]},
+            "the pages of 'a.pdf' in 'evidence' must be",
+        ),
+        (GOOD, "'id' must be used once, got 'q1' as in line 1"),
+    ],
+)
+def test_a_bad_line_is_named(folder, line, message):
+    with pytest.raises(ValueError, match=rf"queries\.jsonl, line 3: .*{message}"):
+        load_pack(write(folder, GOOD, "", line))
+
+
+def test_a_byte_that_is_no_utf8_is_named(folder):
+    (folder / "queries.jsonl").write_bytes(json.dumps(GOOD).encode() + b"\n\xff\n")
+    with pytest.raises(ValueError, match=r"queries\.jsonl, line 2: must be UTF-8"):
+        load_pack(folder)
+
+
+def test_no_question_is_refused(folder):
+    with pytest.raises(ValueError, match="must have at least one question, got none"):
+        load_pack(write(folder, ""))
+
+
+@pytest.mark.parametrize("missing", ["documents", "queries.jsonl", "."])
+def test_an_incomplete_pack_is_refused(tmp_path, missing):
+    folder = tmp_path / "pack"
+    if missing != ".":
+        folder.mkdir()
+    if missing == "queries.jsonl":
+        (folder / "documents").mkdir()
+    with pytest.raises(
+        FileNotFoundError, match=r"a pack needs the (folder|file) .* See docs/evaluation-pack\.md"
+    ):
+        load_pack(folder)
