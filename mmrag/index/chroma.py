@@ -282,7 +282,7 @@ class ChromaIndex:
             allowed = [int(row[0]) for row in self._store.select(connection, "seq", filter)]
             if len(allowed) <= wanted:
                 return allowed
-        elif self._store.count(connection, None) <= wanted:
+        elif self._store.count(connection, None) <= max(wanted, SURVIVORS):
             return [int(row[0]) for row in self._store.select(connection, "seq", None)]
         elif self._vectors is not None:
             try:

@@ -34,8 +34,8 @@ Filter: TypeAlias = Mapping[str, Any]
 
 MAX_CONDITIONS = 500
 MAX_VALUES = 10_000
-MAX_DEPTH = 50
-"""SQLite's limits on the depth of an expression and on parameters, with room to spare."""
+MAX_DEPTH = 10
+"""Within SQLite's limits on the size of an expression, its parameters and its parser's stack (tested)."""
 
 KIND_BOOL, KIND_NUMBER, KIND_STRING = 0, 1, 2
 """The three kinds of value; values of different kinds are never equal."""
