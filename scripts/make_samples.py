@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from samples import annual_report, deck, energy, form, paper, questions, scan
+from samples import annual_report, deck, energy, evidence, form, paper, scan
 
 DOCUMENTS = (annual_report, energy, scan, paper, deck, form)
 
@@ -24,7 +24,7 @@ def make(out: Path) -> list[Path]:
     documents = {module.NAME: module.build() for module in DOCUMENTS}
     for name, data in documents.items():
         (folder / name).write_bytes(data)
-    return [folder / name for name in documents] + questions.write(out, documents)
+    return [folder / name for name in documents] + evidence.write(out, documents)
 
 
 def main() -> None:

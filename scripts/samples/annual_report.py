@@ -6,6 +6,27 @@ from math import sin
 
 from reportlab.lib.colors import Color
 
+from samples.annual_report_data import (
+    ASSETS,
+    BEFORE_TAX,
+    CLAIMS,
+    COST_OF_SALES,
+    EPS,
+    GROSS,
+    INTEREST,
+    NET_INCOME,
+    NET_SALES,
+    OPERATING,
+    REGIONS,
+    RESEARCH,
+    SEGMENTS,
+    SELLING,
+    SITES,
+    TAX,
+    change,
+    money,
+    totals,
+)
 from samples.page import (
     BOLD,
     CORAL,
@@ -25,78 +46,9 @@ from samples.page import (
 )
 
 NAME = "harbor-annual-report-2024.pdf"
-YEARS = (2024, 2023, 2022)
-
-SEGMENTS = {
-    "Navigation": (412.6, 398.1, 371.4),
-    "Environmental Sensing": (287.9, 241.5, 208.7),
-    "Software and Services": (143.2, 118.6, 96.3),
-}
-REGIONS = {
-    "Americas": (351.8, 322.7, 296.2),
-    "Europe": (268.4, 251.9, 228.8),
-    "Asia Pacific": (176.2, 142.3, 115.9),
-    "Rest of world": (47.3, 41.3, 35.5),
-}
-COST_OF_SALES = (462.1, 421.8, 383.0)
-RESEARCH = (96.4, 84.2, 71.9)
-SELLING = (168.9, 157.3, 146.8)
-INTEREST = (7.8, 8.6, 8.1)
-TAX = (26.0, 21.1, 16.4)
-SHARES = (61.2, 61.5, 61.9)  # millions, diluted
-ASSETS = {
-    "Cash and cash equivalents": (128.7, 104.2),
-    "Trade receivables": (141.9, 133.6),
-    "Inventories": (117.3, 124.8),
-    "Property, plant and equipment": (203.5, 191.0),
-    "Goodwill and intangible assets": (166.4, 171.9),
-}
-CLAIMS = {
-    "Trade payables": (88.2, 84.7),
-    "Deferred revenue": (61.5, 49.3),
-    "Long-term debt": (140.0, 165.0),
-    "Other liabilities": (42.6, 45.1),
-    "Shareholders' equity": (425.5, 381.4),
-}
-SITES = {
-    "Port Ellery, Maine (head office)": ("Navigation, research", 1184),
-    "Galway, Ireland": ("Environmental Sensing", 742),
-    "Busan, South Korea": ("Assembly, repair", 518),
-    "Halifax, Nova Scotia": ("Software", 391),
-    "Sales and service offices": ("16 countries", 577),
-}
-
 LEFT, RIGHT = 64.0, 548.0
 WIDTH = RIGHT - LEFT
 NOTE = "Sample document of the mmrag project. The company, its people and its figures are invented."
-
-
-def totals(parts: dict[str, tuple[float, ...]]) -> tuple[float, ...]:
-    """Sums of the columns, rounded as printed."""
-    return tuple(round(sum(column), 1) for column in zip(*parts.values(), strict=True))
-
-
-def minus(first: tuple[float, ...], *others: tuple[float, ...]) -> tuple[float, ...]:
-    """First less the others, column by column."""
-    return tuple(round(values[0] - sum(values[1:]), 1) for values in zip(first, *others, strict=True))
-
-
-NET_SALES = totals(SEGMENTS)
-GROSS = minus(NET_SALES, COST_OF_SALES)
-OPERATING = minus(GROSS, RESEARCH, SELLING)
-BEFORE_TAX = minus(OPERATING, INTEREST)
-NET_INCOME = minus(BEFORE_TAX, TAX)
-EPS = tuple(round(income / shares, 2) for income, shares in zip(NET_INCOME, SHARES, strict=True))
-
-
-def money(value: float) -> str:
-    """One decimal, as every table prints it."""
-    return f"{value:,.1f}"
-
-
-def change(now: float, before: float) -> str:
-    """Growth in per cent with its sign."""
-    return f"{(now / before - 1) * 100:+.1f}%".replace("-", "\u2013")
 
 
 def build() -> bytes:
@@ -135,11 +87,24 @@ def caption(sheet: Sheet, y: float, words: str, unit: str) -> float:
     return y + 21
 
 
+def body(sheet: Sheet, y: float, words: str) -> float:
+    """Running text over the whole width; returns its bottom."""
+    return sheet.para(LEFT, y, WIDTH, words, 10.5, 16.2)
+
+
+def note(sheet: Sheet, y: float, words: str) -> float:
+    """Small print under a table; returns its bottom."""
+    return sheet.para(LEFT, y, WIDTH, words, 7.8, 11, color=GREY)
+
+
 def cover(sheet: Sheet) -> None:
     """A lighthouse over water, the title, the year."""
     sheet.box(0, 0, sheet.width, sheet.height, fill=NAVY)
     sheet.shape([(404, 250), (1000, 96), (1000, 330)], fill=_blend(0.14))
     sheet.shape([(404, 250), (-60, 150), (-60, 300)], fill=_blend(0.07))
+    sheet.shape(
+        [(318, 580), (346, 538), (372, 529), (398, 533), (436, 526), (462, 541), (492, 580)], fill=INK
+    )
     sheet.shape([(388, 272), (420, 272), (434, 540), (374, 540)], fill=SAND)
     for top in (318, 400, 482):
         inset = (top - 272) * 14 / 268
@@ -239,9 +204,9 @@ def letter(sheet: Sheet) -> None:
         "a year earlier would have been waiting for parts. I begin with this because it says more about "
         "2024 than any ratio: the supply problems that held us back for two years are behind us, and the "
         "people who solved them are still here.",
-        "All three segments grew. Environmental Sensing added the most sales, as ports, aquaculture firms and "
-        "coastal authorities moved from yearly surveys to continuous measurement. Navigation had a steady "
-        "year in a flat market for new vessels; refits made up the difference. Software and Services "
+        "All three segments grew. Environmental Sensing added the most sales, as ports, aquaculture firms "
+        "and coastal authorities moved from yearly surveys to continuous measurement. Navigation had a "
+        "steady year in a flat market for new vessels; refits made up the difference. Software and Services "
         "passed a mark that I had promised you for 2025: more than half of its revenue now comes from "
         "subscriptions.",
         "We spent more on research and development than in any year of our history. Most of it went into "
@@ -290,49 +255,32 @@ def sales(sheet: Sheet) -> None:
     frame(sheet, "2", "Net sales")
     sheet.bookmark("Net sales")
     y = heading(sheet, 104, "Net sales")
-    y = sheet.para(
-        LEFT,
+    y = body(
+        sheet,
         y,
-        WIDTH,
         "Net sales grew in every segment and in every region. Growth was strongest in Asia Pacific, where "
         "two port authorities placed multi-year orders for water quality stations, and in Software and "
         "Services. Currency effects lowered reported growth by about one percentage point.",
-        10.5,
-        16.2,
     )
     y = caption(sheet, y + 30, "Net sales by segment", "Millions of US dollars, years ended December 31")
     y = sheet.table(LEFT, y, three_years("Segment"), by_year(SEGMENTS, "Total net sales"), (3,), 9.5, 21, 1)
-    y = sheet.para(
-        LEFT,
+    y = note(
+        sheet,
         y + 6,
-        WIDTH,
         "Change compares 2024 with 2023. Sales between segments are eliminated. Software sold with an "
         "instrument is reported under the instrument's segment.",
-        7.8,
-        11,
-        color=GREY,
     )
     y = caption(sheet, y + 32, "Net sales by region", "Millions of US dollars, years ended December 31")
     y = sheet.table(LEFT, y, three_years("Region"), by_year(REGIONS, "Total net sales"), (4,), 9.5, 21, 1)
-    y = sheet.para(
-        LEFT,
-        y + 6,
-        WIDTH,
-        "Sales are assigned to the region of the customer's delivery address.<super>1</super>",
-        7.8,
-        11,
-        color=GREY,
+    y = note(
+        sheet, y + 6, "Sales are assigned to the region of the customer's delivery address.<super>1</super>"
     )
     sheet.rule(LEFT, 706, LEFT + 120)
-    sheet.para(
-        LEFT,
+    note(
+        sheet,
         711,
-        WIDTH,
         "<super>1</super> Vessels delivered to international waters are assigned to the port of registry; "
         "they were 2.4 percent of net sales in 2024.",
-        7.8,
-        11,
-        color=GREY,
     )
 
 
@@ -341,16 +289,13 @@ def income(sheet: Sheet) -> None:
     frame(sheet, "3", "Results of operations")
     sheet.bookmark("Results of operations")
     y = heading(sheet, 104, "Results of operations")
-    y = sheet.para(
-        LEFT,
+    y = body(
+        sheet,
         y,
-        WIDTH,
         "Gross margin rose to "
         f"{GROSS[0] / NET_SALES[0] * 100:.1f} percent of net sales from {GROSS[1] / NET_SALES[1] * 100:.1f} "
         "percent, helped by lower freight costs and a larger share of software. Operating income includes "
         "the cost of the depth sounder recall of 3.1 million dollars, charged to cost of sales.",
-        10.5,
-        16.2,
     )
     y = caption(
         sheet,
@@ -375,27 +320,20 @@ def income(sheet: Sheet) -> None:
         ["Diluted earnings per share ($)", *(f"{value:.2f}" for value in EPS), change(EPS[0], EPS[1])]
     )
     y = sheet.table(LEFT, y, three_years(""), rows, (2, 5, 7, 9), 9.5, 21, 1)
-    y = sheet.para(
-        LEFT,
+    y = note(
+        sheet,
         y + 6,
-        WIDTH,
         "Diluted shares outstanding: 61.2 million in 2024, 61.5 million in 2023 and 61.9 million in 2022.",
-        7.8,
-        11,
-        color=GREY,
     )
     y += 28
     sheet.text(LEFT, y, "Research and development", 12.5, BOLD, NAVY)
-    sheet.para(
-        LEFT,
+    body(
+        sheet,
         y + 10,
-        WIDTH,
         f"Research and development came to {RESEARCH[0] / NET_SALES[0] * 100:.1f} percent of net sales, "
         f"after {RESEARCH[1] / NET_SALES[1] * 100:.1f} percent in 2023. The largest project was TideSense 3, "
         "our next water sensor, with about 31 million dollars; field trials at six coastal sites ended in "
         "November. No development costs were capitalised.",
-        10.5,
-        16.2,
     )
 
 
@@ -404,15 +342,12 @@ def position(sheet: Sheet) -> None:
     frame(sheet, "4", "Financial position")
     sheet.bookmark("Financial position")
     y = heading(sheet, 104, "Financial position")
-    y = sheet.para(
-        LEFT,
+    y = body(
+        sheet,
         y,
-        WIDTH,
         "Operating cash flow was 121.4 million dollars. Capital expenditure of 38.2 million dollars went "
         "mainly into the new calibration hall in Galway. Long-term debt was reduced by 25.0 million "
         "dollars; the remaining loan runs to 2029 at a fixed rate of 4.6 percent.",
-        10.5,
-        16.2,
     )
     columns = [Column("", 250, "left"), Column("2024", 78), Column("2023", 78), Column("Change", WIDTH - 406)]
     y += 30
@@ -421,17 +356,16 @@ def position(sheet: Sheet) -> None:
         ("Liabilities and equity", CLAIMS, "Total liabilities and equity"),
     ):
         y = caption(sheet, y, title, "Millions of US dollars, December 31")
-        rows = [[name, *map(money, pair), change(*pair)] for name, pair in {**parts, total: totals(parts)}.items()]
+        rows = [
+            [name, *map(money, pair), change(*pair)] for name, pair in {**parts, total: totals(parts)}.items()
+        ]
         y = sheet.table(LEFT, y, columns, rows, (len(rows) - 1,), 9.5, 20, 1) + 34
-    sheet.para(
-        LEFT,
+    body(
+        sheet,
         y - 14,
-        WIDTH,
         "Deferred revenue is money received for subscriptions and service contracts that run after the "
         "balance sheet date. Inventories fell because safety stocks built up during the supply problems "
         "of 2022 and 2023 were used.",
-        10.5,
-        16.2,
     )
 
 
@@ -440,19 +374,20 @@ def people(sheet: Sheet) -> None:
     frame(sheet, "5", "People and sites")
     sheet.bookmark("People and sites")
     y = heading(sheet, 104, "People and sites")
-    y = sheet.para(
-        LEFT,
+    y = body(
+        sheet,
         y,
-        WIDTH,
         "At the end of the year we employed more people than ever before. Most of the new colleagues are "
         "engineers in Halifax and calibration staff in Galway. Voluntary turnover fell to 6.8 percent "
         "from 9.1 percent. The rate of lost-time injuries was 0.7 per million hours worked; our goal for "
         "2026 is 0.5.",
-        10.5,
-        16.2,
     )
     y = caption(sheet, y + 30, "Employees by site", "Full-time equivalents, December 31, 2024")
-    columns = [Column("Site", 232, "left"), Column("Main work", 152, "left"), Column("Employees", WIDTH - 384)]
+    columns = [
+        Column("Site", 232, "left"),
+        Column("Main work", 152, "left"),
+        Column("Employees", WIDTH - 384),
+    ]
     total = sum(count for _, count in SITES.values())
     rows = [[site, work, f"{count:,}"] for site, (work, count) in SITES.items()]
     y = sheet.table(LEFT, y, columns, [*rows, ["Total", "", f"{total:,}"]], (len(rows),), 9.5, 21)
@@ -521,16 +456,15 @@ def outlook(sheet: Sheet) -> None:
         9.5,
         22,
     )
-    y = sheet.para(
-        LEFT,
+    y = body(
+        sheet,
         y + 18,
-        WIDTH,
         "The outlook assumes exchange rates of December 2024 and no change in tariffs. The annual meeting "
         "of shareholders will be held in Port Ellery on May 21, 2025, at 10 a.m.",
-        10.5,
-        16.2,
     )
     sheet.rule(LEFT, y + 34, RIGHT, color=RULE)
     sheet.text(LEFT, y + 54, "Investor relations", 9.5, BOLD, NAVY)
-    sheet.text(LEFT, y + 68, "Harborlight Instruments, Inc., 12 Breakwater Road, Port Ellery, Maine", 9.5, color=GREY)
+    sheet.text(
+        LEFT, y + 68, "Harborlight Instruments, Inc., 12 Breakwater Road, Port Ellery, Maine", 9.5, color=GREY
+    )
     sheet.text(LEFT, y + 81, "investors@harborlight.example", 9.5, color=GREY)

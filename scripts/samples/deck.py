@@ -60,7 +60,9 @@ CUSTOMERS = (
 
 def build() -> bytes:
     """The deck as a file."""
-    sheet = Sheet(WIDE, "TideSense 3 launch plan", "Harborlight Instruments, Inc.", "Sales meeting, July 2025")
+    sheet = Sheet(
+        WIDE, "TideSense 3 launch plan", "Harborlight Instruments, Inc.", "Sales meeting, July 2025"
+    )
     slides = (title, why, numbers, compare, price, timeline, customers, campaign, risks, asks)
     for number, slide in enumerate(slides, 1):
         slide(sheet)
@@ -93,7 +95,7 @@ def dark(sheet: Sheet) -> None:
 def title(sheet: Sheet) -> None:
     """Title slide with the sensor in the water."""
     dark(sheet)
-    _sensor(sheet, 770, 240)
+    _sensor(sheet, 770, 376)
     sheet.bookmark("TideSense 3")
     sheet.text(LEFT, 132, "HARBORLIGHT INSTRUMENTS", 12, BOLD, SAND, spacing=2.6)
     sheet.text(LEFT, 226, "TideSense 3", 66, BOLD, WHITE)
@@ -129,8 +131,8 @@ def why(sheet: Sheet) -> None:
         146,
         470,
         (
-            "<b>A boat trip costs more than the data.</b> Ports pay about $1,200 each time somebody goes out to "
-            "clean or recharge a sensor.",
+            "<b>A boat trip costs more than the data.</b> Ports pay about $1,200 each time somebody goes "
+            "out to clean or recharge a sensor.",
             "<b>Fouling is the first complaint.</b> Six of ten service calls for TideSense 2 are about algae "
             "on the optics.",
             "<b>Yearly surveys are ending.</b> New permits ask for continuous measurement, with alarms "
@@ -141,11 +143,29 @@ def why(sheet: Sheet) -> None:
         17,
         leading=24,
     )
-    sheet.box(592, 142, 298, 318, fill=PALE, radius=8)
+    sheet.box(592, 142, 298, 276, fill=PALE, radius=8)
     sheet.text(741, 232, "60%", 64, BOLD, CORAL, "center")
-    sheet.para(632, 256, 218, "of TideSense 2 service calls are about fouled optics", 17, 24, color=INK, align="center")
+    sheet.para(
+        632,
+        256,
+        218,
+        "of TideSense 2 service calls are about fouled optics",
+        17,
+        24,
+        color=INK,
+        align="center",
+    )
     sheet.rule(692, 336, 790, color=MIST, line=1.5)
-    sheet.para(622, 356, 238, "Service desk, 2,140 calls between January 2023 and December 2024", 11, 16, color=GREY, align="center")
+    sheet.para(
+        622,
+        356,
+        238,
+        "Service desk, 2,140 calls between January 2023 and December 2024",
+        11,
+        16,
+        color=GREY,
+        align="center",
+    )
 
 
 def numbers(sheet: Sheet) -> None:
@@ -175,7 +195,14 @@ def compare(sheet: Sheet) -> None:
         Column("Typical competitor", WIDTH - 608, "center"),
     ]
     y = sheet.table(LEFT, 138, columns, COMPARED, (), 16, 45, 2)
-    sheet.text(LEFT, y + 24, "Competitors: data sheets of five suppliers, May 2025. Battery life at one measurement a minute for TideSense 3.", 10.5, color=GREY)
+    sheet.text(
+        LEFT,
+        y + 24,
+        "Competitors: data sheets of five suppliers, May 2025. Battery life at one measurement a minute for "
+        "TideSense 3.",
+        10.5,
+        color=GREY,
+    )
 
 
 def price(sheet: Sheet) -> None:
@@ -191,8 +218,17 @@ def price(sheet: Sheet) -> None:
     y += 30
     half = (WIDTH - 24) / 2
     for x, name, words in (
-        (LEFT, "Data plan", "$25 a month for each sensor; the first year is free with orders placed before December 31, 2025."),
-        (LEFT + half + 24, "Trade-in", "$400 for every TideSense 2 returned, in any condition, until June 30, 2026."),
+        (
+            LEFT,
+            "Data plan",
+            "$25 a month for each sensor; the first year is free with orders placed before December 31, "
+            "2025.",
+        ),
+        (
+            LEFT + half + 24,
+            "Trade-in",
+            "$400 for every TideSense 2 returned, in any condition, until June 30, 2026.",
+        ),
     ):
         sheet.box(x, y, half, 108, fill=PALE, radius=8)
         sheet.text(x + 22, y + 34, name, 16, BOLD, TEAL)
@@ -215,7 +251,13 @@ def timeline(sheet: Sheet) -> None:
         sheet.text(middle, y - 42, day, 26, BOLD, CORAL if key else NAVY, "center")
         sheet.text(middle, y + 48, what, 16, BOLD, INK, "center")
         sheet.para(middle - 66, y + 58, 132, where, 13, 18, color=GREY, align="center")
-    sheet.text(LEFT, 458, "Production of the first 1,000 sensors starts in Galway on September 22, 2025.", 14, color=INK)
+    sheet.text(
+        LEFT,
+        458,
+        "Production of the first 1,000 sensors starts in Galway on September 22, 2025.",
+        14,
+        color=INK,
+    )
 
 
 def customers(sheet: Sheet) -> None:
@@ -229,16 +271,39 @@ def customers(sheet: Sheet) -> None:
         sheet.text(LEFT + 216 + 520 * units / 1400, y + 25, f"{units:,}", 17, BOLD, NAVY)
         y += 56
     sheet.rule(LEFT + 204, 156, LEFT + 204, y - 12, color=NAVY, line=1.2)
-    sheet.text(LEFT, 476, "Ports come first: 22 of them already run TideSense 2 and have seen the prototype.", 14)
+    sheet.text(
+        LEFT, 476, "Ports come first: 22 of them already run TideSense 2 and have seen the prototype.", 14
+    )
 
 
 def campaign(sheet: Sheet) -> None:
     """Who does what, three columns."""
     head(sheet, "How we will tell the story")
     parts = (
-        ("Show", ("Live data from six trial sites on the web", "A sensor in every dealer's window tank", "Trade fairs in Hamburg and Busan")),
-        ("Prove", ("Trial report by an outside laboratory", "Cost calculator: trips before and after", "Three customers who speak for us")),
-        ("Sell", ("Two days of training for each dealer", "Loan sets: 60 sensors for four weeks", "One page of terms instead of nine")),
+        (
+            "Show",
+            (
+                "Live data from six trial sites on the web",
+                "A sensor in every dealer's window tank",
+                "Trade fairs in Hamburg and Busan",
+            ),
+        ),
+        (
+            "Prove",
+            (
+                "Trial report by an outside laboratory",
+                "Cost calculator: trips before and after",
+                "Three customers on film",
+            ),
+        ),
+        (
+            "Sell",
+            (
+                "Two days of training for each dealer",
+                "Loan sets: 60 sensors for four weeks",
+                "Terms on one page, not nine",
+            ),
+        ),
     )
     for number, (name, items) in enumerate(parts):
         x = LEFT + number * 280
@@ -247,13 +312,19 @@ def campaign(sheet: Sheet) -> None:
         sheet.bullets(x + 6, 212, 248, items, 16, 16, leading=22)
     sheet.box(LEFT, 410, WIDTH, 62, fill=PALE, radius=8)
     sheet.text(LEFT + 24, 447, "Campaign budget", 16, BOLD, NAVY)
-    sheet.text(RIGHT - 24, 447, "$1.8 million until April 2026, of which $0.5 million for dealers", 16, align="right")
+    sheet.text(
+        RIGHT - 24, 447, "$1.8 million until April 2026, of which $0.5 million for dealers", 16, align="right"
+    )
 
 
 def risks(sheet: Sheet) -> None:
     """Risks with owners."""
     head(sheet, "What could delay us")
-    columns = [Column("Risk", 330, "left"), Column("What we do", 330, "left"), Column("Owner", WIDTH - 660, "left")]
+    columns = [
+        Column("Risk", 330, "left"),
+        Column("What we do", 330, "left"),
+        Column("Owner", WIDTH - 660, "left"),
+    ]
     rows = (
         ("Pressure cells from a single supplier", "Second source approved by August 29", "Purchasing"),
         ("Radio approval in Brazil and Japan", "Sell there from March 2026", "Regulatory"),

@@ -107,7 +107,12 @@ def cover(sheet: Sheet) -> None:
     """Turbines over hills."""
     sheet.box(0, 0, sheet.width, sheet.height, fill=PALE)
     sheet.disc(430, 330, 86, SAND)
-    for x, base, tall, turn in ((150, 610, 150, 0.4), (300, 590, 210, 1.1), (420, 616, 130, 0.1), (520, 604, 170, 0.8)):
+    for x, base, tall, turn in (
+        (150, 610, 150, 0.4),
+        (300, 590, 210, 1.1),
+        (420, 616, 130, 0.1),
+        (520, 604, 170, 0.8),
+    ):
         _turbine(sheet, x, base, tall, turn)
     for number, shade in enumerate((MIST, HexColor("#8FB8BF"), TEAL, NAVY)):
         top = 590 + number * 52
@@ -118,7 +123,15 @@ def cover(sheet: Sheet) -> None:
     sheet.text(LEFT, 104, "SUNDMARK ENERGY OBSERVATORY", 9.5, BOLD, TEAL, spacing=1.8)
     sheet.text(LEFT, 168, "Energy Outlook", 42, BOLD, NAVY)
     sheet.text(LEFT, 214, "2025", 42, BOLD, CORAL)
-    sheet.para(LEFT, 232, 300, "The year 2024 in five charts: where power came from, what it cost and who used it.", 13, 19, color=GREY)
+    sheet.para(
+        LEFT,
+        232,
+        300,
+        "The year 2024 in five charts: where power came from, what it cost and who used it.",
+        13,
+        19,
+        color=GREY,
+    )
     sheet.text(LEFT, 778, "March 2025", 11, BOLD, WHITE)
     sheet.text(LEFT, 814, NOTE, 6.8, color=MIST)
     sheet.bookmark("Cover")
@@ -127,7 +140,12 @@ def cover(sheet: Sheet) -> None:
 def _turbine(sheet: Sheet, x: float, base: float, tall: float, turn: float) -> None:
     """A wind turbine."""
     hub = base - tall
-    sheet.shape([(x - 2, hub), (x + 2, hub), (x + 4, base + 60), (x - 4, base + 60)], fill=WHITE, stroke=MIST, line=0.8)
+    sheet.shape(
+        [(x - 2, hub), (x + 2, hub), (x + 4, base + 60), (x - 4, base + 60)],
+        fill=WHITE,
+        stroke=MIST,
+        line=0.8,
+    )
     for blade in range(3):
         angle = turn + blade * 2 * pi / 3
         tip = (x + cos(angle) * tall * 0.46, hub + sin(angle) * tall * 0.46)
@@ -146,21 +164,25 @@ def sources(sheet: Sheet) -> None:
         "The second phase of the Grey Bank wind farm ran for a full year, and an unusually windy autumn did "
         "the rest. Gas plants were used mostly on still winter evenings.",
     )
-    y = chart_head(sheet, y, 1, "Electricity generation by source, 2024", "Gigawatt hours (GWh) sent to the grid")
-    left, scale = LEFT + 92, 310 / 4500
+    y = chart_head(
+        sheet, y, 1, "Electricity generation by source, 2024", "Gigawatt hours (GWh) sent to the grid"
+    )
+    left, scale = LEFT + 92, 344 / 4500
     bottom = y + 46 * len(BY_SOURCE)
     for tick in range(0, 4501, 1000):
         x = left + tick * scale
         sheet.rule(x, y, x, bottom, color=RULE, line=0.5)
         sheet.text(x, bottom + 13, f"{tick:,}", 8, color=GREY, align="center")
-    sheet.text(left + 155, bottom + 28, "GWh", 8, color=GREY, align="center")
+    sheet.text(left + 172, bottom + 28, "GWh", 8, color=GREY, align="center")
     for number, (name, (value, color)) in enumerate(BY_SOURCE.items()):
         top = y + 46 * number + 9
         sheet.text(left - 8, top + 18, name, 10, color=INK, align="right")
         sheet.box(left, top, value * scale, 28, fill=color)
         sheet.text(left + value * scale + 7, top + 18, f"{value:,}", 10.5, BOLD, NAVY)
     sheet.rule(left, y, left, bottom, color=NAVY, line=1)
-    y = source(sheet, bottom + 48, "Sundmark Energy Observatory, metering data of the grid operator, January 2025.")
+    y = source(
+        sheet, bottom + 48, "Sundmark Energy Observatory, metering data of the grid operator, January 2025."
+    )
     _columns(
         sheet,
         y + 6,
@@ -192,7 +214,9 @@ def mix(sheet: Sheet) -> None:
         "has taken most of its place. Total generation grew slowly as ferries, boilers and cars moved from "
         "oil to electricity.",
     )
-    y = chart_head(sheet, y, 2, "Electricity mix, 2020 to 2024", "Terawatt hours (TWh); totals above the columns")
+    y = chart_head(
+        sheet, y, 2, "Electricity mix, 2020 to 2024", "Terawatt hours (TWh); totals above the columns"
+    )
     x = LEFT + 46
     for name, (_, color) in MIX.items():
         sheet.box(x, y + 1, 9, 9, fill=color)
@@ -219,7 +243,12 @@ def mix(sheet: Sheet) -> None:
         sheet.text(middle, level - 7, f"{total:.2f}", 10.5, BOLD, NAVY, "center")
         sheet.text(middle, bottom + 15, str(year), 10, BOLD, INK, "center")
     sheet.rule(LEFT + 34, bottom, RIGHT, color=NAVY, line=1)
-    y = source(sheet, bottom + 38, "Sundmark Energy Observatory. Wind is offshore and onshore together. Parts under 0.8 TWh are not labelled.")
+    y = source(
+        sheet,
+        bottom + 38,
+        "Sundmark Energy Observatory. Wind is offshore and onshore together. Parts under 0.8 TWh are not "
+        "labelled.",
+    )
     _columns(
         sheet,
         y + 6,
@@ -238,11 +267,17 @@ def prices(sheet: Sheet) -> None:
         sheet,
         4,
         "Prices are easing, but only slowly",
-        "Electricity prices jumped with the price of gas in 2022. They have come down in both years since for "
-        "all groups of customers. Households still pay clearly more than before the jump, partly because "
-        "network charges rose to pay for the new cables.",
+        "Electricity prices jumped with the price of gas in 2022. They have come down in both years since "
+        "for all groups of customers. Households still pay clearly more than before the jump, partly "
+        "because network charges rose to pay for the new cables.",
     )
-    y = chart_head(sheet, y, 3, "Average electricity price by customer group, 2015 to 2024", "Cents per kilowatt hour, taxes included, prices of the year")
+    y = chart_head(
+        sheet,
+        y,
+        3,
+        "Average electricity price by customer group, 2015 to 2024",
+        "Cents per kilowatt hour, taxes included, prices of the year",
+    )
     height = 320.0
     bottom, left, right = y + height, LEFT + 34, RIGHT - 104
     scale, step = height / 32, (right - left) / (len(PRICE_YEARS) - 1)
@@ -265,7 +300,11 @@ def prices(sheet: Sheet) -> None:
         sheet.text(x + 10, level + 3.5, name, 9.5, BOLD, color)
         sheet.text(x + 10, level + 15.5, f"{values[-1]:.1f}", 9.5, BOLD, color)
     sheet.rule(left, bottom, right, color=NAVY, line=1)
-    y = source(sheet, bottom + 38, "Sundmark Energy Observatory, survey of suppliers. Averages weighted by consumption.")
+    y = source(
+        sheet,
+        bottom + 38,
+        "Sundmark Energy Observatory, survey of suppliers. Averages weighted by consumption.",
+    )
     _columns(
         sheet,
         y + 6,
@@ -296,8 +335,16 @@ def use(sheet: Sheet) -> None:
         sheet.text(RIGHT, top + 10, f"{share}%", 11, BOLD, NAVY, "right")
         sheet.rule(x, top + 22, RIGHT, color=RULE, line=0.4)
         top += 33
-    y = source(sheet, y + 218, "Sundmark Energy Observatory, energy balance 2024. Aviation abroad is not included.")
-    y = chart_head(sheet, y + 4, 5, "Battery storage connected to the grid, 2023 to 2028", "Megawatts (MW) at the end of the year; 2025 and later are plans")
+    y = source(
+        sheet, y + 218, "Sundmark Energy Observatory, energy balance 2024. Aviation abroad is not included."
+    )
+    y = chart_head(
+        sheet,
+        y + 4,
+        5,
+        "Battery storage connected to the grid, 2023 to 2028",
+        "Megawatts (MW) at the end of the year; 2025 and later are plans",
+    )
     bottom, scale = y + 168, 150 / 900
     for tick in range(0, 901, 300):
         level = bottom - tick * scale
@@ -308,7 +355,15 @@ def use(sheet: Sheet) -> None:
     for number, (year, value) in enumerate(STORAGE.items()):
         middle = LEFT + 34 + step * (number + 0.5)
         built = year < 2025
-        sheet.box(middle - 22, bottom - value * scale, 44, value * scale, TEAL if built else MIST, None if built else TEAL, 0.8)
+        sheet.box(
+            middle - 22,
+            bottom - value * scale,
+            44,
+            value * scale,
+            TEAL if built else MIST,
+            None if built else TEAL,
+            0.8,
+        )
         sheet.text(middle, bottom - value * scale - 6, str(value), 10, BOLD, NAVY, "center")
         sheet.text(middle, bottom + 14, f"{year}" if built else f"{year} plan", 9, color=INK, align="center")
     sheet.rule(LEFT + 34, bottom, RIGHT, color=NAVY, line=1)
@@ -328,5 +383,3 @@ def _ring(sheet: Sheet, x: float, y: float, outer: float, inner: float) -> None:
         start = end
     sheet.text(x, y - 1, "2024", 16, BOLD, NAVY, "center")
     sheet.text(x, y + 14, "100%", 9.5, color=GREY, align="center")
-
-

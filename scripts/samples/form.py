@@ -32,7 +32,9 @@ def claimed() -> float:
 
 def build() -> bytes:
     """The form as a file."""
-    sheet = Sheet(A4, "Property damage claim form", "Fairholm Mutual Insurance Society", "Claim FM-2024-08317")
+    sheet = Sheet(
+        A4, "Property damage claim form", "Fairholm Mutual Insurance Society", "Claim FM-2024-08317"
+    )
     for page in (first, second):
         page(sheet)
         sheet.next_page()
@@ -43,7 +45,9 @@ def frame(sheet: Sheet, number: int) -> None:
     """Head with claim number and foot."""
     sheet.bookmark(f"Page {number}")
     sheet.box(LEFT, 34, 30, 30, fill=TEAL, radius=4)
-    sheet.shape([(LEFT + 15, 40), (LEFT + 24, 48), (LEFT + 24, 58), (LEFT + 6, 58), (LEFT + 6, 48)], fill=WHITE)
+    sheet.shape(
+        [(LEFT + 15, 40), (LEFT + 24, 48), (LEFT + 24, 58), (LEFT + 6, 58), (LEFT + 6, 48)], fill=WHITE
+    )
     sheet.text(LEFT + 40, 48, "Fairholm Mutual", 15, BOLD, NAVY)
     sheet.text(LEFT + 40, 61, "Insurance Society", 9.5, color=GREY)
     sheet.text(RIGHT, 46, "Property damage claim", 15, BOLD, NAVY, "right")
@@ -84,7 +88,9 @@ def tick(sheet: Sheet, x: float, y: float, words: str, ticked: bool) -> float:
     return 17 + sheet.text(x + 17, y + 9, words, 9.2)
 
 
-def choice(sheet: Sheet, y: float, question: str, options: tuple[str, ...], chosen: str, step: float) -> float:
+def choice(
+    sheet: Sheet, y: float, question: str, options: tuple[str, ...], chosen: str, step: float
+) -> float:
     """A question and its check boxes in one line."""
     sheet.text(LEFT, y + 9, question, 9.2)
     for number, option in enumerate(options):
@@ -96,18 +102,52 @@ def first(sheet: Sheet) -> None:
     """Who, what, when, how."""
     frame(sheet, 1)
     sheet.para(
-        LEFT, 80, WIDTH, "Please complete in block letters and return within 30 days of the damage.", 8.6, color=GREY
+        LEFT,
+        80,
+        WIDTH,
+        "Please complete in block letters and return within 30 days of the damage.",
+        8.6,
+        color=GREY,
     )
     y = section(sheet, 102, "A", "Policyholder")
-    y = fields(sheet, y, (("Claim number", "FM-2024-08317", 0.34), ("Policy number", "HB 5520 1946", 0.33), ("Date of claim", "26 / 11 / 2024", 0.33)))
-    y = fields(sheet, y, (("Full name", "ELEANOR MARCHETTI", 0.5), ("Business name", "MARCHETTI BOAT JOINERY", 0.5)))
+    y = fields(
+        sheet,
+        y,
+        (
+            ("Claim number", "FM-2024-08317", 0.34),
+            ("Policy number", "HB 5520 1946", 0.33),
+            ("Date of claim", "26 / 11 / 2024", 0.33),
+        ),
+    )
+    y = fields(
+        sheet, y, (("Full name", "ELEANOR MARCHETTI", 0.5), ("Business name", "MARCHETTI BOAT JOINERY", 0.5))
+    )
     y = fields(sheet, y, (("Address", "UNIT 7, OLD ROPEWALK, ALDERSEA", 0.66), ("Postcode", "AL4 9QT", 0.34)))
-    y = fields(sheet, y, (("Telephone", "01632 960 174", 0.34), ("E-mail", "e.marchetti@joinery.example", 0.66)))
+    y = fields(
+        sheet, y, (("Telephone", "01632 960 174", 0.34), ("E-mail", "e.marchetti@joinery.example", 0.66))
+    )
     y = section(sheet, y + 8, "B", "The damage")
-    y = fields(sheet, y, (("Date of damage", "19 / 11 / 2024", 0.28), ("Time discovered", "06:40", 0.22), ("Place", "WORKSHOP, GROUND FLOOR", 0.5)))
+    y = fields(
+        sheet,
+        y,
+        (
+            ("Date of damage", "19 / 11 / 2024", 0.28),
+            ("Time discovered", "06:40", 0.22),
+            ("Place", "WORKSHOP, GROUND FLOOR", 0.5),
+        ),
+    )
     sheet.text(LEFT, y + 8, "Cause (tick one)", 7.8, color=GREY)
     y += 16
-    causes = ("Fire or smoke", "Burst pipe", "Storm or flood", "Theft or break-in", "Vandalism", "Impact by vehicle", "Subsidence", "Other")
+    causes = (
+        "Fire or smoke",
+        "Burst pipe",
+        "Storm or flood",
+        "Theft or break-in",
+        "Vandalism",
+        "Impact by vehicle",
+        "Subsidence",
+        "Other",
+    )
     for number, cause in enumerate(causes):
         tick(sheet, LEFT + (number % 4) * 125, y + (number // 4) * 21, cause, cause == "Burst pipe")
     y += 50
@@ -155,12 +195,26 @@ def second(sheet: Sheet) -> None:
         ["", "Amount claimed", "", "", f"{claimed() - EXCESS:,.2f}"],
     ]
     y = sheet.table(LEFT, y, columns, rows, (6, 8), 9.5, 22, 4)
-    sheet.text(LEFT, y + 13, "Attach receipts or photographs for every item above 500 pounds.", 8, ITALIC, GREY)
+    sheet.text(
+        LEFT, y + 13, "Attach receipts or photographs for every item above 500 pounds.", 8, ITALIC, GREY
+    )
     x = LEFT
-    for words, ticked in (("Receipts attached", True), ("Photographs attached", True), ("Estimate attached", False)):
+    for words, ticked in (
+        ("Receipts attached", True),
+        ("Photographs attached", True),
+        ("Estimate attached", False),
+    ):
         x += tick(sheet, x, y + 24, words, ticked) + 28
     y = section(sheet, y + 54, "E", "Payment")
-    y = fields(sheet, y, (("Account holder", "E. MARCHETTI", 0.4), ("Sort code", "00-00-42", 0.2), ("Account number", "0000 1187", 0.4)))
+    y = fields(
+        sheet,
+        y,
+        (
+            ("Account holder", "E. MARCHETTI", 0.4),
+            ("Sort code", "00-00-42", 0.2),
+            ("Account number", "0000 1187", 0.4),
+        ),
+    )
     y = choice(sheet, y, "Pay the repairer direct for drying and cleaning?", ("Yes", "No"), "Yes", 56)
     y = section(sheet, y + 12, "F", "Declaration")
     y = sheet.para(
@@ -201,5 +255,7 @@ def second(sheet: Sheet) -> None:
         sheet.rule(LEFT + 130, level + 5, RIGHT - 180, color=RULE, line=0.5)
     x = RIGHT - 156
     sheet.text(x, y + 41, "Decision", 9.2, color=GREY)
-    for number, (words, ticked) in enumerate((("Paid in full", False), ("Paid in part", False), ("Further enquiry", True), ("Declined", False))):
+    for number, (words, ticked) in enumerate(
+        (("Paid in full", False), ("Paid in part", False), ("Further enquiry", True), ("Declined", False))
+    ):
         tick(sheet, x, y + 51 + 22 * number, words, ticked)

@@ -1,18 +1,11 @@
-"""What is asked of the samples: five questions of the demo, thirty of the example pack, with evidence boxes.
+"""What is asked of the samples: five questions of the demo, thirty of the example pack.
 
-A piece of evidence names its page and the phrases it consists of; the box is where those words stand.
-Phrases are looked up in the file itself, for the scan in the pages as typed before they became pictures.
+A piece of evidence names its page and the phrases it consists of; `samples.evidence` finds their boxes.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
-import pymupdf
 
 from samples import annual_report, deck, energy, form, paper, scan
 
@@ -27,7 +20,6 @@ DOC_TYPES = {
     SLIDES: "Slide deck",
     CLAIM: "Form",
 }
-PADDING = 3.0  # points around the words
 
 
 @dataclass(frozen=True)
@@ -56,37 +48,232 @@ def at(page: int, *phrases: str) -> tuple[Evidence, ...]:
 
 
 PACK = (
-    Asked(REPORT, "Table", "What were Harborlight's net sales in Asia Pacific in 2023, in millions of dollars?", ("142.3",), "Float", at(3, "Net sales by region", "Asia Pacific 176.2 142.3", "47.3 41.3 35.5 +14.5%")),
-    Asked(REPORT, "Table", "Which of Harborlight's segments grew fastest in 2024?", ("Software and Services",), "Str", at(3, "Net sales by segment", "Environmental Sensing 287.9", "Software and Services 143.2 118.6 96.3 +20.7%")),
-    Asked(REPORT, "Table", "How much did Harborlight spend on research and development in 2022?", ("71.9", "$71.9 million"), "Float", at(4, "Research and development 96.4 84.2 71.9")),
-    Asked(REPORT, "Pure-text", "Why did Harborlight have to recall its depth sounders?", ("a seal that passed our tests and failed in warm water",), "Free", at(2, "The recall of 640 depth sounders", "a seal that passed our tests and failed in warm water.")),
-    Asked(REPORT, "Table", "How many people does Harborlight employ in Galway?", ("742",), "Int", at(6, "Galway, Ireland Environmental Sensing 742")),
-    Asked(CHARTS, "Chart", "How many gigawatt hours of solar power did the Sundmark Isles produce in 2024?", ("1,120", "1120"), "Int", at(1, "Solar 1,120")),
-    Asked(CHARTS, "Chart", "What did households on the Sundmark Isles pay for a kilowatt hour when prices peaked in 2022?", ("29.8", "29.8 cents"), "Float", at(3, "Average electricity price by customer group, 2015 to 2024", "29.8", "Households 24.6")),
-    Asked(CHARTS, "Chart", "Which part of final energy use goes into transport?", ("34%",), "Str", at(4, "Transport 34%")),
-    Asked(CHARTS, "Chart", "How much battery storage is planned for the end of 2027?", ("620", "620 MW"), "Int", at(4, "620", "2027 plan")),
-    Asked(LOG, "Table", "How strong was the vibration of pump 2 on the day it was stopped?", ("7.8 mm/s",), "Str", at(0, "09 MAR P2 10466 D.P. Vibration 7.8 mm/s at drive end. Pump stopped, reported to Mr Calloway.")),
-    Asked(LOG, "Table", "What was the peak water level at Weir Lane during the spring tide of March 1987?", ("3.12 m",), "Str", at(1, "28 MAR ALL -- D.P. Spring tide with gale. All three pumps running 19 hours. Peak level 3.12 m.")),
-    Asked(LOG, "Table", "How much diesel was left at the pumping station on 31 March 1987?", ("2,940", "2,940 litres"), "Int", at(1, "Closing stock, 31 March 2,940")),
-    Asked(LOG, "Pure-text", "What does Thackray say damaged the impeller?", ("cavitation",), "Str", at(2, "1. The vanes show pitting on the low pressure side over their whole length. This is cavitation and not wear from sand.")),
-    Asked(LOG, "Pure-text", "By which date should pumps 1 and 3 be opened and inspected?", ("30 September",), "Str", at(2, "3. Pumps No. 1 and No. 3 are of the same pattern. They should be opened and inspected before 30 September,")),
-    Asked(STUDY, "Table", "What is the mean yearly retreat of the shore at The Saltings?", ("1.53", "1.53 m"), "Float", at(2, "M4 The Saltings Dune sand 1.53 0.73 4.06")),
-    Asked(STUDY, "Table", "How far did the shoreline at transect M3 retreat in 1997?", ("0.45", "0.45 m"), "Float", at(3, "1997 132 0.09 1.24 0.45")),
-    Asked(STUDY, "Pure-text", "Why do storm hours say less about till cliffs than about dunes?", ("a cliff that has slumped is protected by its own debris for a year or two",), "Free", at(1, "On the till cliffs it is lower, since a cliff that has slumped is protected by its own debris for a year or two.")),
-    Asked(STUDY, "Figure", "Which transect is the northernmost on the map of the Marran coast?", ("Kittle Head", "M1"), "Str", at(0, "M1 Kittle Head", "Figure 1. The Marran coast and the six transects,")),
-    Asked(SLIDES, "Table", "How heavy is the old TideSense 2?", ("6.4 kg",), "Str", at(3, "TideSense 2", "Weight 6.4 kg 3.9 kg")),
-    Asked(SLIDES, "Figure", "When do orders for TideSense 3 open?", ("Oct 14", "October 14, 2025"), "Str", at(5, "Oct 14 Orders open")),
-    Asked(SLIDES, "Chart", "How many TideSense 3 sensors are planned for aquaculture in the first year?", ("1,150", "1150"), "Int", at(6, "Aquaculture 1,150")),
-    Asked(SLIDES, "Pure-text", "What does the data plan of TideSense 3 cost?", ("$25 a month",), "Str", at(4, "Data plan", "$25 a month for each sensor;")),
-    Asked(CLAIM, "Generalized-text", "Which cause of damage is ticked on Eleanor Marchetti's claim?", ("Burst pipe",), "Str", at(0, "Cause (tick one)", "Burst pipe", "Other")),
-    Asked(CLAIM, "Table", "How much does Marchetti Boat Joinery claim after the excess?", ("5,770.50",), "Float", at(1, "Amount claimed 5,770.50")),
-    Asked(CLAIM, "Generalized-text", "When will the loss adjuster visit the workshop?", ("4 December 2024",), "Str", at(1, "Loss adjuster visit 4 December 2024, 10:30")),
+    Asked(
+        REPORT,
+        "Table",
+        "What were Harborlight's net sales in Asia Pacific in 2023, in millions of dollars?",
+        ("142.3",),
+        "Float",
+        at(3, "Net sales by region", "Asia Pacific 176.2 142.3", "47.3 41.3 35.5 +14.5%"),
+    ),
+    Asked(
+        REPORT,
+        "Table",
+        "Which of Harborlight's segments grew fastest in 2024?",
+        ("Software and Services",),
+        "Str",
+        at(
+            3,
+            "Net sales by segment",
+            "Environmental Sensing 287.9",
+            "Software and Services 143.2 118.6 96.3 +20.7%",
+        ),
+    ),
+    Asked(
+        REPORT,
+        "Table",
+        "How much did Harborlight spend on research and development in 2022?",
+        ("71.9", "$71.9 million"),
+        "Float",
+        at(4, "Research and development 96.4 84.2 71.9"),
+    ),
+    Asked(
+        REPORT,
+        "Pure-text",
+        "Why did Harborlight have to recall its depth sounders?",
+        ("a seal that passed our tests and failed in warm water",),
+        "Free",
+        at(2, "The recall of 640 depth sounders", "a seal that passed our tests and failed in warm water."),
+    ),
+    Asked(
+        REPORT,
+        "Table",
+        "How many people does Harborlight employ in Galway?",
+        ("742",),
+        "Int",
+        at(6, "Galway, Ireland Environmental Sensing 742"),
+    ),
+    Asked(
+        CHARTS,
+        "Chart",
+        "How many gigawatt hours of solar power did the Sundmark Isles produce in 2024?",
+        ("1,120", "1120"),
+        "Int",
+        at(1, "Solar 1,120"),
+    ),
+    Asked(
+        CHARTS,
+        "Chart",
+        "What did households on the Sundmark Isles pay for a kilowatt hour when prices peaked in 2022?",
+        ("29.8", "29.8 cents"),
+        "Float",
+        at(3, "Average electricity price by customer group, 2015 to 2024", "29.8", "Households 24.6"),
+    ),
+    Asked(
+        CHARTS,
+        "Chart",
+        "Which part of final energy use goes into transport?",
+        ("34%",),
+        "Str",
+        at(4, "Transport 34%"),
+    ),
+    Asked(
+        CHARTS,
+        "Chart",
+        "How much battery storage is planned for the end of 2027?",
+        ("620", "620 MW"),
+        "Int",
+        at(4, "620", "2027 plan"),
+    ),
+    Asked(
+        LOG,
+        "Table",
+        "How strong was the vibration of pump 2 on the day it was stopped?",
+        ("7.8 mm/s",),
+        "Str",
+        at(0, "09 MAR P2 10466 D.P. Vibration 7.8 mm/s at drive end. Pump stopped, reported to Mr Calloway."),
+    ),
+    Asked(
+        LOG,
+        "Table",
+        "What was the peak water level at Weir Lane during the spring tide of March 1987?",
+        ("3.12 m",),
+        "Str",
+        at(
+            1,
+            "28 MAR ALL -- D.P. Spring tide with gale. All three pumps running 19 hours. Peak level 3.12 m.",
+        ),
+    ),
+    Asked(
+        LOG,
+        "Table",
+        "How much diesel was left at the pumping station on 31 March 1987?",
+        ("2,940", "2,940 litres"),
+        "Int",
+        at(1, "Closing stock, 31 March 2,940"),
+    ),
+    Asked(
+        LOG,
+        "Pure-text",
+        "What does Thackray say damaged the impeller?",
+        ("cavitation",),
+        "Str",
+        at(
+            2,
+            "1. The vanes show pitting on the low pressure side over their whole length. This is cavitation "
+            "and not wear from sand.",
+        ),
+    ),
+    Asked(
+        LOG,
+        "Pure-text",
+        "By which date should pumps 1 and 3 be opened and inspected?",
+        ("30 September",),
+        "Str",
+        at(
+            2,
+            "3. Pumps No. 1 and No. 3 are of the same pattern. They should be opened and inspected before "
+            "30 September,",
+        ),
+    ),
+    Asked(
+        STUDY,
+        "Table",
+        "What is the mean yearly retreat of the shore at The Saltings?",
+        ("1.53", "1.53 m"),
+        "Float",
+        at(2, "M4 The Saltings Dune sand 1.53 0.73 4.06"),
+    ),
+    Asked(
+        STUDY,
+        "Table",
+        "How far did the shoreline at transect M3 retreat in 1997?",
+        ("0.45", "0.45 m"),
+        "Float",
+        at(3, "1997 132 0.09 1.24 0.45"),
+    ),
+    Asked(
+        STUDY,
+        "Pure-text",
+        "Why do storm hours say less about till cliffs than about dunes?",
+        ("a cliff that has slumped is protected by its own debris for a year or two",),
+        "Free",
+        at(
+            1,
+            "On the till cliffs it is lower, since a cliff that has slumped is protected by its own debris "
+            "for a year or two.",
+        ),
+    ),
+    Asked(
+        STUDY,
+        "Figure",
+        "Which transect is the northernmost on the map of the Marran coast?",
+        ("Kittle Head", "M1"),
+        "Str",
+        at(0, "M1 Kittle Head", "Figure 1. The Marran coast and the six transects, M1 to M6. Land"),
+    ),
+    Asked(
+        SLIDES,
+        "Table",
+        "How heavy is the old TideSense 2?",
+        ("6.4 kg",),
+        "Str",
+        at(3, "TideSense 2", "Weight 6.4 kg 3.9 kg"),
+    ),
+    Asked(
+        SLIDES,
+        "Figure",
+        "When do orders for TideSense 3 open?",
+        ("Oct 14", "October 14, 2025"),
+        "Str",
+        at(5, "Oct 14 Orders open"),
+    ),
+    Asked(
+        SLIDES,
+        "Chart",
+        "How many TideSense 3 sensors are planned for aquaculture in the first year?",
+        ("1,150", "1150"),
+        "Int",
+        at(6, "Aquaculture 1,150"),
+    ),
+    Asked(
+        SLIDES,
+        "Pure-text",
+        "What does the data plan of TideSense 3 cost?",
+        ("$25 a month",),
+        "Str",
+        at(4, "Data plan", "$25 a month for each sensor;"),
+    ),
+    Asked(
+        CLAIM,
+        "Generalized-text",
+        "Which cause of damage is ticked on Eleanor Marchetti's claim?",
+        ("Burst pipe",),
+        "Str",
+        at(0, "Cause (tick one)", "Burst pipe", "Other"),
+    ),
+    Asked(
+        CLAIM,
+        "Table",
+        "How much does Marchetti Boat Joinery claim after the excess?",
+        ("5,770.50",),
+        "Float",
+        at(1, "Amount claimed 5,770.50"),
+    ),
+    Asked(
+        CLAIM,
+        "Generalized-text",
+        "When will the loss adjuster visit the workshop?",
+        ("4 December 2024",),
+        "Str",
+        at(1, "Loss adjuster visit 4 December 2024, 10:30"),
+    ),
     Asked(REPORT, "", "How much was Harborlight's chief executive paid in 2024?"),
     Asked(CHARTS, "", "How much nuclear power was fed into the Sundmark grid in 2024?"),
     Asked(LOG, "", "What did the new impeller for pump 2 cost?"),
     Asked(SLIDES, "", "What is the price of the TideSense 3 Offshore in euros?"),
     Asked(CLAIM, "", "On which day did Fairholm Mutual pay claim FM-2024-08317?"),
-)  # fmt: skip
+)
 
 # (kind, question, one answer a part, evidence by document, extra that is needed)
 DEMO: tuple[tuple[str, str, tuple[str, ...], tuple[tuple[str, Evidence], ...], str], ...] = (
@@ -130,99 +317,3 @@ DEMO: tuple[tuple[str, str, tuple[str, ...], tuple[tuple[str, Evidence], ...], s
         "",
     ),
 )
-
-
-class Places:
-    """Looks phrases up in the sample files."""
-
-    def __init__(self, documents: dict[str, bytes]) -> None:
-        """Take the files by name; the scan is read from its layout."""
-        readable = {**documents, LOG: scan.layout()}
-        self._files = {name: pymupdf.open(stream=data, filetype="pdf") for name, data in readable.items()}
-
-    def box(self, doc: str, evidence: Evidence) -> dict[str, Any]:
-        """The evidence box as the pack's format has it: page, page_size, bbox in points."""
-        page = self._files[doc][evidence.page]
-        words = page.get_text("words")
-        boxes = [found for phrase in evidence.phrases for found in find(words, phrase, f"{doc} page {evidence.page}")]
-        around = (
-            min(box[0] for box in boxes) - PADDING,
-            min(box[1] for box in boxes) - PADDING,
-            max(box[2] for box in boxes) + PADDING,
-            max(box[3] for box in boxes) + PADDING,
-        )
-        if doc == LOG:
-            around = scan.turned(around, evidence.page)
-        size = [round(page.rect.width, 2), round(page.rect.height, 2)]
-        return {"page": evidence.page, "page_size": size, "bbox": [round(edge, 1) for edge in around]}
-
-
-def find(words: Sequence[tuple[Any, ...]], phrase: str, where: str) -> list[tuple[float, ...]]:
-    """Boxes of the first run of words that spells the phrase.
-
-    Raises:
-        ValueError: the words do not stand there in this order.
-    """
-    wanted = phrase.split()
-    texts = [str(word[4]) for word in words]
-    for start in range(len(texts) - len(wanted) + 1):
-        if texts[start : start + len(wanted)] == wanted:
-            return [tuple(word[:4]) for word in words[start : start + len(wanted)]]
-    raise ValueError(f"evidence must stand on its page, {phrase!r} is not on {where}. Correct the phrase.")
-
-
-def pack_lines(places: Places) -> list[dict[str, Any]]:
-    """The example pack's queries."""
-    lines = []
-    for number, asked in enumerate(PACK, 1):
-        answerable = bool(asked.evidence)
-        lines.append(
-            {
-                "id": f"sample-{number:04d}",
-                "question": asked.question,
-                "answers": list(asked.answers),
-                "answer_format": asked.answer_format,
-                "answerable": answerable,
-                "doc": asked.doc,
-                "evidence_pages": sorted({evidence.page for evidence in asked.evidence}),
-                "evidence_types": [asked.kind] if answerable else [],
-                "evidence_boxes": [places.box(asked.doc, evidence) for evidence in asked.evidence],
-                "evidence_check": "computed from the layout" if answerable else "",
-                "image_only_evidence": answerable and asked.doc == LOG,
-                "self_contained": True,
-                "doc_type": DOC_TYPES[asked.doc],
-                "source": "mmrag samples",
-                "written_by": "project authors",
-                "core": True,
-            }
-        )
-    return lines
-
-
-def demo_lines(places: Places) -> list[dict[str, Any]]:
-    """The demo's questions in order."""
-    return [
-        {
-            "id": f"demo-{number}",
-            "kind": kind,
-            "question": question,
-            "answers": list(answers),
-            "answerable": bool(answers),
-            "evidence": [{"doc": doc, **places.box(doc, where)} for doc, where in evidence],
-            "needs": needs,
-        }
-        for number, (kind, question, answers, evidence, needs) in enumerate(DEMO, 1)
-    ]
-
-
-def write(out: Path, documents: dict[str, bytes]) -> list[Path]:
-    """Write ``questions.jsonl`` and ``pack/queries.jsonl`` and return their paths."""
-    places = Places(documents)
-    makers: tuple[tuple[Path, Callable[[Places], list[dict[str, Any]]]], ...] = (
-        (out / "questions.jsonl", demo_lines),
-        (out / "pack" / "queries.jsonl", pack_lines),
-    )
-    for path, maker in makers:
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in maker(places))
-        path.write_text(text, encoding="utf-8")
-    return [path for path, _ in makers]

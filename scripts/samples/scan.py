@@ -30,19 +30,67 @@ PITCH = 15.0
 LOG = (
     (
         ("02 MAR", "P1", "11240", "Weekly check. Greased both bearings, packing adjusted.", "R.H."),
-        ("05 MAR", "P3", "9815", "High temperature alarm 03.10 hrs. Strainer found blocked with weed, cleaned.", "R.H."),
-        ("09 MAR", "P2", "10466", "Vibration 7.8 mm/s at drive end. Pump stopped, reported to Mr Calloway.", "D.P."),
-        ("11 MAR", "P2", "10466", "Casing opened. Impeller badly worn, two vanes cracked. Spare drawn from store.", "D.P."),
-        ("14 MAR", "P2", "10466", "New impeller fitted, part no. AK 4471. Shaft seal renewed. Vibration 2.1 mm/s.", "D.P."),
+        (
+            "05 MAR",
+            "P3",
+            "9815",
+            "High temperature alarm 03.10 hrs. Strainer found blocked with weed, cleaned.",
+            "R.H.",
+        ),
+        (
+            "09 MAR",
+            "P2",
+            "10466",
+            "Vibration 7.8 mm/s at drive end. Pump stopped, reported to Mr Calloway.",
+            "D.P.",
+        ),
+        (
+            "11 MAR",
+            "P2",
+            "10466",
+            "Casing opened. Impeller badly worn, two vanes cracked. Spare drawn from store.",
+            "D.P.",
+        ),
+        (
+            "14 MAR",
+            "P2",
+            "10466",
+            "New impeller fitted, part no. AK 4471. Shaft seal renewed. Vibration 2.1 mm/s.",
+            "D.P.",
+        ),
         ("16 MAR", "P1", "11371", "Weekly check. No faults.", "R.H."),
-        ("19 MAR", "P2", "10561", "Bearing temperature 58 deg. C after 95 hours running. Satisfactory.", "D.P."),
+        (
+            "19 MAR",
+            "P2",
+            "10561",
+            "Bearing temperature 58 deg. C after 95 hours running. Satisfactory.",
+            "D.P.",
+        ),
     ),
     (
         ("23 MAR", "P1", "11502", "Weekly check. Oil changed, 14 litres.", "R.H."),
-        ("26 MAR", "P3", "10020", "Float switch sticking. Switch taken out, cleaned and reset to 2.35 metres.", "R.H."),
-        ("28 MAR", "ALL", "--", "Spring tide with gale. All three pumps running 19 hours. Peak level 3.12 m.", "D.P."),
+        (
+            "26 MAR",
+            "P3",
+            "10020",
+            "Float switch sticking. Switch taken out, cleaned and reset to 2.35 metres.",
+            "R.H.",
+        ),
+        (
+            "28 MAR",
+            "ALL",
+            "--",
+            "Spring tide with gale. All three pumps running 19 hours. Peak level 3.12 m.",
+            "D.P.",
+        ),
         ("30 MAR", "P1", "11604", "Weekly check. Packing gland leaking, two rings renewed.", "R.H."),
-        ("31 MAR", "GEN", "412", "Standby generator tested on load for 1 hour. Battery 2 weak, to be replaced.", "R.H."),
+        (
+            "31 MAR",
+            "GEN",
+            "412",
+            "Standby generator tested on load for 1 hour. Battery 2 weak, to be replaced.",
+            "R.H.",
+        ),
     ),
 )
 FUEL = (
@@ -116,7 +164,9 @@ def log_table(sheet: Sheet, y: float, rows: Sequence[Sequence[str]]) -> float:
     sheet.rule(LEFT, y, RIGHT, color=BLACK, line=1)
     for row in rows:
         lines = wrap(row[3], 43)
-        for x, cell in zip((edges[0], edges[1], edges[2], edges[4]), (row[0], row[1], row[2], row[4]), strict=True):
+        for x, cell in zip(
+            (edges[0], edges[1], edges[2], edges[4]), (row[0], row[1], row[2], row[4]), strict=True
+        ):
             typed(sheet, x + 5, y + 16, cell)
         for number, line in enumerate(lines):
             typed(sheet, edges[3] + 5, y + 16 + PITCH * number, line)
