@@ -18,9 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmrag.answer.lines import Row, Run, is_number, is_period, line_boxes, make_rows
-from mmrag.answer.tables import Cell, Table
+from mmrag.answer.tables import CAPTION, Cell, Table
 from mmrag.types import Box, Word
 
+_NOT_LABELS = frozenset("jan feb mar apr may jun jul aug sep oct nov dec no nr pag par sec vol ver pp p".split())
 _LABELLED = re.compile(r"^(?P<label>[^\W\d][^:]*?)[\s:,(\u2013-]+(?P<value>[$€£]?[-+]?\d[\d.,]*\s?(?:%|bn|m|k)?\)?)$")
 
 
@@ -72,8 +73,8 @@ def find_charts(runs: Sequence[Run], height: float) -> list[Chart]:
         height: height of ordinary text in points.
     """
     rows = make_rows(runs)
-    charts: list[Chart] = []
-    used: set[int] = set()
+    charts = _lying(rows, height)
+    used = {id(run) for chart in charts for run in chart.runs}
     for number in range(len(rows) - 1, -1, -1):
         chart = _upright(rows, number, height, used)
         if chart is not None:
@@ -84,6 +85,35 @@ def find_charts(runs: Sequence[Run], height: float) -> list[Chart]:
     if pie is not None:
         charts.append(pie)
     charts.sort(key=lambda chart: min(run.y0 for run in chart.runs))
+    return charts
+
+
+def _lying(rows: Sequence[Row], height: float) -> list[Chart]:
+    """Lying bars: labels in one column, each with a value on its row that stands further right if larger."""
+    pairs: list[tuple[Run, Run]] = []
+    for row in rows:
+        for label, value in zip(row, row[1:], strict=False):
+            if _is_category(label) and is_number(value.text) and not is_period(value.text):
+                pairs.append((label, value))
+    charts: list[Chart] = []
+    used: set[int] = set()
+    for label, _ in pairs:
+        mates = [
+            pair
+            for pair in pairs
+            if id(pair[0]) not in used
+            and min(abs(pair[0].x0 - label.x0), abs(pair[0].x1 - label.x1)) < 0.6 * height
+        ]
+        if len(mates) < 3:
+            continue
+        numbers = [parse_number(value.text) or 0.0 for _, value in mates]
+        page = max(value.x1 for _, value in pairs)
+        if not _grows([value.x0 / page for _, value in mates], numbers):
+            continue
+        points = [ChartPoint(a.text, "", b.text, a.words, b.words) for a, b in mates]
+        runs = tuple(run for pair in mates for run in pair)
+        used |= {id(run) for run in runs}
+        charts.append(Chart(Cell(""), tuple(points), runs))
     return charts
 
 
@@ -147,6 +177,11 @@ def _upright(rows: Sequence[Row], number: int, height: float, used: set[int]) ->
     if filled < 2 or filled < 0.6 * len(labels):
         return None
     counts = {len(group) for group in by_label if group}
+    if max(counts) > 5 or (len(labels) == 2 and counts != {1}):
+        return None
+    off = [abs(group[0].centre - label.centre) for label, group in zip(labels, by_label, strict=True) if group]
+    if counts == {1} and sorted(off)[len(off) // 2] > max(0.2 * step, height):
+        return None
     legend: list[Run] = []
     if len(counts) == 1 and next(iter(counts)) > 1:
         taken = {id(run) for run in [*labels, *values]} | used
@@ -227,6 +262,14 @@ def _second_line(rows: Sequence[Row], number: int, label: Run, height: float) ->
     return [run for run in below if run.y0 - label.y1 < 0.5 * height and _is_category(run)][:1]
 
 
+def _is_share(label: str, value: str, text: str) -> bool:
+    """Whether "label value" can be a slice or a line's end: no caption, date, year or unit."""
+    bare = value.rstrip(")")
+    if CAPTION.match(text) or not is_number(bare) or is_period(bare):
+        return False
+    return label.split()[-1].rstrip(".").lower()[:3] not in _NOT_LABELS
+
+
 def _slices(runs: Sequence[Run], height: float) -> Chart | None:
     """Labels that carry their value: "Europe 34%", or "34%" right under or over "Europe"."""
     points: list[ChartPoint] = []
@@ -234,7 +277,7 @@ def _slices(runs: Sequence[Run], height: float) -> Chart | None:
     numbers = [run for run in runs if is_number(run.text) and not is_period(run.text)]
     for run in runs:
         match = _LABELLED.match(run.text)
-        if match and len(run.tokens) <= 7 and is_number(match["value"].rstrip(")")):
+        if match and len(run.tokens) <= 7 and _is_share(match["label"], match["value"], run.text):
             at = len(match["label"].split())
             points.append(ChartPoint(match["label"].strip(), "", run.text[match.start("value") :], run.words[:at],
                                      run.words[at:]))

@@ -57,17 +57,18 @@ def _reading_size(image: Image.Image) -> Image.Image:
 
 
 def _pixels(box: Box, size: tuple[int, int]) -> Area:
-    """The box in pixels with a little room round it, inside the page."""
+    """The box in pixels with a little room at its sides, inside the page."""
     width, height = size
     x0, x1 = sorted((box[0], box[2]))
     y0, y1 = sorted((box[1], box[3]))
-    pad_x = max(3.0, width * 0.0035)
-    pad_y = max(2.0, width * 0.0022)
+    pad = max(3.0, width * 0.0035)
+    # A font's box reaches into its neighbours' lines; the outline must not strike through them.
+    trim = 0.05 * (y1 - y0) * height
     return (
-        max(0, min(width - 2, round(x0 * width - pad_x))),
-        max(0, min(height - 2, round(y0 * height - pad_y))),
-        max(1, min(width - 1, round(x1 * width + pad_x))),
-        max(1, min(height - 1, round(y1 * height + pad_y))),
+        max(0, min(width - 2, round(x0 * width - pad))),
+        max(0, min(height - 2, round(y0 * height + trim))),
+        max(1, min(width - 1, round(x1 * width + pad))),
+        max(1, min(height - 1, round(y1 * height - 0.5 * trim))),
     )
 
 
@@ -107,7 +108,7 @@ def _mark(page: Image.Image, areas: Sequence[Area]) -> Image.Image:
     radius = max(3, page.width // 260)
     for area in areas:
         pen.rounded_rectangle(area, radius=radius, fill=255)
-    dimmed = Image.blend(page, Image.new("RGB", page.size, (236, 238, 242)), 0.28)
+    dimmed = Image.blend(page, Image.new("RGB", page.size, (236, 238, 242)), 0.2)
     light = tuple(round(255 - 0.30 * (255 - c)) for c in FILL)
     # Multiplied as ink is: black text stays black, white paper takes the tint.
     tinted = ImageChops.multiply(page, Image.new("RGB", page.size, light))

@@ -16,11 +16,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmrag.answer.charts import Chart, parse_number
-from mmrag.answer.question import Question, analyse, content_stems
-from mmrag.answer.scoring import ENOUGH, Encode, Pool, Scored
-from mmrag.answer.tables import Table
-from mmrag.answer.units import Unit, cell_text, header_path, periods_of, units_of
+from mmrag.answer.charts import parse_number
+from mmrag.answer.lines import is_period
+from mmrag.answer.layout import Paragraph
+from mmrag.answer.question import Question, analyse, content_stems, equals
+from mmrag.answer.scoring import ENOUGH, Encode, Pool, Scored, gives_reason
+from mmrag.answer.tables import CAPTION, Table
+from mmrag.answer.units import Unit, boxes_of, header_path, periods_of, units_after, units_of
 from mmrag.types import Answer, Box, Candidate, Citation, Query, Ranking, Usage
 
 NOT_ANSWERED = "The documents do not answer this question."
@@ -83,7 +85,7 @@ class ExtractiveAnswerer:
             return Answer(f"{NOT_ANSWERED} {why}", (), ranking, abstained=True)
         looked = ranking.candidates[: self.candidates]
         pages = [units_of(candidate, place) for place, candidate in enumerate(looked)]
-        pool = Pool(looked, [page[0] for page in pages], [page[1] for page in pages], self.encode)
+        pool = Pool(looked, _without_furniture([page[0] for page in pages], looked), [page[1] for page in pages], self.encode)
         if not pool.units:
             why = "No page with text was found." if not looked else f"{_name(looked[0])} came closest, but has no text."
             return Answer(f"{NOT_ANSWERED} {why}", (), ranking, abstained=True)
@@ -124,6 +126,33 @@ class ExtractiveAnswerer:
         return _write(answered, ranking, pool, notes)
 
 
+def _without_furniture(pages: Sequence[list[Unit]], candidates: Sequence[Candidate]) -> list[list[Unit]]:
+    """Leave out running heads and feet: lines at a page's edge that other pages of the document repeat,
+    or that are short and end no sentence."""
+    seen: dict[tuple[str, str], set[int]] = {}
+    for units, candidate in zip(pages, candidates, strict=True):
+        for unit in units:
+            if candidate.page is not None:
+                seen.setdefault((candidate.page.document_id, unit.text), set()).add(unit.place)
+    kept = []
+    for units, candidate in zip(pages, candidates, strict=True):
+        document = candidate.page.document_id if candidate.page is not None else ""
+        kept.append(
+            [
+                unit
+                for unit in units
+                if not (_at_edge(unit) and (len(seen[document, unit.text]) > 1 or unit.text[-1:] not in ".!:"))
+            ]
+        )
+    return kept
+
+
+def _at_edge(unit: Unit) -> bool:
+    """Whether a sentence stands in the upper or lower twelfth of its page and is short."""
+    boxes = unit.boxes if unit.kind == "sentence" and len(unit.text.split()) <= 14 else ()
+    return bool(boxes) and (max(b[3] for b in boxes) < 0.08 or min(b[1] for b in boxes) > 0.92)
+
+
 def _document_of(unit: Unit, pool: Pool) -> str:
     candidate = pool.candidates[unit.place]
     return candidate.page.document_id if candidate.page is not None else candidate.id
@@ -142,8 +171,12 @@ def _compose(question: Question, scored: Sequence[Scored], pool: Pool, *, one: b
     if best.unit.kind == "table":
         return [_table_answer(best, passing, question)]
     if best.unit.kind == "chart":
-        return [_chart_answer(best, passing)]
+        return [_chart_answer(best, passing, question)]
     found = [_found(best)]
+    if question.kind == "reason" and best.unit.kind == "sentence":
+        cause = _cause(best, scored)
+        if cause is not None:
+            return [*found, _found(cause)]
     if best.unit.kind == "sentence" and not one:
         second = _second(best, passing, question, pool)
         if second is not None:
@@ -161,12 +194,24 @@ def _readable(unit: Unit) -> str:
     return re.sub(r"^(?:[•●▪■◦‣·∙○□➢►▶→✓✔*\u2013\u2014-])\s*", "", " ".join(text.split()))
 
 
+def _cause(best: Scored, scored: Sequence[Scored]) -> Scored | None:
+    """The sentence right after one that gives no cause itself, where it gives one."""
+    if gives_reason(best.unit.text) or not isinstance(best.unit.source, Paragraph):
+        return None
+    texts = [sentence.text.rstrip() for sentence in best.unit.source.sentences]
+    position = texts.index(best.unit.text) if best.unit.text in texts else len(texts)
+    following = texts[position + 1] if position + 1 < len(texts) else ""
+    if not gives_reason(following):
+        return None
+    return next((s for s in scored if s.unit.source is best.unit.source and s.unit.text == following), None)
+
+
 def _second(best: Scored, passing: Sequence[Scored], question: Question, pool: Pool) -> Scored | None:
     """Another sentence that meets at least a sixth of the question which the best one does not."""
     weights = pool.weights(question)
     lacking = {stem for stem in weights if stem not in best.unit.own}
     for item in passing[1:6]:
-        if item.unit.kind != "sentence" or set(item.unit.words) & set(best.unit.words) or item.score < 0.85 * best.score:
+        if item.unit.kind != "sentence" or set(item.unit.parts) & set(best.unit.parts) or item.score < 0.85 * best.score:
             continue
         if sum(weights[stem] for stem in lacking if stem in item.unit.own) >= 1 / 6:
             return item
@@ -176,7 +221,8 @@ def _second(best: Scored, passing: Sequence[Scored], question: Question, pool: P
 # ---- tables and charts ------------------------------------------------------------------------------
 
 
-def _same_table(one: Unit, other: Unit) -> bool:
+def _same_source(one: Unit, other: Unit) -> bool:
+    """Whether both are of one table or chart."""
     return one.kind == other.kind and one.source is other.source
 
 
@@ -188,84 +234,99 @@ def _table_answer(best: Scored, passing: Sequence[Scored], question: Question) -
     ties = [
         item
         for item in passing
-        if _same_table(item.unit, best.unit) and abs(item.support - best.support) < 0.02 * best.support + 1e-9
+        if _same_source(item.unit, best.unit) and abs(item.support - best.support) < 0.02 * best.support
     ]
-    row_ties = [item for item in ties if item.unit.where[1] == r]
-    column_ties = [item for item in ties if item.unit.where[2] == c and item.unit.role != "total"]
     known = frozenset(term.stem for term in question.terms)
-    if len(row_ties) > 1 and not _chosen(table, c, row_ties, known):
-        return _row_found(best, table, r, [item.unit.where[2] for item in row_ties][:MOST_CELLS])
     row_named = known & frozenset(content_stems(header_path(table.rows[r])))
+    by = bool(question.by) and question.by in content_stems(f"{table.corner.text} {table.caption.text}")
+    if by and not row_named - frozenset(content_stems(best.unit.title)):
+        rows = [n for n, row in enumerate(table.rows) if row.cells[c].text]
+        return _cells_found(best, question, [(n, c) for n in rows[: 2 * MOST_CELLS]])
+    full = [n for n, cell in enumerate(table.rows[r].cells) if cell.text]
+    if _asks_change(known) and periods_of(table) and len(full) <= MOST_CELLS and not _period_asked(table, known):
+        return _cells_found(best, question, [(r, n) for n in full])
+    row_ties = sorted(item.unit.where[2] for item in ties if item.unit.where[1] == r)
+    if len(row_ties) > 1 and not _chosen(table, c, [i for i in ties if i.unit.where[1] == r]):
+        return _cells_found(best, question, [(r, n) for n in row_ties[:MOST_CELLS]])
+    column_ties = sorted(i.unit.where[1] for i in ties if i.unit.where[2] == c and i.unit.role != "total")
     if len(column_ties) > 1 and not row_named and best.unit.role != "total":
-        rows = sorted(item.unit.where[1] for item in column_ties)[:MOST_CELLS]
-        return _column_found(best, table, c, rows)
-    return _found(best)
+        return _cells_found(best, question, [(n, c) for n in column_ties[:MOST_CELLS]])
+    return _cells_found(best, question, [(r, c)])
 
 
-def _chosen(table: Table, column: int, ties: Sequence[Scored], known: frozenset[str]) -> bool:
+def _asks_change(known: frozenset[str]) -> bool:
+    return bool(known & ({"chang"} | equals("chang")))
+
+
+def _period_asked(table: Table, known: frozenset[str]) -> bool:
+    """Whether the question chooses one of the columns' periods."""
+    return any(known & frozenset(content_stems(s[-1].text)) for s in table.columns if s and is_period(s[-1].text))
+
+
+def _chosen(table: Table, column: int, ties: Sequence[Scored]) -> bool:
     """Whether one column fits better by having fewer words that the question lacks."""
     if periods_of(table):
         return False
     precisions = sorted((item.precision for item in ties), reverse=True)
-    own = next(item.precision for item in ties if item.unit.where[2] == column)
+    own = next((item.precision for item in ties if item.unit.where[2] == column), 0.0)
     return own == precisions[0] and precisions[0] > precisions[1] + 0.05
 
 
-def _row_found(best: Scored, table: Table, r: int, columns: Sequence[int]) -> Found:
-    row = table.rows[r]
-    columns = sorted(columns)
-    path = header_path(row)
-    said = []
-    for c in columns:
-        name = table.column_name(c)
-        cell = cell_text(table, name, "", row.cells[c]) if name else row.cells[c].text
-        said.append(cell)
-    words = [w for c in columns for h in table.columns[c] for w in h.words]
-    words += [*row.header.words, *(w for c in columns for w in row.cells[c].words)]
+def _cells_found(best: Scored, question: Question, cells: Sequence[tuple[int, int]]) -> Found:
+    """Cells of one row or of one column, named by what they share, then by what parts them."""
+    table = best.unit.source
+    assert isinstance(table, Table)
+    rows = sorted({r for r, _ in cells})
+    columns = sorted({c for _, c in cells})
+    paths = [header_path(table.rows[r]) for r in rows]
+    names = [table.column_name(c) for c in columns]
+    shared = [_subject(table.caption.text, question, best.unit)]
+    shared += [paths[0]] if len(rows) == 1 else []
+    shared += [names[0]] if len(columns) == 1 else []
+    head = ", ".join(part for part in shared if part)
+    figures = [table.rows[r].cells[c].text for r, c in cells]
+    if len(cells) == 1:
+        said = figures[0]
+    else:
+        labels = [paths[rows.index(r)] if len(rows) > 1 else names[columns.index(c)] for r, c in cells]
+        said = "; ".join(f"{label}: {one}" if label else one for label, one in zip(labels, figures, strict=True))
+    bare = next((units_after(one, table.units.text) for one in figures if units_after(one, table.units.text)), "")
+    joint = ": " if len(cells) == 1 else " \u2013 "
+    parts = [h.words for c in columns for h in table.columns[c]]
+    parts += [table.rows[r].header.words for r in rows]
+    parts += [table.rows[r].cells[c].words for r, c in cells]
+    quotes = [" ".join(t for t in (table.rows[r].header.text, *(k.text for k in table.rows[r].cells)) if t) for r in rows]
     return Found(
-        f"{path}: {'; '.join(said)}" if path else "; ".join(said), best.unit, best.unit.quote, _boxes(words), best.score
+        f"{head}{joint if head else ''}{said}{bare}", best.unit, "\n".join(quotes), boxes_of(parts), best.score
     )
 
 
-def _column_found(best: Scored, table: Table, c: int, rows: Sequence[int]) -> Found:
-    name = table.column_name(c)
-    said = "; ".join(cell_text(table, header_path(table.rows[r]), "", table.rows[r].cells[c]) for r in rows)
-    words = [w for h in table.columns[c] for w in h.words]
-    quotes = []
-    for r in rows:
-        row = table.rows[r]
-        words += [*row.header.words, *row.cells[c].words]
-        quotes.append(" ".join(t for t in (row.header.text, *(cell.text for cell in row.cells)) if t))
-    text = f"{name}: {said}" if name else said
-    return Found(text, best.unit, "\n".join(quotes), _boxes(words), best.score)
+def _subject(title: str, question: Question, unit: Unit) -> str:
+    """The title without its number, where it says what the figures are and the headers do not."""
+    bare = CAPTION.sub("", title, count=1).strip(" .:")
+    if not bare or len(bare.split()) > 12:
+        return ""
+    stems = frozenset(content_stems(bare))
+    lacking = [t for t in question.terms if t.kind != "light" and not ({t.stem, *equals(t.stem)} & unit.own)]
+    return bare if any({t.stem, *equals(t.stem)} & stems for t in lacking) else ""
 
 
-def _chart_answer(best: Scored, passing: Sequence[Scored]) -> Found:
+def _chart_answer(best: Scored, passing: Sequence[Scored], question: Question) -> Found:
     """One value; or those that the question does not choose among, as all series of one category."""
-    chart = best.unit.source
-    assert isinstance(chart, Chart)  # units of kind "chart" are made from charts only
     ties = [
         item
         for item in passing
-        if _same_table(item.unit, best.unit)
+        if _same_source(item.unit, best.unit)
         and abs(item.support - best.support) < 1e-9
-        and abs(item.own - best.own) < 1e-9
+        and abs(item.precision - best.precision) < 1e-9
     ]
-    ties.sort(key=lambda item: item.unit.where)
-    if len(ties) < 2:
-        return _found(best)
-    ties = ties[:MOST_CELLS]
-    words = [w for item in ties for w in item.unit.words]
+    ties = sorted(ties, key=lambda item: item.unit.where)[:MOST_CELLS]
+    parts = [part for item in ties for part in item.unit.parts]
     quote = "\n".join(item.unit.quote for item in ties)
-    return Found("; ".join(item.unit.text for item in ties), best.unit, quote, _boxes(words), best.score)
-
-
-def _boxes(words: Sequence[object]) -> tuple[Box, ...]:
-    from mmrag.answer.lines import line_boxes
-    from mmrag.types import Word
-
-    seen: dict[int, Word] = {id(w): w for w in words if isinstance(w, Word)}
-    return line_boxes(list(seen.values()))
+    subject = _subject(best.unit.title, question, best.unit)
+    said = "; ".join(item.unit.text for item in ties)
+    joint = " \u2013 " if len(ties) > 1 else ", "
+    return Found(f"{subject}{joint}{said}" if subject else said, best.unit, quote, boxes_of(parts), best.score)
 
 
 def _extreme(question: Question, scored: Sequence[Scored]) -> Found | None:
@@ -274,7 +335,7 @@ def _extreme(question: Question, scored: Sequence[Scored]) -> Found | None:
         if item.missing or item.unit.kind not in {"table", "chart"} or item.support < 0.8 * ENOUGH:
             continue
         line = _line(item, question, scored)
-        figures = [(parse_number(_value(other.unit)), other) for other in line]
+        figures = [(parse_number(other.unit.says), other) for other in line]
         known = [(number, other) for number, other in figures if number is not None]
         if len(known) < 2:
             continue
@@ -290,14 +351,10 @@ def _extreme(question: Question, scored: Sequence[Scored]) -> Found | None:
     return None
 
 
-def _value(unit: Unit) -> str:
-    return unit.says
-
-
 def _line(item: Scored, question: Question, scored: Sequence[Scored]) -> list[Scored]:
     """The figures to compare: of one row where the question names the row, else of one column."""
     unit = item.unit
-    mates = [other for other in scored if _same_table(other.unit, unit)]
+    mates = [other for other in scored if _same_source(other.unit, unit)]
     if unit.kind == "chart":
         return mates
     table = unit.source
@@ -354,11 +411,16 @@ def _why_not(question: Question, scored: Sequence[Scored], pool: Pool) -> str:
     if best.fits is False:
         asked = _ASKED.get(question.kind, "what was asked")
         return f"{NOT_ANSWERED} {where} came closest, but gives no {asked} for it."
-    unmet = [t.surface for t in question.terms if t.kind == "word" and t.stem not in best.unit.own]
+    unit = best.unit
+    unmet = [t.surface for t in question.terms if t.kind == "word" and not {t.stem, *equals(t.stem)} & _about(unit)]
     if unmet:
         listed = ", ".join(f"“{surface}”" for surface in unmet[:4])
         return f"{NOT_ANSWERED} {where} came closest, but no sentence, table or chart there speaks of {listed}."
     return f"{NOT_ANSWERED} {where} came closest, but too little of the question is met there."
+
+
+def _about(unit: Unit) -> frozenset[str]:
+    return unit.own | frozenset(unit.context)
 
 
 _ASKED = {

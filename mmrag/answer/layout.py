@@ -36,6 +36,10 @@ _NUMBERED = re.compile(r"^(?:\d+(?:\.\d+)*\.?|[A-Z]\.|[IVX]+\.)\s+\S")
 _LABEL = re.compile(r"^[^\W\d_][^:?!]{0,48}$")
 
 
+Heading = tuple[float, float, float, Cell]
+"""Vertical centre, left and right edge in points, and the heading."""
+
+
 @dataclass(frozen=True)
 class Field:
     """A label and its value, as forms have them ("Policy number: 12-345")."""
@@ -169,16 +173,17 @@ class _Builder:
         loose = [run for block in blocks for run in block.runs if _can_be_label(block, run)]
         charts = find_charts(loose, self.height)
         in_charts = {id(run) for chart in charts for run in chart.runs}
-        headings: list[tuple[float, Cell]] = [(float("-inf"), self.heading)]
+        headings: list[Heading] = [(float("-inf"), 0.0, float("inf"), self.heading)]
         texts: list[Block] = []
-        tops = [y for _, _, y in fields] + [b.runs[0].middle for b in blocks if BULLET.match(b.words[0].text)]
+        tops = [y for _, _, y, _ in fields] + [b.runs[0].middle for b in blocks if BULLET.match(b.words[0].text)]
         for number, block in enumerate(blocks):
             if all(id(run) in in_charts for run in block.runs):
                 continue
             texts.append(block)
             if self._is_heading(block, blocks[number + 1 :], tops):
                 cell = Cell(block.text, block.words)
-                headings.append((block.runs[0].middle, cell))
+                first = block.runs[0]
+                headings.append((first.middle, first.x0, first.x1, cell))
                 if block.height > self.title_height:
                     self.title, self.title_height = cell, block.height
         captions = [block for block in texts if CAPTION.match(block.text)]
@@ -188,9 +193,9 @@ class _Builder:
             self._add_table(table, headings, rows)
         for chart in charts:
             self._add_chart(chart, headings, captions)
-        for label, value, y in fields:
-            self.fields.append(Field(label, value, _over(headings, y)))
-        self.heading = headings[-1][1]
+        for label, value, y, x in fields:
+            self.fields.append(Field(label, value, _over(headings, y, *x)))
+        self.heading = headings[-1][3]
 
     def _is_heading(self, block: Block, below: Sequence[Block], tops: Sequence[float]) -> bool:
         text = block.text
@@ -201,9 +206,11 @@ class _Builder:
             return False
         if block.height > 1.15 * self.height:
             return True
+        caps = text.isupper() and len(text) > 5
+        if caps and sum(word.isalpha() for word in words) >= 2:
+            return True
         if len(block.runs) > 1 or is_number(words[-1]):
             return False
-        caps = text.isupper() and len(text) > 5
         if len(words) <= 9 and (caps or (_NUMBERED.match(text) and len(words) >= 2)):
             return True
         y = block.runs[0].middle
@@ -214,10 +221,10 @@ class _Builder:
         prose = following is not None and following.runs[0].is_prose and len(following.runs) > 1
         return len(words) <= 8 and text[:1].isupper() and close and prose
 
-    def _add_text(self, block: Block, headings: Sequence[tuple[float, Cell]]) -> None:
+    def _add_text(self, block: Block, headings: Sequence[Heading]) -> None:
         y = block.runs[0].middle
         first = block.words[0].text
-        own = any(cell.words == block.words for _, cell in headings)
+        own = any(heading[3].words == block.words for heading in headings)
         kind = "text"
         if own:
             kind = "heading"
@@ -225,13 +232,13 @@ class _Builder:
             kind = "caption"
         elif BULLET.match(first):
             kind = "item"
-        over = _over([h for h in headings if h[1].words != block.words], y)
+        x0, x1 = min(run.x0 for run in block.runs), max(run.x1 for run in block.runs)
+        over = _over([h for h in headings if h[3].words != block.words], y, x0, x1)
         sentences = [Sentence(block.text, block.words)] if own else split_sentences(block.words)
         self.paragraphs.append((y, Paragraph(kind, tuple(sentences), (over,) if over.text else ())))
 
-    def _add_table(self, table: Table, headings: Sequence[tuple[float, Cell]], rows: Sequence[Row]) -> None:
-        top = _top_of(table.words, rows)
-        heading = _over(headings, top)
+    def _add_table(self, table: Table, headings: Sequence[Heading], rows: Sequence[Row]) -> None:
+        heading = _over(headings, *_extent_of(table.words, rows))
         chart = chart_of_table(table)
         if chart is not None:
             self.charts.append(chart)
@@ -241,14 +248,15 @@ class _Builder:
             self.table_headings.append(heading)
 
     def _add_chart(
-        self, chart: Chart, headings: Sequence[tuple[float, Cell]], captions: Sequence[Block]
+        self, chart: Chart, headings: Sequence[Heading], captions: Sequence[Block]
     ) -> None:
         top = min(run.y0 for run in chart.runs)
         bottom = max(run.y1 for run in chart.runs)
         title = chart.title
         near = [b for b in captions if -6 * self.height < b.runs[0].y0 - bottom < 8 * self.height]
         near += [b for b in captions if 0 <= top - b.runs[-1].y1 < 12 * self.height]
-        heading = _over(headings, top)
+        x0, x1 = min(run.x0 for run in chart.runs), max(run.x1 for run in chart.runs)
+        heading = _over(headings, top, x0, x1)
         if near:
             block = min(near, key=lambda b: min(abs(b.runs[0].y0 - bottom), abs(top - b.runs[-1].y1)))
             title = Cell(block.text, block.words)
@@ -276,29 +284,35 @@ class _Builder:
         )
 
 
-def _over(headings: Sequence[tuple[float, Cell]], y: float) -> Cell:
-    """The lowest heading above ``y``."""
+def _over(headings: Sequence[Heading], y: float, x0: float, x1: float) -> Cell:
+    """The lowest heading above ``y`` that stands over ``x0..x1``; of those elsewhere only the inherited."""
     best = Cell("")
     best_y = float("-inf")
-    for at, cell in headings:
-        if at < y and at >= best_y:
+    for at, left, right, cell in headings:
+        if best_y <= at < y and min(right, x1) > max(left, x0):
             best, best_y = cell, at
     return best
 
 
-def _top_of(words: Sequence[Word], rows: Sequence[Row]) -> float:
+def _extent_of(words: Sequence[Word], rows: Sequence[Row]) -> tuple[float, float, float]:
+    """Upper edge, left and right edge in points of the runs that hold the words."""
     wanted = {id(word) for word in words}
-    tops = [run.y0 for row in rows for run in row if any(id(word) in wanted for word in run.words)]
-    return min(tops) if tops else 0.0
+    runs = [run for row in rows for run in row if any(id(word) in wanted for word in run.words)]
+    if not runs:
+        return 0.0, 0.0, float("inf")
+    return min(run.y0 for run in runs), min(run.x0 for run in runs), max(run.x1 for run in runs)
 
 
 def _can_be_label(block: Block, run: Run) -> bool:
     return len(run.tokens) <= 7 and len(block.runs) <= 3 and run.text[-1:] not in ".;"
 
 
-def _find_fields(rows: Sequence[Row], height: float) -> tuple[list[tuple[Cell, Cell, float]], list[Run]]:
+_Pair = tuple[Cell, Cell, float, tuple[float, float]]
+
+
+def _find_fields(rows: Sequence[Row], height: float) -> tuple[list[_Pair], list[Run]]:
     """Labels and values in one run, side by side, or value under label; and the other runs."""
-    found: list[tuple[Cell, Cell, float]] = []
+    found: list[_Pair] = []
     used: set[int] = set()
     aligned = _aligned_pairs(rows, height)
     for number, row in enumerate(rows):
@@ -307,22 +321,22 @@ def _find_fields(rows: Sequence[Row], height: float) -> tuple[list[tuple[Cell, C
                 continue
             right = row[place + 1] if place + 1 < len(row) else None
             if run.text.endswith(":") and len(run.tokens) <= 6 and right is not None and len(right.tokens) <= 15:
-                found.append((_cell(run), _cell(right), run.middle))
+                found.append((_cell(run), _cell(right), run.middle, (run.x0, right.x1)))
                 used |= {id(run), id(right)}
                 continue
             pair = _split_label(run.text)
             if pair is not None and not _goes_on(rows, number, run, height):
                 at = len(pair[0].split())
-                found.append((Cell(pair[0], run.words[:at]), Cell(pair[1], run.words[at:]), run.middle))
+                found.append((Cell(pair[0], run.words[:at]), Cell(pair[1], run.words[at:]), run.middle, (run.x0, run.x1)))
                 used.add(id(run))
                 continue
             if right is not None and id(run) in aligned:
-                found.append((_cell(run), _cell(right), run.middle))
+                found.append((_cell(run), _cell(right), run.middle, (run.x0, right.x1)))
                 used |= {id(run), id(right)}
                 continue
             below = _value_below(rows, number, run, height)
             if below is not None and id(below) not in used:
-                found.append((_cell(run), _cell(below), run.middle))
+                found.append((_cell(run), _cell(below), run.middle, (run.x0, run.x1)))
                 used |= {id(run), id(below)}
     return found, [run for row in rows for run in row if id(run) not in used]
 

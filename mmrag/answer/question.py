@@ -51,6 +51,14 @@ _EQUAL = (
     "minimum least",
     "price cost fee charge",
     "percent % percentage share proportion",
+    "heavy weight",
+    "tall height",
+    "long length duration",
+    "far distance",
+    "deep depth",
+    "wide width",
+    "old age",
+    "hot temperature",
     "us usa america american",
     "uk britain british",
 )
@@ -64,7 +72,7 @@ _IRREGULAR = {
     "left": "leave", "sent": "send", "told": "tell", "thought": "think", "brought": "bring", "got": "get",
     "shown": "show", "born": "birth", "higher": "high", "lower": "low", "larger": "large",
 }  # fmt: skip
-_WORD = re.compile(r"%|[^\W_]+(?:[.,]\d+)*(?:['’]s\b)?")
+_WORD = re.compile(r"%|\b[A-Z]&[A-Z]\b|[^\W_]+(?:[.,]\d+)*(?:['’]s\b)?")
 _NUMBER_WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "twenty", "thirty", "hundred", "thousand"]
 
 
@@ -76,6 +84,8 @@ def _strip(word: str) -> str:
         word = word[:-2]
     elif word.endswith("s") and not word.endswith(("ss", "us", "is")):
         word = word[:-1]
+    if word.endswith("ation") and len(word) > 7:
+        return word[:-3]
     for ending in ("ingly", "edly", "ing", "ed", "ly"):
         base = word[: -len(ending)]
         if word.endswith(ending) and len(base) >= 3 and re.search("[aeiouy]", base):
@@ -108,6 +118,8 @@ for _line in _EQUAL:
     # The first word of a line stands for the line only: "change" is met by "fell", but "rise" not by "fell".
     _GROUPS[_stems[0]] = _GROUPS.get(_stems[0], frozenset()) | frozenset(_stems)
     if _line.startswith("change"):
+        for _stem in _stems[1:]:  # a column "Change" tells of a rise and of a fall
+            _GROUPS[_stem] = _GROUPS.get(_stem, frozenset()) | {_stems[0]}
         continue
     for _stem in _stems:
         _GROUPS[_stem] = _GROUPS.get(_stem, frozenset()) | frozenset(_stems)
@@ -168,6 +180,8 @@ class Question:
         parts: questions to be answered one by one, for two parts or two sides; else empty.
         compares: the parts are two sides of one comparison, to be proved from two places.
         quoted: phrases in quotation marks.
+        counted: for a count, stems of what is counted ("how many service engineers").
+        by: stem of X in "by X", as in "sales by region".
     """
 
     text: str
@@ -178,24 +192,26 @@ class Question:
     parts: tuple[Question, ...] = ()
     compares: bool = False
     quoted: tuple[str, ...] = ()
+    counted: frozenset[str] = frozenset()
+    by: str = ""
 
 
 _KINDS = (
     ("percent", r"\b(?:what|which)\s+(?:\w+\s+){0,2}?(?:percent|percentage|share|proportion|fraction)\b|%|\bhow (?:high|large) (?:is|was) the (?:share|rate)\b|\bpercentage\b"),
     ("count", r"\bhow many\b|\bnumber of\b"),
-    ("money", r"\bhow much (?:money|did .*\b(?:cost|pay|spend|earn)|does .*\bcost|is the (?:fee|price|cost))|\bwhat (?:is|was|are|were) the (?:\w+ )?(?:price|cost|fee|salary|budget|premium)\b"),
+    ("money", r"\bwhat (?:did|does|do|will|would) .*\bcost\b|\bhow much (?:was|were|is|are) .*\b(?:paid|worth|charged)\b|\bhow much (?:money|did .*\b(?:cost|pay|spend|earn)|does .*\bcost|is the (?:fee|price|cost))|\bwhat (?:is|was|are|were) the (?:\w+ )?(?:price|cost|fee|salary|budget|premium)\b"),
     ("number", r"\bhow (?:much|long|far|tall|fast|old|large|big|deep|wide|heavy|high|often)\b|\bby how much\b"),
-    ("year", r"\b(?:what|which|in what|in which) year\b"),
-    ("date", r"\bwhen\b|\bwhat (?:is the |was the )?(?:\w+ ){0,2}(?:date|deadline)\b|\bon (?:what|which) (?:day|date)\b"),
-    ("person", r"\bwho(?:m|se)?\b"),
-    ("place", r"\bwhere\b|\b(?:what|which) (?:city|country|state|place|town|location)\b"),
+    ("year", r"\b(?:what|which) year\b"),
+    ("date", r"^\W*(?:(?:and|since|until|by|from) )?when\b|\bwhat (?:is the |was the )?(?:\w+ ){0,2}(?:date|deadline)\b|\bon (?:what|which) (?:day|date)\b"),
+    ("person", r"^\W*(?:(?:and|to|by|for|with|of|from) )?who(?:m|se)?\b|, who\b"),
+    ("place", r"^\W*(?:(?:and|from|to) )?where\b|\b(?:what|which) (?:city|country|state|place|town|location)\b"),
     ("definition", r"^\s*what (?:is|are) (?:an? )?(?:[\w-]+ ?){1,3}\??$|\bwhat does .* (?:mean|stand for)\b|^\s*define\b|\bdefinition of\b"),
     ("reason", r"\bwhy\b|\bwhat (?:is|was|were) the reasons?\b|\bwhat caused\b"),
     ("yes/no", r"^\s*(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|should|may)\b"),
 )  # fmt: skip
 _PATTERNS = tuple((kind, re.compile(pattern, re.I)) for kind, pattern in _KINDS)
-_MAX = re.compile(r"(?i)\b(?:highest|largest|biggest|greatest|most|maximum|top|best|longest)\b")
-_MIN = re.compile(r"(?i)\b(?:lowest|smallest|least|fewest|minimum|worst|shortest)\b")
+_MAX = re.compile(r"(?i)\b(?:highest|largest|biggest|greatest|most|maximum|top|best|longest|fastest|strongest|heaviest|tallest|oldest|deepest|widest|steepest|richest)\b")
+_MIN = re.compile(r"(?i)\b(?:lowest|smallest|least|fewest|minimum|worst|shortest|slowest|weakest|lightest|youngest|cheapest)\b")
 _LIST = re.compile(
     r"(?i)^\s*(?:please )?(?:list|name|enumerate)\b|\b(?:what|which) (?:are|were) (?:the|its|their|all)\b|\bwhich \w+s (?:are|were|do|have)\b"
     r"|\bwhat (?:\w+ )?(?:steps|types|kinds|features|benefits|options|reasons|goals|priorities|members|items|requirements)\b"
@@ -222,7 +238,32 @@ def _simple(text: str) -> Question:
     kind = next((kind for kind, pattern in _PATTERNS if pattern.search(text)), "open")
     extreme = "max" if _MAX.search(text) else "min" if _MIN.search(text) else ""
     quoted = tuple(match.group(1) for match in _QUOTED.finditer(text))
-    return Question(text, _terms(text, quoted), kind, bool(_LIST.search(text)), extreme, quoted=quoted)
+    by = re.search(r"(?i)\bby (?:each )?([a-z]{3,})\b", text)
+    return Question(
+        text,
+        _terms(text, quoted),
+        kind,
+        bool(_LIST.search(text)),
+        extreme,
+        quoted=quoted,
+        counted=_counted(text) if kind == "count" else frozenset(),
+        by=stem(by.group(1)) if by else "",
+    )
+
+
+def _counted(text: str) -> frozenset[str]:
+    """Stems of the noun phrase after "how many" or "number of", up to the first word that says nothing."""
+    match = re.search(r"(?i)\b(?:how many|number of)\s+(.*)", text)
+    found: list[str] = []
+    for word in match.group(1).split() if match else ():
+        bare = word.strip("?,.;:")
+        if bare.lower() in _STOP and found:
+            break
+        if bare.lower() not in _STOP:
+            found.append(stem(bare))
+        if len(found) == 3 or bare != word:
+            break
+    return frozenset(found)
 
 
 def _with_context(piece: str, before: str) -> Question:

@@ -14,12 +14,17 @@ Decisions taken here, from general reasoning and not from any evaluation data:
 * Anchors are a rule, not a weight: a name that the page, the document's name and its other retrieved
   pages lack, or a year or number that neither the unit nor what stands over it has, means no answer.
   Without this rule a question about 2031 would be answered for 2024.
+* The subject words (neither names nor light) must be met near by `CORE` of their weight: a sentence with
+  the right company and the right year is no answer about its employees. What is counted must be met.
+* A term that heads another row or column of the same table cannot be met from far: "Asia" on the page
+  does not make the row "Europe" answer.
 * The type is a rule where it can be seen (a count needs a figure, "when" needs a date).
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -29,7 +34,7 @@ import numpy as np
 
 from mmrag.answer.layout import Layout
 from mmrag.answer.question import Question, Term, content_stems, equals
-from mmrag.answer.units import PAGE, TITLE, Unit, document_name
+from mmrag.answer.units import NEIGHBOUR, PAGE, TITLE, Unit, document_name
 from mmrag.types import Candidate
 
 ENOUGH = 0.5
@@ -37,7 +42,8 @@ OWN = 0.3
 EQUAL = 0.75
 """An everyday equal ("revenue" for "sales") or a common beginning counts this share of the word itself."""
 CLOSED = 0.6
-SHORTLIST = 24
+CORE = 0.5
+SHORTLIST = 16
 """Units whose similarity is asked for: encoding is the slow part, about 10 ms a unit on one core."""
 
 Encode: TypeAlias = Callable[[Sequence[str], str], Sequence[Any]]
@@ -54,7 +60,9 @@ class Scored:
         own: share met by the unit itself, 0..1.
         missing: surfaces of the anchors that it lacks.
         fits: whether it holds the type asked for; None where that cannot be seen.
-        precision: share of its own headers that the question has; 1 for sentences.
+        precision: share of its own headers that the question has; for sentences, of its words.
+        core: share of the subject words that is met near, 0..1.
+        counted: whether what is counted is met near; True where nothing is counted.
     """
 
     unit: Unit
@@ -64,11 +72,14 @@ class Scored:
     missing: tuple[str, ...]
     fits: bool | None
     precision: float = 1.0
+    core: float = 1.0
+    counted: bool = True
 
     @property
     def passes(self) -> bool:
         """Whether it may be given as an answer."""
-        return not self.missing and self.support >= ENOUGH and self.own >= OWN and self.fits is not False
+        enough = self.support >= ENOUGH and self.own >= OWN and self.core >= CORE
+        return enough and self.counted and not self.missing and self.fits is not False
 
 
 class Pool:
@@ -97,18 +108,23 @@ class Pool:
         self._pages = [
             page | frozenset(s for unit in part for s in unit.own) for page, part in zip(self._pages, units, strict=True)
         ]
+        self._vocabulary = frozenset(s for page in self._pages for s in page)
+        self._far_cache: dict[tuple[str, str, int], float] = {}
         self._counts: dict[str, int] = {}
+        self._headers: dict[int, frozenset[str]] = {}
         for unit in self.units:
-            for one in unit.own:
+            if unit.kind in {"table", "chart"}:
+                self._headers[id(unit.source)] = self._headers.get(id(unit.source), frozenset()) | unit.own
+            for one in unit.own.union(unit.context):
                 self._counts[one] = self._counts.get(one, 0) + 1
 
     def rarity(self, term: str) -> float:
-        """``log(1 + N / df)`` over units; a term that no unit has counts as had by half a unit."""
+        """``log(1 + N / df)`` over units and what stands over them; a term that no unit has counts as had by half a unit."""
         return math.log(1 + (len(self.units) + 1) / (self._counts.get(term, 0) or 0.5))
 
     def weights(self, question: Question) -> dict[str, float]:
         """Weight of each term of the question, summing to 1."""
-        raw = {}
+        raw: dict[str, float] = {}
         for term in question.terms:
             known = min((self.rarity(t) for t in (term.stem, *equals(term.stem)) if t in self._counts), default=None)
             raw[term.stem] = term.weight * (self.rarity(term.stem) if known is None else known)
@@ -119,70 +135,82 @@ class Pool:
         """Every unit (of the candidates at positions ``only``), best first."""
         weights = self.weights(question)
         known = frozenset(term.stem for term in question.terms)
+        terms = [(term, weights.get(term.stem, 0.0), self._alike(term.stem)) for term in question.terms]
         units = [unit for unit in self.units if only is None or unit.place in only]
-        scored = [self._score(unit, question, weights, known) for unit in units]
+        scored = [self._make(self._meet(unit, question, terms), question, known, 0.0) for unit in units]
         scored.sort(key=_order)
         if self.encode is not None and scored:
             scored = self._with_similarity(question, scored, self.encode)
         return scored
 
-    def _score(
-        self, unit: Unit, question: Question, weights: Mapping[str, float], known: frozenset[str]
-    ) -> Scored:
-        own = 0.0
-        coverage = 0.0
-        missing = []
-        for term in question.terms:
-            weight = weights.get(term.stem, 0.0)
-            mine = _meets(term.stem, unit.own)
-            around = unit.context.get(term.stem, 0.0) or EQUAL * max(
-                (unit.context.get(e, 0.0) for e in equals(term.stem)), default=0.0
-            )
-            far = self._far(term, unit.place)
-            own += weight * mine
-            coverage += weight * max(mine, around, far)
-            if term.is_anchor and not self._has_anchor(term, unit, max(mine, around), far):
-                missing.append(term.surface)
-        return self._make(unit, question, coverage, own, tuple(missing), known, 0.0)
+    def _alike(self, term: str) -> dict[str, float]:
+        """Stems of the pool that meet the term, with how far: 1 for itself, `EQUAL` for equals and kin."""
+        found = {one: EQUAL for one in self._vocabulary if _akin(term, one)}
+        found.update(dict.fromkeys(equals(term), EQUAL))
+        found[term] = 1.0
+        return found
 
-    def _make(
-        self,
-        unit: Unit,
-        question: Question,
-        coverage: float,
-        own: float,
-        missing: tuple[str, ...],
-        known: frozenset[str],
-        similarity: float,
-    ) -> Scored:
-        support = 1 - (1 - coverage) * (1 - CLOSED * similarity)
+    def _meet(self, unit: Unit, question: Question, terms: Sequence[tuple[Term, float, dict[str, float]]]) -> Scored:
+        own = coverage = core = core_weight = 0.0
+        counted = not question.counted
+        missing = []
+        headers = self._headers.get(id(unit.source), frozenset())
+        for term, weight, alike in terms:
+            mine = max((v for one, v in alike.items() if one in unit.own), default=0.0)
+            around = max((v * unit.context.get(one, 0.0) for one, v in alike.items()), default=0.0)
+            around = max(mine, around)
+            elsewhere = not around and any(one in headers for one in alike)
+            far = 0.0 if elsewhere else self._far(term, alike, unit.place)
+            own += weight * mine
+            coverage += weight * max(around, far)
+            if term.kind == "word":
+                core += weight * around
+                core_weight += weight
+            if term.stem in question.counted and around >= EQUAL * NEIGHBOUR:
+                counted = True
+            if term.is_anchor and not self._has_anchor(term, around, far):
+                missing.append(term.surface)
+        core = core / core_weight if core_weight else 1.0
+        return Scored(unit, 0.0, coverage, own, tuple(missing), None, core=core, counted=counted)
+
+    def _make(self, item: Scored, question: Question, known: frozenset[str], similarity: float) -> Scored:
+        """Complete what the words alone gave by type, shape, rank and similarity."""
+        unit = item.unit
+        left = 1 - CLOSED * similarity
+        support = 1 - (1 - item.support) * left
+        core = 1 - (1 - item.core) * left
         fits = unit.fits(question.kind, known)
         if unit.kind == "sentence" and not _says_more(unit, known):
             fits = False
         typed = 0.5 if fits is None else float(fits)
         precision = _precision(unit, known)
-        prior = 1 / (1 + 0.25 * unit.place)
-        shape = _shape(unit, question)
-        score = 0.62 * support + 0.14 * typed + 0.06 * prior + 0.10 * precision + 0.08 * shape
-        score -= 0.25 if missing else 0.0
-        score += 0.08 * similarity
-        own = max(own, similarity * coverage)
-        return Scored(unit, score, support, own, missing, fits, precision)
+        score = 0.62 * support + 0.14 * typed + 0.06 / (1 + 0.25 * unit.place)
+        score += 0.10 * precision + 0.08 * _shape(unit, question) + 0.08 * similarity
+        score -= 0.25 * bool(item.missing) + 0.10 * (core < CORE)
+        own = max(item.own, similarity * support)
+        return Scored(unit, score, support, own, item.missing, fits, precision, core, item.counted)
 
-    def _far(self, term: Term, place: int) -> float:
+    def _far(self, term: Term, alike: Mapping[str, float], place: int) -> float:
         """What the document's name and the page, or another retrieved page of it, give a term."""
+        key = (term.stem, term.kind, place)
+        if key not in self._far_cache:
+            self._far_cache[key] = self._look_far(term, alike, place)
+        return self._far_cache[key]
+
+    def _look_far(self, term: Term, alike: Mapping[str, float], place: int) -> float:
         if term.stem in self._names[place]:
             return TITLE
-        if _meets(term.stem, self._pages[place]):
-            return PAGE
         document = _document(self.candidates[place])
-        for other, candidate in enumerate(self.candidates):
-            if other != place and _document(candidate) == document and _meets(term.stem, self._pages[other]):
-                return PAGE
-        return 0.0
+        near = any(
+            _document(candidate) == document and any(one in page for one in alike)
+            for candidate, page in zip(self.candidates, self._pages, strict=True)
+        )
+        if not near:
+            return 0.0
+        return NEIGHBOUR if term.kind == "name" else PAGE  # a name is given once and then meant throughout
 
     @staticmethod
-    def _has_anchor(term: Term, unit: Unit, near: float, far: float) -> bool:
+    def _has_anchor(term: Term, near: float, far: float) -> bool:
         if near > 0:
             return True
         if term.kind == "name":
@@ -202,8 +230,7 @@ class Pool:
         better = []
         for item, cosine in zip(first, cosines, strict=True):
             share = max(0.0, (float(cosine) - middle) / max(1 - middle, 1e-6))
-            coverage = item.support  # without similarity, support is coverage
-            better.append(self._make(item.unit, question, coverage, item.own, item.missing, known, min(1.0, share)))
+            better.append(self._make(item, question, known, min(1.0, share)))
         seen = {id(item.unit) for item in first}
         better.extend(item for item in scored if id(item.unit) not in seen)
         better.sort(key=_order)
@@ -232,18 +259,12 @@ def _document(candidate: Candidate) -> str:
     return candidate.page.document_id if candidate.page is not None else candidate.id
 
 
-def _meets(term: str, stems: frozenset[str]) -> float:
-    """1 for the stem itself, `EQUAL` for an everyday equal or a long common beginning, else 0."""
-    if term in stems:
-        return 1.0
-    if any(one in stems for one in equals(term)):
-        return EQUAL
-    if len(term) >= 5 and not any(c.isdigit() for c in term):
-        need = max(4, math.ceil(0.75 * len(term)))
-        head = term[:need]
-        if any(one.startswith(head) and len(one) <= len(term) + 4 for one in stems):
-            return EQUAL
-    return 0.0
+def _akin(term: str, other: str) -> bool:
+    """Whether both share three quarters of the term, and more than four letters, at their beginning."""
+    need = max(5, math.ceil(0.75 * len(term)))
+    if len(term) < 5 or len(other) > len(term) + 4 or other[:need] != term[:need]:
+        return False
+    return not any(c.isdigit() for c in term)
 
 
 def _precision(unit: Unit, known: frozenset[str]) -> float:
@@ -261,6 +282,11 @@ def _says_more(unit: Unit, known: frozenset[str]) -> bool:
     return any(one not in known for one in content_stems(unit.says))
 
 
+def gives_reason(text: str) -> bool:
+    """Whether a sentence has words that give a cause."""
+    return bool(re.search(r"(?i)\b(?:because|due to|owing to|reasons?|caused?|causes|since|as a result|led to|thanks to)\b", text))
+
+
 def _shape(unit: Unit, question: Question) -> float:
     """Small preferences: lists for lists, definitions for definitions, whole sentences over scraps."""
     if question.is_list:
@@ -269,11 +295,13 @@ def _shape(unit: Unit, question: Question) -> float:
         return 0.2
     if unit.kind != "sentence":
         return 0.7
+    if unit.role == "caption":
+        return 0.0
     says = unit.says.lower()
     if question.kind == "definition":
         words = [term.surface.lower() for term in question.terms if term.kind != "light"]
         heads = any(f"{w} {v} " in says for w in words for v in ("is", "are", "means", "refers to", "denotes"))
         return 1.0 if heads else 0.4
     if question.kind == "reason":
-        return 1.0 if any(w in says for w in ("because", "due to", "owing to", "reason", "caused by")) else 0.4
+        return 1.0 if gives_reason(says) else 0.4
     return 0.6 if says[-1:] in ".!" else 0.3

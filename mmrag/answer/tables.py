@@ -25,14 +25,15 @@ from mmrag.answer.lines import Row, Run, Token, is_number, is_period, is_value, 
 from mmrag.types import Box, Word
 
 CAPTION = re.compile(
-    r"^\s*(table|tab\.|figure|fig\.?|chart|exhibit|graph|panel|box|plate|tabelle|abbildung|tableau)\s*"
-    r"([0-9]+(?:[.\-\u2013][0-9]+)*[a-z]?|[A-Z](?:[.\-]?[0-9]+)*|[IVX]+)\b\s*[:.|\u2013\u2014-]?",
-    re.I,
+    r"^\s*(?i:table|tab\.|figure|fig\.?|chart|exhibit|graph|panel|plate|tabelle|abbildung|tableau)"
+    r"(?:\s*[0-9]+(?:[.\-\u2013][0-9]+)*[a-z]?\b|\s+(?:[A-Z](?:[.\-]?[0-9]+)*|[IVX]+)(?=\s*[:.|\u2013\u2014-]|\s*$))"
+    r"\s*[:.|\u2013\u2014-]?"
 )
 _TOTAL = re.compile(r"(?i)^\s*(?:(?:grand |sub-?)?totals?\b|all\b|overall\b|sum\b|average\b|mean\b|net total)")
 _UNITS = re.compile(
     r"(?i)^\(?\s*(?:(?:all )?(?:figures|amounts|numbers|values|dollars|data)\b.*\bin\b|in\b.*(?:million|thousand|billion|\$|€|£|%|"
-    r"percent|dollars|euros|usd|eur|tonnes|units|hours)|[$€£]\s*(?:million|thousand|billion|m|bn|000)|unit)"
+    r"percent|dollars|euros|usd|eur|tonnes|units|hours)|[$€£]\s*(?:million|thousand|billion|m|bn|000)|unit|(?:millions?|"
+    r"thousands?|billions?) of\b|(?:percent|percentage|per cent|%) of\b)"
 )
 
 
@@ -109,7 +110,7 @@ def find_tables(rows: Sequence[Row], height: float) -> tuple[list[Table], list[R
     for start, stop in _bodies(split, height):
         if start in used:
             continue
-        table, taken = _read(split, start, stop, height, used)
+        table, taken = _read(split, _first_aligned(split, start, stop, height), stop, height, used)
         if table is not None:
             tables.append(table)
             used |= taken
@@ -205,6 +206,28 @@ def _continues(rows: Sequence[Row], last: int, number: int, height: float) -> bo
     return True
 
 
+def _first_aligned(rows: Sequence[Row], start: int, stop: int, height: float) -> int:
+    """Index of the first body row whose cells line up with those of the next ones.
+
+    A form's head ("Engineer ... Sheet 1 of 2") over a table is close to it, but stands in other places.
+    """
+    while stop - start > 3:
+        mates = [rows[n] for n in range(start + 1, stop) if _is_body(rows[n])][:4]
+        if len(mates) < 3 or sum(_lines_up(rows[start], mate, height) for mate in mates) >= 0.5 * len(mates):
+            return start
+        start = next(n for n in range(start + 1, stop) if _is_body(rows[n]))
+    return start
+
+
+def _lines_up(row: Row, other: Row, height: float) -> bool:
+    """Whether half of the row's cells share an edge or their centre with a cell of the other."""
+    near = 0.7 * height
+    same = sum(
+        any(min(abs(a.x0 - b.x0), abs(a.x1 - b.x1), abs(a.centre - b.centre)) < near for b in other) for a in row
+    )
+    return same >= 0.5 * len(row)
+
+
 Extent = tuple[float, float]
 
 
@@ -216,6 +239,8 @@ def _read(
     columns = _columns(body, height)
     if columns is None:
         return None, set()
+    rows = [*rows[:start], *(_fit(row, columns) for row in rows[start:stop]), *rows[stop:]]
+    body = [row for row in rows[start:stop] if _is_body(row)]
     head_start = _header_start(rows, start, columns, height, used)
     while start < stop - 2 and _is_header(rows[start], body[1:], columns):
         start += 1
@@ -224,8 +249,10 @@ def _read(
     data = _data_rows(rows[start:stop], columns, height)
     if len(data) < 2 and not (data and head_start < start):
         return None, set()
-    headers, corner = _column_headers(rows[head_start:start], columns, height)
-    if not _plausible(data, headers):
+    heads = [_fit(row, columns, space=0.45) for row in rows[head_start:start]]
+    headers, corner = _column_headers(heads, columns, height)
+    figures = any(is_value(cell.text) for row in data for cell in row.cells)
+    if not _plausible(data, headers) or (not figures and len(data) < 3 and not any(headers)):
         return None, set()
     caption, units, lines = _caption(rows, head_start, stop, height, used)
     taken = set(range(head_start, stop)) | lines
@@ -279,6 +306,23 @@ def _place(run: Run, columns: Sequence[Extent]) -> int:
     return max(range(len(columns)), key=lambda n: _overlap((run.x0, run.x1), columns[n]))
 
 
+def _fit(row: Row, columns: Sequence[Extent], space: float = 0.25) -> Row:
+    """Split runs whose words stand in different columns with more than a narrow space between them."""
+    fitted: Row = []
+    for run in row:
+        parts: list[list[Token]] = [[run.tokens[0]]]
+        for before, token in zip(run.tokens, run.tokens[1:], strict=False):
+            there = [n for n, e in enumerate(columns) if _overlap((token.x0, token.x1), e) > 0]
+            here = [n for n, e in enumerate(columns) if _overlap((parts[-1][0].x0, before.x1), e) > 0]
+            apart = bool(there and here) and not set(there) & set(here)
+            if apart and token.x0 - before.x1 > space * run.height:
+                parts.append([token])
+            else:
+                parts[-1].append(token)
+        fitted.extend(Run(tuple(part)) for part in parts)
+    return fitted
+
+
 def _is_header(row: Row, body: Sequence[Row], columns: Sequence[Extent]) -> bool:
     """Whether a row at the top of the body is a header: no figures where the rows below have them."""
     numeric = [0] * len(columns)
@@ -288,6 +332,8 @@ def _is_header(row: Row, body: Sequence[Row], columns: Sequence[Extent]) -> bool
     below = [n for n in range(1, len(columns)) if numeric[n] >= 0.5 * len(body)]
     mine = {_place(run, columns) for run in row if is_value(run.text)}
     texts = {_place(run, columns) for run in row if not is_value(run.text)}
+    if not mine and row[0].x0 > columns[0][1] and len(row) >= 0.6 * (len(columns) - 1):
+        return True  # nothing over the row headers, names over the other columns
     return bool(below) and not mine.intersection(below) and bool(texts.intersection(below))
 
 
@@ -404,11 +450,30 @@ def _data_rows(
             pending = []
             continue
         pending = []
+        if data and not text and _continues_cells(slots[1:], data[-1]):
+            data[-1] = _append_cells(data[-1], slots[1:])
+            continue
         total = bool(_TOTAL.match(text))
         groups = [g for g in groups if not ((g[2] and indent <= g[0] + 0.4 * height) or (total and not g[2]))]
         cells = tuple(Cell(" ".join(w.text for w in slot), tuple(slot)) for slot in slots[1:])
         data.append(TableRow(Cell(text, head), cells, tuple(g[1] for g in groups)))
     return data
+
+
+def _continues_cells(slots: Sequence[Sequence[Word]], row: TableRow) -> bool:
+    """Whether a row without header only goes on with texts of the row above ("packing adjusted.")."""
+    filled = [(n, " ".join(word.text for word in slot)) for n, slot in enumerate(slots) if slot]
+    if len(filled) > 0.5 * len(slots) and len(slots) > 1:
+        return False
+    return all(row.cells[n].text and not is_value(text) and not is_value(row.cells[n].text) for n, text in filled)
+
+
+def _append_cells(row: TableRow, slots: Sequence[Sequence[Word]]) -> TableRow:
+    cells = []
+    for cell, slot in zip(row.cells, slots, strict=True):
+        words = (*cell.words, *slot)
+        cells.append(Cell(" ".join(word.text for word in words), words))
+    return TableRow(row.header, tuple(cells), row.groups)
 
 
 def _wraps(text: str, following: Row | None) -> bool:
@@ -459,6 +524,10 @@ def _caption(
         if CAPTION.match(text):
             chosen = sorted(above)
             return _joined(rows, chosen), units, lines | set(chosen)
+    if len(above) > 1 and _is_title(rows[above[0]]) and _is_title(rows[above[1]]):
+        first, second = rows[above[1]][0], rows[above[0]][0]
+        if second.height < 0.96 * first.height and second.y0 - first.y1 < height and not units.text:
+            return _joined(rows, above[1:2]), _joined(rows, above[:1]), lines | set(above[:2])
     if above and _is_title(rows[above[0]]):
         return _joined(rows, above[:1]), units, lines | {above[0]}
     for number in range(bottom, min(len(rows), bottom + 2)):

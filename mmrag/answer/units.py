@@ -17,7 +17,7 @@ from mmrag.answer.charts import Chart
 from mmrag.answer.layout import Field, Layout, Paragraph, read_page, read_text
 from mmrag.answer.lines import is_number, is_period, line_boxes
 from mmrag.answer.question import content_stems, has_number_word
-from mmrag.answer.tables import Cell, Table, TableRow
+from mmrag.answer.tables import CAPTION, Cell, Table, TableRow
 from mmrag.types import Box, Candidate, Word
 
 HEADING = 0.8
@@ -36,6 +36,7 @@ _DATE = re.compile(
     rf"\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b|\b\d{{1,2}}(?::\d\d)?\s?[ap]\.?m\b|\b\d{{1,2}}:\d\d\b"
 )
 _MONEY = re.compile(r"(?i)(?:[$€£¥]|\b(?:usd|eur|gbp|chf|dollars?|euros?|pounds?|cents?)\b)")
+_GLYPHS = re.compile(r"^(?:[•●▪■◦‣·∙○□➢►▶→✓✔*\u2013\u2014-])\s*")
 _YEAR = re.compile(r"\b(?:1[5-9]|20)\d\d\b")
 _NAME = re.compile(r"\b(?:[A-Z][\w.'’-]*\s+){1,3}[A-Z][\w'’-]+|\b[A-Z][a-z]+\b")
 
@@ -49,7 +50,7 @@ class Unit:
         kind: ``"sentence"``, ``"table"``, ``"chart"`` or ``"field"``.
         text: what the answer says; its figures and sentences stand in the page exactly so.
         quote: words that stand there, exactly.
-        words: the words to box, in reading order.
+        parts: the words to box; each part (a sentence, a header, a cell) in reading order.
         own: stems that it says itself.
         context: stems of what stands round it, with their weights.
         says: the part whose type is looked at (the cell, the value, the whole sentence).
@@ -64,7 +65,7 @@ class Unit:
     kind: str
     text: str
     quote: str
-    words: tuple[Word, ...]
+    parts: tuple[tuple[Word, ...], ...]
     own: frozenset[str]
     context: Mapping[str, float]
     says: str
@@ -76,8 +77,8 @@ class Unit:
 
     @cached_property
     def boxes(self) -> tuple[Box, ...]:
-        """One box for each line of its words."""
-        return line_boxes(self.words)
+        """One box for each line of each part."""
+        return boxes_of(self.parts)
 
     def fits(self, kind: str, known: frozenset[str]) -> bool | None:
         """Whether it holds an answer of this type, besides what the question already says.
@@ -103,6 +104,14 @@ class Unit:
             names = [m.group() for m in _NAME.finditer(says)]
             return any(any(s not in known for s in content_stems(name)) for name in names)
         return None
+
+
+def boxes_of(parts: Sequence[tuple[Word, ...]]) -> tuple[Box, ...]:
+    """One box for each line of each part; a part given twice is boxed once."""
+    found: dict[Box, None] = {}
+    for part in parts:
+        found.update(dict.fromkeys(line_boxes(part)))
+    return tuple(found)
 
 
 def units_of(candidate: Candidate, place: int) -> tuple[list[Unit], Layout]:
@@ -153,17 +162,17 @@ def _sentences(layout: Layout, place: int) -> Iterator[Unit]:
             before = paragraph.sentences[position - 1].text if position else _lead_in(paragraphs, number)
             weight = HEADING if before.endswith(("?", ":")) else NEIGHBOUR
             context = context_of([*over, (before, weight)])
-            items = _items_after(paragraphs, number) if text.endswith(":") else ()
+            items: tuple[Paragraph, ...] = _items_after(paragraphs, number) if text.endswith(":") else ()
             listed = tuple(s for item in items for s in item.sentences)
             yield Unit(
                 place,
                 "sentence",
+                f"{text} {_enumerated(items)}" if items else text,
                 " ".join([text, *(s.text for s in listed)]),
-                " ".join([text, *(s.text for s in listed)]),
-                sentence.words + tuple(w for s in listed for w in s.words),
+                (sentence.words, *(s.words for s in listed)),
                 frozenset(content_stems(" ".join([text, *(s.text for s in listed)]))),
                 context,
-                text,
+                CAPTION.sub("", text, count=1),
                 title,
                 source=paragraph,
                 role="list" if listed else paragraph.kind,
@@ -190,6 +199,11 @@ def _items_after(paragraphs: Sequence[Paragraph], number: int) -> tuple[Paragrap
     return tuple(items)
 
 
+def _enumerated(items: Sequence[Paragraph]) -> str:
+    """Items without their bullets, parted by semicolons."""
+    return "; ".join(_GLYPHS.sub("", " ".join(s.text for s in item.sentences)).rstrip(";,") for item in items)
+
+
 def _headed_list(paragraphs: Sequence[Paragraph], number: int, place: int) -> Iterator[Unit]:
     """A heading with list items under it answers "what are the ...?" as a whole."""
     items = _items_after(paragraphs, number)
@@ -197,7 +211,7 @@ def _headed_list(paragraphs: Sequence[Paragraph], number: int, place: int) -> It
         return
     heading = paragraphs[number].sentences[0]
     listed = tuple(s for item in items for s in item.sentences)
-    text = "; ".join(" ".join(s.text for s in item.sentences) for item in items)
+    text = _enumerated(items)
     own = frozenset(content_stems(heading.text))
     over = [(h.text, TITLE) for h in paragraphs[number].headings]
     yield Unit(
@@ -205,7 +219,7 @@ def _headed_list(paragraphs: Sequence[Paragraph], number: int, place: int) -> It
         "sentence",
         f"{heading.text}: {text}",
         " ".join([heading.text, *(s.text for s in listed)]),
-        heading.words + tuple(w for s in listed for w in s.words),
+        (heading.words, *(s.words for s in listed)),
         own | frozenset(content_stems(text)),
         context_of(over),
         text,
@@ -236,7 +250,6 @@ def _cells(table: Table, number: int, heading: Cell, page_title: Cell, place: in
         for c, cell in enumerate(row.cells):
             if not cell.text:
                 continue
-            head = tuple(w for h in table.columns[c] for w in h.words)
             # The other texts of the row name it too: "Anna Miller | Oslo | 41".
             known = dict.fromkeys(texts - frozenset(content_stems(cell.text)), HEADING)
             yield Unit(
@@ -244,7 +257,7 @@ def _cells(table: Table, number: int, heading: Cell, page_title: Cell, place: in
                 "table",
                 cell_text(table, path, names[c], cell),
                 quote,
-                (*head, *row.header.words, *cell.words),
+                (*(h.words for h in table.columns[c]), row.header.words, cell.words),
                 row_stems | column_stems[c],
                 {**context, **known},
                 f"{cell.text}",
@@ -278,7 +291,7 @@ def _points(chart: Chart, number: int, heading: Cell, page_title: Cell, place: i
             "chart",
             f"{name}: {point.value}",
             f"{point.category} {point.value}",
-            point.value_words + point.category_words + point.series_words,
+            (point.value_words, point.category_words, point.series_words),
             frozenset(content_stems(name)),
             context,
             point.value,
@@ -296,7 +309,7 @@ def _field(one: Field, number: int, page_title: Cell, place: int) -> Unit:
         "field",
         f"{label}: {one.value.text}",
         one.text,
-        one.label.words + one.value.words,
+        (one.label.words + one.value.words,),
         frozenset(content_stems(label)),
         {
             **context_of([(one.heading.text, HEADING), (page_title.text, TITLE)]),
