@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import sin
 
-from reportlab.lib.colors import Color
+from reportlab.lib.colors import Color, HexColor
 
 from samples.annual_report_data import (
     ASSETS,
@@ -102,9 +102,6 @@ def cover(sheet: Sheet) -> None:
     sheet.box(0, 0, sheet.width, sheet.height, fill=NAVY)
     sheet.shape([(404, 250), (1000, 96), (1000, 330)], fill=_blend(0.14))
     sheet.shape([(404, 250), (-60, 150), (-60, 300)], fill=_blend(0.07))
-    sheet.shape(
-        [(318, 580), (346, 538), (372, 529), (398, 533), (436, 526), (462, 541), (492, 580)], fill=INK
-    )
     sheet.shape([(388, 272), (420, 272), (434, 540), (374, 540)], fill=SAND)
     for top in (318, 400, 482):
         inset = (top - 272) * 14 / 268
@@ -116,6 +113,8 @@ def cover(sheet: Sheet) -> None:
     sheet.box(382, 264, 44, 8, fill=INK)
     sheet.box(393, 236, 22, 28, fill=SAND)
     sheet.shape([(388, 236), (404, 218), (420, 236)], fill=INK)
+    rock = [(300, 600), (314, 552), (346, 522), (372, 511), (438, 509), (466, 523), (500, 556), (512, 600)]
+    sheet.shape(rock, fill=HexColor("#0A1B29"))
     for number, shade in enumerate((0.18, 0.3, 0.46, 0.66)):
         top = 532 + number * 62
         sheet.shape(_wave(top, sheet.width, 9 - number, number * 1.7), fill=_water(shade))
