@@ -36,12 +36,12 @@ def run(options: argparse.Namespace) -> int:
 def index(options: argparse.Namespace) -> int:
     """Add files to an index."""
     with DocumentQA.open(options.index, reader=reader_settings(options), password=options.password) as qa:
-        with _Progress() as progress:
+        with Progress() as progress:
             report = qa.add(options.inputs, metadata=dict(options.metadata), progress=progress)
         if options.json:
             _print_json(export.report_data(report))
         else:
-            _say(_report_text(report))
+            _say(report_text(report))
             _say(f"{qa.index.count()} pages and records in {options.index}")
     return EXIT_SKIPPED if report.skipped else 0
 
@@ -233,7 +233,8 @@ def _must_exist(path: Path) -> None:
         )
 
 
-def _report_text(report: AddReport) -> str:
+def report_text(report: AddReport) -> str:
+    """What an `add` did, for a terminal: counts, notes, and a line for each thing skipped."""
     rate = f", {report.pages / report.seconds:.1f} pages/s" if report.pages and report.seconds else ""
     kinds = {
         "added": report.added,
@@ -262,13 +263,14 @@ def _say(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-class _Progress:
+class Progress:
     """One line on standard error: pages, pages/s, time left; nothing where that is no terminal."""
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
 
     def __call__(self, now: AddProgress) -> None:
+        """Show where the work stands."""
         if not self._live:
             return
         rate = now.pages_done / now.seconds if now.seconds else 0.0
@@ -277,7 +279,7 @@ class _Progress:
         sys.stderr.write(f"\r\x1b[K{line}  {now.name}"[:110])
         sys.stderr.flush()
 
-    def __enter__(self) -> _Progress:
+    def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *failure: object) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mmrag import export
-from mmrag.commands import _Progress, answer_text, reader_settings, write_pictures
+from mmrag.commands import Progress, answer_text, reader_settings, write_pictures
 from mmrag.pipeline import DocumentQA
 from mmrag.samples import sample_documents, sample_questions
 
@@ -25,7 +25,7 @@ def run_demo(options: argparse.Namespace) -> int:
     target: Path = options.target
     results: list[dict[str, Any]] = []
     with DocumentQA.open(target / "index", reader=reader_settings(options)) as qa:
-        with _Progress() as progress:
+        with Progress() as progress:
             report = qa.add(sample_documents(), progress=progress)
         _tell(
             options,
