@@ -58,11 +58,14 @@ class Chart:
     Attributes:
         title: caption or heading it stands under; filled in by the layout.
         points: in reading order of their categories.
+        runs: what it is made of; empty where it was found as a table.
+        units: the line under the title that says what is measured; filled in by the layout.
     """
 
     title: Cell
     points: tuple[ChartPoint, ...]
     runs: tuple[Run, ...]
+    units: Cell = Cell("")
 
 
 def find_charts(runs: Sequence[Run], height: float) -> list[Chart]:
@@ -130,7 +133,8 @@ def chart_of_table(table: Table) -> Chart | None:
             return None
         point = ChartPoint(row.header.text, "", filled[0].text, row.header.words, filled[0].words)
         pairs.append((box[0], number, point))
-    if len(pairs) < 3 or not _grows([p[0] for p in pairs], [p[1] for p in pairs]):
+    shares = all(point.value.endswith("%") for _, _, point in pairs) and not table.caption.text
+    if len(pairs) < 3 or not (shares or _grows([p[0] for p in pairs], [p[1] for p in pairs])):
         return None
     return Chart(table.caption, tuple(p[2] for p in pairs), ())
 

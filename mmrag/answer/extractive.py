@@ -16,13 +16,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmrag.answer.charts import parse_number
-from mmrag.answer.lines import is_period
+from mmrag.answer.charts import Chart, parse_number
+from mmrag.answer.lines import is_number, is_period
 from mmrag.answer.layout import Paragraph
 from mmrag.answer.question import Question, analyse, content_stems, equals
 from mmrag.answer.scoring import ENOUGH, Encode, Pool, Scored, gives_reason
-from mmrag.answer.tables import CAPTION, Table
-from mmrag.answer.units import Unit, boxes_of, header_path, periods_of, units_after, units_of
+from mmrag.answer.tables import CAPTION, Table, TableRow
+from mmrag.answer.units import CHANGES, Unit, boxes_of, header_path, periods_of, row_texts, units_after, units_of
 from mmrag.types import Answer, Box, Candidate, Citation, Query, Ranking, Usage
 
 NOT_ANSWERED = "The documents do not answer this question."
@@ -255,7 +255,7 @@ def _table_answer(best: Scored, passing: Sequence[Scored], question: Question) -
 
 
 def _asks_change(known: frozenset[str]) -> bool:
-    return bool(known & ({"chang"} | equals("chang")))
+    return bool(known & CHANGES)
 
 
 def _period_asked(table: Table, known: frozenset[str]) -> bool:
@@ -278,7 +278,8 @@ def _cells_found(best: Scored, question: Question, cells: Sequence[tuple[int, in
     assert isinstance(table, Table)
     rows = sorted({r for r, _ in cells})
     columns = sorted({c for _, c in cells})
-    paths = [header_path(table.rows[r]) for r in rows]
+    known = frozenset(term.stem for term in question.terms)
+    paths = [_row_name(table.rows[r], known) for r in rows]
     names = [table.column_name(c) for c in columns]
     shared = [_subject(table.caption.text, question, best.unit)]
     shared += [paths[0]] if len(rows) == 1 else []
@@ -301,6 +302,16 @@ def _cells_found(best: Scored, question: Question, cells: Sequence[tuple[int, in
     )
 
 
+def _row_name(row: TableRow, known: frozenset[str]) -> str:
+    """The row's header, with a text of the row that the question names or a bare number leaves open."""
+    path = header_path(row)
+    texts = [cell.text for cell in row_texts(row) if cell is not row.header]
+    named = [text for text in texts if known & frozenset(content_stems(text)) - frozenset(content_stems(path))]
+    if not named and texts and (not path or is_number(path)):
+        named = texts[:1]
+    return ", ".join(part for part in (path, *named[:1]) if part)
+
+
 def _subject(title: str, question: Question, unit: Unit) -> str:
     """The title without its number, where it says what the figures are and the headers do not."""
     bare = CAPTION.sub("", title, count=1).strip(" .:")
@@ -313,6 +324,8 @@ def _subject(title: str, question: Question, unit: Unit) -> str:
 
 def _chart_answer(best: Scored, passing: Sequence[Scored], question: Question) -> Found:
     """One value; or those that the question does not choose among, as all series of one category."""
+    chart = best.unit.source
+    assert isinstance(chart, Chart)  # units of kind "chart" are made from charts only
     ties = [
         item
         for item in passing
@@ -324,27 +337,32 @@ def _chart_answer(best: Scored, passing: Sequence[Scored], question: Question) -
     parts = [part for item in ties for part in item.unit.parts]
     quote = "\n".join(item.unit.quote for item in ties)
     subject = _subject(best.unit.title, question, best.unit)
-    said = "; ".join(item.unit.text for item in ties)
+    said = "; ".join(item.unit.text for item in ties) + units_after(best.unit.says, chart.units.text)
     joint = " \u2013 " if len(ties) > 1 else ", "
     return Found(f"{subject}{joint}{said}" if subject else said, best.unit, quote, boxes_of(parts), best.score)
 
 
 def _extreme(question: Question, scored: Sequence[Scored]) -> Found | None:
     """The largest or smallest figure of the column, row or chart that the question is about."""
+    known = frozenset(term.stem for term in question.terms)
+    if known & CHANGES:  # "grew fastest": the column of changes, where there is one
+        scored = sorted(scored, key=lambda s: not (s.unit.kind == "table" and s.unit.names & CHANGES))
     for item in scored[:40]:
         if item.missing or item.unit.kind not in {"table", "chart"} or item.support < 0.8 * ENOUGH:
             continue
         line = _line(item, question, scored)
         figures = [(parse_number(other.unit.says), other) for other in line]
-        known = [(number, other) for number, other in figures if number is not None]
-        if len(known) < 2:
+        counted = [(number, other) for number, other in figures if number is not None]
+        if len(counted) < 2:
             continue
         pick = max if question.superlative == "max" else min
-        number, winner = pick(known, key=lambda pair: pair[0])
-        if sum(1 for other, _ in known if other == number) > 1:
+        number, winner = pick(counted, key=lambda pair: pair[0])
+        if sum(1 for other, _ in counted if other == number) > 1:
             continue
         word = "highest" if question.superlative == "max" else "lowest"
-        text = f"{winner.unit.text}, the {word} of {len(known)}"
+        source = winner.unit.source
+        units = source.units.text if isinstance(source, Table | Chart) else ""
+        text = f"{winner.unit.text}{units_after(winner.unit.says, units)}, the {word} of {len(counted)}"
         if winner.unit.title:
             text += f" in “{winner.unit.title}”"
         return Found(text, winner.unit, winner.unit.quote, winner.unit.boxes, winner.score)

@@ -36,6 +36,9 @@ _NUMBERED = re.compile(r"^(?:\d+(?:\.\d+)*\.?|[A-Z]\.|[IVX]+\.)\s+\S")
 _LABEL = re.compile(r"^[^\W\d_][^:?!]{0,48}$")
 
 
+_Pair = tuple[Cell, Cell, float, tuple[float, float]]
+"""Label, value, vertical centre and horizontal extent in points."""
+
 Heading = tuple[float, float, float, Cell]
 """Vertical centre, left and right edge in points, and the heading."""
 
@@ -123,6 +126,8 @@ def _looks_like_heading(text: str) -> bool:
 def _split_label(text: str) -> tuple[str, str] | None:
     """Label with its colon, and value, of a line "Label: value"; None where it is none."""
     head, colon, tail = text.partition(":")
+    if head.lower() in {"source", "sources", "note", "notes"}:
+        return None
     if not colon or CAPTION.match(text) or not tail.strip() or not tail[:1].isspace() or len(tail.split()) > 15:
         return None
     if len(head.split()) > 6 or not _LABEL.match(head) or not head[:1].isupper():
@@ -144,7 +149,7 @@ def read_layout(words: Sequence[Word], size: tuple[float, float]) -> Layout:
     if not runs:
         return Layout()
     height = text_height(runs)
-    builder = _Builder(height)
+    builder = _Builder(height, size[1])
     for region in regions(runs):
         builder.add(region)
     return builder.finish()
@@ -153,8 +158,9 @@ def read_layout(words: Sequence[Word], size: tuple[float, float]) -> Layout:
 class _Builder:
     """Collects the parts of a page region by region, in reading order."""
 
-    def __init__(self, height: float) -> None:
+    def __init__(self, height: float, page_height: float) -> None:
         self.height = height
+        self.page_height = page_height
         self.paragraphs: list[tuple[float, Paragraph]] = []
         self.tables: list[Table] = []
         self.charts: list[Chart] = []
@@ -167,8 +173,12 @@ class _Builder:
 
     def add(self, runs: Sequence[Run]) -> None:
         rows = make_rows(runs)
+        stacked, rest = _stacked_fields(rows, self.height)
+        if stacked:
+            rows = make_rows(rest)
         tables, rest = find_tables(rows, self.height)
         fields, rest = _find_fields(make_rows(rest), self.height)
+        fields = sorted([*stacked, *fields], key=lambda pair: (pair[2], pair[3]))
         blocks = make_blocks(rest)
         loose = [run for block in blocks for run in block.runs if _can_be_label(block, run)]
         charts = find_charts(loose, self.height)
@@ -192,7 +202,7 @@ class _Builder:
         for table in tables:
             self._add_table(table, headings, rows)
         for chart in charts:
-            self._add_chart(chart, headings, captions)
+            self._add_chart(chart, headings, captions, texts)
         for label, value, y, x in fields:
             self.fields.append(Field(label, value, _over(headings, y, *x)))
         self.heading = headings[-1][3]
@@ -206,6 +216,8 @@ class _Builder:
             return False
         if block.height > 1.15 * self.height:
             return True
+        if not 0.06 * self.page_height < block.runs[0].middle < 0.94 * self.page_height:
+            return False  # a running head
         caps = text.isupper() and len(text) > 5
         if caps and sum(word.isalpha() for word in words) >= 2:
             return True
@@ -248,7 +260,7 @@ class _Builder:
             self.table_headings.append(heading)
 
     def _add_chart(
-        self, chart: Chart, headings: Sequence[Heading], captions: Sequence[Block]
+        self, chart: Chart, headings: Sequence[Heading], captions: Sequence[Block], texts: Sequence[Block]
     ) -> None:
         top = min(run.y0 for run in chart.runs)
         bottom = max(run.y1 for run in chart.runs)
@@ -260,9 +272,21 @@ class _Builder:
         if near:
             block = min(near, key=lambda b: min(abs(b.runs[0].y0 - bottom), abs(top - b.runs[-1].y1)))
             title = Cell(block.text, block.words)
+            if not CAPTION.sub("", block.text).strip() and heading.text:  # "Chart 1", its title beside it
+                title = Cell(f"{block.text} {heading.text}", block.words + heading.words)
         elif heading.text:
             title = heading
-        self.charts.append(Chart(title, chart.points, chart.runs))
+        measured = [
+            b
+            for b in texts
+            if 0 < top - b.runs[-1].y1 < 5 * self.height
+            and b.runs[0].x0 < x1
+            and 2 <= len(b.words) <= 14
+            and b.words not in (title.words, heading.words)
+            and b.text[-1:] not in ".!?"
+        ]
+        units = Cell(measured[-1].text, measured[-1].words) if measured else Cell("")
+        self.charts.append(Chart(title, chart.points, chart.runs, units))
         self.chart_headings.append(heading)
 
     def finish(self) -> Layout:
@@ -307,7 +331,28 @@ def _can_be_label(block: Block, run: Run) -> bool:
     return len(run.tokens) <= 7 and len(block.runs) <= 3 and run.text[-1:] not in ".;"
 
 
-_Pair = tuple[Cell, Cell, float, tuple[float, float]]
+def _stacked_fields(rows: Sequence[Row], height: float) -> tuple[list[_Pair], list[Run]]:
+    """Rows of small labels with their values right under them, as boxed forms have them; and the rest."""
+    found: list[_Pair] = []
+    used: set[int] = set()
+    for labels, values in zip(rows, rows[1:], strict=False):
+        if any(id(run) in used for run in labels) or not all(_is_label(run) for run in labels):
+            continue
+        gap = min(run.y0 for run in values) - max(run.y1 for run in labels)
+        small = max(run.height for run in labels) < 0.9 * min(run.height for run in values)
+        if not small or gap > 0.9 * height or min(run.x0 for run in values) < labels[0].x0 - 0.6 * height:
+            continue
+        pairs = []
+        for place, label in enumerate(labels):
+            end = labels[place + 1].x0 if place + 1 < len(labels) else float("inf")
+            under = [run for run in values if label.x0 - 0.6 * height <= run.x0 < end - 0.6 * height]
+            if under and under[0].x0 - label.x0 < height:
+                value = Cell(" ".join(run.text for run in under), tuple(w for run in under for w in run.words))
+                pairs.append((_cell(label), value, label.middle, (label.x0, under[-1].x1), [label, *under]))
+        if len(pairs) >= 2:
+            found.extend(pair[:4] for pair in pairs)
+            used |= {id(run) for pair in pairs for run in pair[4]}
+    return found, [run for row in rows for run in row if id(run) not in used]
 
 
 def _find_fields(rows: Sequence[Row], height: float) -> tuple[list[_Pair], list[Run]]:

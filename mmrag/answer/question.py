@@ -295,7 +295,7 @@ def _terms(text: str, quoted: Iterable[str]) -> tuple[Term, ...]:
             term = Term(base, "number", word)
         elif (capital and not first and not titled) or (word.isupper() and len(word) > 1 and not shouting):
             term = Term(base, "name", word)
-        elif base in _LIGHT_STEMS and word not in inside:
+        elif (base in _LIGHT_STEMS or re.search(r"(?i)\bhow$", before)) and word not in inside:
             term = Term(base, "light", word)
         else:
             term = Term(base, "name" if word in inside.split() else "word", word)

@@ -213,8 +213,8 @@ class Pool:
     def _has_anchor(term: Term, near: float, far: float) -> bool:
         if near > 0:
             return True
-        if term.kind == "name":
-            return far > 0
+        if term.kind == "name" or (term.stem.isdigit() and len(term.stem) < 3):
+            return far > 0  # "pump 2" is "P2" or "No. 2" elsewhere
         # A year or number elsewhere on the page may belong to another sentence; the document's name may not.
         return far >= TITLE
 
@@ -269,12 +269,11 @@ def _akin(term: str, other: str) -> bool:
 
 def _precision(unit: Unit, known: frozenset[str]) -> float:
     """Share of a cell's own headers that the question has; for sentences, how much they are to the point."""
-    if not unit.own:
+    stems = unit.names if unit.precise else unit.own
+    if not stems:
         return 0.0
-    met = sum(1 for one in unit.own if one in known or any(e in known for e in equals(one)))
-    if unit.precise:
-        return met / len(unit.own)
-    return min(1.0, 3 * met / len(unit.own)) if len(unit.own) > 6 else min(1.0, 2 * met / len(unit.own))
+    met = sum(1 for one in stems if one in known or any(e in known for e in equals(one)))
+    return met / len(stems) if unit.precise else min(1.0, (3 if len(stems) > 6 else 2) * met / len(stems))
 
 
 def _says_more(unit: Unit, known: frozenset[str]) -> bool:

@@ -246,6 +246,7 @@ def _read(
         start += 1
     while start > head_start and not _over_values(rows[start - 1], columns, height):
         start -= 1  # a group's name between header and body
+    stop = _tail(rows, stop, columns, height, used)
     data = _data_rows(rows[start:stop], columns, height)
     if len(data) < 2 and not (data and head_start < start):
         return None, set()
@@ -306,7 +307,7 @@ def _place(run: Run, columns: Sequence[Extent]) -> int:
     return max(range(len(columns)), key=lambda n: _overlap((run.x0, run.x1), columns[n]))
 
 
-def _fit(row: Row, columns: Sequence[Extent], space: float = 0.25) -> Row:
+def _fit(row: Row, columns: Sequence[Extent], space: float = 0.12) -> Row:
     """Split runs whose words stand in different columns with more than a narrow space between them."""
     fitted: Row = []
     for run in row:
@@ -332,7 +333,7 @@ def _is_header(row: Row, body: Sequence[Row], columns: Sequence[Extent]) -> bool
     below = [n for n in range(1, len(columns)) if numeric[n] >= 0.5 * len(body)]
     mine = {_place(run, columns) for run in row if is_value(run.text)}
     texts = {_place(run, columns) for run in row if not is_value(run.text)}
-    if not mine and row[0].x0 > columns[0][1] and len(row) >= 0.6 * (len(columns) - 1):
+    if not mine and row[0].centre > columns[0][1] and len(row) >= 0.6 * (len(columns) - 1):
         return True  # nothing over the row headers, names over the other columns
     return bool(below) and not mine.intersection(below) and bool(texts.intersection(below))
 
@@ -354,12 +355,30 @@ def _header_start(
             if top < start or row[0].x1 > columns[1][0] or len(row[0].tokens) > 6:
                 break
             continue  # perhaps the name of the first group
+        if top < start and not _heads_columns(row, rows[top], columns, height):
+            break
         if any(run.x0 > right + 6 * height or _too_long(run, columns) for run in row):
             break
         if len(row) == 1 and (_UNITS.match(row[0].text) or run_ends_sentence(row[0])):
             break
         top = number
     return top
+
+
+def _heads_columns(row: Row, below: Row, columns: Sequence[Extent], height: float) -> bool:
+    """Whether half of a row over the header is in line with it, or centred over several columns."""
+    fits = 0
+    for run in row:
+        lined = any(
+            min(abs(run.x0 - o.x0), abs(run.x1 - o.x1), abs(run.centre - o.centre)) < 0.7 * height for o in below
+        )
+        spans = any(
+            abs(run.centre - (columns[i][0] + columns[j][1]) / 2) < 1.5 * height
+            for i in range(1, len(columns))
+            for j in range(i + 1, len(columns))
+        )
+        fits += lined or spans
+    return fits >= 0.5 * len(row)
 
 
 def _over_values(row: Row, columns: Sequence[Extent], height: float) -> bool:
@@ -375,6 +394,20 @@ def run_ends_sentence(run: Run) -> bool:
 def _too_long(run: Run, columns: Sequence[Extent]) -> bool:
     """A line of prose that happens to stand over the columns."""
     return len(run.tokens) > 9 or (run.x0 < columns[0][1] and run.x1 > columns[1][1] and run.is_prose)
+
+
+def _tail(rows: list[Row], stop: int, columns: Sequence[Extent], height: float, used: set[int]) -> int:
+    """Index after the last row, with lines that only go on with the texts of the last cells."""
+    while stop < len(rows) and stop not in used:
+        row = rows[stop]
+        gap = min(run.y0 for run in row) - max(run.y1 for run in rows[stop - 1])
+        inside = all(run.x0 > columns[1][0] - height and run.x1 < columns[-1][1] + 2 * height for run in row)
+        above = [_place(run, columns) for run in rows[stop - 1] if not is_value(run.text)]
+        goes_on = all(_place(run, columns) in above and not is_value(run.text) for run in row)
+        if gap > 0.9 * height or not inside or not goes_on or len(row) > 0.5 * len(columns):
+            break
+        stop += 1
+    return stop
 
 
 def _column_headers(
@@ -456,7 +489,10 @@ def _data_rows(
         total = bool(_TOTAL.match(text))
         groups = [g for g in groups if not ((g[2] and indent <= g[0] + 0.4 * height) or (total and not g[2]))]
         cells = tuple(Cell(" ".join(w.text for w in slot), tuple(slot)) for slot in slots[1:])
-        data.append(TableRow(Cell(text, head), cells, tuple(g[1] for g in groups)))
+        header = Cell(text, head)
+        if not text:  # "Amount claimed" in the second column of a numbered list
+            header = next((cell for cell in cells if cell.text and not is_value(cell.text)), header)
+        data.append(TableRow(header, cells, tuple(g[1] for g in groups)))
     return data
 
 

@@ -15,8 +15,8 @@ from pathlib import PurePath
 
 from mmrag.answer.charts import Chart
 from mmrag.answer.layout import Field, Layout, Paragraph, read_page, read_text
-from mmrag.answer.lines import is_number, is_period, line_boxes
-from mmrag.answer.question import content_stems, has_number_word
+from mmrag.answer.lines import is_number, is_period, is_value, line_boxes
+from mmrag.answer.question import content_stems, equals, has_number_word
 from mmrag.answer.tables import CAPTION, Cell, Table, TableRow
 from mmrag.types import Box, Candidate, Word
 
@@ -28,6 +28,9 @@ TITLE = 0.6
 """In the page's title or the document's name."""
 PAGE = 0.35
 """Anywhere on the page, or in another retrieved page of the document: the subject may be named once only."""
+
+CHANGES = equals("chang") | {"chang"}
+"""Stems that speak of a change between periods."""
 
 _MONTHS = "january|february|march|april|may|june|july|august|september|october|november|december"
 _DATE = re.compile(
@@ -57,6 +60,7 @@ class Unit:
         title: caption or heading.
         precise: it is headed by its own stems (cells, values, fields): headers that the question does
             not have count against it.
+        names: stems of its headers alone, for cells, values and fields.
         where: for a cell ``(table, row, column)`` by position on the page; else empty.
         source: the table, chart, paragraph or field it was made from.
     """
@@ -71,6 +75,7 @@ class Unit:
     says: str
     title: str = ""
     precise: bool = False
+    names: frozenset[str] = frozenset()
     where: tuple[int, ...] = ()
     source: object = field(default=None, repr=False)
     role: str = ""
@@ -235,44 +240,53 @@ def header_path(row: TableRow) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def row_texts(row: TableRow) -> tuple[Cell, ...]:
+    """Short texts among a row's cells: they name the row too ("M4 | The Saltings | 1.53")."""
+    return tuple(c for c in row.cells if c.text and not is_value(c.text) and len(c.text.split()) <= 6)
+
+
 def _cells(table: Table, number: int, heading: Cell, page_title: Cell, place: int) -> Iterator[Unit]:
     over = [(table.caption.text, HEADING), (table.units.text, HEADING), (heading.text, HEADING)]
     context = context_of([*over, (page_title.text, TITLE), (table.corner.text, HEADING)])
     names = [table.column_name(n) for n in range(len(table.columns))]
     column_stems = [frozenset(content_stems(name)) for name in names]
+    latest = _latest_period(names)
     for r, row in enumerate(table.rows):
         path = header_path(row)
         row_stems = frozenset(content_stems(path))
-        texts = frozenset(
-            s for c in row.cells if c.text and not is_number(c.text) for s in content_stems(c.text)
-        )
         quote = " ".join(t for t in (row.header.text, *(c.text for c in row.cells)) if t)
         for c, cell in enumerate(row.cells):
-            if not cell.text:
+            if not cell.text or cell is row.header:
                 continue
-            # The other texts of the row name it too: "Anna Miller | Oslo | 41".
-            known = dict.fromkeys(texts - frozenset(content_stems(cell.text)), HEADING)
+            texts = [other for other in row_texts(row) if other is not cell]
+            named = frozenset(s for other in texts for s in content_stems(other.text))
+            headed = row_stems | column_stems[c]
+            # A cell of several words says something itself; a change is that of the latest period.
+            told = len(cell.text.split()) >= 4 and not is_number(cell.text)
+            says = frozenset(content_stems(cell.text)) if told else frozenset()
+            lately = dict.fromkeys(latest if column_stems[c] & CHANGES else (), HEADING)
             yield Unit(
                 place,
                 "table",
-                cell_text(table, path, names[c], cell),
+                f"{', '.join(part for part in (path, names[c]) if part)}: {cell.text}",
                 quote,
                 (*(h.words for h in table.columns[c]), row.header.words, cell.words),
-                row_stems | column_stems[c],
-                {**context, **known},
-                f"{cell.text}",
+                headed | named | says,
+                {**context, **lately},
+                cell.text,
                 table.caption.text or heading.text,
-                precise=True,
+                precise=not told,
+                names=headed,
                 where=(number, r, c),
                 source=table,
                 role="total" if row.is_total else "",
             )
 
 
-def cell_text(table: Table, path: str, column: str, cell: Cell) -> str:
-    """``row, column: cell`` with the units of the table where the cell has none."""
-    name = ", ".join(part for part in (path, column) if part)
-    return f"{name}: {cell.text}{units_after(cell.text, table.units.text)}"
+def _latest_period(names: Sequence[str]) -> tuple[str, ...]:
+    """Stems of the latest year that heads a column."""
+    years = sorted(year for name in names for year in _YEAR.findall(name))
+    return (years[-1],) if years else ()
 
 
 def units_after(cell: str, units: str) -> str:
@@ -283,7 +297,8 @@ def units_after(cell: str, units: str) -> str:
 
 
 def _points(chart: Chart, number: int, heading: Cell, page_title: Cell, place: int) -> Iterator[Unit]:
-    context = context_of([(chart.title.text, HEADING), (heading.text, HEADING), (page_title.text, TITLE)])
+    over = [(chart.title.text, HEADING), (chart.units.text, HEADING), (heading.text, HEADING)]
+    context = context_of([*over, (page_title.text, TITLE)])
     for position, point in enumerate(chart.points):
         name = ", ".join(part for part in (point.series, point.category) if part)
         yield Unit(
@@ -297,6 +312,7 @@ def _points(chart: Chart, number: int, heading: Cell, page_title: Cell, place: i
             point.value,
             chart.title.text or heading.text,
             precise=True,
+            names=frozenset(content_stems(name)),
             where=(number, position),
             source=chart,
         )
@@ -318,6 +334,7 @@ def _field(one: Field, number: int, page_title: Cell, place: int) -> Unit:
         one.value.text,
         one.heading.text,
         precise=True,
+        names=frozenset(content_stems(label)),
         where=(number,),
         source=one,
     )
