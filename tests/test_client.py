@@ -340,8 +340,11 @@ def test_events_do_not_depend_on_newlines_and_cuts(fake_server, call, newline, s
     assert "".join(delta.content for delta in stream(fake_server, call)) == text
 
 
-def test_an_event_of_several_data_lines_is_one(fake_server, call):
-    fake_server.events(b'data: {"choices":\ndata:[{"delta":{"content":"x"}}]}\n\ndata: [DONE]\n\n')
+@pytest.mark.parametrize("size", [1, 1000])
+def test_an_event_of_several_data_lines_is_one(fake_server, call, size):
+    """A CRLF cut in two must not count as an empty line, which would end the event."""
+    body = b'data: {"choices":\r\ndata:[{"delta":{"content":"x"}}]}\r\n\r\ndata: [DONE]\r\n\r\n'
+    fake_server.events([body[i : i + size] for i in range(0, len(body), size)])
     assert [delta.content for delta in stream(fake_server, call)] == ["x"]
 
 

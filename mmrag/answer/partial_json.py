@@ -67,7 +67,6 @@ class StringField:
         self._escape: str | None = None  # what follows the backslash so far
         self._high = ""  # first half of a surrogate pair
         self._wanted = False
-        self._seen = False
 
     def feed(self, piece: str) -> str:
         """Characters of the field that this piece completes."""
@@ -88,7 +87,7 @@ class StringField:
     def _structure(self, char: str) -> None:
         if char == '"' and self._depth:
             self._string = []
-            self._wanted = self._depth == 1 and self._key == self._name and not self._seen
+            self._wanted = self._depth == 1 and self._key == self._name
         elif char in "{[":
             self._depth += 1
         elif char in "}]":
@@ -98,7 +97,6 @@ class StringField:
 
     def _end_string(self, out: list[str]) -> None:
         if self._wanted:
-            self._seen = True
             out.append(self._flush())
         elif self._depth == 1 and self._key is None and self._string is not None:
             self._key = "".join(self._string)

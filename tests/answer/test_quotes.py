@@ -49,6 +49,7 @@ def test_white_space_case_hyphens_and_quotation_marks_do_not_matter(quote, expec
         "125 units",
         "4.1 billion",  # the end of 24.1
         "et sales",
+        "net sale",
         "margin 2.5%",  # the sign is gone
         "margin -2.5",  # fine as words: see below
         "€24.1 billion",
@@ -75,6 +76,13 @@ def test_what_does_not_stand_there_has_no_place(quote):
 )
 def test_a_slip_in_letters_is_forgiven_and_one_in_numbers_is_not(quote, expected):
     assert found(quote) == ([expected] if expected else [])
+
+
+def test_a_word_at_the_edge_counts_where_half_of_it_is_meant():
+    page = ["Omega", "net", "sales", "in", "Europe", "fell", "strongly"]
+    assert found("a net sales in Europe fell", page) == ["net sales in Europe fell"]
+    assert found("net sales in Europe fell st", page) == ["net sales in Europe fell"]
+    assert found("mega net sales in Europe fell strong", page) == [" ".join(page)]
 
 
 def test_every_exact_place_is_given():

@@ -376,6 +376,13 @@ def test_a_page_not_shown_stops_the_stream_at_once(fake_server):
     assert "".join(shown).strip() == "Fell"
 
 
+def test_usage_may_come_before_the_last_piece(fake_server):
+    *pieces, usage, done = stream_body(said("Fell [2]."))
+    fake_server.events([usage, *pieces, done])
+    *_, answer = answerer(fake_server).stream(QUERY, RANKING)
+    assert answer.usage.completion_tokens == 5
+
+
 # ---------------------------------------------------------------------------------------- the object
 
 
@@ -401,7 +408,7 @@ def test_a_page_that_cannot_be_drawn_is_an_error_before_anything_is_sent(fake_se
 
 def test_the_servers_words_reach_the_caller(fake_server):
     fake_server.reply(400, {"error": {"message": "This model's maximum context length is 4096 tokens."}})
-    with pytest.raises(ServerStatusError, match=r"answered 400 Bad Request: .*maximum context length is 4096"):
+    with pytest.raises(ServerStatusError, match=r"answered 400 Bad Request: .*context length is 4096"):
         answerer(fake_server).answer(QUERY, RANKING)
 
 
