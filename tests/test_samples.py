@@ -160,6 +160,13 @@ def test_net_sales_add_up_as_printed(parts: dict[str, tuple[float, ...]], nth: i
     assert [round(sum(column), 1) for column in zip(*rows, strict=True)] == total
 
 
+def test_segments_regions_and_income_agree_on_net_sales() -> None:
+    with opened(REPORT) as report:
+        by_segment = row_of(report[3], "Total net sales", 3, 0)
+        assert by_segment == row_of(report[3], "Total net sales", 3, 1)
+        assert by_segment == row_of(report[4], "Change Net sales", 3)
+
+
 def test_statement_of_income_adds_up_as_printed() -> None:
     with opened(REPORT) as report:
         page = report[4]
