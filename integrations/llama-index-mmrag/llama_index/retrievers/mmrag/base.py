@@ -1,0 +1,150 @@
+"""`MMRagRetriever`: pages for a question of words, of an image, or of both.
+
+Decisions taken here:
+
+* A page comes as one `Node` of its text and the path of its picture, under mmrag's page id.
+* A path is opened for reading only, so another process may go on adding; give a `DocumentQA` or an
+  `MMRagVectorStore` to search what this process writes.
+* `QueryBundle.custom_embedding_strs` (HyDE) are searched with instead of the question, joined;
+  `QueryBundle.embedding` is not used: one vector is less than the question's words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.schema import NodeWithScore, QueryBundle
+from llama_index.core.vector_stores.types import MetadataFilters
+
+from llama_index.embeddings.mmrag.embedder import Model, make_embedder
+from llama_index.embeddings.mmrag.images import open_image
+from llama_index.readers.mmrag.nodes import node_of
+from llama_index.vector_stores.mmrag import MMRagVectorStore
+from llama_index.vector_stores.mmrag.filters import check_keys, to_filter
+from mmrag.pipeline import DocumentQA
+from mmrag.types import Budget, Candidate, Query, Ranking
+
+if TYPE_CHECKING:
+    from llama_index.core.callbacks import CallbackManager
+    from llama_index.core.schema import IndexNode
+
+DEFAULT_SIMILARITY_TOP_K = 5
+
+
+class MMRagRetriever(BaseRetriever):
+    """The pages of an mmrag index that answer a question, best first.
+
+    Args:
+        index: a `DocumentQA`, the folder of an index, or an `MMRagVectorStore`.
+        similarity_top_k: pages to give, at least 1.
+        budget: ``(query, document)`` vectors used in the search; None: all.
+        filters: metadata conditions.
+        with_images: whether a page node carries the path of its picture, drawn on first use.
+        model: as in `MMRagEmbedding`, where `index` is a folder.
+        base_url: as in `MMRagEmbedding`, where `index` is a folder.
+        api_key: as in `MMRagEmbedding`, where `index` is a folder.
+        callback_manager: the host's.
+        object_map: the host's, for nodes that stand for other retrievers.
+        objects: the host's.
+        verbose: the host's.
+
+    Raises:
+        ValueError: `similarity_top_k` or a budget below 1, or a filter that cannot be translated.
+        IndexFormatError: there is no index in the folder.
+        IndexMismatchError: another model made it.
+    """
+
+    def __init__(
+        self,
+        index: DocumentQA | MMRagVectorStore | str | Path,
+        *,
+        similarity_top_k: int = DEFAULT_SIMILARITY_TOP_K,
+        budget: Budget | tuple[int, int] | None = None,
+        filters: MetadataFilters | None = None,
+        with_images: bool = True,
+        model: Model = None,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        callback_manager: CallbackManager | None = None,
+        object_map: dict[str, Any] | None = None,
+        objects: list[IndexNode] | None = None,
+        verbose: bool = False,
+    ) -> None:
+        if isinstance(index, (DocumentQA, MMRagVectorStore)) and (model is not None or base_url is not None):
+            raise ValueError(
+                "model and base_url go with a folder, got them with an open index. Leave them out."
+            )
+        self.similarity_top_k = similarity_top_k
+        self.budget = None if budget is None else budget if isinstance(budget, Budget) else Budget(*budget)
+        self.filters = filters
+        self.with_images = with_images
+        if isinstance(index, (str, Path)):
+            embedder = make_embedder(model, base_url=base_url, api_key=api_key)
+            self._qa = DocumentQA.open(index, embedder=embedder, read_only=True)
+        elif isinstance(index, MMRagVectorStore):
+            self._qa = index.client
+        elif isinstance(index, DocumentQA):
+            self._qa = index
+        else:
+            raise TypeError(
+                f"index must be a DocumentQA, a folder or an MMRagVectorStore, got {type(index).__name__}."
+            )
+        super().__init__(callback_manager, object_map, objects, verbose)
+
+    @property
+    def qa(self) -> DocumentQA:
+        """The `DocumentQA` that is searched."""
+        return self._qa
+
+    @property
+    def similarity_top_k(self) -> int:
+        """Pages to give."""
+        return self._similarity_top_k
+
+    @similarity_top_k.setter
+    def similarity_top_k(self, value: int) -> None:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"similarity_top_k must be a whole number of at least 1, got {value!r}.")
+        self._similarity_top_k = value
+
+    @property
+    def filters(self) -> MetadataFilters | None:
+        """Metadata conditions."""
+        return self._filters
+
+    @filters.setter
+    def filters(self, value: MetadataFilters | None) -> None:
+        self._filter = to_filter(value)
+        self._filters = value
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        found = self._qa.search(_query(query_bundle), **self._options())
+        return self._nodes(found)
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        query = await asyncio.to_thread(_query, query_bundle)
+        found = await self._qa.retriever.asearch(query, **self._options())
+        return await asyncio.to_thread(self._nodes, found)
+
+    def _options(self) -> dict[str, Any]:
+        return {"k": self._similarity_top_k, "budget": self.budget, "filter": self._filter}
+
+    def _nodes(self, found: Ranking) -> list[NodeWithScore]:
+        if not found:
+            check_keys(self._filters, self._qa.index)
+        return [NodeWithScore(node=node_of(one, self._picture(one)), score=one.score) for one in found]
+
+    def _picture(self, candidate: Candidate) -> str | None:
+        if candidate.page is None or not self.with_images:
+            return None
+        return str(self._qa.picture_path(candidate.page))
+
+
+def _query(bundle: QueryBundle) -> Query:
+    """What is asked, in mmrag's words."""
+    words = "\n".join(bundle.custom_embedding_strs) if bundle.custom_embedding_strs else bundle.query_str
+    image = None if bundle.image_path is None else open_image(bundle.image_path)
+    return Query(text=words or None, image=image)

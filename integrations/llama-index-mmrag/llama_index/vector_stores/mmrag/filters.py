@@ -1,0 +1,142 @@
+"""LlamaIndex's `MetadataFilters` in the filter language of mmrag (`mmrag.index.filters`).
+
+Every operator is translated or refused by name. A list in a node's metadata is a key with several
+values, so ``any``, ``all`` and ``contains`` look at whole values. Not translated are ``text_match`` and
+``text_match_insensitive``: the language compares values, it does not look into them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from llama_index.core.vector_stores.types import (
+    FilterCondition,
+    FilterOperator,
+    MetadataFilter,
+    MetadataFilters,
+)
+
+from mmrag.index.base import Index
+from mmrag.index.filters import Filter
+
+_RANGES = {
+    FilterOperator.GT: "$gt",
+    FilterOperator.GTE: "$gte",
+    FilterOperator.LT: "$lt",
+    FilterOperator.LTE: "$lte",
+}
+_LISTS = {
+    FilterOperator.IN: "$in",
+    FilterOperator.ANY: "$in",
+    FilterOperator.NIN: "$nin",
+    FilterOperator.ALL: "$all",  # not of the language: one condition a value
+}
+_ABSENT_PASSES = (FilterOperator.NE, FilterOperator.NIN, FilterOperator.IS_EMPTY)
+
+
+def to_filter(filters: MetadataFilters | None) -> Filter | None:
+    """The same condition in mmrag's language; None lets everything pass.
+
+    Raises:
+        TypeError: `filters` is something else.
+        ValueError: an operator that cannot be translated, or a value that does not fit its operator.
+    """
+    if filters is None:
+        return None
+    if not isinstance(filters, MetadataFilters):
+        raise TypeError(
+            f"filters must be MetadataFilters, got {type(filters).__name__}. Write "
+            "MetadataFilters(filters=[MetadataFilter(key=..., value=...)])."
+        )
+    parts = [one for one in (_translate(part) for part in filters.filters) if one is not None]
+    if not parts:
+        return None
+    if filters.condition == FilterCondition.OR:
+        return {"$or": parts}
+    if filters.condition == FilterCondition.NOT:
+        return {"$not": {"$or": parts}}  # none of them may hold
+    return {"$and": parts}
+
+
+def all_of(*filters: Filter | None) -> Filter | None:
+    """One filter that wants all of these."""
+    given = [one for one in filters if one is not None]
+    return {"$and": given} if given else None
+
+
+def check_keys(filters: MetadataFilters | None, index: Index) -> None:
+    """Refuse a key that no record has: what a search that found nothing asks.
+
+    Raises:
+        ValueError: the key is unknown; the nearest known one is named.
+    """
+    if filters is None or not index.count():
+        return
+    for key in _keys(filters):
+        if not index.values(key):
+            known = sorted({k for record in index.get(index.ids()[:200]) for k in record.metadata})
+            known = [k for k in known if not k.startswith("_")]
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+            raise ValueError(
+                f"a filter key must stand on some record, got {key!r}. "
+                f"Did you mean {near[0] if near else ''!r}? Known: {', '.join(known)}."
+            )
+
+
+def _keys(filters: MetadataFilters) -> Iterator[str]:
+    for part in filters.filters:
+        if isinstance(part, MetadataFilters):
+            yield from _keys(part)
+        elif part.operator not in _ABSENT_PASSES:
+            yield part.key
+
+
+def _translate(part: MetadataFilter | MetadataFilters) -> Filter | None:
+    if isinstance(part, MetadataFilters):
+        return to_filter(part)
+    key, operator, value = part.key, part.operator, part.value
+    if operator == FilterOperator.IS_EMPTY:
+        return _is_empty(key)
+    if operator in _LISTS:
+        return _of_list(key, operator, value)
+    if isinstance(value, list) or value is None:
+        raise ValueError(
+            f"the filter {operator.value!r} on {key!r} takes one value, got {value!r}. "
+            "Use 'in', 'any' or 'all' for a list, 'is_empty' for no value."
+        )
+    if operator in _RANGES:
+        return {key: {_RANGES[operator]: value}}
+    if operator in (FilterOperator.EQ, FilterOperator.CONTAINS):
+        return {key: {"$in": _same(value)}}
+    if operator == FilterOperator.NE:
+        return {key: {"$nin": _same(value)}}
+    raise ValueError(
+        f"the filter operator {operator.value!r} cannot be used here, got it on {key!r}: metadata is "
+        "compared whole. Use '==' or 'in', or put the words into the question."
+    )
+
+
+def _of_list(key: str, operator: FilterOperator, value: object) -> Filter:
+    if not isinstance(value, list):
+        raise ValueError(f"the filter {operator.value!r} on {key!r} takes a list, got {value!r}.")
+    if operator == FilterOperator.ALL:
+        return {"$and": [{key: {"$in": _same(one)}} for one in value]} if value else {}
+    return {key: {_LISTS[operator]: [same for one in value for same in _same(one)]}}
+
+
+def _same(value: Any) -> list[Any]:  # noqa: ANN401  what a MetadataFilter holds
+    """A value and what Python, and so LlamaIndex, calls equal: 1 is True there, and not in mmrag."""
+    return [value, bool(value)] if value in (0, 1) else [value]
+
+
+def _is_empty(key: str) -> Filter:
+    """No such key, or the empty string. A key that is there is in one of three ranges."""
+    there: Sequence[Filter] = [
+        {key: {"$gt": ""}},
+        {key: {"$gte": -sys.float_info.max}},
+        {key: {"$in": [True, False]}},
+    ]
+    return {"$not": {"$or": there}}
