@@ -14,12 +14,16 @@ from collections.abc import Mapping
 
 DEFAULT_WEIGHTS: Mapping[str, float] = {"vectors": 2.0, "text": 1.0}
 
+SMALLEST_SPREAD = 0.01
+"""Of the largest score in the pool: a standard deviation below that is taken as that, so that in a pool of
+two or three records a difference in the third digit does not weigh as much as a real one."""
+
 
 def standardise(scores: Mapping[str, float]) -> dict[str, float]:
-    """Z-scores: mean 0 and standard deviation 1 over the pool, in float64.
+    """Z-scores over the pool, in float64.
 
-    ``z[id] = (score[id] - mean) / std``. A pool whose scores are all equal, or of one record, has
-    no spread and says nothing: every z is 0. Equal to within rounding counts as equal.
+    ``z[id] = (score[id] - mean) / max(std, SMALLEST_SPREAD * largest absolute score)``. Equal scores,
+    or one record alone, say nothing: every z is 0.
 
     Raises:
         ValueError: a score is not finite.
@@ -31,10 +35,8 @@ def standardise(scores: Mapping[str, float]) -> dict[str, float]:
             raise ValueError(f"scores to fuse must be finite, got {value!r} for {key!r}.")
     mean = math.fsum(scores.values()) / len(scores)
     spread = math.sqrt(math.fsum((value - mean) ** 2 for value in scores.values()) / len(scores))
-    largest = max(abs(value) for value in scores.values())
-    if spread <= 1e-6 * largest:  # float32 rounding of equal scores is not a difference
-        return dict.fromkeys(scores, 0.0)
-    return {key: (value - mean) / spread for key, value in scores.items()}
+    spread = max(spread, SMALLEST_SPREAD * max(abs(value) for value in scores.values()))
+    return {key: (value - mean) / spread if spread > 0 else 0.0 for key, value in scores.items()}
 
 
 def fuse(

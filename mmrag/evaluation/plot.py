@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,7 +18,8 @@ Baselines: TypeAlias = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 _TITLES = {"pack": "whole pack", "document": "within document"}
 _BAR, _INK = "#3b6ea5", "#222222"
-_MARKS = ("D", "s", "^", "v", "P", "X")
+_MARKS = (("D", "#e08214"), ("s", "#5aae61"), ("^", "#9970ab"), ("v", "#d6604d"), ("P", "#878787"))
+"""Shape and colour of the baselines, in their order; a sixth starts again."""
 
 
 def save_plot(report: Report, path: str | Path, *, baselines: Baselines | None = None) -> None:
@@ -65,11 +67,13 @@ def _draw(axis: Axes, report: Report, scope: str, names: Sequence[str], baseline
     )
     for place, figure in zip(places, figures, strict=True):
         axis.text(0.012, place, f"{figure.mean:.3f}", va="center", color="white", fontsize=8)
-    for (label, figures_of), mark in zip(baselines.items(), _MARKS, strict=False):
+    for (label, figures_of), (mark, colour) in zip(baselines.items(), cycle(_MARKS), strict=False):
         known = {name: figures_of.get(scope, {}).get(name) for name in names}
         points = {place: value for place, value in enumerate(known.values()) if value is not None}
         values: Any = list(points.values())
-        axis.scatter(values, list(points), marker=mark, s=30, label=label, zorder=3, edgecolors="white")
+        axis.scatter(
+            values, list(points), marker=mark, s=36, color=colour, label=label, zorder=3, edgecolors="white"
+        )
     axis.set_yticks(
         places, [f"{_short(name)} ({group.count})" for name, group in zip(names, groups, strict=True)]
     )
