@@ -1,0 +1,16 @@
+"""mmrag in the words of LangChain: embeddings, a vector store, a retriever, a loader, content blocks."""
+
+from langchain_mmrag.content_blocks import cite_documents, documents_to_content_blocks
+from langchain_mmrag.document_loaders import MMRagPDFLoader
+from langchain_mmrag.embeddings import MMRagEmbeddings
+from langchain_mmrag.retrievers import MMRagRetriever
+from langchain_mmrag.vectorstores import MMRagVectorStore
+
+__all__ = [
+    "MMRagEmbeddings",
+    "MMRagPDFLoader",
+    "MMRagRetriever",
+    "MMRagVectorStore",
+    "cite_documents",
+    "documents_to_content_blocks",
+]
