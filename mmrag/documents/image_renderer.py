@@ -22,7 +22,7 @@ from mmrag.documents.renderer import PageText, fit_scale
 from mmrag.errors import DocumentError, PageError
 
 FORMATS = (
-    "PNG", "JPEG", "MPO", "JPEG2000", "TIFF", "WEBP", "GIF", "BMP", "DIB", "PPM", "ICO", "PCX", "QOI", "AVIF",
+    "PNG", "JPEG", "JPEG2000", "TIFF", "WEBP", "GIF", "BMP", "DIB", "PPM", "ICO", "PCX", "QOI", "AVIF",
 )  # fmt: skip
 """Formats that Pillow decodes by itself; none that starts another program (EPS, WMF)."""
 
@@ -36,8 +36,9 @@ class ImageRenderer:
         self.title = ""
         self._max_pixels = max_pixels
         try:
+            Image.init()  # loads the plugins; which there are depends on Pillow's version and build
             file = io.BytesIO(source) if isinstance(source, bytes) else source
-            self._image = Image.open(file, formats=FORMATS)
+            self._image = Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
             frames = int(getattr(self._image, "n_frames", 1))
         except Exception as error:
             raise DocumentError(f"{name}: image cannot be opened ({_reason(error)}).") from error
@@ -83,12 +84,12 @@ class ImageRenderer:
     def _check_size(self, image: Image.Image, number: int) -> None:
         """Refuse a picture over the pixel limit, after asking a JPEG for a smaller one."""
         width, height = image.size
-        if width * height > self._max_pixels and image.format == "JPEG":
-            scale = fit_scale(width, height, self._max_pixels)
-            image.draft("RGB", (int(width * scale), int(height * scale)))
-            for factor in (2, 4, 8):  # draft() takes the next larger size: ask until it is small enough
-                if image.width * image.height > self._max_pixels:
-                    image.draft("RGB", (width // (2 * factor) + 1, height // (2 * factor) + 1))
+        if width * height > self._max_pixels and image.format in ("JPEG", "MPO"):
+            # one call only: Pillow takes a second one relative to the first, but scales by the last
+            for factor in (2, 4, 8):
+                if (width // factor + 1) * (height // factor + 1) <= self._max_pixels:
+                    image.draft("RGB", (width // factor, height // factor))
+                    break
         if image.width * image.height > self._max_pixels:
             raise PageError(
                 f"image must have at most {self._max_pixels} pixels (max_pixels), got {width} x {height}",

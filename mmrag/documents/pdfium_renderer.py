@@ -86,7 +86,8 @@ class PdfiumRenderer:
         """The page as shown, annotations included."""
         page = self._load(number)
         try:
-            scale = min(MAX_SCALE, fit_scale(*page.get_size(), max_pixels, max_side))
+            width, height = page.get_size()
+            scale = min(MAX_SCALE, fit_scale(width, height, max_pixels, max_side))
             return page.render(scale=scale, rev_byteorder=True).to_pil().convert("RGB")  # type: ignore[no-any-return]
         except (pdfium.PdfiumError, ValueError) as error:
             raise PageError(f"page cannot be rendered ({error})", number) from error

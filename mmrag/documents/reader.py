@@ -52,7 +52,6 @@ RENDER_PIXELS = 2_200_000
 """Default budget of `DocumentReader.render`: a letter page at 150 dpi."""
 
 OCR_MISSING = "no usable text layer, and OCR is not installed: pip install 'mmrag[ocr]'"
-_LOAD_OCR_SECONDS = 60.0
 _AHEAD = 2  # pages a worker
 _REMEMBERED = 256  # documents whose info and password, files whose digest are kept
 
@@ -338,14 +337,14 @@ class DocumentReader:
         return None
 
     def _recognise(self, worker: Worker, document: _Document, number: int) -> dict[str, Any]:
-        """OCR in a worker; loading the models is not the page's time."""
+        """OCR in a worker, which loads its models with its first page."""
         if not worker.has_ocr:
             reading = worker.last_seconds
-            loaded = worker.ask({"op": "load_ocr"}, _LOAD_OCR_SECONDS)
+            loaded = worker.ask({"op": "load_ocr"}, self.settings.ocr_seconds)
             if not loaded["ok"]:
                 return loaded
             worker.has_ocr = True
-            worker.last_seconds = reading
+            worker.last_seconds += reading
         return self._ask(worker, document, "ocr", number)
 
     def _ask(
@@ -365,8 +364,8 @@ class DocumentReader:
             **more,
         }
         seconds = self.settings.page_seconds
-        if operation == "ocr":  # what reading did not need is OCR's
-            seconds += self.settings.ocr_seconds - worker.last_seconds
+        if operation == "ocr":  # what reading and loading the models left of the page's time
+            seconds = max(0.1, seconds + self.settings.ocr_seconds - worker.last_seconds)
         worker.document_key = None
         reply = worker.ask(job, seconds)
         # after an error the document may not be open: its bytes are sent again with the next job
