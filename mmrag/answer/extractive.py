@@ -20,9 +20,9 @@ from mmrag.answer.charts import Chart, parse_number
 from mmrag.answer.lines import is_number, is_period
 from mmrag.answer.layout import Paragraph
 from mmrag.answer.question import Question, analyse, content_stems, equals
-from mmrag.answer.scoring import ENOUGH, Encode, Pool, Scored, gives_reason
+from mmrag.answer.scoring import ENOUGH, Encode, Pool, Scored
 from mmrag.answer.tables import CAPTION, Table, TableRow
-from mmrag.answer.units import CHANGES, Unit, boxes_of, header_path, periods_of, row_texts, units_after, units_of
+from mmrag.answer.units import CHANGES, Unit, boxes_of, gives_reason, header_path, periods_of, row_texts, units_after, units_of
 from mmrag.types import Answer, Box, Candidate, Citation, Query, Ranking, Usage
 
 NOT_ANSWERED = "The documents do not answer this question."
@@ -137,20 +137,17 @@ def _without_furniture(pages: Sequence[list[Unit]], candidates: Sequence[Candida
     kept = []
     for units, candidate in zip(pages, candidates, strict=True):
         document = candidate.page.document_id if candidate.page is not None else ""
-        kept.append(
-            [
-                unit
-                for unit in units
-                if not (_at_edge(unit) and (len(seen[document, unit.text]) > 1 or unit.text[-1:] not in ".!:"))
-            ]
-        )
+        kept.append([unit for unit in units if not _is_furniture(unit, len(seen.get((document, unit.text), ())))])
     return kept
 
 
-def _at_edge(unit: Unit) -> bool:
-    """Whether a sentence stands in the upper or lower twelfth of its page and is short."""
-    boxes = unit.boxes if unit.kind == "sentence" and len(unit.text.split()) <= 14 else ()
-    return bool(boxes) and (max(b[3] for b in boxes) < 0.08 or min(b[1] for b in boxes) > 0.92)
+def _is_furniture(unit: Unit, pages: int) -> bool:
+    if unit.kind != "sentence" or len(unit.text.split()) > 14 or not unit.boxes:
+        return False
+    edge = 0.12 if pages > 1 else 0.07
+    if min(b[1] for b in unit.boxes) < 1 - edge and max(b[3] for b in unit.boxes) > edge:
+        return False
+    return pages > 1 or unit.text[-1:] not in ".!:"
 
 
 def _document_of(unit: Unit, pool: Pool) -> str:

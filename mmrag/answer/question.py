@@ -37,6 +37,8 @@ _EQUAL = (
     "start begin launch",
     "end finish close",
     "customer client",
+    "power electricity",
+    "generate produce output production generation",
     "phone telephone tel",
     "email e-mail mail",
     "address location",
@@ -67,7 +69,7 @@ _IRREGULAR = {
     "sold": "sell", "paid": "pay", "made": "make", "bought": "buy", "spent": "spend", "began": "begin",
     "begun": "begin", "wrote": "write", "written": "write", "gave": "give", "given": "give", "took": "take",
     "taken": "take", "found": "find", "held": "hold", "won": "win", "lost": "lose", "led": "lead", "met": "meet",
-    "ran": "run", "went": "go", "gone": "go", "built": "build", "chose": "choose", "chosen": "choose",
+    "ran": "run", "went": "go", "goes": "go", "gone": "go", "built": "build", "chose": "choose", "chosen": "choose",
     "people": "person", "children": "child", "men": "man", "women": "woman", "said": "say", "kept": "keep",
     "left": "leave", "sent": "send", "told": "tell", "thought": "think", "brought": "bring", "got": "get",
     "shown": "show", "born": "birth", "higher": "high", "lower": "low", "larger": "large",
@@ -149,11 +151,13 @@ class Term:
         stem: how it is compared.
         kind: ``"name"``, ``"number"``, ``"word"`` or ``"light"`` (says little by itself).
         surface: as it was written.
+        short: other ways to write it: "P2" for the 2 of "pump 2", "Q3" for "quarter 3".
     """
 
     stem: str
     kind: str
     surface: str
+    short: tuple[str, ...] = ()
 
     @property
     def weight(self) -> float:
@@ -198,7 +202,7 @@ class Question:
 
 _KINDS = (
     ("percent", r"\b(?:what|which)\s+(?:\w+\s+){0,2}?(?:percent|percentage|share|proportion|fraction)\b|%|\bhow (?:high|large) (?:is|was) the (?:share|rate)\b|\bpercentage\b"),
-    ("count", r"\bhow many\b|\bnumber of\b"),
+    ("count", r"\bhow many\b|\bnumber of (?!the |an? |this |that )"),
     ("money", r"\bwhat (?:did|does|do|will|would) .*\bcost\b|\bhow much (?:was|were|is|are) .*\b(?:paid|worth|charged)\b|\bhow much (?:money|did .*\b(?:cost|pay|spend|earn)|does .*\bcost|is the (?:fee|price|cost))|\bwhat (?:is|was|are|were) the (?:\w+ )?(?:price|cost|fee|salary|budget|premium)\b"),
     ("number", r"\bhow (?:much|long|far|tall|fast|old|large|big|deep|wide|heavy|high|often)\b|\bby how much\b"),
     ("year", r"\b(?:what|which) year\b"),
@@ -288,11 +292,14 @@ def _terms(text: str, quoted: Iterable[str]) -> tuple[Term, ...]:
         capital = word[:1].isupper() and not shouting
         if word.lower() in _STOP and not (word.isupper() and len(word) > 1 and not shouting):
             continue
+        if _MAX.fullmatch(word) or _MIN.fullmatch(word):
+            continue  # it says how to choose, not what
         base = stem(word)
         if word == "%":
             term = Term("%", "light", word)
         elif word[0].isdigit():
-            term = Term(base, "number", word)
+            left = re.search(r"([^\W\d_])[^\W\d_]*\s+$", text[: match.start()])
+            term = Term(base, "number", word, (f"{left.group(1).lower()}{base}",) if left else ())
         elif (capital and not first and not titled) or (word.isupper() and len(word) > 1 and not shouting):
             term = Term(base, "name", word)
         elif (base in _LIGHT_STEMS or re.search(r"(?i)\bhow$", before)) and word not in inside:

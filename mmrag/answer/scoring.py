@@ -24,9 +24,8 @@ Decisions taken here, from general reasoning and not from any evaluation data:
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, TypeAlias
 
@@ -34,7 +33,7 @@ import numpy as np
 
 from mmrag.answer.layout import Layout
 from mmrag.answer.question import Question, Term, content_stems, equals
-from mmrag.answer.units import NEIGHBOUR, PAGE, TITLE, Unit, document_name
+from mmrag.answer.units import NEIGHBOUR, PAGE, TITLE, Unit, document_name, gives_reason
 from mmrag.types import Candidate
 
 ENOUGH = 0.5
@@ -78,8 +77,22 @@ class Scored:
     @property
     def passes(self) -> bool:
         """Whether it may be given as an answer."""
-        enough = self.support >= ENOUGH and self.own >= OWN and self.core >= CORE
+        enough = self.support >= ENOUGH and self.on_subject and self.stands
         return enough and self.counted and not self.missing and self.fits is not False
+
+    @property
+    def on_subject(self) -> bool:
+        """Whether the subject words are met, or a cell's own headers meet half of the question."""
+        return self.core >= CORE or (self.unit.precise and self.own >= ENOUGH)
+
+    @property
+    def stands(self) -> bool:
+        """Whether it answers by itself, not only by what stands over it."""
+        if self.own >= OWN:
+            return True
+        if self.unit.precise:  # "Solar: 1,120" under a caption that says the rest
+            return self.own > 0.05 and self.precision >= 0.5
+        return self.fits is True and self.core >= 0.75  # "$25 a month" under the heading "Data plan"
 
 
 class Pool:
@@ -135,7 +148,7 @@ class Pool:
         """Every unit (of the candidates at positions ``only``), best first."""
         weights = self.weights(question)
         known = frozenset(term.stem for term in question.terms)
-        terms = [(term, weights.get(term.stem, 0.0), self._alike(term.stem)) for term in question.terms]
+        terms = [(term, weights.get(term.stem, 0.0), self._alike(term)) for term in question.terms]
         units = [unit for unit in self.units if only is None or unit.place in only]
         scored = [self._make(self._meet(unit, question, terms), question, known, 0.0) for unit in units]
         scored.sort(key=_order)
@@ -143,11 +156,11 @@ class Pool:
             scored = self._with_similarity(question, scored, self.encode)
         return scored
 
-    def _alike(self, term: str) -> dict[str, float]:
+    def _alike(self, term: Term) -> dict[str, float]:
         """Stems of the pool that meet the term, with how far: 1 for itself, `EQUAL` for equals and kin."""
-        found = {one: EQUAL for one in self._vocabulary if _akin(term, one)}
-        found.update(dict.fromkeys(equals(term), EQUAL))
-        found[term] = 1.0
+        found = {one: EQUAL for one in self._vocabulary if _akin(term.stem, one)}
+        found.update(dict.fromkeys(equals(term.stem), EQUAL))
+        found.update(dict.fromkeys((term.stem, *term.short), 1.0))
         return found
 
     def _meet(self, unit: Unit, question: Question, terms: Sequence[tuple[Term, float, dict[str, float]]]) -> Scored:
@@ -164,7 +177,7 @@ class Pool:
             own += weight * mine
             coverage += weight * max(around, far)
             if term.kind == "word":
-                core += weight * around
+                core += weight * max(around, far)
                 core_weight += weight
             if term.stem in question.counted and around >= EQUAL * NEIGHBOUR:
                 counted = True
@@ -186,9 +199,9 @@ class Pool:
         precision = _precision(unit, known)
         score = 0.62 * support + 0.14 * typed + 0.06 / (1 + 0.25 * unit.place)
         score += 0.10 * precision + 0.08 * _shape(unit, question) + 0.08 * similarity
-        score -= 0.25 * bool(item.missing) + 0.10 * (core < CORE)
         own = max(item.own, similarity * support)
-        return Scored(unit, score, support, own, item.missing, fits, precision, core, item.counted)
+        made = Scored(unit, score, support, own, item.missing, fits, precision, core, item.counted)
+        return replace(made, score=score - 0.25 * bool(item.missing) - 0.10 * (not made.on_subject))
 
     def _far(self, term: Term, alike: Mapping[str, float], place: int) -> float:
         """What the document's name and the page, or another retrieved page of it, give a term."""
@@ -205,9 +218,7 @@ class Pool:
             _document(candidate) == document and any(one in page for one in alike)
             for candidate, page in zip(self.candidates, self._pages, strict=True)
         )
-        if not near:
-            return 0.0
-        return NEIGHBOUR if term.kind == "name" else PAGE  # a name is given once and then meant throughout
+        return PAGE if near else 0.0
 
     @staticmethod
     def _has_anchor(term: Term, near: float, far: float) -> bool:
@@ -279,11 +290,6 @@ def _precision(unit: Unit, known: frozenset[str]) -> float:
 def _says_more(unit: Unit, known: frozenset[str]) -> bool:
     """Whether a sentence holds anything that the question does not say already."""
     return any(one not in known for one in content_stems(unit.says))
-
-
-def gives_reason(text: str) -> bool:
-    """Whether a sentence has words that give a cause."""
-    return bool(re.search(r"(?i)\b(?:because|due to|owing to|reasons?|caused?|causes|since|as a result|led to|thanks to)\b", text))
 
 
 def _shape(unit: Unit, question: Question) -> float:

@@ -241,9 +241,10 @@ def _read(
         return None, set()
     rows = [*rows[:start], *(_fit(row, columns) for row in rows[start:stop]), *rows[stop:]]
     body = [row for row in rows[start:stop] if _is_body(row)]
-    head_start = _header_start(rows, start, columns, height, used)
+    first = start
     while start < stop - 2 and _is_header(rows[start], body[1:], columns):
         start += 1
+    head_start = _header_start(rows, first, start, columns, height, used)
     while start > head_start and not _over_values(rows[start - 1], columns, height):
         start -= 1  # a group's name between header and body
     stop = _tail(rows, stop, columns, height, used)
@@ -339,13 +340,13 @@ def _is_header(row: Row, body: Sequence[Row], columns: Sequence[Extent]) -> bool
 
 
 def _header_start(
-    rows: Sequence[Row], start: int, columns: Sequence[Extent], height: float, used: set[int]
+    rows: Sequence[Row], first: int, start: int, columns: Sequence[Extent], height: float, used: set[int]
 ) -> int:
-    """Index of the first header row above the body."""
-    top = start
-    last = start
+    """Index of the first header row; ``first..start`` are known to be headers, ``start`` is the body."""
+    top = first
+    last = first
     right = columns[-1][1]
-    for number in range(start - 1, max(-1, start - 6), -1):
+    for number in range(first - 1, max(-1, first - 6), -1):
         row = rows[number]
         gap = min(run.y0 for run in rows[last]) - max(run.y1 for run in row)
         if number in used or gap > 1.8 * height or CAPTION.match(row[0].text):
@@ -366,7 +367,7 @@ def _header_start(
 
 
 def _heads_columns(row: Row, below: Row, columns: Sequence[Extent], height: float) -> bool:
-    """Whether half of a row over the header is in line with it, or centred over several columns."""
+    """Whether all of a row over the header is in line with it, or centred over several columns."""
     fits = 0
     for run in row:
         lined = any(
@@ -378,7 +379,7 @@ def _heads_columns(row: Row, below: Row, columns: Sequence[Extent], height: floa
             for j in range(i + 1, len(columns))
         )
         fits += lined or spans
-    return fits >= 0.5 * len(row)
+    return fits == len(row)
 
 
 def _over_values(row: Row, columns: Sequence[Extent], height: float) -> bool:

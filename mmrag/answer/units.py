@@ -39,6 +39,9 @@ _DATE = re.compile(
     rf"\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b|\b\d{{1,2}}(?::\d\d)?\s?[ap]\.?m\b|\b\d{{1,2}}:\d\d\b"
 )
 _MONEY = re.compile(r"(?i)(?:[$€£¥]|\b(?:usd|eur|gbp|chf|dollars?|euros?|pounds?|cents?)\b)")
+_REASON = re.compile(
+    r"\b(?i:because|due to|owing to|reasons?|caused?|causes|as a result|led to|thanks to)\b|\b[Ss]ince(?! (?:\d|[A-Z]))\b"
+)
 _GLYPHS = re.compile(r"^(?:[•●▪■◦‣·∙○□➢►▶→✓✔*\u2013\u2014-])\s*")
 _YEAR = re.compile(r"\b(?:1[5-9]|20)\d\d\b")
 _NAME = re.compile(r"\b(?:[A-Z][\w.'’-]*\s+){1,3}[A-Z][\w'’-]+|\b[A-Z][a-z]+\b")
@@ -97,7 +100,7 @@ class Unit:
             header = f"{self.text} {self.title}".lower()
             return bool(fresh) and ("%" in header or "percent" in header or "share" in header)
         if kind == "money":
-            return bool(fresh) and (self.kind != "sentence" or bool(_MONEY.search(says)))
+            return bool(fresh) and (bool(_MONEY.search(says)) or (self.precise and is_number(says)))
         if kind in {"count", "number"}:
             return bool(fresh) or has_number_word(says)
         if kind in {"year", "date"}:
@@ -108,7 +111,14 @@ class Unit:
         if kind == "person":
             names = [m.group() for m in _NAME.finditer(says)]
             return any(any(s not in known for s in content_stems(name)) for name in names)
+        if kind == "reason" and gives_reason(says):
+            return True
         return None
+
+
+def gives_reason(text: str) -> bool:
+    """Whether a sentence has words that give a cause."""
+    return bool(_REASON.search(text))
 
 
 def boxes_of(parts: Sequence[tuple[Word, ...]]) -> tuple[Box, ...]:
