@@ -214,7 +214,7 @@ def price(sheet: Sheet) -> None:
         Column("List price", 130),
         Column("Ships from", WIDTH - 650),
     ]
-    y = sheet.table(LEFT, 140, columns, PRICES, (), 17, 54, 2)
+    y = sheet.table(LEFT, 140, columns, PRICES, (), 17, 50, 2)
     y += 30
     half = (WIDTH - 24) / 2
     for x, name, words in (
@@ -230,7 +230,7 @@ def price(sheet: Sheet) -> None:
             "$400 for every TideSense 2 returned, in any condition, until June 30, 2026.",
         ),
     ):
-        sheet.box(x, y, half, 108, fill=PALE, radius=8)
+        sheet.box(x, y, half, 100, fill=PALE, radius=8)
         sheet.text(x + 22, y + 34, name, 16, BOLD, TEAL)
         sheet.para(x + 22, y + 44, half - 44, words, 14, 20)
 

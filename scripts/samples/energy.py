@@ -345,12 +345,12 @@ def use(sheet: Sheet) -> None:
         "Battery storage connected to the grid, 2023 to 2028",
         "Megawatts (MW) at the end of the year; 2025 and later are plans",
     )
-    bottom, scale = y + 168, 150 / 900
-    for tick in range(0, 901, 300):
+    bottom, scale = y + 168, 158 / 1000
+    for tick in range(0, 1001, 250):
         level = bottom - tick * scale
         sheet.rule(LEFT + 34, level, RIGHT, color=RULE, line=0.5)
-        sheet.text(LEFT + 28, level + 3, str(tick), 8, color=GREY, align="right")
-    sheet.text(LEFT, y + 4, "MW", 8, color=GREY)
+        sheet.text(LEFT + 28, level + 3, f"{tick:,}", 8, color=GREY, align="right")
+    sheet.text(LEFT, y - 4, "MW", 8, color=GREY)
     step = (RIGHT - LEFT - 34) / len(STORAGE)
     for number, (year, value) in enumerate(STORAGE.items()):
         middle = LEFT + 34 + step * (number + 0.5)
