@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -180,7 +181,7 @@ def test_budget_of_no_rows_is_refused(rng, rows):
 def test_more_document_rows_never_lower_a_score(rng):
     query, document = normalised(rng, 4, 8), normalised(rng, 16, 8)
     scores = [maxsim_ragged(query, [take_budget(document, rows)])[0] for rows in range(1, 17)]
-    assert all(later >= earlier - TOLERANCE for earlier, later in zip(scores, scores[1:], strict=False))
+    assert all(later >= earlier - TOLERANCE for earlier, later in pairwise(scores))
 
 
 def test_empty_sides_give_empty_scores():
@@ -258,7 +259,8 @@ def test_arrays_and_tensors_are_not_mixed():
 
 def test_scoring_never_imports_torch():
     code = (
-        "import sys, numpy as np; from mmrag.scoring import maxsim; maxsim(np.ones((1,1,2)), np.ones((1,1,2)));"
+        "import sys, numpy as np; from mmrag.scoring import maxsim;"
+        "maxsim(np.ones((1,1,2)), np.ones((1,1,2)));"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -519,7 +519,7 @@ def test_searches_run_while_another_thread_adds(home):
         try:
             for batch in range(8):
                 home.index.add(make_records(25, seed=batch, prefix=f"b{batch}-", text="zinc"))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  shown by the assertion below
             errors.append(error)
         finally:
             done.set()
@@ -533,7 +533,7 @@ def test_searches_run_while_another_thread_adds(home):
                 hits = home.reader.search_vectors(np.ones((1, 8)), k=1000)
                 assert len(hits) >= count and len(hits) % 25 == 0
                 assert len(home.reader.get([hit.id for hit in hits])) == len(hits)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  shown by the assertion below
             errors.append(error)
 
     threads = [threading.Thread(target=add), *(threading.Thread(target=search) for _ in range(4))]
