@@ -11,7 +11,7 @@ import time
 import httpx
 import pytest
 
-import mmrag.client
+import mmrag.connection
 from mmrag.client import ServerClient
 from mmrag.errors import ServerAnswerError, ServerStatusError, ServerUnreachableError
 
@@ -25,8 +25,8 @@ USAGE = '{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2,"total_t
 def clean(monkeypatch):
     monkeypatch.delenv("MMRAG_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.setattr(mmrag.client, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr(mmrag.client, "_said_hosts", set())
+    monkeypatch.setattr(mmrag.connection, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(mmrag.connection, "_said_hosts", set())
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -222,10 +222,12 @@ def test_retry_after_beyond_the_time_left_ends_at_once(fake_server, call):
 
 def test_the_wait_is_capped_whatever_the_server_asks(monkeypatch):
     client = ServerClient("http://127.0.0.1:1", timeout=1e6)
-    failure = mmrag.client._AttemptError(ServerUnreachableError("x"), asked_wait=86_400)
-    assert client._wait(failure, 0, time.monotonic() + 1e6) == mmrag.client.LONGEST_ASKED_WAIT
-    monkeypatch.setattr(mmrag.client, "FIRST_WAIT", 0.5)
-    waits = [client._wait(mmrag.client._AttemptError(ServerUnreachableError("x")), 1, 1e9) for _ in range(50)]
+    failure = mmrag.connection.AttemptError(ServerUnreachableError("x"), asked_wait=86_400)
+    assert client._wait(failure, 0, time.monotonic() + 1e6) == mmrag.connection.LONGEST_ASKED_WAIT
+    monkeypatch.setattr(mmrag.connection, "FIRST_WAIT", 0.5)
+    waits = [
+        client._wait(mmrag.connection.AttemptError(ServerUnreachableError("x")), 1, 1e9) for _ in range(50)
+    ]
     assert 0.5 <= min(waits) < max(waits) <= 1.0  # twice the first, with jitter
 
 
@@ -466,7 +468,7 @@ def test_async_calls_do_not_block_the_loop(fake_server):
     ],
 )
 def test_pages_that_leave_this_machine_are_said_once(caplog, url, said):
-    with caplog.at_level(logging.WARNING, logger="mmrag.client"):
+    with caplog.at_level(logging.WARNING, logger="mmrag.connection"):
         for _ in range(2):
             ServerClient(url)._say_host("GET")
         assert caplog.records == []
