@@ -240,7 +240,8 @@ def _table_answer(best: Scored, passing: Sequence[Scored], question: Question) -
         rows = [n for n, row in enumerate(table.rows) if row.cells[c].text]
         return _cells_found(best, question, [(n, c) for n in rows[: 2 * MOST_CELLS]])
     full = [n for n, cell in enumerate(table.rows[r].cells) if cell.text]
-    if _asks_change(known) and periods_of(table) and len(full) <= MOST_CELLS and not _period_asked(table, known):
+    share = question.kind == "percent" and "%" in table.rows[r].cells[c].text
+    if known & CHANGES and not share and periods_of(table) and len(full) <= MOST_CELLS and not _period_asked(table, known):
         return _cells_found(best, question, [(r, n) for n in full])
     row_ties = sorted(item.unit.where[2] for item in ties if item.unit.where[1] == r)
     if len(row_ties) > 1 and not _chosen(table, c, [i for i in ties if i.unit.where[1] == r]):
@@ -249,10 +250,6 @@ def _table_answer(best: Scored, passing: Sequence[Scored], question: Question) -
     if len(column_ties) > 1 and not row_named and best.unit.role != "total":
         return _cells_found(best, question, [(n, c) for n in column_ties[:MOST_CELLS]])
     return _cells_found(best, question, [(r, c)])
-
-
-def _asks_change(known: frozenset[str]) -> bool:
-    return bool(known & CHANGES)
 
 
 def _period_asked(table: Table, known: frozenset[str]) -> bool:

@@ -105,13 +105,13 @@ def read_text(text: str) -> Layout:
     for sentences in split_text(text):
         whole = " ".join(sentence.text for sentence in sentences)
         line = whole.lstrip("# ").strip()
-        if len(sentences) == 1 and (whole.startswith("#") or _looks_like_heading(whole)):
-            heading = Cell(line)
-            paragraphs.append(Paragraph("heading", tuple(sentences)))
-            continue
         pair = _split_label(whole) if len(sentences) == 1 else None
         if pair is not None:
             fields.append(Field(Cell(pair[0]), Cell(pair[1]), heading))
+            continue
+        if len(sentences) == 1 and (whole.startswith("#") or _looks_like_heading(whole)):
+            heading = Cell(line)
+            paragraphs.append(Paragraph("heading", tuple(sentences)))
             continue
         kind = "item" if BULLET.match(whole.split()[0]) else "text"
         paragraphs.append(Paragraph(kind, tuple(sentences), (heading,) if heading.text else ()))

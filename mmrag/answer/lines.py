@@ -27,7 +27,7 @@ justified lines; a gutter between columns is 1 or more."""
 
 _NUMBER = re.compile(
     r"^[(\[]?[-+\u2212\u2013~<>≈≤≥±]?\s*(?:US|C|A|NZ|HK)?[$€£¥]?\s*[-+\u2212]?(?:\d{1,3}(?:[,.' \u00a0\u202f]\d{3})+|\d+)?"
-    r"(?:[.,]\d+)?\s*(?:%|[x×]|[kKmMbB]|bn|mn|tn|pp|bps|pts?|°C|°F|€|£|million|billion|percent)?[)\]]?[*†‡]*$"
+    r"(?:[.,]\d+)?\s*(?:%|[x×]|[kKmMbB]|bn|mn|tn|pp|bps|pts?|°C|°F|€|£|million|billion|percent)?[)\]]?%?[*†‡]*$"
 )
 _PERIOD = re.compile(r"^(?:FY|CY|H[12]|[1-4]H|Q[1-4]|[1-4]Q)?[ '’/-]?(?:(?:19|20)\d\d|\d\d)?[EFAP]?[*†]?$", re.I)
 _BLANK_CELL = re.compile(r"^(?:[-\u2013\u2014\u2212.…]+|n/?a\.?|n\.?m\.?|nil|none)$", re.I)

@@ -13,7 +13,8 @@ Decisions taken here, from general reasoning and not from any evaluation data:
   a unit must meet by itself; else every cell under a fitting caption would answer.
 * Anchors are a rule, not a weight: a name that the page, the document's name and its other retrieved
   pages lack, or a year or number that neither the unit nor what stands over it has, means no answer.
-  Without this rule a question about 2031 would be answered for 2024.
+  Without this rule a question about 2031 would be answered for 2024. A page that names one year only
+  speaks of that year throughout.
 * The subject words (neither names nor light) must be met near by `CORE` of their weight: a sentence with
   the right company and the right year is no answer about its employees. What is counted must be met.
 * A term that heads another row or column of the same table cannot be met from far: "Asia" on the page
@@ -24,6 +25,7 @@ Decisions taken here, from general reasoning and not from any evaluation data:
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
@@ -42,8 +44,11 @@ EQUAL = 0.75
 """An everyday equal ("revenue" for "sales") or a common beginning counts this share of the word itself."""
 CLOSED = 0.6
 CORE = 0.5
+CORE_OF_CELL = 2 / 3
 SHORTLIST = 16
 """Units whose similarity is asked for: encoding is the slow part, about 10 ms a unit on one core."""
+
+_YEAR = re.compile(r"(?:1[5-9]|20)\d\d")
 
 Encode: TypeAlias = Callable[[Sequence[str], str], Sequence[Any]]
 """Texts and ``"query"`` or ``"document"`` to one vector each."""
@@ -62,6 +67,7 @@ class Scored:
         precision: share of its own headers that the question has; for sentences, of its words.
         core: share of the subject words that is met near, 0..1.
         counted: whether what is counted is met near; True where nothing is counted.
+        absent: whether a subject word is on none of the pages looked at.
     """
 
     unit: Unit
@@ -73,6 +79,7 @@ class Scored:
     precision: float = 1.0
     core: float = 1.0
     counted: bool = True
+    absent: bool = False
 
     @property
     def passes(self) -> bool:
@@ -82,8 +89,14 @@ class Scored:
 
     @property
     def on_subject(self) -> bool:
-        """Whether the subject words are met, or a cell's own headers meet half of the question."""
-        return self.core >= CORE or (self.unit.precise and self.own >= ENOUGH)
+        """Whether the subject words are met, or a cell's own headers meet half of the question.
+
+        A cell or field says one thing only, so that a subject word that no page has counts for more there:
+        "Policy holder" is no answer to "the holder's telephone number".
+        """
+        if not self.unit.precise:
+            return self.core >= CORE
+        return self.core >= CORE_OF_CELL if self.absent else self.core >= CORE or self.own >= ENOUGH
 
     @property
     def stands(self) -> bool:
@@ -122,6 +135,7 @@ class Pool:
             page | frozenset(s for unit in part for s in unit.own) for page, part in zip(self._pages, units, strict=True)
         ]
         self._vocabulary = frozenset(s for page in self._pages for s in page)
+        self._years = [frozenset(one for one in page if _YEAR.fullmatch(one)) for page in self._pages]
         self._far_cache: dict[tuple[str, str, int], float] = {}
         self._counts: dict[str, int] = {}
         self._headers: dict[int, frozenset[str]] = {}
@@ -166,6 +180,7 @@ class Pool:
     def _meet(self, unit: Unit, question: Question, terms: Sequence[tuple[Term, float, dict[str, float]]]) -> Scored:
         own = coverage = core = core_weight = 0.0
         counted = not question.counted
+        absent = False
         missing = []
         headers = self._headers.get(id(unit.source), frozenset())
         for term, weight, alike in terms:
@@ -179,12 +194,13 @@ class Pool:
             if term.kind == "word":
                 core += weight * max(around, far)
                 core_weight += weight
+                absent = absent or not any(one in self._vocabulary for one in alike)
             if term.stem in question.counted and around >= EQUAL * NEIGHBOUR:
                 counted = True
-            if term.is_anchor and not self._has_anchor(term, around, far):
+            if term.is_anchor and not (self._has_anchor(term, around, far) or self._is_only_year(term, unit)):
                 missing.append(term.surface)
         core = core / core_weight if core_weight else 1.0
-        return Scored(unit, 0.0, coverage, own, tuple(missing), None, core=core, counted=counted)
+        return Scored(unit, 0.0, coverage, own, tuple(missing), None, core=core, counted=counted, absent=absent)
 
     def _make(self, item: Scored, question: Question, known: frozenset[str], similarity: float) -> Scored:
         """Complete what the words alone gave by type, shape, rank and similarity."""
@@ -200,7 +216,7 @@ class Pool:
         score = 0.62 * support + 0.14 * typed + 0.06 / (1 + 0.25 * unit.place)
         score += 0.10 * precision + 0.08 * _shape(unit, question) + 0.08 * similarity
         own = max(item.own, similarity * support)
-        made = Scored(unit, score, support, own, item.missing, fits, precision, core, item.counted)
+        made = Scored(unit, score, support, own, item.missing, fits, precision, core, item.counted, item.absent)
         return replace(made, score=score - 0.25 * bool(item.missing) - 0.10 * (not made.on_subject))
 
     def _far(self, term: Term, alike: Mapping[str, float], place: int) -> float:
@@ -219,6 +235,10 @@ class Pool:
             for candidate, page in zip(self.candidates, self._pages, strict=True)
         )
         return PAGE if near else 0.0
+
+    def _is_only_year(self, term: Term, unit: Unit) -> bool:
+        """Whether the page speaks of this year alone ("Month: March 1987" over a log)."""
+        return self._years[unit.place] == {term.stem}
 
     @staticmethod
     def _has_anchor(term: Term, near: float, far: float) -> bool:

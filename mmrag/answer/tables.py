@@ -336,7 +336,24 @@ def _is_header(row: Row, body: Sequence[Row], columns: Sequence[Extent]) -> bool
     texts = {_place(run, columns) for run in row if not is_value(run.text)}
     if not mine and row[0].centre > columns[0][1] and len(row) >= 0.6 * (len(columns) - 1):
         return True  # nothing over the row headers, names over the other columns
+    if not below and not mine and len(row) >= len(columns) - 1:
+        return _heads_texts(row, body, columns)
     return bool(below) and not mine.intersection(below) and bool(texts.intersection(below))
+
+
+def _heads_texts(row: Row, body: Sequence[Row], columns: Sequence[Extent]) -> bool:
+    """Whether the first row of a table of texts is a header: in capitals, or without digits over digits."""
+    texts = [run.text for run in row]
+    others = [run.text for other in body for run in other]
+    if all(text.isupper() for text in texts) and sum(text.isupper() for text in others) < 0.7 * len(others):
+        return True
+    if any(c.isdigit() for text in texts for c in text):
+        return False
+    digits = [0] * len(columns)
+    for other in body:
+        for run in other:
+            digits[_place(run, columns)] += any(c.isdigit() for c in run.text)
+    return max(digits) >= 0.7 * len(body)
 
 
 def _header_start(
