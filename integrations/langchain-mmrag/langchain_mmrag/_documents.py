@@ -42,7 +42,7 @@ def _document(
     path, problem = None, None
     if images and record.page is not None:
         try:
-            path = str(qa.picture_path(record.page))
+            path = str(qa.picture_path(record.page).absolute())
         except DocumentError as error:
             problem = str(error)
             logger.warning("no picture of %s: %s", record.id, error)

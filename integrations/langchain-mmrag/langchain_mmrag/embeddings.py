@@ -254,7 +254,7 @@ def as_embedder(embedding: Embeddings | Embedder | None) -> Embedder:
         return embedding
     raise TypeError(
         f"embedding must be LangChain Embeddings or an mmrag Embedder, got {type(embedding).__name__}. "
-        "Pass MMRagEmbeddings()."
+        "Pass MMRagEmbeddings(); a folder goes to persist_directory."
     )
 
 

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, field_validator
 from langchain_mmrag._documents import to_documents
 from langchain_mmrag._inputs import as_budget, as_query
 from langchain_mmrag.embeddings import as_embedder
+from langchain_mmrag.vectorstores import MMRagVectorStore
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import (
@@ -39,7 +40,7 @@ class MMRagRetriever(BaseRetriever):
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     qa: DocumentQA = Field(exclude=True, repr=False)
-    """What is searched: ``DocumentQA.open(...)``, or the ``qa`` of an `MMRagVectorStore`."""
+    """What is searched: an `MMRagVectorStore` or ``DocumentQA.open(...)``."""
     k: int = Field(default=4, ge=1)
     """Most documents."""
     budget: Budget | None = None
@@ -63,6 +64,11 @@ class MMRagRetriever(BaseRetriever):
             IndexMismatchError: another embedder made it.
         """
         return cls(qa=DocumentQA.open(path, embedder=as_embedder(embedding), read_only=True), **settings)
+
+    @field_validator("qa", mode="before")
+    @classmethod
+    def _qa(cls, value: Any) -> Any:
+        return value.qa if isinstance(value, MMRagVectorStore) else value
 
     @field_validator("budget", mode="before")
     @classmethod

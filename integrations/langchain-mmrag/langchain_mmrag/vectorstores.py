@@ -12,6 +12,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,10 +147,18 @@ class MMRagVectorStore(VectorStore):
         Metadata values are strings, numbers, booleans, or lists of these.
 
         Raises:
-            ValueError: the lists differ in length, an id stands twice, or metadata is nested.
+            ValueError: the lists differ in length, an id stands twice or is that of a page, or metadata
+                is nested.
         """
-        texts = list(texts)
-        return self.qa.add_texts(texts, ids=_ids(ids), metadata=_metadata(metadatas))
+        texts, known = list(texts), _ids(ids)
+        for record in self.qa.index.get(known or ()):
+            if record.page is not None and record.id == record.page.source.page_id(record.page.number):
+                raise ValueError(
+                    f"a text's id must not be that of a page in the store, got {record.id!r} of "
+                    f"{record.page.source.name}. The page is there already, with its picture; to store other "
+                    "text use another id."
+                )
+        return self.qa.add_texts(texts, ids=known, metadata=_metadata(metadatas))
 
     def add_images(
         self,
@@ -206,12 +215,19 @@ class MMRagVectorStore(VectorStore):
         return await asyncio.to_thread(self.add_pdf, file_path, metadata=metadata)
 
     def delete(self, ids: list[str] | None = None) -> bool:
-        """Delete by id, ids that are not there are passed over; None deletes everything."""
+        """Delete by id, ids that are not there are passed over; None deletes everything.
+
+        A page that was deleted comes back when its file is added again.
+        """
         index = self.qa.index
-        index.delete(index.ids() if ids is None else ids)
+        ids = index.ids() if ids is None else ids
+        touched = {record.page.document_id for record in index.get(ids) if record.page is not None}
+        index.delete(ids)
         for entry in index.documents():
-            if not index.count({"doc_id": entry.id}):
-                index.remove_document(entry.id)  # so that adding the file again reads it again
+            if entry.id in touched and index.count({"doc_id": entry.id}):
+                index.put_document(replace(entry, complete=False))
+            elif entry.id in touched:
+                index.remove_document(entry.id)
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
@@ -323,7 +339,7 @@ class MMRagVectorStore(VectorStore):
     ) -> list[Document]:
         records = self.qa.index.get([one.id for one in found], matrices=True)
         first = [record.matrix[0].astype(np.float32) for record in records if record.matrix is not None]
-        chosen = maximal_marginal_relevance(vector, first, lambda_mult, k) if first else []  # type: ignore[arg-type]
+        chosen = maximal_marginal_relevance(vector, first, lambda_mult, k) if first else []
         return self._documents([records[position] for position in chosen], images)
 
     def _similarity_search_with_relevance_scores(

@@ -8,8 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from mmrag.embedder import EmbedderBase
 from mmrag.samples import sample_documents
+from mmrag.types import Budget
+from PIL import Image
 
 from langchain_mmrag import MMRagEmbeddings, MMRagVectorStore
 
@@ -35,6 +39,53 @@ def samples(embeddings: MMRagEmbeddings) -> Iterator[MMRagVectorStore]:
     with MMRagVectorStore(embeddings) as store:
         store.add_pdf([sample_documents() / REPORT, sample_documents() / DECK])
         yield store
+
+
+class ColourEmbedder(EmbedderBase):
+    """Words and pictures in one space of three colours: small, exact, and it sees images.
+
+    `delay` seconds pass in every call, so that a call on the event loop can be told.
+    """
+
+    name, dim, budget, modalities = "colours", 3, Budget(1, 1), frozenset({"text", "image"})
+
+    def __init__(self, delay: float = 0.0, fingerprint: str = "colours-1") -> None:
+        self.delay = delay
+        self.fingerprint = fingerprint
+
+    def encode_query(self, queries, *, batch_size=32, show_progress=False):
+        return self._encode(queries)
+
+    def encode_document(self, documents, *, batch_size=32, show_progress=False):
+        return self._encode(documents)
+
+    def _encode(self, items):
+        time.sleep(self.delay)
+        return [self._row(item) for item in items]
+
+    def _row(self, item):
+        text = item if isinstance(item, str) else item.text or ""
+        row = np.array([text.lower().count(colour) for colour in ("red", "green", "blue")], dtype=np.float32)
+        image = None if isinstance(item, str) else item.image
+        if image is not None:
+            row += np.asarray(image.convert("RGB"), dtype=np.float32).mean(axis=(0, 1)) / 255
+        return (row / (np.linalg.norm(row) or 1.0))[None]
+
+
+@pytest.fixture
+def colours() -> type[ColourEmbedder]:
+    """The class of the small embedder that sees images."""
+    return ColourEmbedder
+
+
+@pytest.fixture
+def swatches(tmp_path: Path) -> dict[str, Path]:
+    """Three plain pictures."""
+    paths = {}
+    for name in ("red", "green", "blue"):
+        paths[name] = tmp_path / f"{name}.png"
+        Image.new("RGB", (40, 30), {"green": (0, 255, 0)}.get(name, name)).save(paths[name])
+    return paths
 
 
 @pytest.fixture(params=["memory", "chroma"])

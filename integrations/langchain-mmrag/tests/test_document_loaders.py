@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from mmrag.errors import DocumentError, PasswordRequiredError
+from PIL import Image
+
+from langchain_mmrag import MMRagPDFLoader
+
+
+def test_pages_are_documents_from_zero_with_printed_labels(report) -> None:
+    pages = MMRagPDFLoader(report).load()
+    assert [page.metadata["page"] for page in pages] == list(range(8))
+    assert [page.metadata["page_label"] for page in pages][:3] == ["i", "ii", "1"]
+    assert {page.metadata["total_pages"] for page in pages} == {8}
+    assert pages[0].metadata["source"] == pages[0].metadata["file_path"] == str(report)
+    assert pages[0].id == f"{pages[0].metadata['doc_id']}#p0"
+    assert "Annual Report" in pages[0].page_content
+    json.dumps(pages[0].metadata)
+
+
+def test_loading_is_lazy(report) -> None:
+    pages = MMRagPDFLoader(str(report)).lazy_load()
+    assert next(pages).metadata["page"] == 0
+    pages.close()
+
+
+async def test_async_loading_is_the_same(report) -> None:
+    loader = MMRagPDFLoader(report)
+    assert [page async for page in loader.alazy_load()] == loader.load()
+
+
+def test_pictures_are_written_where_asked(swatches, tmp_path) -> None:
+    folder = tmp_path / "pictures"
+    (page,) = MMRagPDFLoader(swatches["red"], images_dir=folder).load()
+    with Image.open(page.metadata["image_path"]) as picture:
+        assert picture.getpixel((5, 5)) == (255, 0, 0)
+    assert "image_path" not in MMRagPDFLoader(swatches["red"]).load()[0].metadata
+
+
+def test_a_bad_file_alone_is_an_error_and_beside_others_a_warning(swatches, tmp_path, caplog) -> None:
+    bad = tmp_path / "bad.pdf"
+    bad.write_bytes(b"no pdf at all")
+    with pytest.raises(DocumentError, match=r"bad\.pdf"):
+        MMRagPDFLoader(bad).load()
+    with pytest.raises(DocumentError, match="no such file"):
+        MMRagPDFLoader("/no/such.pdf").load()
+    with caplog.at_level(logging.WARNING):
+        pages = MMRagPDFLoader([bad, swatches["red"]]).load()
+    assert len(pages) == 1 and "bad.pdf" in caplog.text
+
+
+def test_passwords_open_and_are_not_shown(tmp_path) -> None:
+    import pymupdf
+
+    file = tmp_path / "secret.pdf"
+    document = pymupdf.open()
+    document.new_page().insert_text((72, 72), "The vault is behind the painting of the harbour.")
+    document.save(file, encryption=pymupdf.PDF_ENCRYPT_AES_256, user_pw="open-sesame", owner_pw="o")
+    with pytest.raises(PasswordRequiredError):
+        MMRagPDFLoader(file).load()
+    loader = MMRagPDFLoader(file, password="open-sesame")
+    assert "painting" in loader.load()[0].page_content
+    assert "open-sesame" not in repr(loader)

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
+from langchain_core.load import dumps
+from mmrag import Budget, Query, TextEmbedder
+from mmrag.embedder import Content, Embedder
+from mmrag.errors import DocumentError, UnsupportedInputError
+from PIL import Image
+
+from langchain_mmrag import MMRagEmbeddings
+from langchain_mmrag.embeddings import HostEmbedder, as_embedder
+
+LONG = "Rivers carry silt to the sea. " * 200
+
+
+def test_a_vector_is_row_zero_of_the_matrix_at_length_one(embeddings: MMRagEmbeddings) -> None:
+    matrix = embeddings.embedder.encode_document([LONG])[0]
+    assert len(matrix) > 1 and np.linalg.norm(matrix[0]) < 0.9999  # else the scaling shows nothing
+    vector = np.array(embeddings.embed_documents([LONG])[0])
+    np.testing.assert_allclose(vector, matrix[0] / np.linalg.norm(matrix[0]), atol=1e-6)
+
+
+def test_multi_gives_the_whole_matrix_and_budget_its_prefix(embeddings: MMRagEmbeddings) -> None:
+    whole = embeddings.embed_documents_multi([LONG])[0]
+    np.testing.assert_array_equal(whole, embeddings.embedder.encode_document([LONG])[0])
+    three = MMRagEmbeddings(model=embeddings.embedder, budget=(1, 3))
+    assert three.budget == Budget(1, 3)
+    assert three.embed_documents_multi([LONG])[0] == whole[:3]
+    assert np.shape(three.embed_query_multi("rivers")) == (1, 384)
+
+
+def test_no_texts_give_no_vectors(embeddings: MMRagEmbeddings) -> None:
+    assert embeddings.embed_documents([]) == embeddings.embed_documents_multi([]) == []
+
+
+def test_images_by_path_uri_bytes_and_picture_are_the_same_vector(colours, swatches) -> None:
+    model = MMRagEmbeddings(model=colours())
+    red = swatches["red"]
+    many = [str(red), red, red.as_uri(), red.read_bytes(), Image.open(red)]
+    assert model.embed_images(many) == [[1.0, 0.0, 0.0]] * 5
+    assert model.embed_image([str(swatches["blue"])]) == [[0.0, 0.0, 1.0]]
+    assert model.embed_images_multi([red]) == [[[1.0, 0.0, 0.0]]]
+
+
+def test_images_are_refused_by_a_model_that_sees_none(embeddings: MMRagEmbeddings, swatches) -> None:
+    with pytest.raises(UnsupportedInputError, match="reads text only"):
+        embeddings.embed_image([str(swatches["red"])])
+
+
+def test_an_image_that_is_missing_broken_or_elsewhere_is_named(colours, tmp_path) -> None:
+    model = MMRagEmbeddings(model=colours())
+    with pytest.raises(FileNotFoundError, match=r"must be there to be read, got '/no/such\.png'"):
+        model.embed_image(["/no/such.png"])
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    with pytest.raises(DocumentError, match="must be readable"):
+        model.embed_image([str(broken)])
+    with pytest.raises(ValueError, match="Download it"):
+        model.embed_image(["https://example.org/a.png"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"model": "no-such-model"}, "must be 'bge-small-en-v1.5' or the folder"),
+        ({"model": 7}, "name, a folder or an embedder, got int"),
+        ({"compression": 2}, "takes no compression, got compression=2"),
+        ({"device": "cuda"}, "takes no device, got device='cuda'"),
+        ({"budget": 3}, "budget must be Budget"),
+        ({"budget": (0, 4)}, "at least 1, got 0"),
+        ({"batch_size": 0}, "greater than or equal to 1"),
+        ({"dimensions": 8}, "Extra inputs are not permitted"),
+    ],
+)
+def test_a_wrong_setting_is_refused_at_construction(settings, words) -> None:
+    with pytest.raises((ValueError, TypeError), match=words):
+        MMRagEmbeddings(**settings)
+
+
+def test_a_pickle_holds_no_key_and_reads_the_environment_again(monkeypatch) -> None:
+    model = MMRagEmbeddings(api_key="sk-hidden")
+    before = model.embed_query("rivers")
+    data = pickle.dumps(model)
+    assert b"sk-hidden" not in data and len(data) < 2000
+    assert pickle.loads(data).api_key is None
+    monkeypatch.setenv("MMRAG_API_KEY", "sk-there")
+    there = pickle.loads(data)
+    assert there.api_key.get_secret_value() == "sk-there"
+    assert there.embed_query("rivers") == before
+
+
+def test_nothing_that_is_written_out_holds_the_key() -> None:
+    model = MMRagEmbeddings(api_key="sk-hidden")
+    written = [repr(model), str(model), str(model.model_dump()), model.model_dump_json(), dumps(model)]
+    assert not [text for text in written if "sk-hidden" in text]
+
+
+# ---- the other way round: embeddings of the host in a store of ours
+
+
+def test_host_embeddings_are_an_embedder_of_one_unit_row() -> None:
+    host = HostEmbedder(DeterministicFakeEmbedding(size=6))
+    assert isinstance(host, Embedder) and host.dim == 6
+    for matrix in [*host.encode_document(["a", "b"]), host.encode_query([Query("a")])[0]]:
+        assert matrix.shape == (1, 6)
+        assert np.linalg.norm(matrix) == pytest.approx(1, abs=1e-6)
+    np.testing.assert_array_equal(host.encode_query(["a"])[0], host.encode_document(["a"])[0])
+    assert host.encode_document([]) == []
+
+
+def test_host_fingerprint_tells_models_apart_and_repeats() -> None:
+    first, again, other = (HostEmbedder(DeterministicFakeEmbedding(size=size)) for size in (6, 6, 7))
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+
+
+def test_host_embeddings_refuse_images(swatches) -> None:
+    host = HostEmbedder(DeterministicFakeEmbedding(size=6))
+    picture = Image.open(swatches["red"])
+    with pytest.raises(UnsupportedInputError, match="query with an image"):
+        host.encode_query([Query("red", image=picture)])
+    with pytest.raises(UnsupportedInputError, match="image without text"):
+        host.encode_document([Content(image=picture)])
+
+
+async def test_host_async_twins_use_the_hosts_own() -> None:
+    class OnlyAsync(Embeddings):
+        def embed_documents(self, texts):
+            raise AssertionError
+
+        def embed_query(self, text):
+            raise AssertionError
+
+        async def aembed_documents(self, texts):
+            return [[3.0, 4.0]] * len(texts)
+
+        async def aembed_query(self, text):
+            return [0.0, 2.0]
+
+    host = HostEmbedder(OnlyAsync())
+    np.testing.assert_allclose((await host.aencode_document(["a"]))[0], [[0.6, 0.8]])
+    np.testing.assert_allclose((await host.aencode_query(["a"]))[0], [[0.0, 1.0]])
+
+
+def test_as_embedder_takes_both_sides_and_refuses_the_rest(embeddings: MMRagEmbeddings) -> None:
+    assert as_embedder(embeddings) is embeddings.embedder
+    assert as_embedder(embeddings.embedder) is embeddings.embedder
+    assert isinstance(as_embedder(None), TextEmbedder)
+    with pytest.raises(TypeError, match=r"got str\. Pass MMRagEmbeddings"):
+        as_embedder("bge-small-en-v1.5")
