@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from typing import cast
 
 import httpx
@@ -77,7 +77,7 @@ class ServerClient(Connection):
         """
         return self._call("POST", path, body)
 
-    def stream(self, path: str, body: Json) -> Iterator[Json]:
+    def stream(self, path: str, body: Json) -> Generator[Json, None, None]:
         """Post a JSON object and yield the server-sent events of the answer as JSON objects.
 
         Raises:
@@ -106,16 +106,16 @@ class ServerClient(Connection):
         """
         return self.post("chat/completions", self._chat_body(body, self._model_of(body), stream=False))
 
-    def chat_stream(self, body: Json) -> Iterator[Delta]:
+    def chat_stream(self, body: Json) -> Generator[Delta, None, None]:
         """A streamed chat completion, piece by piece; the counts of tokens come on the last.
 
         Raises:
             ServerError: as `stream`; also when the server reports an error between two pieces.
         """
-        for event in self.stream(
-            "chat/completions", self._chat_body(body, self._model_of(body), stream=True)
-        ):
-            yield parse_delta(event)
+        whole = self._chat_body(body, self._model_of(body), stream=True)
+        with closing(self.stream("chat/completions", whole)) as events:
+            for event in events:
+                yield parse_delta(event)
 
     def close(self) -> None:
         """Close the sockets of the sync calls."""

@@ -196,13 +196,23 @@ def _tls_context() -> ssl.SSLContext:
 
 
 def _find_key(api_key: str | None, base_url: str) -> str | None:
-    """The key that the user meant for this host, or None."""
-    if api_key is not None:
-        return api_key.strip() or None
-    key = os.environ.get("MMRAG_API_KEY", "")
-    if not key and is_openai(base_url):
-        key = os.environ.get("OPENAI_API_KEY", "")
-    return key.strip() or None
+    """The key that the user meant for this host, or None.
+
+    Raises:
+        ValueError: it cannot stand in a header.
+    """
+    key, origin = api_key, "api_key"
+    if key is None:
+        key, origin = os.environ.get("MMRAG_API_KEY", ""), "MMRAG_API_KEY"
+    if not key and api_key is None and is_openai(base_url):
+        key, origin = os.environ.get("OPENAI_API_KEY", ""), "OPENAI_API_KEY"
+    key = key.strip()
+    if not all("!" <= char <= "~" for char in key):
+        # The value is not shown: it is a secret, if a broken one.
+        raise ValueError(
+            f"{origin} must be printable ASCII without spaces, got something else. Copy the key again."
+        )
+    return key or None
 
 
 @contextmanager

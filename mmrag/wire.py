@@ -131,7 +131,7 @@ def parse_object(body: bytes, url: str) -> Json:
     text = body.decode("utf-8", errors="replace")
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ServerAnswerError(
             f"{url} answered 200 with something that is not JSON ({error}): {quote(text)}. "
             "Check that base_url is an OpenAI-compatible API.",
@@ -296,7 +296,7 @@ class EventReader:
         self._last = data.decode("utf-8", errors="replace")
         try:
             event = json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ServerAnswerError(
                 f"{self._url} streamed an event that is not JSON ({error}): {quote(self._last)}.", self._last
             ) from error
@@ -344,7 +344,7 @@ def said(body: str) -> str:
     """What a body says: its JSON error message, the title of an HTML page, else the body itself."""
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         title = re.search(r"<title[^>]*>(.*?)</title>", body, re.IGNORECASE | re.DOTALL)
         return f"an HTML page, {title.group(1).strip()}" if title else body
     for key in ("error", "message", "detail"):

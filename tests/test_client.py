@@ -159,6 +159,17 @@ def test_a_key_goes_only_where_it_was_meant_to(monkeypatch, call, url, environme
     assert seen == [expected]
 
 
+@pytest.mark.parametrize("key", ["a\nb", "clé", "two words"])
+def test_a_key_that_fits_no_header_is_refused_without_showing_it(monkeypatch, key):
+    """The HTTP library would quote it, escaped, so that striking it out would miss it."""
+    with pytest.raises(ValueError, match="api_key must be printable ASCII") as caught:
+        ServerClient("http://localhost:8000", api_key=key)
+    assert key not in str(caught.value)
+    monkeypatch.setenv("MMRAG_API_KEY", key)
+    with pytest.raises(ValueError, match="MMRAG_API_KEY must be printable ASCII"):
+        ServerClient("http://localhost:8000")
+
+
 def test_redirect_is_an_error_and_is_not_followed(fake_server, call):
     fake_server.reply(307, b"", headers={"Location": "http://elsewhere.example/v1"})
     with pytest.raises(
@@ -287,7 +298,9 @@ def test_an_html_error_page_is_quoted_by_its_title(fake_server, call):
         call(ServerClient(fake_server.url, max_retries=0), "post", "x", {})
 
 
-@pytest.mark.parametrize("body", [b'{"a": [1, 2', b"", b"[1, 2]", b'"text"', b"null", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "body", [b'{"a": [1, 2', b"", b"[1, 2]", b'"text"', b"null", b"\xff\xfe", b"[" * 10_000]
+)
 def test_a_200_that_is_no_json_object_is_an_error(fake_server, call, body):
     fake_server.reply(200, body)
     with pytest.raises(ServerAnswerError, match="JSON"):

@@ -20,8 +20,8 @@ import asyncio
 import base64
 import io
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from importlib.resources import files
 from string import Template
@@ -139,7 +139,7 @@ class ServedAnswerer:
             return ask.abstain()
         return ask.finish(parse_chat(await self.client.achat(ask.body)))
 
-    def stream(self, query: Query, ranking: Ranking) -> Iterator[str | Answer]:
+    def stream(self, query: Query, ranking: Ranking) -> Generator[str | Answer, None, None]:
         """Pieces of the text as they come, then the `Answer`, whose text they are.
 
         Raises:
@@ -149,9 +149,10 @@ class ServedAnswerer:
         if ask.nothing:
             yield from ask.shown_at_once()
             return
-        for delta in self.client.chat_stream(ask.body):
-            if piece := ask.take(delta.content, delta.finish_reason, delta.usage):
-                yield piece
+        with closing(self.client.chat_stream(ask.body)) as deltas:
+            for delta in deltas:
+                if piece := ask.take(delta.content, delta.finish_reason, delta.usage):
+                    yield piece
         yield from ask.ending()
 
     async def astream(self, query: Query, ranking: Ranking) -> AsyncGenerator[str | Answer, None]:
