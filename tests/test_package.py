@@ -34,7 +34,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "answer": {"types", "errors", "client"},
     "evaluation": {"types", "errors"},
     "flat": {"types"},
-    "served_embedder": {"types", "errors", "client", "wire", "embedder"},
+    "embedding_wire": {"errors", "wire"},
+    "served_embedder": {"types", "errors", "client", "wire", "embedding_wire", "embedder"},
     "ingest": {"types", "errors", "documents", "embedder", "index"},
     "pipeline": {
         "types",
