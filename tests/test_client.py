@@ -252,6 +252,21 @@ def test_connection_refused_names_the_url_and_the_remedy(call):
         call(ServerClient(f"http://127.0.0.1:{port}", max_retries=1), "post", "x", {})
 
 
+def test_a_connection_that_comes_up_late_is_used(call):
+    """A server that is being restarted: the first attempt finds nobody."""
+    attempts = []
+
+    def answer(request):
+        attempts.append(request)
+        if len(attempts) < 3:
+            raise httpx.ConnectError("refused", request=request)
+        return httpx.Response(200, json={"ok": 1})
+
+    client = ServerClient("http://127.0.0.1:1", max_retries=2, transport=httpx.MockTransport(answer))
+    assert call(client, "post", "x", {}) == {"ok": 1}
+    assert len(attempts) == 3
+
+
 def test_a_slow_server_is_a_time_out_and_is_asked_once(fake_server, call):
     fake_server.reply(200, {}, delay=0.6)
     start = time.monotonic()
