@@ -209,7 +209,7 @@ def recall(pages):
         exact = np.argsort(-(queries @ first.T), axis=1)
         for settings in (
             {"max_neighbors": 16, "ef_construction": 100, "ef_search": 100},
-            {"max_neighbors": 32, "ef_construction": 200, "ef_search": 256},
+            {"max_neighbors": 32, "ef_construction": 200, "ef_search": 512},
             {"max_neighbors": 48, "ef_construction": 400, "ef_search": 512},
         ):
             chroma_vectors.HNSW.update(settings)

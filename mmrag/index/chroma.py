@@ -277,16 +277,16 @@ class ChromaIndex:
         self, connection: sqlite3.Connection, stage: NDArray[np.float32], wanted: int, filter: Filter | None
     ) -> list[int]:
         """Numbers of about the best `wanted` records by row 0."""
-        allowed = None
+        allowed, vectors = None, self._vectors
         if filter:
             allowed = [int(row[0]) for row in self._store.select(connection, "seq", filter)]
             if len(allowed) <= wanted:
                 return allowed
         elif self._store.count(connection, None) <= max(wanted, SURVIVORS):
             return [int(row[0]) for row in self._store.select(connection, "seq", None)]
-        elif self._vectors is not None:
+        elif vectors is not None:
             try:
-                found = self._vectors.search(stage, wanted)
+                found = vectors.search(stage, wanted)
                 # an id that Chroma still has and SQLite has not any more is passed over
                 return list(self._store.seqs(connection, [id for id, _ in found]).values())
             except RuntimeError as error:
@@ -320,13 +320,14 @@ class ChromaIndex:
 
     def _follow(self, ids: Sequence[str], first: NDArray[np.float32] | None) -> None:
         """Bring Chroma after SQLite: upsert these rows, or delete where there are none."""
-        if self._vectors is None or not ids:
+        vectors = self._vectors
+        if vectors is None or not ids:
             return
         try:
             if first is None:
-                self._vectors.delete(ids)
+                vectors.delete(ids)
             else:
-                self._vectors.upsert(ids, first)
+                vectors.upsert(ids, first)
         except RuntimeError as error:
             self._give_up_chroma(error)
         else:
@@ -359,6 +360,7 @@ class ChromaIndex:
                 self._vectors = ChromaVectors(self._path / name, owner, create=False)
                 self._finish_pending(self._vectors)
                 self._probe(self._vectors, count)
+                self._drop_chroma_but(name)
             except ChromaError as error:
                 logger.warning("index %s: Chroma is made again from SQLite, because %s.", self._path, error)
                 if self._vectors is not None:
@@ -408,6 +410,10 @@ class ChromaIndex:
             self._store.set_state(connection, "chroma", name)
         self._store.confirm(pending)
         self._vectors = vectors
+        self._drop_chroma_but(name)
+
+    def _drop_chroma_but(self, name: str) -> None:
+        """Remove what earlier or interrupted fillings left."""
         for old in self._path.glob(CHROMA_PREFIX + "*"):
             if old.name != name:
                 shutil.rmtree(old, ignore_errors=True)

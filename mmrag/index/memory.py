@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmrag.index.base import DocumentEntry, EmbedderIdentity, Manifest, manifest_for
+from mmrag.index.codec import encode_words
 from mmrag.index.filters import Filter, kind_of, matches, metadata_values, validate
 from mmrag.index.lexical import LexicalTable
 from mmrag.index.ranking import best_hits, final_scores
@@ -63,6 +64,9 @@ class MemoryIndex:
     def add(self, records: Sequence[Record]) -> None:
         """See `Index.add`."""
         checked = checked_records(records, self._manifest.dim)
+        for record, _ in checked:
+            if record.page is not None:
+                encode_words(record.page.words)  # refuses what a file could not hold
         with self._lock:
             for record, matrix in checked:
                 if record.id not in self._seqs:

@@ -344,6 +344,28 @@ index.close()
     assert done.returncode == 0, done.stderr
 
 
+def test_first_stage_keeps_what_exact_search_finds(path, identity):
+    """256 survivors of 3,000 by row 0, for records whose rows lie around their row 0."""
+    index = ChromaIndex.open(path, identity)
+    index.add(make_records(3000, rows=4))
+    kept = []
+    for query in make_records(20, seed=8, rows=2):
+        exact = index.search_vectors(query.matrix, k=10, exact=True)
+        shortcut = index.search_vectors(query.matrix, k=10)
+        assert {hit.id: hit.score for hit in shortcut}.items() >= {
+            (hit.id, hit.score) for hit in exact if hit.id in {s.id for s in shortcut}
+        }, "what survives is scored exactly"
+        kept.append(len({hit.id for hit in exact} & {hit.id for hit in shortcut}) / 10)
+    assert np.mean(kept) > 0.97
+    index.close()
+
+
+def test_leftovers_of_interrupted_fillings_go(filled, identity):
+    (filled / "chroma-left").mkdir()
+    ChromaIndex.open(filled, identity).close()
+    assert chroma_directory(filled).name != "chroma-left"
+
+
 # -- the lock ---------------------------------------------------------------------------------------
 
 

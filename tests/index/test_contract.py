@@ -12,7 +12,7 @@ from mmrag.index.base import DocumentEntry, Index
 from mmrag.index.chroma import ChromaIndex
 from mmrag.index.filters import matches
 from mmrag.index.memory import MemoryIndex
-from mmrag.types import Budget, Hit, Record
+from mmrag.types import Budget, Hit, Record, Word
 
 from .conftest import make_page, make_records, unit
 
@@ -164,7 +164,11 @@ def test_add_nothing_is_nothing(home):
 # -- refusals, with nothing written -----------------------------------------------------------
 
 FLAT = "must be a string, a number or a boolean"
+NOWHERE = replace(make_page(), words=(Word("w", (0.0, 0.0, float("nan"), 1.0)),))
+NO_TEXT = replace(make_page(), words=(Word("\udc80", (0.0, 0.0, 1.0, 1.0)),))
 REFUSED = {
+    "word without a place": (Record("x", np.ones((1, 8)), "t", {}, NOWHERE), "boxes of words must be finite"),
+    "surrogate in a word": (Record("x", np.ones((1, 8)), "t", {}, NO_TEXT), "words must be text"),
     "missing matrix": (Record("x", None, "t"), "record 'x' has no matrix. Encode it"),
     "one-dimensional": (Record("x", np.ones(8), "t"), r"must be \(rows, 8\) with 1 to 64 rows, got \(8,\)"),
     "other dim": (Record("x", np.ones((2, 9)), "t"), r"must be \(rows, 8\) .* got \(2, 9\)"),

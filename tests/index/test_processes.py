@@ -18,7 +18,7 @@ from mmrag.types import Budget
 from .writing_process import BATCH, records
 
 SCRIPT = Path(__file__).with_name("writing_process.py")
-ROUNDS = 5
+ROUNDS = 4
 
 
 @pytest.fixture

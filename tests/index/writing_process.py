@@ -12,7 +12,7 @@ import numpy as np
 from mmrag.index.chroma import ChromaIndex
 from mmrag.types import Record
 
-BATCH = 150
+BATCH = 120
 DIM = 8
 
 
