@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mmrag.documents.inputs import Found, Skipped, discover
-    from mmrag.documents.reader import DocumentInfo, DocumentReader
+    from mmrag.documents.page_reading import DocumentInfo
+    from mmrag.documents.reader import DocumentReader
     from mmrag.documents.renderer import PageText, Renderer
     from mmrag.documents.settings import ReaderSettings
 
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "DocumentInfo": "reader",
+    "DocumentInfo": "page_reading",
     "DocumentReader": "reader",
     "Found": "inputs",
     "PageText": "renderer",

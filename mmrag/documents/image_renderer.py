@@ -5,7 +5,7 @@ Decisions taken here:
 * Animations (GIF, WebP, APNG) are one page, the first frame; a note names the number of frames. An
   animation is a moving picture, not a document of many pages.
 * EXIF orientation is applied. Transparency is laid on white. 16-bit and float samples are scaled to
-  8 bits (16-bit by 256; 32-bit and float by the picture's own range).
+  8 bits (16-bit by the depth that is used; 32-bit and float by the picture's own range).
 * A picture larger than the pixel limit is refused before it is decoded; a JPEG is first decoded at
   1/2, 1/4 or 1/8 of its size where that brings it under the limit.
 * The size in points follows the file's dpi where it names a credible one (30 to 2400), else 72.
@@ -42,6 +42,7 @@ class ImageRenderer:
             frames = int(getattr(self._image, "n_frames", 1))
         except Exception as error:
             raise DocumentError(f"{name}: image cannot be opened ({_reason(error)}).") from error
+        self._size = self._image.size  # `draft` changes the picture's own
         many_pages = self._image.format == "TIFF"
         self.page_count = max(1, frames) if many_pages else 1
         self._notes: tuple[str, ...] = ()
@@ -51,10 +52,17 @@ class ImageRenderer:
     def read(self, number: int) -> PageText:
         """A picture has a size and no text of its own."""
         image = self._seek(number)
-        width, height = image.size
-        if (image.getexif().get(0x0112) or 1) in (5, 6, 7, 8):  # the orientations that swap the sides
-            width, height = height, width
+        width, height = image.size if self.page_count > 1 else self._size
+        self._check_size(image, number)  # before the EXIF data, which a PNG may keep behind its pixels
+        try:
+            orientation = image.getexif().get(0x0112)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise PageError(f"image cannot be decoded ({_reason(error)})", number) from error
         across, down = _dpi(image)
+        if orientation in (5, 6, 7, 8):  # the sides are swapped
+            width, height, across, down = height, width, down, across
         return PageText((width * 72 / across, height * 72 / down), notes=self._notes)
 
     def render(self, number: int, max_pixels: int, max_side: int | None = None) -> Image.Image:
@@ -106,7 +114,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
     upright = ImageOps.exif_transpose(image)
     mode = upright.mode
     if mode.startswith("I;16"):
-        return upright.point(lambda value: value / 256).convert("L").convert("RGB")
+        # 12-bit pictures are stored as 16-bit ones: the depth is that of the lightest sample
+        depth = max(8, int(_range(upright)[1]).bit_length())
+        return upright.point(lambda value: value / 2 ** (depth - 8)).convert("L").convert("RGB")
     if mode in ("I", "F"):
         low, high = _range(upright)
         span = (high - low) or 1.0

@@ -10,7 +10,7 @@ import ctypes
 from typing import TYPE_CHECKING, Any
 
 from mmrag.documents.layout import bounds, clip_box, join_rows, reading_order
-from mmrag.documents.renderer import MAX_SCALE, PageText, fit_scale
+from mmrag.documents.renderer import MAX_SCALE, PageText, fit_scale, password_message
 from mmrag.documents.textlayer import is_sparse
 from mmrag.errors import DocumentError, MissingExtraError, PageError, PasswordRequiredError
 from mmrag.types import Word
@@ -43,10 +43,7 @@ class PdfiumRenderer:
                 if raw.FPDF_GetLastError() != raw.FPDF_ERR_PASSWORD:
                     raise DocumentError(f"{name}: pdf cannot be opened ({error}).") from error
         if self._document is None:
-            raise PasswordRequiredError(
-                f"{name}: encrypted, and none of the {len(passwords)} passwords given opens it. "
-                "Pass password=..., or set MMRAG_PDF_PASSWORD."
-            )
+            raise PasswordRequiredError(password_message(name, len(passwords)))
         self.page_count = len(self._document)
         if self.page_count < 1:
             raise DocumentError(f"{name}: pdf has no pages.")

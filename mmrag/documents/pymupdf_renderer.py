@@ -12,7 +12,7 @@ import pymupdf
 from PIL import Image
 
 from mmrag.documents.layout import clip_box, join_rows, words_of_run
-from mmrag.documents.renderer import MAX_SCALE, PageText, fit_scale
+from mmrag.documents.renderer import MAX_SCALE, PageText, fit_scale, password_message
 from mmrag.documents.textlayer import is_sparse
 from mmrag.errors import DocumentError, PageError, PasswordRequiredError
 from mmrag.types import Word
@@ -60,10 +60,7 @@ class PyMuPdfRenderer:
         for password in passwords:
             if self._document.authenticate(password):
                 return
-        raise PasswordRequiredError(
-            f"{self._name}: encrypted, and none of the {len(passwords)} passwords given opens it. "
-            "Pass password=..., or set MMRAG_PDF_PASSWORD."
-        )
+        raise PasswordRequiredError(password_message(self._name, len(passwords)))
 
     def _load(self, number: int) -> Any:  # noqa: ANN401  (PyMuPDF is not typed)
         """Load a page and keep MuPDF's store small."""
@@ -152,6 +149,7 @@ def _has_invisible_text(page: Any) -> bool:  # noqa: ANN401
 
 
 def _first_line(error: BaseException) -> str:
-    """An exception in one short line."""
+    """An exception in one short line, without the path that the message names already."""
     lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:200]
+    line = lines[0] if lines else type(error).__name__
+    return "too damaged to repair" if line.startswith("Failed to open") else line[:200]

@@ -2,9 +2,6 @@
 
 Decisions taken here:
 
-* Reading a page is two jobs: its own text (limit `page_seconds`), then OCR where it is wanted (limit
-  `ocr_seconds` and what reading left of its own). OCR that dies or takes too long costs the OCR, not
-  the page: the page comes without text and says so.
 * A job whose process dies costs that page; the next job gets a new process.
 * At most two pages a worker are ahead of the one that is asked for, so memory does not grow with the
   length of a document.
@@ -18,15 +15,13 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmrag.documents.inputs import Found, Skipped, digest
-from mmrag.documents.layout import join_text
-from mmrag.documents.pool import Worker, WorkerDiedError, WorkerPool
-from mmrag.documents.settings import ReaderSettings, ocr_is_installed
-from mmrag.documents.textlayer import SPARSE_INK, count_letters, garbage_reason, is_sparse
+from mmrag.documents.page_reading import DocumentInfo, OpenDocument, PageReading
+from mmrag.documents.pool import WorkerDiedError, WorkerPool
+from mmrag.documents.settings import ReaderSettings
 from mmrag.errors import (
     DocumentError,
     MissingExtraError,
@@ -35,7 +30,7 @@ from mmrag.errors import (
     PasswordRequiredError,
     SourceChangedError,
 )
-from mmrag.types import Page, Source, Word
+from mmrag.types import Page, Source
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -45,37 +40,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Password: TypeAlias = "str | Sequence[str] | Callable[[str], str | None] | None"
-Blocks: TypeAlias = "list[list[list[tuple[str, float, float, float, float]]]]"
 
 PASSWORD_VARIABLE = "MMRAG_PDF_PASSWORD"
 RENDER_PIXELS = 2_200_000
 """Default budget of `DocumentReader.render`: a letter page at 150 dpi."""
 
-OCR_MISSING = "no usable text layer, and OCR is not installed: pip install 'mmrag[ocr]'"
 _AHEAD = 2  # pages a worker
+_GIVE_UP = 100  # failed pages in a row; a damaged file may claim a million
 _REMEMBERED = 256  # documents whose info and password, files whose digest are kept
-
-
-@dataclass(frozen=True)
-class DocumentInfo:
-    """What a document says of itself.
-
-    Attributes:
-        total_pages: at least 1.
-        title: the file's own title, ``""`` without one.
-    """
-
-    total_pages: int
-    title: str = ""
-
-
-@dataclass(frozen=True)
-class _Document:
-    """What every job about a document carries."""
-
-    found: Found
-    key: str
-    passwords: tuple[str, ...] = field(repr=False)
 
 
 class DocumentReader:
@@ -95,6 +67,7 @@ class DocumentReader:
         self.settings = settings if settings is not None else ReaderSettings()
         self._password = password
         self._pool = WorkerPool(self.settings)
+        self._pages = PageReading(self.settings, self._pool)
         self._lock = threading.Lock()
         self._threads: tuple[int, ThreadPoolExecutor] | None = None
         self._known: OrderedDict[str, tuple[DocumentInfo, tuple[str, ...]]] = OrderedDict()
@@ -148,10 +121,26 @@ class DocumentReader:
         """
         info, document = self._open(found)
         pixels = None if image_pixels is None else self._pixels(image_pixels)
+        wanted = range(info.total_pages) if numbers is None else numbers
+        failed = 0
+        for done, outcome in enumerate(self._ahead(document, info, wanted, pixels), start=1):
+            yield outcome
+            failed = failed + 1 if isinstance(outcome, Skipped) else 0
+            if failed >= _GIVE_UP and done < len(wanted):
+                left = len(wanted) - done
+                reason = f"{failed} pages in a row cannot be read; the other {left} of the file are left out"
+                yield Skipped(found.source.name, reason, wanted[done], found.source.document_id)
+                break
+        self._check_source(found.source)
+
+    def _ahead(
+        self, document: OpenDocument, info: DocumentInfo, numbers: Sequence[int], pixels: int | None
+    ) -> Iterator[Page | Skipped]:
+        """Read pages side by side, a few ahead of the one that is asked for; yield them in order."""
         waiting: deque[Future[Page | Skipped]] = deque()
         try:
-            for number in range(info.total_pages) if numbers is None else numbers:
-                waiting.append(self._executor().submit(self._page, document, info, number, pixels))
+            for number in numbers:
+                waiting.append(self._executor().submit(self._pages.read, document, info, number, pixels))
                 if len(waiting) >= _AHEAD * self.settings.workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -159,7 +148,6 @@ class DocumentReader:
         finally:
             for future in waiting:
                 future.cancel()
-        self._check_source(found.source)
 
     def render(self, page: Page, *, max_pixels: int = RENDER_PIXELS, data: bytes | None = None) -> Image:
         """Render a page again from its source, within a pixel budget.
@@ -186,7 +174,7 @@ class DocumentReader:
         _, document = self._open(Found(source, data), page)
         with self._pool.worker() as worker:
             try:
-                reply = self._ask(
+                reply = self._pages.ask(
                     worker, document, "render", page.number, max_pixels=self._pixels(max_pixels)
                 )
             except WorkerDiedError as death:
@@ -200,7 +188,7 @@ class DocumentReader:
 
     # ---- opening ----
 
-    def _open(self, found: Found, page: Page | None = None) -> tuple[DocumentInfo, _Document]:
+    def _open(self, found: Found, page: Page | None = None) -> tuple[DocumentInfo, OpenDocument]:
         """Info and the password that fits, from memory where the file is known."""
         source = found.source
         if found.data is None:
@@ -215,9 +203,9 @@ class DocumentReader:
                     self._known.popitem(last=False)
         return known[0], self._document(found, known[1])
 
-    def _document(self, found: Found, passwords: tuple[str, ...]) -> _Document:
+    def _document(self, found: Found, passwords: tuple[str, ...]) -> OpenDocument:
         """A document with its key: the same bytes with the same passwords stay open in a worker."""
-        return _Document(found, f"{found.source.sha256} {found.source.kind} {hash(passwords)}", passwords)
+        return OpenDocument(found, f"{found.source.sha256} {found.source.kind} {hash(passwords)}", passwords)
 
     def _first_open(self, found: Found) -> tuple[DocumentInfo, tuple[str, ...]]:
         """Try the passwords that are known, then ask the callback."""
@@ -232,11 +220,11 @@ class DocumentReader:
             return DocumentInfo(int(reply["total_pages"]), str(reply["title"])), passwords
         raise _error_of(reply, found.source.name)
 
-    def _info_job(self, document: _Document) -> dict[str, Any]:
+    def _info_job(self, document: OpenDocument) -> dict[str, Any]:
         """Open a document in a worker."""
         with self._pool.worker() as worker:
             try:
-                return self._ask(worker, document, "info", 0)
+                return self._pages.ask(worker, document, "info", 0)
             except WorkerDiedError as death:
                 raise DocumentError(f"{document.found.source.name}: opening it {death}.") from death
 
@@ -273,105 +261,6 @@ class DocumentReader:
         if cached[1] != source.sha256:
             raise SourceChangedError(f"{where}: the file at {source.path} has changed. Add it again.")
 
-    # ---- one page ----
-
-    def _page(
-        self, document: _Document, info: DocumentInfo, number: int, pixels: int | None
-    ) -> Page | Skipped:
-        """Read one page in a worker; runs in a thread of ours."""
-        source = document.found.source
-        try:
-            with self._pool.worker() as worker:
-                reply = self._ask(worker, document, "read", number, image_pixels=pixels)
-                if not reply["ok"]:
-                    if reply["error"] == "memory":
-                        raise WorkerDiedError(str(reply["message"]))
-                    return Skipped(source.name, str(reply["message"]), number, source.document_id)
-                layer: Blocks = reply["blocks"]
-                blocks, text_source, notes = self._choose_text(worker, document, number, reply, layer)
-        except _OcrDiedError as death:
-            blocks, text_source, notes = death.blocks, death.text_source, death.notes
-        except WorkerDiedError as death:
-            return Skipped(source.name, f"reading it {death}", number, source.document_id)
-        return _make_page(source, info, number, reply, blocks, text_source, (*reply["notes"], *notes))
-
-    def _choose_text(
-        self, worker: Worker, document: _Document, number: int, reply: dict[str, Any], layer: Blocks
-    ) -> tuple[Blocks, str, tuple[str, ...]]:
-        """Own text or OCR: blocks, `Page.text_source` and notes. The rules stand in `textlayer`."""
-        text = _text_of(layer)
-        garbage = garbage_reason(text)
-        reason = self._ocr_reason(text, garbage, reply)
-        own: Blocks = [] if garbage else layer
-        own_source = "layer" if own else "none"
-        own_notes = (garbage,) if garbage and text else ()
-        if reason is None:
-            return own, own_source, own_notes
-        if not ocr_is_installed():
-            return own, own_source, (*own_notes, OCR_MISSING)
-        try:
-            result = self._recognise(worker, document, number)
-        except WorkerDiedError as death:
-            raise _OcrDiedError(own, own_source, (*own_notes, f"{reason}, and OCR {death}")) from death
-        if not result["ok"]:
-            return own, own_source, (*own_notes, f"{reason}, and OCR failed ({result['message']})")
-        read: Blocks = result["blocks"]
-        if count_letters(_text_of(read)) < count_letters(_text_of(own)):
-            return own, own_source, (*own_notes, f"{reason}; OCR found less than the text layer")
-        if not read:
-            return own, own_source, (*own_notes, f"{reason}; OCR found no text")
-        return read, "ocr", (f"{reason}, OCR used",)
-
-    def _ocr_reason(self, text: str, garbage: str | None, reply: dict[str, Any]) -> str | None:
-        """Why this page should be read by OCR; None where it should not."""
-        mode = self.settings.ocr
-        if mode == "off":
-            return None
-        if mode == "force":
-            return "OCR was asked for"
-        ink = reply.get("ink")
-        if garbage is not None:
-            return None if ink == 0.0 else garbage
-        if ink is not None and ink >= SPARSE_INK and is_sparse(text):
-            return "nearly no text over a picture"
-        return None
-
-    def _recognise(self, worker: Worker, document: _Document, number: int) -> dict[str, Any]:
-        """OCR in a worker, which loads its models with its first page."""
-        if not worker.has_ocr:
-            reading = worker.last_seconds
-            loaded = worker.ask({"op": "load_ocr"}, self.settings.ocr_seconds)
-            if not loaded["ok"]:
-                return loaded
-            worker.has_ocr = True
-            worker.last_seconds += reading
-        return self._ask(worker, document, "ocr", number)
-
-    def _ask(
-        self, worker: Worker, document: _Document, operation: str, number: int, **more: object
-    ) -> dict[str, Any]:
-        """Send a job; the bytes travel only where the worker does not hold this document open."""
-        source = document.found.source
-        job = {
-            "op": operation,
-            "number": number,
-            "key": document.key,
-            "kind": source.kind,
-            "name": source.name,
-            "path": source.path,
-            "data": document.found.data if worker.document_key != document.key else None,
-            "passwords": document.passwords,
-            **more,
-        }
-        seconds = self.settings.page_seconds
-        if operation == "ocr":  # what reading and loading the models left of the page's time
-            seconds = max(0.1, seconds + self.settings.ocr_seconds - worker.last_seconds)
-        worker.document_key = None
-        reply = worker.ask(job, seconds)
-        # after an error the document may not be open: its bytes are sent again with the next job
-        worker.document_key = document.key if reply["ok"] else None
-        return reply
-
     def _pixels(self, asked: int) -> int:
         """A pixel budget within the limit."""
         if asked < 1:
@@ -385,63 +274,6 @@ class DocumentReader:
                 executor = ThreadPoolExecutor(self.settings.workers, thread_name_prefix="mmrag-reader")
                 self._threads = (os.getpid(), executor)
             return self._threads[1]
-
-
-class _OcrDiedError(WorkerDiedError):
-    """OCR took its process with it; carries what the page has without it."""
-
-    def __init__(self, blocks: Blocks, text_source: str, notes: tuple[str, ...]) -> None:
-        """Keep the page's own text."""
-        super().__init__(notes[-1])
-        self.blocks = blocks
-        self.text_source = text_source
-        self.notes = notes
-
-
-def _make_page(
-    source: Source,
-    info: DocumentInfo,
-    number: int,
-    reply: dict[str, Any],
-    blocks: Blocks,
-    text_source: str,
-    notes: tuple[str, ...],
-) -> Page:
-    """A page from a worker's plain values."""
-    words = _words(blocks)
-    image = None
-    if reply.get("image") is not None:
-        from PIL.Image import frombytes
-
-        width, height, samples = reply["image"]
-        image = frombytes("RGB", (width, height), samples)
-    return Page(
-        id=source.page_id(number),
-        document_id=source.document_id,
-        number=number,
-        label=reply["label"] or str(number + 1),
-        text=join_text(words),
-        words=tuple(word for block in words for line in block for word in line),
-        size=reply["size"],
-        source=source,
-        total_pages=info.total_pages,
-        text_source=text_source,
-        notes=notes,
-        image=image,
-    )
-
-
-def _words(blocks: Blocks) -> list[list[list[Word]]]:
-    """Plain tuples to words."""
-    return [
-        [[Word(text, (x0, y0, x1, y1)) for text, x0, y0, x1, y1 in line] for line in block]
-        for block in blocks
-    ]
-
-
-def _text_of(blocks: Blocks) -> str:
-    """Text of plain blocks, for counting."""
-    return "\n".join(" ".join(word[0] for word in line) for block in blocks for line in block)
 
 
 def _error_of(reply: dict[str, Any], name: str) -> MMRagError:

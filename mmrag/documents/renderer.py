@@ -88,6 +88,12 @@ def fit_scale(width: float, height: float, max_pixels: int, max_side: int | None
     return scale
 
 
+def password_message(name: str, tried: int) -> str:
+    """Words of a `PasswordRequiredError`."""
+    what = f"none of the {tried} passwords given opens it" if tried else "no password was given"
+    return f"{name}: encrypted, and {what}. Pass password=..., or set MMRAG_PDF_PASSWORD."
+
+
 def open_renderer(
     engine: str, kind: str, name: str, source: str | bytes, passwords: Sequence[str], max_pixels: int
 ) -> Renderer:

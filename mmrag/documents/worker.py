@@ -46,6 +46,7 @@ def main() -> None:
         settings = wire.receive(jobs)
         _limit_memory(settings["memory_mb"])
         sys.addaudithook(_refuse_network)
+        _leave_out_layout_models()
         threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
         wire.send(replies, {"ok": True})
         os.dup2(devnull, 2)
@@ -242,6 +243,13 @@ def _refuse_network(event: str, args: tuple[object, ...]) -> None:
     """Audit hook: a worker reads files and connects to nothing."""
     if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
         raise PermissionError(f"a reading process may not use the network ({event})")
+
+
+def _leave_out_layout_models() -> None:
+    """Keep PyMuPDF 2 from loading its layout models with itself: 1.4 CPU-s and 90 MB that are not used."""
+    os.environ["PYMUPDF_SUGGEST_LAYOUT_ANALYZER"] = "0"
+    blocked: dict[str, Any] = {"pymupdf.layout": None, "pymupdf4llm": None}  # None: import raises ImportError
+    sys.modules.update(blocked)
 
 
 def _follow_parent(parent: int) -> None:

@@ -144,7 +144,7 @@ def test_bytes_named_bytes_and_pictures():
 
 
 def test_other_types_are_refused():
-    with pytest.raises(TypeError, match="must be a path, a glob, bytes, .* got int"):
+    with pytest.raises(TypeError, match=r"must be a path, a glob, bytes, .* got int"):
         list(discover(7))
     with pytest.raises(TypeError, match="got float"):
         list(discover([1.5]))

@@ -32,9 +32,9 @@ def placed(rotation=0, media=(0, 0, 612, 792), crop=None) -> bytes:
     page.save()
     document = pymupdf.open(stream=buffer.getvalue())
     xref = document[0].xref
-    document.xref_set_key(xref, "MediaBox", "[%g %g %g %g]" % media)
+    document.xref_set_key(xref, "MediaBox", "[{:g} {:g} {:g} {:g}]".format(*media))
     if crop:
-        document.xref_set_key(xref, "CropBox", "[%g %g %g %g]" % crop)
+        document.xref_set_key(xref, "CropBox", "[{:g} {:g} {:g} {:g}]".format(*crop))
     document.xref_set_key(xref, "Rotate", str(rotation))
     return document.tobytes()
 
@@ -96,7 +96,7 @@ def test_both_renderers_agree_on_where_words_are(rotation):
     )
     assert first.keys() == second.keys()
     for word in first:
-        # one box is as high as the font, the other as high as the glyphs: the middles are half a line apart at most
+        # one box is as high as the font, the other as its glyphs: the middles are half a line apart
         middle = (first[word][:2] + first[word][2:] - second[word][:2] - second[word][2:]) / 2
         assert np.abs(middle).max() < 0.02, word
 
@@ -185,7 +185,9 @@ def test_no_pixel_over_the_budget_and_small_pages_stay_small(engine):
 
 
 def test_pdfium_says_what_it_does_not_read():
-    with pytest.raises(DocumentError, match="'pdfium' reads PDF and images, got svg. Use renderer='pymupdf'"):
+    with pytest.raises(
+        DocumentError, match=r"'pdfium' reads PDF and images, got svg\. Use renderer='pymupdf'"
+    ):
         open_renderer("pdfium", "svg", "a.svg", b"<svg/>", (), LIMIT)
 
 
@@ -220,7 +222,8 @@ def make_epub() -> bytes:
         book.writestr(
             "META-INF/container.xml",
             '<container version="1.0" xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
-            '<rootfile full-path="book.opf" media-type="application/oebps-package+xml"/></rootfiles></container>',
+            '<rootfile full-path="book.opf" media-type="application/oebps-package+xml"/>'
+            "</rootfiles></container>",
         )
         book.writestr(
             "book.opf",
@@ -291,6 +294,12 @@ def test_every_mode_becomes_rgb_with_dark_and_light(mode):
     assert shown[:, :4].max() < 30 and shown[:, 4:].min() > 225
 
 
+def test_twelve_bits_in_sixteen_are_not_black():
+    image = Image.fromarray(np.array([[0, 4095]], np.uint16))
+    shown = open_picture(picture_bytes(image, "TIFF")).render(0, 100)
+    assert [shown.getpixel((x, 0)) for x in (0, 1)] == [(0, 0, 0), (255, 255, 255)]
+
+
 def test_transparency_is_laid_on_white():
     clear = Image.new("RGBA", (2, 2), (0, 0, 0, 0))
     assert open_picture(picture_bytes(clear, "PNG")).render(0, 100).getpixel((0, 0)) == (255, 255, 255)
@@ -323,7 +332,7 @@ def test_pictures_are_made_smaller_but_never_larger():
 def test_a_picture_over_the_pixel_limit_is_refused_before_it_is_decoded():
     data = picture_bytes(Image.new("1", (20_000, 20_000)), "PNG")  # 50 kB for 400 million pixels
     assert len(data) < 100_000
-    with pytest.raises(PageError, match="at most 4000000 pixels .*, got 20000 x 20000"):
+    with pytest.raises(PageError, match=r"at most 4000000 pixels .*, got 20000 x 20000"):
         open_picture(data).render(0, 1_000_000)
 
 

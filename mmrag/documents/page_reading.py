@@ -1,0 +1,207 @@
+"""One page: its own text, or OCR where that is not worth having.
+
+Reading a page is two jobs for one worker: its own text (limit `page_seconds`), then OCR where it is
+wanted (limit `ocr_seconds` and what reading left of its own). OCR that dies or takes too long costs the
+OCR, not the page: the page comes without text and says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from mmrag.documents.inputs import Found, Skipped
+from mmrag.documents.layout import join_text
+from mmrag.documents.pool import Worker, WorkerDiedError, WorkerPool
+from mmrag.documents.settings import ReaderSettings, ocr_is_installed
+from mmrag.documents.textlayer import SPARSE_INK, count_letters, garbage_reason, is_sparse
+from mmrag.types import Page, Source, Word
+
+Blocks: TypeAlias = "list[list[list[tuple[str, float, float, float, float]]]]"
+
+OCR_MISSING = "no usable text layer, and OCR is not installed: pip install 'mmrag[ocr]'"
+
+
+@dataclass(frozen=True)
+class DocumentInfo:
+    """What a document says of itself.
+
+    Attributes:
+        total_pages: at least 1.
+        title: the file's own title, ``""`` without one.
+    """
+
+    total_pages: int
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class OpenDocument:
+    """What every job about a document carries."""
+
+    found: Found
+    key: str
+    passwords: tuple[str, ...] = field(repr=False)
+
+
+class PageReading:
+    """Reads pages in the workers of a pool; usable from any thread."""
+
+    def __init__(self, settings: ReaderSettings, pool: WorkerPool) -> None:
+        """Keep both."""
+        self._settings = settings
+        self._pool = pool
+
+    def read(
+        self, document: OpenDocument, info: DocumentInfo, number: int, pixels: int | None
+    ) -> Page | Skipped:
+        """Read one page in a worker; runs in a thread of ours."""
+        source = document.found.source
+        try:
+            with self._pool.worker() as worker:
+                reply = self.ask(worker, document, "read", number, image_pixels=pixels)
+                if not reply["ok"]:
+                    if reply["error"] == "memory":
+                        raise WorkerDiedError(str(reply["message"]))
+                    return Skipped(source.name, str(reply["message"]), number, source.document_id)
+                layer: Blocks = reply["blocks"]
+                blocks, text_source, notes = self._choose_text(worker, document, number, reply, layer)
+        except _OcrDiedError as death:
+            blocks, text_source, notes = death.blocks, death.text_source, death.notes
+        except WorkerDiedError as death:
+            return Skipped(source.name, f"reading it {death}", number, source.document_id)
+        return _make_page(source, info, number, reply, blocks, text_source, (*reply["notes"], *notes))
+
+    def _choose_text(
+        self, worker: Worker, document: OpenDocument, number: int, reply: dict[str, Any], layer: Blocks
+    ) -> tuple[Blocks, str, tuple[str, ...]]:
+        """Own text or OCR: blocks, `Page.text_source` and notes. The rules stand in `textlayer`."""
+        text = _text_of(layer)
+        garbage = garbage_reason(text)
+        reason = self._ocr_reason(text, garbage, reply)
+        own: Blocks = [] if garbage else layer
+        own_source = "layer" if own else "none"
+        own_notes = (garbage,) if garbage and text else ()
+        if reason is None:
+            return own, own_source, own_notes
+        if not ocr_is_installed():
+            return own, own_source, (*own_notes, OCR_MISSING)
+        try:
+            result = self._recognise(worker, document, number)
+        except WorkerDiedError as death:
+            raise _OcrDiedError(own, own_source, (*own_notes, f"{reason}, and OCR {death}")) from death
+        if not result["ok"]:
+            return own, own_source, (*own_notes, f"{reason}, and OCR failed ({result['message']})")
+        read: Blocks = result["blocks"]
+        if count_letters(_text_of(read)) < count_letters(_text_of(own)):
+            return own, own_source, (*own_notes, f"{reason}; OCR found less than the text layer")
+        if not read:
+            return own, own_source, (*own_notes, f"{reason}; OCR found no text")
+        return read, "ocr", (f"{reason}, OCR used",)
+
+    def _ocr_reason(self, text: str, garbage: str | None, reply: dict[str, Any]) -> str | None:
+        """Why this page should be read by OCR; None where it should not."""
+        mode = self._settings.ocr
+        if mode == "off":
+            return None
+        if mode == "force":
+            return "OCR was asked for"
+        ink = reply.get("ink")
+        if garbage is not None:
+            return None if ink == 0.0 else garbage
+        if ink is not None and ink >= SPARSE_INK and is_sparse(text):
+            return "nearly no text over a picture"
+        return None
+
+    def _recognise(self, worker: Worker, document: OpenDocument, number: int) -> dict[str, Any]:
+        """OCR in a worker, which loads its models with its first page."""
+        if not worker.has_ocr:
+            reading = worker.last_seconds
+            loaded = worker.ask({"op": "load_ocr"}, self._settings.ocr_seconds)
+            if not loaded["ok"]:
+                return loaded
+            worker.has_ocr = True
+            worker.last_seconds += reading
+        return self.ask(worker, document, "ocr", number)
+
+    def ask(
+        self, worker: Worker, document: OpenDocument, operation: str, number: int, **more: object
+    ) -> dict[str, Any]:
+        """Send a job; the bytes travel only where the worker does not hold this document open."""
+        source = document.found.source
+        job = {
+            "op": operation,
+            "number": number,
+            "key": document.key,
+            "kind": source.kind,
+            "name": source.name,
+            "path": source.path,
+            "data": document.found.data if worker.document_key != document.key else None,
+            "passwords": document.passwords,
+            **more,
+        }
+        seconds = self._settings.page_seconds
+        if operation == "ocr":  # what reading and loading the models left of the page's time
+            seconds = max(0.1, seconds + self._settings.ocr_seconds - worker.last_seconds)
+        worker.document_key = None
+        reply = worker.ask(job, seconds)
+        # after an error the document may not be open: its bytes are sent again with the next job
+        worker.document_key = document.key if reply["ok"] else None
+        return reply
+
+
+class _OcrDiedError(WorkerDiedError):
+    """OCR took its process with it; carries what the page has without it."""
+
+    def __init__(self, blocks: Blocks, text_source: str, notes: tuple[str, ...]) -> None:
+        """Keep the page's own text."""
+        super().__init__(notes[-1])
+        self.blocks = blocks
+        self.text_source = text_source
+        self.notes = notes
+
+
+def _make_page(
+    source: Source,
+    info: DocumentInfo,
+    number: int,
+    reply: dict[str, Any],
+    blocks: Blocks,
+    text_source: str,
+    notes: tuple[str, ...],
+) -> Page:
+    """A page from a worker's plain values."""
+    words = _words(blocks)
+    image = None
+    if reply.get("image") is not None:
+        from PIL.Image import frombytes
+
+        width, height, samples = reply["image"]
+        image = frombytes("RGB", (width, height), samples)
+    return Page(
+        id=source.page_id(number),
+        document_id=source.document_id,
+        number=number,
+        label=reply["label"] or str(number + 1),
+        text=join_text(words),
+        words=tuple(word for block in words for line in block for word in line),
+        size=reply["size"],
+        source=source,
+        total_pages=info.total_pages,
+        text_source=text_source,
+        notes=notes,
+        image=image,
+    )
+
+
+def _words(blocks: Blocks) -> list[list[list[Word]]]:
+    """Plain tuples to words."""
+    return [
+        [[Word(text, (x0, y0, x1, y1)) for text, x0, y0, x1, y1 in line] for line in block]
+        for block in blocks
+    ]
+
+
+def _text_of(blocks: Blocks) -> str:
+    """Text of plain blocks, for counting."""
+    return "\n".join(" ".join(word[0] for word in line) for block in blocks for line in block)
