@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import copy
 import io
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
@@ -118,6 +119,12 @@ class ServedAnswerer:
 
     def __repr__(self) -> str:
         return f"ServedAnswerer({self.client.base_url!r}, {self.client.model!r}, images={self.images})"
+
+    def with_render(self, render: Render) -> ServedAnswerer:
+        """A copy with the same client that draws pages by `render`."""
+        twin = copy.copy(self)
+        twin.render = render
+        return twin
 
     def answer(self, query: Query, ranking: Ranking) -> Answer:
         """Answer a question from the first `max_pages` candidates.

@@ -393,6 +393,12 @@ def test_it_is_an_answerer_and_shows_no_key():
     assert b"sk-secret" not in pickle.dumps(asked)
 
 
+def test_with_render_is_a_copy_that_shares_the_client(fake_server):
+    bare = answerer(fake_server, render=None)
+    twin = bare.with_render(render)
+    assert (bare.render, twin.render, twin.client) == (None, render, bare.client)
+
+
 def test_a_page_that_cannot_be_drawn_is_an_error_before_anything_is_sent(fake_server):
     def broken(page: Page, pixels: int) -> Image.Image:
         raise PageError(f"page {page.number} cannot be drawn", page.number)
