@@ -67,7 +67,7 @@ class Scored:
         precision: share of its own headers that the question has; for sentences, of its words.
         core: share of the subject words that is met near, 0..1.
         counted: whether what is counted is met near; True where nothing is counted.
-        absent: whether a subject word is on none of the pages looked at.
+        absent: whether a subject word is neither near nor on the unit's page or document.
     """
 
     unit: Unit
@@ -91,7 +91,7 @@ class Scored:
     def on_subject(self) -> bool:
         """Whether the subject words are met, or a cell's own headers meet half of the question.
 
-        A cell or field says one thing only, so that a subject word that no page has counts for more there:
+        A cell or field says one thing only, so that a subject word that its page lacks counts for more there:
         "Policy holder" is no answer to "the holder's telephone number".
         """
         if not self.unit.precise:
@@ -194,7 +194,7 @@ class Pool:
             if term.kind == "word":
                 core += weight * max(around, far)
                 core_weight += weight
-                absent = absent or not any(one in self._vocabulary for one in alike)
+                absent = absent or not (around or self._far(term, alike, unit.place))
             if term.stem in question.counted and around >= EQUAL * NEIGHBOUR:
                 counted = True
             if term.is_anchor and not (self._has_anchor(term, around, far) or self._is_only_year(term, unit)):
