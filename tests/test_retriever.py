@@ -164,6 +164,13 @@ def test_equal_scores_are_ordered_by_id(embedder):
     assert ids(Retriever(twins, embedder).search("red")) == ["a", "b", "c"]
 
 
+def test_equal_fused_scores_are_ordered_by_id_whatever_one_channel_says(embedder):
+    twins = WatchedIndex(embedder, [record("a", (0, 1, 0), "red"), record("b", (1, 0, 0), "red")])
+    ranking = Retriever(twins, embedder, weights={"vectors": 0.0, "text": 1.0}).search("red")
+    assert ids(ranking) == ["a", "b"]
+    assert ranking[0].scores["vectors"] < ranking[1].scores["vectors"]
+
+
 def test_filter_and_k_reach_both_channels(retriever):
     assert sorted(ids(retriever.search("a red rose", filter={"kind": "plant"}))) == ["leaf", "rose"]
     assert len(retriever.search("a red rose", k=2)) == 2
