@@ -74,9 +74,7 @@ def main(count):
     tracemalloc.start()
     maxsim_ragged(query, full)
     peak = tracemalloc.get_traced_memory()[1]
-    print(
-        f"memory: maxsim_ragged peaks at {peak / 2**20:.1f} MiB beside {count * 16 / 1024:.0f} MiB of matrices"
-    )
+    print(f"memory: maxsim_ragged peaks at {peak / 2**20:.1f} MiB, matrices {count * 16 / 1024:.0f} MiB")
 
 
 if __name__ == "__main__":

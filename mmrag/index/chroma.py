@@ -282,8 +282,8 @@ class ChromaIndex:
             allowed = [int(row[0]) for row in self._store.select(connection, "seq", filter)]
             if len(allowed) <= wanted:
                 return allowed
-        elif self._store.count(connection, None) <= max(wanted, SURVIVORS):
-            return [int(row[0]) for row in self._store.select(connection, "seq", None)]
+        elif (few := self._store.few(connection, max(wanted, SURVIVORS))) is not None:
+            return few
         elif vectors is not None:
             try:
                 found = vectors.search(stage, wanted)

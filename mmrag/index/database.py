@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+from mmrag.errors import IndexFormatError
+
 BUSY_SECONDS = 30.0
 _POOL_SIZE = 8
 
@@ -25,6 +27,7 @@ class Database:
         self._lock = threading.Lock()  # guards the pool
         self._pool: list[sqlite3.Connection] = []
         self._closed = False
+        self._pooled = True
         self._write_lock = threading.RLock()
         self._writer: sqlite3.Connection | None = None
 
@@ -36,6 +39,11 @@ class Database:
             connection.execute("BEGIN")
             try:
                 yield connection
+            except sqlite3.DatabaseError as error:
+                told = self._told(error)
+                if told is error:
+                    raise
+                raise told from error
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -52,10 +60,13 @@ class Database:
             try:
                 yield self._writer
                 self._writer.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 if self._writer.in_transaction:  # SQLite itself undoes some failures, such as a full disk
                     self._writer.execute("ROLLBACK")
-                raise
+                told = self._told(error)
+                if told is error:
+                    raise
+                raise told from error
 
     def close(self) -> None:
         """Close every connection; those in use are closed when their block ends."""
@@ -68,6 +79,18 @@ class Database:
                 self._writer.close()  # the last connection to close folds the WAL into the file
                 self._writer = None
 
+    def _told(self, error: BaseException) -> BaseException:
+        """Damage in words of ours; anything else as it is."""
+        damaged = isinstance(error, sqlite3.DatabaseError) and (
+            "malformed" in str(error) or "not a database" in str(error)
+        )
+        if not damaged:
+            return error
+        return IndexFormatError(
+            f"{self._path} must be a whole SQLite file, got one that is damaged ({error}). "
+            "Restore it from a copy, or index the documents again into a new directory."
+        )
+
     def _take(self) -> sqlite3.Connection:
         with self._lock:
             if self._closed:
@@ -78,7 +101,7 @@ class Database:
 
     def _give(self, connection: sqlite3.Connection) -> None:
         with self._lock:
-            if not self._closed and len(self._pool) < _POOL_SIZE:
+            if self._pooled and not self._closed and len(self._pool) < _POOL_SIZE:
                 self._pool.append(connection)
                 return
         connection.close()
@@ -107,6 +130,7 @@ class Database:
             wal = self._path.with_name(self._path.name + "-wal")
             if not self._read_only or (wal.exists() and wal.stat().st_size):
                 raise
+            self._pooled = False  # and look again before every read
             return self._connect_reader(uri + "&immutable=1")
 
     def _connect_reader(self, uri: str) -> sqlite3.Connection:

@@ -254,6 +254,12 @@ class RecordStore:
         return connection.execute(statement, parameters).fetchall()
 
     @staticmethod
+    def few(connection: sqlite3.Connection, most: int) -> list[int] | None:
+        """All numbers if there are at most so many, else None; in no order, without counting all."""
+        found = connection.execute("SELECT seq FROM records LIMIT ?", (most + 1,)).fetchall()
+        return [int(row[0]) for row in found] if len(found) <= most else None
+
+    @staticmethod
     def count(connection: sqlite3.Connection, filter: Filter | None) -> int:
         """How many records pass a filter."""
         validate(filter)

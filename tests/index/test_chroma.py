@@ -166,6 +166,31 @@ def test_truncated_store_is_refused(filled, identity):
     ChromaIndex.open(filled, identity).close()
 
 
+def test_damage_inside_the_store_is_told_as_damage(filled, identity):
+    store = filled / STORE_NAME
+    data = bytearray(store.read_bytes())
+    data[4096 * 20 :] = b"\xff" * (len(data) - 4096 * 20)
+    store.write_bytes(data)
+    reader = ChromaIndex.open(filled, identity, read_only=True)
+    with pytest.raises(IndexFormatError, match="got one that is damaged"):
+        reader.search_vectors(np.ones((1, 8)), k=3, exact=True)
+    reader.close()
+
+
+def test_full_disk_loses_the_call_and_nothing_else(filled, identity):
+    index = ChromaIndex.open(filled, identity)
+    writer = index._store.database._writer
+    (pages,) = writer.execute("PRAGMA page_count").fetchone()
+    writer.execute(f"PRAGMA max_page_count = {pages + 5}")
+    with pytest.raises(sqlite3.OperationalError, match="database or disk is full"):
+        index.add(make_records(500, prefix="new"))
+    assert index.count() == MANY and index._store.pending() == []
+    writer.execute("PRAGMA max_page_count = 1000000")
+    index.add(make_records(500, prefix="new"))
+    assert_chroma_serves(index)
+    index.close()
+
+
 def test_lost_store_beside_its_chroma_is_refused(filled, identity):
     (filled / STORE_NAME).unlink()
     with pytest.raises(IndexFormatError, match="got a directory with 'chroma-"):
@@ -286,17 +311,19 @@ def test_chroma_copied_from_another_index_is_made_again(filled, identity, tmp_pa
     index.close()
 
 
-def test_pending_work_is_completed_on_open(filled, identity):
-    """Adding and deleting that stopped between SQLite and Chroma."""
+def test_pending_work_is_completed_on_open(filled, identity, caplog):
+    """Replacing, adding and deleting that stopped between SQLite and Chroma; the count stays the same."""
+    directory = chroma_directory(filled)
     index = ChromaIndex.open(filled, identity)
     vectors, index._vectors = index._vectors, None  # as if the process had died right after SQLite
     index.add([Record("r0", np.eye(8)[:1], "replaced"), Record("late", np.eye(8)[1:2], "late")])
-    index.delete(["r1", "r2"])
-    assert set(index._store.pending()) == {"r0", "late", "r1", "r2"}
+    index.delete(["r1"])
+    assert set(index._store.pending()) == {"r0", "late", "r1"}
     assert vectors.count() == MANY
     vectors.close()
     index.close()
     index = ChromaIndex.open(filled, identity)
+    assert chroma_directory(filled) == directory and not caplog.records, "completed, not made again"
     assert_chroma_serves(index)
     assert index._vectors.search(np.eye(8, dtype=np.float32)[0], 1)[0] == ("r0", pytest.approx(1.0))
     index.close()

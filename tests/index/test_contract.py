@@ -248,6 +248,16 @@ def test_deleted_records_are_gone_from_everywhere(home):
             assert {hit.id for hit in hits} == {"r0", "r2"}
 
 
+def test_deleted_and_replaced_texts_leave_no_trace_in_bm25(home, identity):
+    """Scores are those of an index that never had them."""
+    home.index.add(make_records(6, text="zinc {n}"))
+    home.index.add([Record("r0", basis(0), "copper"), Record("r5", basis(5), "zinc zinc ore")])
+    home.index.delete(["r1", "r2"])
+    fresh = MemoryIndex.for_embedder(identity)
+    fresh.add(home.reader.get(home.reader.ids(), matrices=True))
+    assert home.reader.search_text("zinc ore copper", k=9) == fresh.search_text("zinc ore copper", k=9)
+
+
 def test_deleted_id_can_be_added_again(home):
     home.index.add(make_records(3))
     home.index.delete(["r0"])
