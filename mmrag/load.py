@@ -10,14 +10,15 @@ import binascii
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
-from mmrag.embedder import Embedder
 from mmrag.errors import DocumentError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from mmrag.embedder import Embedder
 
 DEFAULT_MODEL = "bge-small-en-v1.5"
 """Name of the embedder that ships in the package."""
@@ -52,9 +53,9 @@ def load_embedder(
         _refuse("a served embedder", settings, "They are the server's to choose.")
         name = None if model is None else str(model)
         return ServedEmbedder(base_url, name, api_key=api_key)
-    if isinstance(model, Embedder):
+    if is_embedder(model):
         _refuse("a ready embedder", settings, "Set them where it is made.")
-        return model
+        return cast("Embedder", model)
     if model is not None and not isinstance(model, (str, os.PathLike)):
         raise TypeError(
             f"model must be a name, a folder or an embedder, got {type(model).__name__}. "
@@ -69,12 +70,22 @@ def load_embedder(
 
     if model is None or model == DEFAULT_MODEL:
         return default_embedder()
-    if not Path(model).is_dir():
+    folder = Path(model)
+    if not folder.is_dir():
         raise ValueError(
             f"model must be {DEFAULT_MODEL!r} or the folder of an exported text encoder, got {str(model)!r}. "
             "For a model behind a server pass base_url, too."
         )
-    return TextEmbedder(Path(model))
+    return TextEmbedder(folder)
+
+
+def is_embedder(value: object) -> bool:
+    """Whether this has an embedder's methods.
+
+    Not ``isinstance(value, Embedder)``: before Python 3.12 that reads every attribute, and a served
+    embedder asks its server for ``dim``.
+    """
+    return all(callable(getattr(value, name, None)) for name in ("encode_query", "encode_document"))
 
 
 def _refuse(what: str, settings: dict[str, Any], why: str) -> None:

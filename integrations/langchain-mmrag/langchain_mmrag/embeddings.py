@@ -16,7 +16,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.utils import secret_from_env
 from mmrag.embedder import Content, DocumentInput, Embedder, EmbedderBase, QueryInput
 from mmrag.errors import UnsupportedInputError
-from mmrag.load import load_embedder, load_image
+from mmrag.load import is_embedder, load_embedder, load_image
 from mmrag.types import Budget, Matrix, Page, Query
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator
 
@@ -250,7 +250,7 @@ def as_embedder(embedding: Embeddings | Embedder | None) -> Embedder:
         return embedding.embedder
     if isinstance(embedding, Embeddings):
         return HostEmbedder(embedding)
-    if isinstance(embedding, Embedder):
+    if is_embedder(embedding):
         return embedding
     raise TypeError(
         f"embedding must be LangChain Embeddings or an mmrag Embedder, got {type(embedding).__name__}. "

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 import pickle
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -61,6 +64,43 @@ def test_an_image_that_is_missing_broken_or_elsewhere_is_named(colours, tmp_path
         model.embed_image([str(broken)])
     with pytest.raises(ValueError, match="Download it"):
         model.embed_image(["https://example.org/a.png"])
+
+
+def test_an_embedder_behind_a_server_is_asked_nothing_before_its_first_text(server) -> None:
+    """It guards isinstance() with a protocol, which reads every attribute, ``dim`` included."""
+    url, seen = server
+    model = MMRagEmbeddings(model="tiny", base_url=url, api_key="sk-mine")
+    assert as_embedder(model.embedder) is MMRagEmbeddings(model=model.embedder).embedder is model.embedder
+    assert not seen
+    assert model.embed_documents(["a", "b"]) == [[pytest.approx(0.6), pytest.approx(0.8)]] * 2
+    assert {key for key, _ in seen} == {"Bearer sk-mine"}
+    assert {body["model"] for _, body in seen} == {"tiny"}
+
+
+@pytest.fixture
+def server():
+    """A real server on loopback that embeds every text as (3, 4); its URL, and what it was asked."""
+    seen = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            seen.append((self.headers["Authorization"], body))
+            data = [{"index": n, "embedding": [3.0, 4.0]} for n in range(len(body["input"]))]
+            reply = json.dumps({"model": body["model"], "data": data}).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(reply)))
+            self.end_headers()
+            self.wfile.write(reply)
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}/v1", seen
+        http.shutdown()
 
 
 @pytest.mark.parametrize(
