@@ -12,7 +12,7 @@ Decisions taken here:
 * *A page that was rendered is embedded by its picture*; its words are in the index's text channel already
   and would crowd the picture in the model's context. ``page_text=True`` sends both.
 * *Nothing is cut off here.* Text beyond the model's context is the server's error, quoted, with the
-  document's position; ``extra_body={"truncate_prompt_tokens": -1}`` lets vLLM cut it.
+  input's position; ``extra_body={"truncate_prompt_tokens": -1}`` lets vLLM cut it.
 * *Pictures travel as PNG*, so that a vector does not depend on a JPEG encoder.
 * *No text* is sent as ``"."``, since servers refuse the empty string. A page without text in a file of its
   own, a photograph for example, is embedded by the words of the file's name, as `TextEmbedder` does.
@@ -269,7 +269,7 @@ class ServedEmbedder:
         spans = list(_spans(len(items), size))
 
         def ask(span: range) -> Vectors:
-            with _placed(what, span):
+            with _placed(span):
                 return self._ask(items[span.start : span.stop], model)
 
         vectors: list[Matrix] = []
@@ -295,7 +295,7 @@ class ServedEmbedder:
 
         async def work() -> None:
             for span in waiting:  # shared: each span is taken once
-                with _placed(what, span):
+                with _placed(span):
                     answer = await self._aask(items[span.start : span.stop], model)
                 answers[span.start] = answer
                 bar.update(len(answer))
@@ -459,17 +459,18 @@ class ServedEmbedder:
 
 
 @contextmanager
-def _placed(what: str, span: range) -> Iterator[None]:
+def _placed(span: range) -> Iterator[None]:
     """Say of a refused request which inputs were in it."""
     try:
         yield
     except ServerStatusError as error:
         if error.status not in _REFUSALS:
             raise
-        last = span.stop - 1
-        where = f"{what} {span.start} to {last}" if last > span.start else f"{what} {span.start}"
-        message = f"{error} It was asked for {where} (counted from 0)."
-        raise ServerStatusError(message, error.status, error.body) from error
+        one = len(span) == 1
+        which = (
+            f"Input {span.start} (counted from 0) was" if one else f"Inputs {span.start} to {span[-1]} were"
+        )
+        raise ServerStatusError(f"{error} {which} in it.", error.status, error.body) from error
 
 
 def _in_base64(body: Json) -> Json:
