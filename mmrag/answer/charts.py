@@ -16,13 +16,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mmrag.answer.lines import Row, Run, is_number, is_period, line_boxes, make_rows
-from mmrag.answer.tables import CAPTION, Cell, Table
+from mmrag.answer.tables import CAPTION, NO_CELL, Cell, Table
 from mmrag.types import Box, Word
 
-_NOT_LABELS = frozenset("jan feb mar apr may jun jul aug sep oct nov dec no nr pag par sec vol ver pp p".split())
-_LABELLED = re.compile(r"^(?P<label>[^\W\d][^:]*?)[\s:,(\u2013-]+(?P<value>[$€£]?[-+]?\d[\d.,]*\s?(?:%|bn|m|k)?\)?)$")
+_MONTHS_AND_SIGNS = "jan feb mar apr may jun jul aug sep oct nov dec no nr pag par sec vol ver pp p"
+_NOT_LABELS = frozenset(_MONTHS_AND_SIGNS.split())
+_LABELLED = re.compile(
+    r"^(?P<label>[^\W\d][^:]*?)[\s:,(\u2013-]+(?P<value>[$€£]?[-+]?\d[\d.,]*\s?(?:%|bn|m|k)?\)?)$"
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Chart:
     title: Cell
     points: tuple[ChartPoint, ...]
     runs: tuple[Run, ...]
-    units: Cell = Cell("")
+    units: Cell = NO_CELL
 
 
 def find_charts(runs: Sequence[Run], height: float) -> list[Chart]:
@@ -95,7 +99,7 @@ def _lying(rows: Sequence[Row], height: float) -> list[Chart]:
     """Lying bars: labels in one column, each with a value on its row that stands further right if larger."""
     pairs: list[tuple[Run, Run]] = []
     for row in rows:
-        for label, value in zip(row, row[1:], strict=False):
+        for label, value in pairwise(row):
             if _is_category(label) and is_number(value.text) and not is_period(value.text):
                 pairs.append((label, value))
     charts: list[Chart] = []
@@ -157,7 +161,9 @@ def parse_number(text: str) -> float | None:
     if match is None:
         return None
     digits = match.group().replace(",", "")
-    negative = bool(re.match(r"\s*(?:[-\u2212\u2013]|[$€£]\s*[-\u2212]|\([^)]*\d[^)]*\)?)", text[: match.end() + 1]))
+    negative = bool(
+        re.match(r"\s*(?:[-\u2212\u2013]|[$€£]\s*[-\u2212]|\([^)]*\d[^)]*\)?)", text[: match.end() + 1])
+    )
     return -float(digits) if negative else float(digits)
 
 
@@ -168,7 +174,7 @@ def _upright(rows: Sequence[Row], number: int, height: float, used: set[int]) ->
     if len(labels) < 2 or len(labels) < 0.7 * len(row):
         return None
     centres = [run.centre for run in labels]
-    step = min(b - a for a, b in zip(centres, centres[1:], strict=False))
+    step = min(b - a for a, b in pairwise(centres))
     if step < 1.5 * height:
         return None
     values = _values_over(rows[:number], labels, step, height, used)
@@ -183,7 +189,9 @@ def _upright(rows: Sequence[Row], number: int, height: float, used: set[int]) ->
     counts = {len(group) for group in by_label if group}
     if max(counts) > 5 or (len(labels) == 2 and counts != {1}):
         return None
-    off = [abs(group[0].centre - label.centre) for label, group in zip(labels, by_label, strict=True) if group]
+    off = [
+        abs(group[0].centre - label.centre) for label, group in zip(labels, by_label, strict=True) if group
+    ]
     if counts == {1} and sorted(off)[len(off) // 2] > max(0.2 * step, height):
         return None
     legend: list[Run] = []
@@ -198,7 +206,14 @@ def _upright(rows: Sequence[Row], number: int, height: float, used: set[int]) ->
         for place, run in enumerate(sorted(group, key=lambda run: run.x0)):
             entry = legend[place] if legend else None
             points.append(
-                ChartPoint(text, entry.text if entry else "", run.text, words, run.words, entry.words if entry else ())
+                ChartPoint(
+                    text,
+                    entry.text if entry else "",
+                    run.text,
+                    words,
+                    run.words,
+                    entry.words if entry else (),
+                )
             )
     return Chart(Cell(""), tuple(points), (*labels, *values, *legend))
 
@@ -233,16 +248,18 @@ def _axis(values: Sequence[Run], height: float) -> set[int]:
         column = sorted((o for o in values if abs(o.x1 - run.x1) < 0.3 * height), key=lambda o: o.middle)
         if len(column) < 4:
             continue
-        steps = [b.middle - a.middle for a, b in zip(column, column[1:], strict=False)]
+        steps = [b.middle - a.middle for a, b in pairwise(column)]
         numbers = [parse_number(o.text) or 0.0 for o in column]
-        jumps = [a - b for a, b in zip(numbers, numbers[1:], strict=False)]
+        jumps = [a - b for a, b in pairwise(numbers)]
         even = max(steps) - min(steps) < 0.3 * height
         if even and max(jumps) - min(jumps) <= 0.02 * max(abs(jump) for jump in jumps):
             ticks |= {id(o) for o in column}
     return ticks
 
 
-def _legend(rows: Sequence[Row], count: int, taken: set[int], labels: Sequence[Run], height: float) -> list[Run]:
+def _legend(
+    rows: Sequence[Row], count: int, taken: set[int], labels: Sequence[Run], height: float
+) -> list[Run]:
     """Exactly ``count`` short texts in one row, or stacked at one left edge, near the chart; else none."""
     free = [[run for run in row if id(run) not in taken and _is_category(run)] for row in rows]
     bottom = max(run.y1 for run in labels)
@@ -252,7 +269,11 @@ def _legend(rows: Sequence[Row], count: int, taken: set[int], labels: Sequence[R
             return row
     singles = [row[0] for row in near if len(row) == 1]
     for run in singles:
-        column = [o for o in singles if abs(o.x0 - run.x0) < 0.5 * height and 0 <= o.y0 - run.y0 < 3 * count * height]
+        column = [
+            o
+            for o in singles
+            if abs(o.x0 - run.x0) < 0.5 * height and 0 <= o.y0 - run.y0 < 3 * count * height
+        ]
         if len(column) == count:
             return column
     return []
@@ -283,15 +304,23 @@ def _slices(runs: Sequence[Run], height: float) -> Chart | None:
         match = _LABELLED.match(run.text)
         if match and len(run.tokens) <= 7 and _is_share(match["label"], match["value"], run.text):
             at = len(match["label"].split())
-            points.append(ChartPoint(match["label"].strip(), "", run.text[match.start("value") :], run.words[:at],
-                                     run.words[at:]))
+            points.append(
+                ChartPoint(
+                    match["label"].strip(),
+                    "",
+                    run.text[match.start("value") :],
+                    run.words[:at],
+                    run.words[at:],
+                )
+            )
             parts.append(run)
             continue
         if not _is_category(run):
             continue
         near = [
             o for o in numbers
-            if abs(o.centre - run.centre) < max(height, 0.3 * (run.x1 - run.x0)) and id(o) not in map(id, parts)
+            if abs(o.centre - run.centre) < max(height, 0.3 * (run.x1 - run.x0))
+            and id(o) not in map(id, parts)
             and 0.6 * height < abs(o.middle - run.middle) < 1.7 * max(o.height, height)
         ]  # fmt: skip
         if near:

@@ -17,12 +17,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmrag.answer.charts import Chart, parse_number
-from mmrag.answer.lines import is_number, is_period
 from mmrag.answer.layout import Paragraph
-from mmrag.answer.question import Question, analyse, content_stems, equals
+from mmrag.answer.lines import is_number, is_period
+from mmrag.answer.question import Question, analyse
 from mmrag.answer.scoring import ENOUGH, Encode, Pool, Scored
 from mmrag.answer.tables import CAPTION, Table, TableRow
-from mmrag.answer.units import CHANGES, Unit, boxes_of, gives_reason, header_path, periods_of, row_texts, units_after, units_of
+from mmrag.answer.units import (
+    CHANGES,
+    Unit,
+    boxes_of,
+    gives_reason,
+    header_path,
+    periods_of,
+    row_texts,
+    units_after,
+    units_of,
+)
+from mmrag.answer.words import content_stems, equals
 from mmrag.types import Answer, Box, Candidate, Citation, Query, Ranking, Usage
 
 NOT_ANSWERED = "The documents do not answer this question."
@@ -55,7 +66,9 @@ class ExtractiveAnswerer:
 
     def __init__(self, encode: Encode | None = None, *, candidates: int = 5) -> None:
         if candidates < 1:
-            raise ValueError(f"candidates must be at least 1, got {candidates}. 5 reads the first five pages.")
+            raise ValueError(
+                f"candidates must be at least 1, got {candidates}. 5 reads the first five pages."
+            )
         self.encode = encode
         self.candidates = candidates
 
@@ -85,9 +98,18 @@ class ExtractiveAnswerer:
             return Answer(f"{NOT_ANSWERED} {why}", (), ranking, abstained=True)
         looked = ranking.candidates[: self.candidates]
         pages = [units_of(candidate, place) for place, candidate in enumerate(looked)]
-        pool = Pool(looked, _without_furniture([page[0] for page in pages], looked), [page[1] for page in pages], self.encode)
+        pool = Pool(
+            looked,
+            _without_furniture([page[0] for page in pages], looked),
+            [page[1] for page in pages],
+            self.encode,
+        )
         if not pool.units:
-            why = "No page with text was found." if not looked else f"{_name(looked[0])} came closest, but has no text."
+            why = (
+                "No page with text was found."
+                if not looked
+                else f"{_name(looked[0])} came closest, but has no text."
+            )
             return Answer(f"{NOT_ANSWERED} {why}", (), ranking, abstained=True)
         question = analyse(query.text)
         if question.parts:
@@ -127,8 +149,11 @@ class ExtractiveAnswerer:
 
 
 def _without_furniture(pages: Sequence[list[Unit]], candidates: Sequence[Candidate]) -> list[list[Unit]]:
-    """Leave out running heads and feet: lines at a page's edge that other pages of the document repeat,
-    or that are short and end no sentence."""
+    """Leave out running heads and feet.
+
+    They are lines at a page's edge that other pages of the document repeat, or short ones that end no
+    sentence.
+    """
     seen: dict[tuple[str, str], set[int]] = {}
     for units, candidate in zip(pages, candidates, strict=True):
         for unit in units:
@@ -137,7 +162,9 @@ def _without_furniture(pages: Sequence[list[Unit]], candidates: Sequence[Candida
     kept = []
     for units, candidate in zip(pages, candidates, strict=True):
         document = candidate.page.document_id if candidate.page is not None else ""
-        kept.append([unit for unit in units if not _is_furniture(unit, len(seen.get((document, unit.text), ())))])
+        kept.append(
+            [unit for unit in units if not _is_furniture(unit, len(seen.get((document, unit.text), ())))]
+        )
     return kept
 
 
@@ -187,7 +214,11 @@ def _found(item: Scored) -> Found:
 
 def _readable(unit: Unit) -> str:
     """The text with words put together that a line's end had parted, and bullets dropped."""
-    text = re.sub(r"(?<=[a-z]{2})[-\u00ad] (?=[a-z]{2})", "", unit.text) if unit.kind == "sentence" else unit.text
+    text = (
+        re.sub(r"(?<=[a-z]{2})[-\u00ad] (?=[a-z]{2})", "", unit.text)
+        if unit.kind == "sentence"
+        else unit.text
+    )
     return re.sub(r"^(?:[•●▪■◦‣·∙○□➢►▶→✓✔*\u2013\u2014-])\s*", "", " ".join(text.split()))
 
 
@@ -208,7 +239,11 @@ def _second(best: Scored, passing: Sequence[Scored], question: Question, pool: P
     weights = pool.weights(question)
     lacking = {stem for stem in weights if stem not in best.unit.own}
     for item in passing[1:6]:
-        if item.unit.kind != "sentence" or set(item.unit.parts) & set(best.unit.parts) or item.score < 0.85 * best.score:
+        if (
+            item.unit.kind != "sentence"
+            or set(item.unit.parts) & set(best.unit.parts)
+            or item.score < 0.85 * best.score
+        ):
             continue
         if sum(weights[stem] for stem in lacking if stem in item.unit.own) >= 1 / 6:
             return item
@@ -241,7 +276,13 @@ def _table_answer(best: Scored, passing: Sequence[Scored], question: Question) -
         return _cells_found(best, question, [(n, c) for n in rows[: 2 * MOST_CELLS]])
     full = [n for n, cell in enumerate(table.rows[r].cells) if cell.text]
     share = question.kind == "percent" and "%" in table.rows[r].cells[c].text
-    if known & CHANGES and not share and periods_of(table) and len(full) <= MOST_CELLS and not _period_asked(table, known):
+    if (
+        known & CHANGES
+        and not share
+        and periods_of(table)
+        and len(full) <= MOST_CELLS
+        and not _period_asked(table, known)
+    ):
         return _cells_found(best, question, [(r, n) for n in full])
     row_ties = sorted(item.unit.where[2] for item in ties if item.unit.where[1] == r)
     if len(row_ties) > 1 and not _chosen(table, c, [i for i in ties if i.unit.where[1] == r]):
@@ -254,7 +295,9 @@ def _table_answer(best: Scored, passing: Sequence[Scored], question: Question) -
 
 def _period_asked(table: Table, known: frozenset[str]) -> bool:
     """Whether the question chooses one of the columns' periods."""
-    return any(known & frozenset(content_stems(s[-1].text)) for s in table.columns if s and is_period(s[-1].text))
+    return any(
+        known & frozenset(content_stems(s[-1].text)) for s in table.columns if s and is_period(s[-1].text)
+    )
 
 
 def _chosen(table: Table, column: int, ties: Sequence[Scored]) -> bool:
@@ -284,15 +327,26 @@ def _cells_found(best: Scored, question: Question, cells: Sequence[tuple[int, in
         said = figures[0]
     else:
         labels = [paths[rows.index(r)] if len(rows) > 1 else names[columns.index(c)] for r, c in cells]
-        said = "; ".join(f"{label}: {one}" if label else one for label, one in zip(labels, figures, strict=True))
-    bare = next((units_after(one, table.units.text) for one in figures if units_after(one, table.units.text)), "")
+        said = "; ".join(
+            f"{label}: {one}" if label else one for label, one in zip(labels, figures, strict=True)
+        )
+    bare = next(
+        (units_after(one, table.units.text) for one in figures if units_after(one, table.units.text)), ""
+    )
     joint = ": " if len(cells) == 1 else " \u2013 "
     parts = [h.words for c in columns for h in table.columns[c]]
     parts += [table.rows[r].header.words for r in rows]
     parts += [table.rows[r].cells[c].words for r, c in cells]
-    quotes = [" ".join(t for t in (table.rows[r].header.text, *(k.text for k in table.rows[r].cells)) if t) for r in rows]
+    quotes = [
+        " ".join(t for t in (table.rows[r].header.text, *(k.text for k in table.rows[r].cells)) if t)
+        for r in rows
+    ]
     return Found(
-        f"{head}{joint if head else ''}{said}{bare}", best.unit, "\n".join(quotes), boxes_of(parts), best.score
+        f"{head}{joint if head else ''}{said}{bare}",
+        best.unit,
+        "\n".join(quotes),
+        boxes_of(parts),
+        best.score,
     )
 
 
@@ -300,7 +354,9 @@ def _row_name(row: TableRow, known: frozenset[str]) -> str:
     """The row's header, with a text of the row that the question names or a bare number leaves open."""
     path = header_path(row)
     texts = [cell.text for cell in row_texts(row) if cell is not row.header]
-    named = [text for text in texts if known & frozenset(content_stems(text)) - frozenset(content_stems(path))]
+    named = [
+        text for text in texts if known & frozenset(content_stems(text)) - frozenset(content_stems(path))
+    ]
     if not named and texts and (not path or is_number(path)):
         named = texts[:1]
     return ", ".join(part for part in (path, *named[:1]) if part)
@@ -333,7 +389,9 @@ def _chart_answer(best: Scored, passing: Sequence[Scored], question: Question) -
     subject = _subject(best.unit.title, question, best.unit)
     said = "; ".join(item.unit.text for item in ties) + units_after(best.unit.says, chart.units.text)
     joint = " \u2013 " if len(ties) > 1 else ", "
-    return Found(f"{subject}{joint}{said}" if subject else said, best.unit, quote, boxes_of(parts), best.score)
+    return Found(
+        f"{subject}{joint}{said}" if subject else said, best.unit, quote, boxes_of(parts), best.score
+    )
 
 
 def _extreme(question: Question, scored: Sequence[Scored]) -> Found | None:
@@ -424,10 +482,14 @@ def _why_not(question: Question, scored: Sequence[Scored], pool: Pool) -> str:
         asked = _ASKED.get(question.kind, "what was asked")
         return f"{NOT_ANSWERED} {where} came closest, but gives no {asked} for it."
     unit = best.unit
-    unmet = [t.surface for t in question.terms if t.kind == "word" and not {t.stem, *equals(t.stem)} & _about(unit)]
+    unmet = [
+        t.surface for t in question.terms if t.kind == "word" and not {t.stem, *equals(t.stem)} & _about(unit)
+    ]
     if unmet:
         listed = ", ".join(f"“{surface}”" for surface in unmet[:4])
-        return f"{NOT_ANSWERED} {where} came closest, but no sentence, table or chart there speaks of {listed}."
+        return (
+            f"{NOT_ANSWERED} {where} came closest, but no sentence, table or chart there speaks of {listed}."
+        )
     return f"{NOT_ANSWERED} {where} came closest, but too little of the question is met there."
 
 

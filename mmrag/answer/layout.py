@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mmrag.answer.charts import Chart, ChartPoint, chart_of_table, find_charts
 from mmrag.answer.lines import Row, Run, is_number, make_rows, make_runs, regions, text_height
 from mmrag.answer.sentences import BULLET, Block, Sentence, make_blocks, split_sentences, split_text
-from mmrag.answer.tables import CAPTION, Cell, Table, TableRow, find_tables
+from mmrag.answer.tables import CAPTION, NO_CELL, Cell, Table, TableRow, find_tables
 from mmrag.types import Page, Word
 
 __all__ = [
@@ -80,7 +81,7 @@ class Layout:
         headings: for each table and chart, by its position, the heading it stands under.
     """
 
-    title: Cell = Cell("")
+    title: Cell = NO_CELL
     paragraphs: tuple[Paragraph, ...] = ()
     tables: tuple[Table, ...] = ()
     charts: tuple[Chart, ...] = ()
@@ -128,7 +129,13 @@ def _split_label(text: str) -> tuple[str, str] | None:
     head, colon, tail = text.partition(":")
     if head.lower() in {"source", "sources", "note", "notes"}:
         return None
-    if not colon or CAPTION.match(text) or not tail.strip() or not tail[:1].isspace() or len(tail.split()) > 15:
+    if (
+        not colon
+        or CAPTION.match(text)
+        or not tail.strip()
+        or not tail[:1].isspace()
+        or len(tail.split()) > 15
+    ):
         return None
     if len(head.split()) > 6 or not _LABEL.match(head) or not head[:1].isupper():
         return None
@@ -185,7 +192,9 @@ class _Builder:
         in_charts = {id(run) for chart in charts for run in chart.runs}
         headings: list[Heading] = [(float("-inf"), 0.0, float("inf"), self.heading)]
         texts: list[Block] = []
-        tops = [y for _, _, y, _ in fields] + [b.runs[0].middle for b in blocks if BULLET.match(b.words[0].text)]
+        tops = [y for _, _, y, _ in fields] + [
+            b.runs[0].middle for b in blocks if BULLET.match(b.words[0].text)
+        ]
         for number, block in enumerate(blocks):
             if all(id(run) in in_charts for run in block.runs):
                 continue
@@ -335,7 +344,7 @@ def _stacked_fields(rows: Sequence[Row], height: float) -> tuple[list[_Pair], li
     """Rows of small labels with their values right under them, as boxed forms have them; and the rest."""
     found: list[_Pair] = []
     used: set[int] = set()
-    for labels, values in zip(rows, rows[1:], strict=False):
+    for labels, values in pairwise(rows):
         if any(id(run) in used for run in labels) or not all(_is_label(run) for run in labels):
             continue
         gap = min(run.y0 for run in values) - max(run.y1 for run in labels)
@@ -347,7 +356,9 @@ def _stacked_fields(rows: Sequence[Row], height: float) -> tuple[list[_Pair], li
             end = labels[place + 1].x0 if place + 1 < len(labels) else float("inf")
             under = [run for run in values if label.x0 - 0.6 * height <= run.x0 < end - 0.6 * height]
             if under and under[0].x0 - label.x0 < height:
-                value = Cell(" ".join(run.text for run in under), tuple(w for run in under for w in run.words))
+                value = Cell(
+                    " ".join(run.text for run in under), tuple(w for run in under for w in run.words)
+                )
                 pairs.append((_cell(label), value, label.middle, (label.x0, under[-1].x1), [label, *under]))
         if len(pairs) >= 2:
             found.extend(pair[:4] for pair in pairs)
@@ -365,14 +376,26 @@ def _find_fields(rows: Sequence[Row], height: float) -> tuple[list[_Pair], list[
             if id(run) in used:
                 continue
             right = row[place + 1] if place + 1 < len(row) else None
-            if run.text.endswith(":") and len(run.tokens) <= 6 and right is not None and len(right.tokens) <= 15:
+            if (
+                run.text.endswith(":")
+                and len(run.tokens) <= 6
+                and right is not None
+                and len(right.tokens) <= 15
+            ):
                 found.append((_cell(run), _cell(right), run.middle, (run.x0, right.x1)))
                 used |= {id(run), id(right)}
                 continue
             pair = _split_label(run.text)
             if pair is not None and not _goes_on(rows, number, run, height):
                 at = len(pair[0].split())
-                found.append((Cell(pair[0], run.words[:at]), Cell(pair[1], run.words[at:]), run.middle, (run.x0, run.x1)))
+                found.append(
+                    (
+                        Cell(pair[0], run.words[:at]),
+                        Cell(pair[1], run.words[at:]),
+                        run.middle,
+                        (run.x0, run.x1),
+                    )
+                )
                 used.add(id(run))
                 continue
             if right is not None and id(run) in aligned:
@@ -425,7 +448,11 @@ def _value_below(rows: Sequence[Row], number: int, run: Run, height: float) -> R
         return None
     for row in rows[number + 1 : number + 3]:
         for other in row:
-            if abs(other.x0 - run.x0) > 0.6 * height or other.y0 - run.y1 > 0.9 * height or other.y0 < run.middle:
+            if (
+                abs(other.x0 - run.x0) > 0.6 * height
+                or other.y0 - run.y1 > 0.9 * height
+                or other.y0 < run.middle
+            ):
                 continue
             small = run.height < 0.88 * other.height and run.height < 0.95 * height
             if (run.text.endswith(":") or small) and len(other.tokens) <= 10:

@@ -26,15 +26,18 @@ SPACE = 0.9
 justified lines; a gutter between columns is 1 or more."""
 
 _NUMBER = re.compile(
-    r"^[(\[]?[-+\u2212\u2013~<>≈≤≥±]?\s*(?:US|C|A|NZ|HK)?[$€£¥]?\s*[-+\u2212]?(?:\d{1,3}(?:[,.' \u00a0\u202f]\d{3})+|\d+)?"
-    r"(?:[.,]\d+)?\s*(?:%|[x×]|[kKmMbB]|bn|mn|tn|pp|bps|pts?|°C|°F|€|£|million|billion|percent)?[)\]]?%?[*†‡]*$"
+    r"^[(\[]?[-+\u2212\u2013~<>≈≤≥±]?\s*(?:US|C|A|NZ|HK)?[$€£¥]?\s*[-+\u2212]?"
+    r"(?:\d{1,3}(?:[,.' \u00a0\u202f]\d{3})+|\d+)?"
+    r"(?:[.,]\d+)?\s*(?:%|[x\u00d7]|[kKmMbB]|bn|mn|tn|pp|bps|pts?|°C|°F|€|£|million|billion|percent)?[)\]]?%?[*†‡]*$"
 )
-_PERIOD = re.compile(r"^(?:FY|CY|H[12]|[1-4]H|Q[1-4]|[1-4]Q)?[ '’/-]?(?:(?:19|20)\d\d|\d\d)?[EFAP]?[*†]?$", re.I)
+_PERIOD = re.compile(
+    r"^(?:FY|CY|H[12]|[1-4]H|Q[1-4]|[1-4]Q)?[ '\u2019/-]?(?:(?:19|20)\d\d|\d\d)?[EFAP]?[*†]?$", re.I
+)
 _BLANK_CELL = re.compile(r"^(?:[-\u2013\u2014\u2212.…]+|n/?a\.?|n\.?m\.?|nil|none)$", re.I)
 
 
 def is_number(text: str) -> bool:
-    """Whether the text is one figure, with its currency, sign, unit or brackets ("(4.1)%", "$24.1 billion")."""
+    """Whether the text is one figure with its currency, sign, unit or brackets ("(4.1)%", "$5 million")."""
     text = text.strip()
     return bool(text) and any(c.isdigit() for c in text) and bool(_NUMBER.match(text.replace(" ", "")))
 
@@ -304,7 +307,7 @@ def _prose(runs: Sequence[Run]) -> int:
 
 
 def _gutter(runs: Sequence[Run]) -> float | None:
-    """The x of the white gap with most prose on its poorer side, where fewer than a fifth of the runs cross it."""
+    """The x of the white gap with most prose on its poorer side, where little prose crosses it."""
     prose = [run for run in runs if run.is_prose]
     if len(prose) < 6:
         return None

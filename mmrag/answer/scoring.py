@@ -34,8 +34,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mmrag.answer.layout import Layout
-from mmrag.answer.question import Question, Term, content_stems, equals
+from mmrag.answer.question import Question, Term
 from mmrag.answer.units import NEIGHBOUR, PAGE, TITLE, Unit, document_name, gives_reason
+from mmrag.answer.words import content_stems, equals
 from mmrag.types import Candidate
 
 ENOUGH = 0.5
@@ -130,9 +131,12 @@ class Pool:
         self.units = [unit for page in units for unit in page]
         self.encode = encode
         self._names = [frozenset(content_stems(document_name(c))) for c in candidates]
-        self._pages = [frozenset(content_stems(c.record.text or (c.page.text if c.page else ""))) for c in candidates]
         self._pages = [
-            page | frozenset(s for unit in part for s in unit.own) for page, part in zip(self._pages, units, strict=True)
+            frozenset(content_stems(c.record.text or (c.page.text if c.page else ""))) for c in candidates
+        ]
+        self._pages = [
+            page | frozenset(s for unit in part for s in unit.own)
+            for page, part in zip(self._pages, units, strict=True)
         ]
         self._vocabulary = frozenset(s for page in self._pages for s in page)
         self._years = [frozenset(one for one in page if _YEAR.fullmatch(one)) for page in self._pages]
@@ -146,14 +150,16 @@ class Pool:
                 self._counts[one] = self._counts.get(one, 0) + 1
 
     def rarity(self, term: str) -> float:
-        """``log(1 + N / df)`` over units and what stands over them; a term that no unit has counts as had by half a unit."""
+        """``log(1 + N / df)`` over units and what stands over them; df is 0.5 for a term none has."""
         return math.log(1 + (len(self.units) + 1) / (self._counts.get(term, 0) or 0.5))
 
     def weights(self, question: Question) -> dict[str, float]:
         """Weight of each term of the question, summing to 1."""
         raw: dict[str, float] = {}
         for term in question.terms:
-            known = min((self.rarity(t) for t in (term.stem, *equals(term.stem)) if t in self._counts), default=None)
+            known = min(
+                (self.rarity(t) for t in (term.stem, *equals(term.stem)) if t in self._counts), default=None
+            )
             raw[term.stem] = term.weight * (self.rarity(term.stem) if known is None else known)
         total = sum(raw.values())
         return {stem: weight / total for stem, weight in raw.items()} if total else {}
@@ -177,7 +183,9 @@ class Pool:
         found.update(dict.fromkeys((term.stem, *term.short), 1.0))
         return found
 
-    def _meet(self, unit: Unit, question: Question, terms: Sequence[tuple[Term, float, dict[str, float]]]) -> Scored:
+    def _meet(
+        self, unit: Unit, question: Question, terms: Sequence[tuple[Term, float, dict[str, float]]]
+    ) -> Scored:
         own = coverage = core = core_weight = 0.0
         counted = not question.counted
         absent = False
@@ -200,7 +208,9 @@ class Pool:
             if term.is_anchor and not (self._has_anchor(term, around, far) or self._is_only_year(term, unit)):
                 missing.append(term.surface)
         core = core / core_weight if core_weight else 1.0
-        return Scored(unit, 0.0, coverage, own, tuple(missing), None, core=core, counted=counted, absent=absent)
+        return Scored(
+            unit, 0.0, coverage, own, tuple(missing), None, core=core, counted=counted, absent=absent
+        )
 
     def _make(self, item: Scored, question: Question, known: frozenset[str], similarity: float) -> Scored:
         """Complete what the words alone gave by type, shape, rank and similarity."""
@@ -216,7 +226,9 @@ class Pool:
         score = 0.62 * support + 0.14 * typed + 0.06 / (1 + 0.25 * unit.place)
         score += 0.10 * precision + 0.08 * _shape(unit, question) + 0.08 * similarity
         own = max(item.own, similarity * support)
-        made = Scored(unit, score, support, own, item.missing, fits, precision, core, item.counted, item.absent)
+        made = Scored(
+            unit, score, support, own, item.missing, fits, precision, core, item.counted, item.absent
+        )
         return replace(made, score=score - 0.25 * bool(item.missing) - 0.10 * (not made.on_subject))
 
     def _far(self, term: Term, alike: Mapping[str, float], place: int) -> float:
@@ -325,7 +337,9 @@ def _shape(unit: Unit, question: Question) -> float:
     says = unit.says.lower()
     if question.kind == "definition":
         words = [term.surface.lower() for term in question.terms if term.kind != "light"]
-        heads = any(f"{w} {v} " in says for w in words for v in ("is", "are", "means", "refers to", "denotes"))
+        heads = any(
+            f"{w} {v} " in says for w in words for v in ("is", "are", "means", "refers to", "denotes")
+        )
         return 1.0 if heads else 0.4
     if question.kind == "reason":
         return 1.0 if gives_reason(says) else 0.4

@@ -18,15 +18,25 @@ from mmrag.answer.lines import Run
 from mmrag.answer.tables import CAPTION
 from mmrag.types import Word
 
-BULLET = re.compile(r"^(?:[•●▪■◦‣·∙○□➢►▶→✓✔*\u2013\u2014\u2212-]|o|\(?[0-9]{1,2}[.)]|\(?[a-zA-Z][.)]|\(?[ivx]{1,4}[.)])$")
+BULLET = re.compile(
+    r"^(?:[•●▪■◦‣·∙○□➢►▶→✓✔*\u2013\u2014\u2212-]|o|"
+    r"\(?[0-9]{1,2}[.)]|\(?[a-zA-Z][.)]|\(?[ivx]{1,4}[.)])$"
+)
 _SECTION = re.compile(r"^(?:\d{1,2}(?:\.\d{1,2})*\.?|[A-Z]\.)\s+[A-Z][a-z]+")
 _GLYPH = re.compile(r"^[•●▪■◦‣·∙○□➢►▶→✓✔]")
-_ABBREVIATIONS = frozenset(
-    ["mr", "mrs", "ms", "dr", "prof", "sr", "jr", "st", "vs", "etc", "e.g", "i.e", "cf", "al", "fig", "figs", "eq", "eqs", "no", "nos", "vol", "pp", "p", "approx", "dept", "est", "inc", "ltd", "co", "corp", "bros", "u.s", "u.k", "e.u", "a.m", "p.m", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "mon", "tue", "wed", "thu", "fri", "sat", "sun", "sec", "ch", "ref", "refs", "tab", "ed", "eds", "rev", "gen", "gov", "sen", "rep", "hon", "capt", "lt", "col", "sgt", "ave", "blvd", "rd", "mt", "ft", "z.b", "d.h", "bzw", "ca", "nr"]
-)
-_NUMBERED = frozenset(["no", "nos", "p", "pp", "fig", "figs", "vol", "eq", "eqs", "sec", "ch", "ref", "refs", "tab", "nr", "art"])
-_CLOSERS = "\"'”’)]»*†‡"
-_OPENERS = "\"'“‘([«"
+_ABBREVIATIONS_TEXT = """
+mr mrs ms dr prof sr jr st vs etc e.g i.e cf al fig figs eq eqs no nos vol pp p approx dept est inc
+ltd co corp bros u.s u.k e.u a.m p.m jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed
+thu fri sat sun sec ch ref refs tab ed eds rev gen gov sen rep hon capt lt col sgt ave blvd rd mt ft
+z.b d.h bzw ca nr
+"""
+_ABBREVIATIONS = frozenset(_ABBREVIATIONS_TEXT.split())
+_NUMBERED_TEXT = """
+no nos p pp fig figs vol eq eqs sec ch ref refs tab nr art
+"""
+_NUMBERED = frozenset(_NUMBERED_TEXT.split())
+_CLOSERS = "\"'\u201d\u2019)]»*†‡"
+_OPENERS = "\"'\u201c\u2018([«"
 
 
 @dataclass(frozen=True)
@@ -189,4 +199,5 @@ def _ends(text: str, following: str) -> bool:
             return not start.isdigit()
         return stem in {"etc", "a.m", "p.m", "inc", "ltd", "co", "corp"} and following[:1].isupper()
     # An initial ("J. Miller", "U. S."), but not "vitamin C. The".
-    return not (len(stem) == 1 and stem.isalpha() and bare[0].isupper() and len(following) > 1 and start.isupper())
+    initial = len(stem) == 1 and stem.isalpha() and bare[0].isupper()
+    return not (initial and len(following) > 1 and start.isupper())

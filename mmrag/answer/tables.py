@@ -29,9 +29,12 @@ CAPTION = re.compile(
     r"(?:\s*[0-9]+(?:[.\-\u2013][0-9]+)*[a-z]?\b|\s+(?:[A-Z](?:[.\-]?[0-9]+)*|[IVX]+)(?=\s*[:.|\u2013\u2014-]|\s*$))"
     r"\s*[:.|\u2013\u2014-]?"
 )
-_TOTAL = re.compile(r"(?i)^\s*(?:(?:grand |sub-?)?totals?\b|all\b|overall\b|sum\b|average\b|mean\b|net total)")
+_TOTAL = re.compile(
+    r"(?i)^\s*(?:(?:grand |sub-?)?totals?\b|all\b|overall\b|sum\b|average\b|mean\b|net total)"
+)
 _UNITS = re.compile(
-    r"(?i)^\(?\s*(?:(?:all )?(?:figures|amounts|numbers|values|dollars|data)\b.*\bin\b|in\b.*(?:million|thousand|billion|\$|€|£|%|"
+    r"(?i)^\(?\s*(?:(?:all )?(?:figures|amounts|numbers|values|dollars|data)\b.*\bin\b|"
+    r"in\b.*(?:million|thousand|billion|\$|€|£|%|"
     r"percent|dollars|euros|usd|eur|tonnes|units|hours)|[$€£]\s*(?:million|thousand|billion|m|bn|000)|unit|(?:millions?|"
     r"thousands?|billions?) of\b|(?:percent|percentage|per cent|%) of\b)"
 )
@@ -53,6 +56,10 @@ class Cell:
     def box(self) -> Box | None:
         """The box round the words in 0..1; None for an empty cell."""
         return union_box(self.words) if self.words else None
+
+
+NO_CELL = Cell("")
+"""What stands where nothing was found."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +230,8 @@ def _lines_up(row: Row, other: Row, height: float) -> bool:
     """Whether half of the row's cells share an edge or their centre with a cell of the other."""
     near = 0.7 * height
     same = sum(
-        any(min(abs(a.x0 - b.x0), abs(a.x1 - b.x1), abs(a.centre - b.centre)) < near for b in other) for a in row
+        any(min(abs(a.x0 - b.x0), abs(a.x1 - b.x1), abs(a.centre - b.centre)) < near for b in other)
+        for a in row
     )
     return same >= 0.5 * len(row)
 
@@ -388,7 +396,8 @@ def _heads_columns(row: Row, below: Row, columns: Sequence[Extent], height: floa
     fits = 0
     for run in row:
         lined = any(
-            min(abs(run.x0 - o.x0), abs(run.x1 - o.x1), abs(run.centre - o.centre)) < 0.7 * height for o in below
+            min(abs(run.x0 - o.x0), abs(run.x1 - o.x1), abs(run.centre - o.centre)) < 0.7 * height
+            for o in below
         )
         spans = any(
             abs(run.centre - (columns[i][0] + columns[j][1]) / 2) < 1.5 * height
@@ -448,8 +457,9 @@ def _column_headers(
 def _spans(
     heads: Sequence[Run], columns: Sequence[Extent], height: float, nested: bool
 ) -> list[tuple[int, int]]:
-    """For each header cell the run of columns it is centred over; a row of headers one step above the
-    body names one column each.
+    """For each header cell the run of columns it is centred over.
+
+    A row of headers right above the body names one column each.
     """
     touched = []
     for run in heads:
@@ -473,9 +483,7 @@ def _spans(
     return spans
 
 
-def _data_rows(
-    rows: Sequence[Row], columns: Sequence[Extent], height: float
-) -> list[TableRow]:
+def _data_rows(rows: Sequence[Row], columns: Sequence[Extent], height: float) -> list[TableRow]:
     """Body rows with their groups; wrapped row headers are put together."""
     data: list[TableRow] = []
     groups: list[tuple[float, Cell, bool]] = []  # indent, cell, whether its rows are indented
@@ -519,7 +527,9 @@ def _continues_cells(slots: Sequence[Sequence[Word]], row: TableRow) -> bool:
     filled = [(n, " ".join(word.text for word in slot)) for n, slot in enumerate(slots) if slot]
     if len(filled) > 0.5 * len(slots) and len(slots) > 1:
         return False
-    return all(row.cells[n].text and not is_value(text) and not is_value(row.cells[n].text) for n, text in filled)
+    return all(
+        row.cells[n].text and not is_value(text) and not is_value(row.cells[n].text) for n, text in filled
+    )
 
 
 def _append_cells(row: TableRow, slots: Sequence[Sequence[Word]]) -> TableRow:

@@ -16,8 +16,8 @@ from pathlib import PurePath
 from mmrag.answer.charts import Chart
 from mmrag.answer.layout import Field, Layout, Paragraph, read_page, read_text
 from mmrag.answer.lines import is_number, is_period, is_value, line_boxes
-from mmrag.answer.question import content_stems, equals, has_number_word
 from mmrag.answer.tables import CAPTION, Cell, Table, TableRow
+from mmrag.answer.words import content_stems, equals, has_number_word
 from mmrag.types import Box, Candidate, Word
 
 HEADING = 0.8
@@ -40,11 +40,12 @@ _DATE = re.compile(
 )
 _MONEY = re.compile(r"(?i)(?:[$€£¥]|\b(?:usd|eur|gbp|chf|dollars?|euros?|pounds?|cents?)\b)")
 _REASON = re.compile(
-    r"\b(?i:because|due to|owing to|reasons?|caused?|causes|as a result|led to|thanks to)\b|\b[Ss]ince(?! (?:\d|[A-Z]))\b"
+    r"\b(?i:because|due to|owing to|reasons?|caused?|causes|as a result|led to|thanks to)\b"
+    r"|\b[Ss]ince(?! (?:\d|[A-Z]))\b"
 )
 _GLYPHS = re.compile(r"^(?:[•●▪■◦‣·∙○□➢►▶→✓✔*\u2013\u2014-])\s*")
 _YEAR = re.compile(r"\b(?:1[5-9]|20)\d\d\b")
-_NAME = re.compile(r"\b(?:[A-Z][\w.'’-]*\s+){1,3}[A-Z][\w'’-]+|\b[A-Z][a-z]+\b")
+_NAME = re.compile(r"\b(?:[A-Z][\w.'\u2019-]*\s+){1,3}[A-Z][\w'\u2019-]+|\b[A-Z][a-z]+\b")
 
 
 @dataclass(eq=False)
@@ -206,7 +207,7 @@ def _lead_in(paragraphs: Sequence[Paragraph], number: int) -> str:
 
 
 def _items_after(paragraphs: Sequence[Paragraph], number: int) -> tuple[Paragraph, ...]:
-    items = []
+    items: list[Paragraph] = []
     for after in paragraphs[number + 1 :]:
         if after.kind != "item" or len(items) == 12:
             break

@@ -45,7 +45,9 @@ class Sheet:
         for x0, y0, x1, y1, text, *_ in self.canvas.get_text("words", sort=True):
             shift = slope * x0
             moved = [v + noise.uniform(-jitter, jitter) for v in (x0, y0 + shift, x1, y1 + shift)]
-            words.append(Word(text, (moved[0] / width, moved[1] / height, moved[2] / width, moved[3] / height)))
+            words.append(
+                Word(text, (moved[0] / width, moved[1] / height, moved[2] / width, moved[3] / height))
+            )
         return tuple(words)
 
     def page(self, **noise):

@@ -134,12 +134,19 @@ def test_a_superlative_compares_figures_and_leaves_totals_out(ask, sheet, questi
 
 def test_a_list_is_given_whole(ask):
     answer = ask("What are the priorities for 2026?", "slide")
-    assert "Open the Rotterdam warehouse; Cut delivery time to two days; Train 40 service engineers" in answer.text
+    assert (
+        "Open the Rotterdam warehouse; Cut delivery time to two days; Train 40 service engineers"
+        in answer.text
+    )
     assert len(answer.citations[0].boxes) == 4
 
 
 def test_a_comparison_cites_one_place_a_side(ask, sheets):
-    answer = ask("Compare the net sales of Europe in 2024 with the electricity from offshore wind.", "financial", "bars")
+    answer = ask(
+        "Compare the net sales of Europe in 2024 with the electricity from offshore wind.",
+        "financial",
+        "bars",
+    )
     assert [c.page.source.name for c in answer.citations] == [sheets["financial"].name, sheets["bars"].name]
     assert [c.number for c in answer.citations] == [1, 2]
     assert "24.1" in answer.text.splitlines()[0]
@@ -186,7 +193,9 @@ def test_a_question_without_words_abstains(ranked, sheets):
 
 
 def test_only_the_first_candidates_are_read(ask):
-    assert ask("What is the policy number?", "slide", "form", answerer=ExtractiveAnswerer(candidates=1)).abstained
+    assert ask(
+        "What is the policy number?", "slide", "form", answerer=ExtractiveAnswerer(candidates=1)
+    ).abstained
 
 
 def test_no_candidates_are_refused():
@@ -212,10 +221,17 @@ def test_similarity_may_lift_what_words_leave_open(sheets, ranked):
 
     def knowing(texts, side):
         seen.append(side)
-        return [np.eye(8)[0] if "expire" in t or "Valid until" in t else np.eye(8)[1 + n % 7] for n, t in enumerate(texts)]
+        return [
+            np.eye(8)[0] if "expire" in t or "Valid until" in t else np.eye(8)[1 + n % 7]
+            for n, t in enumerate(texts)
+        ]
 
     assert QA.answer(Query(question), ranking).abstained
-    assert ExtractiveAnswerer(lambda texts, side: [np.ones(8) for _ in texts]).answer(Query(question), ranking).abstained
+    assert (
+        ExtractiveAnswerer(lambda texts, side: [np.ones(8) for _ in texts])
+        .answer(Query(question), ranking)
+        .abstained
+    )
     answer = ExtractiveAnswerer(knowing).answer(Query(question), ranking)
     assert answer.text == "Valid until: 31 March 2026 [1]"
     assert set(seen) == {"query", "document"}
@@ -237,7 +253,12 @@ def test_five_full_pages_are_quick(blank_sheet, ranked):
     for number in range(5):
         sheet = blank_sheet("book.pdf", number)
         for line in range(55):
-            sheet.text(50, 60 + 13.5 * line, f"Line {line} of page {number} tells of mills, locks and {line * 7} barges on the river Elm.", 9)
+            sheet.text(
+                50,
+                60 + 13.5 * line,
+                f"Line {line} of page {number} tells of mills, locks and {line * 7} barges on the river Elm.",
+                9,
+            )
         pages.append(sheet.page())
     ranking = ranked("How many barges are on line 30 of page 3?", *pages)
     started = time.process_time()

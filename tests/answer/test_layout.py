@@ -131,7 +131,9 @@ def test_a_lying_bar_has_the_value_at_its_end(blank_sheet):
     sheet = blank_sheet()
     sheet.text(60, 80, "Chart 4: Visitors by museum")
     for number, (name, value) in enumerate((("Harbour", 900), ("Castle", 560), ("Mill", 210))):
-        sheet.text(150, 130 + 45 * number, name, right=True).text(160 + value / 3, 130 + 45 * number, str(value))
+        sheet.text(150, 130 + 45 * number, name, right=True).text(
+            160 + value / 3, 130 + 45 * number, str(value)
+        )
     layout = read_page(sheet.page())
     assert layout.tables == ()
     assert [(p.category, p.value) for p in layout.charts[0].points] == [
@@ -209,7 +211,23 @@ def test_the_order_of_the_words_does_not_matter(sheets):
 @pytest.mark.parametrize("seed", range(20))
 def test_any_words_are_read_without_an_error_and_none_is_invented(seed):
     noise = random.Random(seed)
-    texts = ["12", "(4.1)%", "Total", "$", "2024", "Table", "1:", "•", "a", "the", "Name:", "é", "—", "...", "B2"]
+    texts = [
+        "12",
+        "(4.1)%",
+        "Total",
+        "$",
+        "2024",
+        "Table",
+        "1:",
+        "•",
+        "a",
+        "the",
+        "Name:",
+        "é",
+        "—",
+        "...",
+        "B2",
+    ]
     words = []
     for _ in range(noise.randint(1, 120)):
         x, y = noise.random(), noise.random()
@@ -223,7 +241,9 @@ def test_any_words_are_read_without_an_error_and_none_is_invented(seed):
 
 
 def test_plain_text_is_read_by_its_lines():
-    layout = read_text("# Rivers\n\nThe Elm is 40 km long. It ends at Dr. Hale's mill.\n\nLength: 40 km\n- first\n- second")
+    layout = read_text(
+        "# Rivers\n\nThe Elm is 40 km long. It ends at Dr. Hale's mill.\n\nLength: 40 km\n- first\n- second"
+    )
     assert [p.kind for p in layout.paragraphs] == ["heading", "text", "item", "item"]
     assert [s.text for s in layout.paragraphs[1].sentences] == [
         "The Elm is 40 km long.", "It ends at Dr. Hale's mill.",
@@ -231,7 +251,9 @@ def test_plain_text_is_read_by_its_lines():
     assert (layout.fields[0].label.text, layout.fields[0].value.text) == ("Length:", "40 km")
 
 
-@pytest.mark.parametrize("text", ["24.1", "(4.0)%", "$1,234.50", "1 234", "-3", "US$5", "12%", "3.2x", "€ 4m", "17*"])
+@pytest.mark.parametrize(
+    "text", ["24.1", "(4.0)%", "$1,234.50", "1 234", "-3", "US$5", "12%", "3.2x", "€ 4m", "17*"]
+)
 def test_figures(text):
     assert is_number(text)
 

@@ -1,0 +1,155 @@
+"""Words of English as answers are looked for by: stems, what says little, what says the same.
+
+No dictionary and no model: a small suffix stripper, and short lists of everyday words that were written
+down from general knowledge of the language.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+_STOP = """
+a an the of in on at to for from by with and or but as is are was were be been being do does did
+done has have had having it its this that these those there here he she they them his her their we
+our us you your i me my what which who whom whose when where why how much many if then than so such
+not no nor can could will would shall should may might must about into over under between among
+during per each any all some more most other also only just very s t please tell give show according
+based within without via both either respectively versus vs compare compared comparison than while
+whereas up down out off one two after before once again still yet even
+"""
+_LIGHT = """
+change report mention state describe say list name use show give find get make provide include
+contain call document page table figure chart section text paper file deck slide form number amount
+value total percentage percent share rate year month day date time people person thing kind type way
+part following different exist happen occur present particular specific current recent overall main
+major average mean term define definition explain indicate shown given company organisation
+organization question answer high low large small great big long old late early good best highest
+lowest largest smallest greatest biggest much least fewest exactly approximately roughly cost price
+cause reason come go less work fast strong tell
+"""
+_EQUAL = """
+sale revenue turnover
+employee staff headcount workforce personnel
+fall decline decrease drop reduce shrink lower
+rise increase grow growth gain climb higher
+change rise fall increase decrease grow growth decline drop
+buy purchase acquire acquisition
+expense cost spend expenditure
+profit earnings income
+start begin launch
+end finish close
+customer client
+power electricity
+generate produce output production generation
+phone telephone tel
+email e-mail mail
+address location
+birth born
+author write
+require need must
+quarter q1 q2 q3 q4
+goal aim objective target
+method approach
+result finding
+limit maximum cap
+minimum least
+price cost fee charge
+percent % percentage share proportion
+heavy weight
+tall height
+long length duration
+far distance
+deep depth
+wide width
+old age
+hot temperature
+us usa america american
+uk britain british
+"""
+_IRREGULAR = """
+grew:grow grown:grow fell:fall fallen:fall rose:rise risen:rise sold:sell paid:pay made:make
+bought:buy spent:spend began:begin begun:begin wrote:write written:write gave:give given:give
+took:take taken:take found:find held:hold won:win lost:lose led:lead met:meet ran:run went:go
+goes:go gone:go built:build chose:choose chosen:choose people:person children:child men:man
+women:woman said:say kept:keep left:leave sent:send told:tell thought:think brought:bring got:get
+shown:show born:birth higher:high lower:low larger:large
+"""
+_NUMBERS = "one two three four five six seven eight nine ten eleven twelve twenty thirty hundred thousand"
+
+STOP = frozenset(_STOP.split())
+"""Words that carry no meaning by themselves; ``one`` and ``two`` are among them."""
+NUMBERS = frozenset(_NUMBERS.split())
+WORD = re.compile(r"%|\b[A-Z]&[A-Z]\b|[^\W_]+(?:[.,]\d+)*(?:['\u2019]s\b)?")
+_BASE_FORMS = dict(pair.split(":") for pair in _IRREGULAR.split())
+
+
+def _strip(word: str) -> str:
+    """Cut the common endings of English off a lower-case word."""
+    if word.endswith("ies") and len(word) > 4:
+        word = word[:-3] + "y"
+    elif word.endswith("sses"):
+        word = word[:-2]
+    elif word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        word = word[:-1]
+    if word.endswith("ation") and len(word) > 7:
+        return word[:-3]
+    for ending in ("ingly", "edly", "ing", "ed", "ly"):
+        base = word[: -len(ending)]
+        if word.endswith(ending) and len(base) >= 3 and re.search("[aeiouy]", base):
+            word = base
+            if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "lsz":
+                word = word[:-1]
+            break
+    if word.endswith("e") and len(word) > 3:
+        word = word[:-1]
+    return word[:-1] + "i" if word.endswith("y") and len(word) > 3 else word
+
+
+@lru_cache(maxsize=50_000)
+def stem(word: str) -> str:
+    """The form under which a word is compared: lower case, no accents, common English endings cut."""
+    word = unicodedata.normalize("NFKD", word).casefold()
+    word = "".join(c for c in word if not unicodedata.combining(c))
+    word = re.sub(r"['\u2019]s?$", "", word)
+    if any(c.isdigit() for c in word):
+        return word.replace(",", "") if re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", word) else word
+    word = _BASE_FORMS.get(word, word)
+    return word if len(word) <= 3 else _strip(word)
+
+
+LIGHT_STEMS = frozenset(stem(word) for word in _LIGHT.split())
+"""Stems of words that say little by themselves."""
+_GROUPS: dict[str, frozenset[str]] = {}
+for _line in _EQUAL.strip().splitlines():
+    _stems = [stem(word) for word in _line.split()]
+    # The first word of a line stands for the line only: "change" is met by "fell", but "rise" not by "fell".
+    _GROUPS[_stems[0]] = _GROUPS.get(_stems[0], frozenset()) | frozenset(_stems)
+    if _line.startswith("change"):
+        for _stem in _stems[1:]:  # a column "Change" tells of a rise and of a fall
+            _GROUPS[_stem] = _GROUPS.get(_stem, frozenset()) | {_stems[0]}
+        continue
+    for _stem in _stems:
+        _GROUPS[_stem] = _GROUPS.get(_stem, frozenset()) | frozenset(_stems)
+
+
+def equals(term: str) -> frozenset[str]:
+    """Stems that count as the same, the term itself not included."""
+    return _GROUPS.get(term, frozenset()) - {term}
+
+
+def content_stems(text: str) -> list[str]:
+    """Stems of the words that carry meaning, in their order, repeats kept."""
+    found = []
+    for match in WORD.finditer(text):
+        word = match.group()
+        if word.lower() in STOP and not (word.isupper() and len(word) > 1):
+            continue
+        found.append("%" if word == "%" else stem(word))
+    return found
+
+
+def has_number_word(text: str) -> bool:
+    """Whether a number is written out ("three", "twenty")."""
+    return any(word in NUMBERS for word in text.lower().split())
