@@ -28,13 +28,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mmrag.errors import IndexFormatError, IndexMismatchError, IndexReadOnlyError
+from mmrag.errors import IndexFormatError, IndexReadOnlyError
 from mmrag.index.base import DocumentEntry, EmbedderIdentity, Manifest, manifest_for
 from mmrag.index.filters import Filter
-from mmrag.index.lock import HOLDER_NAME, LOCK_NAME, WriterLock
+from mmrag.index.first_rows import FirstRows
+from mmrag.index.layout import CHROMA_PREFIX, STORE_NAME, check_directory, check_embedder
+from mmrag.index.lock import WriterLock
 from mmrag.index.ranking import best_hits, final_scores, shortlist
 from mmrag.index.records import budget_rows, check_k, checked_query, checked_records
-from mmrag.index.store import RecordStore, check_header
+from mmrag.index.store import RecordStore
 from mmrag.scoring import maxsim_ragged, take_budget
 from mmrag.types import Budget, Hit, Matrix, Metadata, Record, Scalar
 
@@ -42,9 +44,6 @@ if TYPE_CHECKING:
     from mmrag.index.chroma_vectors import ChromaVectors
 
 logger = logging.getLogger(__name__)
-
-STORE_NAME = "index.sqlite"
-CHROMA_PREFIX = "chroma-"
 
 SURVIVORS = 256
 SURVIVORS_A_HIT = 8
@@ -77,7 +76,7 @@ class ChromaIndex:
         self._lock = lock
         self._write_lock = threading.RLock()
         self._vectors: ChromaVectors | None = None
-        self._first = _FirstRows(store)
+        self._first = FirstRows(store)
         if lock is not None:
             self._open_chroma()
 
@@ -100,7 +99,7 @@ class ChromaIndex:
             IndexLockedError: another process writes.
         """
         directory = Path(path).expanduser().absolute()
-        exists = _check_directory(directory)
+        exists = check_directory(directory)
         if not exists and (read_only or embedder is None):
             raise IndexFormatError(
                 f"{directory} must be an index{' to read' if read_only else ''}, got no {STORE_NAME} there. "
@@ -111,11 +110,11 @@ class ChromaIndex:
             directory.mkdir(parents=True, exist_ok=True)
             lock = WriterLock(directory)
         try:
-            exists = _check_directory(directory)  # again: nobody else makes one from here on
+            exists = check_directory(directory)  # again: nobody else makes one from here on
             create = None if exists or embedder is None else manifest_for(embedder)
             store = RecordStore(directory / STORE_NAME, create=create, read_only=read_only)
             try:
-                _check_embedder(directory, store.manifest, embedder)
+                check_embedder(directory, store.manifest, embedder)
                 return cls(directory, store, lock)
             except BaseException:
                 store.close()
@@ -417,70 +416,3 @@ class ChromaIndex:
         for old in self._path.glob(CHROMA_PREFIX + "*"):
             if old.name != name:
                 shutil.rmtree(old, ignore_errors=True)
-
-
-class _FirstRows:
-    """Row 0 of every record as one array, read again when the file has changed."""
-
-    def __init__(self, store: RecordStore) -> None:
-        self._store = store
-        self._lock = threading.Lock()
-        self._generation = -1
-        self._seqs: NDArray[np.int64] = np.empty(0, np.int64)
-        self._rows: NDArray[np.float32] = np.empty((0, store.manifest.dim), np.float32)
-
-    def best(
-        self, connection: sqlite3.Connection, vector: NDArray[np.float32], k: int, allowed: list[int] | None
-    ) -> list[int]:
-        """Numbers of the best `k` by inner product among the allowed, ties included."""
-        seqs, rows = self._current(connection)
-        if allowed is not None:
-            places = np.searchsorted(seqs, np.array(allowed, np.int64))
-            seqs, rows = seqs[places], rows[places]
-        chosen: list[int] = seqs[shortlist(rows @ vector, k)].tolist()
-        return chosen
-
-    def _current(self, connection: sqlite3.Connection) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Numbers (rising) and rows as this connection sees them."""
-        generation = self._store.generation(connection)
-        with self._lock:
-            if generation == self._generation:
-                return self._seqs, self._rows
-            seqs, _, first = self._store.first_rows(connection)
-            numbers, rows = np.array(seqs, np.int64), first.astype(np.float32)
-            if generation > self._generation:  # a reader of an older state must not put the clock back
-                self._generation, self._seqs, self._rows = generation, numbers, rows
-            return numbers, rows
-
-
-def _check_directory(directory: Path) -> bool:
-    """Whether an index is there; refuses a directory of something else, without writing."""
-    store = directory / STORE_NAME
-    if not directory.exists():
-        return False
-    if not directory.is_dir():
-        raise IndexFormatError(f"an index is a directory, got the file {directory}. Name another place.")
-    if store.exists():
-        check_header(store)
-        return True
-    names = {entry.name for entry in directory.iterdir()}
-    foreign = sorted(
-        name for name in names if name != LOCK_NAME and not name.startswith((STORE_NAME, HOLDER_NAME))
-    )
-    if foreign:
-        raise IndexFormatError(
-            f"{directory} must be an index, empty or absent, got a directory with {foreign[0]!r} and no "
-            f"{STORE_NAME}. Name another directory; nothing was written."
-        )
-    return False
-
-
-def _check_embedder(directory: Path, manifest: Manifest, embedder: EmbedderIdentity | None) -> None:
-    if embedder is None or (embedder.fingerprint, embedder.dim) == (manifest.fingerprint, manifest.dim):
-        return
-    raise IndexMismatchError(
-        f"index {directory} was built with {manifest.dim}-dim vectors from '{manifest.embedder}' "
-        f"(fingerprint {manifest.fingerprint[:12]}), this embedder gives {embedder.dim}-dim from "
-        f"'{embedder.name}' (fingerprint {embedder.fingerprint[:12]}). "
-        "Re-index or load the matching embedder."
-    )

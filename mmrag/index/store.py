@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,35 +28,11 @@ from mmrag.index.database import Database
 from mmrag.index.filters import KIND_BOOL, Filter, kind_of, metadata_values, to_sql, validate
 from mmrag.index.lexical import LEXICAL_VERSION, LexicalTable, match_expression
 from mmrag.index.records import check_metadata, plain_metadata
+from mmrag.index.schema import create_file
 from mmrag.types import Hit, Metadata, Record, Scalar
-
-APPLICATION_ID = 0x6D6D7261
-"""``mmra``, in the header of the file: says whose file it is."""
 
 _CHUNK = 500
 """Parameters of one statement."""
-
-_SCHEMA = """
-CREATE TABLE state(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE records(
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    document_id TEXT,
-    text TEXT NOT NULL,
-    metadata TEXT NOT NULL,
-    page TEXT,
-    words BLOB
-);
-CREATE INDEX records_by_document ON records(document_id) WHERE document_id IS NOT NULL;
-CREATE TABLE vectors(seq INTEGER PRIMARY KEY, matrix BLOB NOT NULL);
-CREATE TABLE first(seq INTEGER PRIMARY KEY, vector BLOB NOT NULL);
-CREATE TABLE metadata(seq INTEGER NOT NULL, key TEXT NOT NULL, kind INTEGER NOT NULL, value NOT NULL);
-CREATE INDEX metadata_by_value ON metadata(key, kind, value, seq);
-CREATE INDEX metadata_by_record ON metadata(seq);
-CREATE TABLE pending(id TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE documents(seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, entry TEXT NOT NULL);
-CREATE TABLE blobs(sha256 TEXT PRIMARY KEY, data BLOB NOT NULL);
-"""
 
 _UPSERT = """
 INSERT INTO records(id, document_id, text, metadata, page, words) VALUES (?, ?, ?, ?, ?, ?)
@@ -91,7 +65,7 @@ class RecordStore:
     def __init__(self, path: Path, *, create: Manifest | None, read_only: bool) -> None:
         try:
             if create is not None:
-                _create(path, create)
+                create_file(path, create)
             self.database = Database(path, read_only=read_only)
             try:
                 self.manifest = self._read_manifest(path)
@@ -367,47 +341,6 @@ class RecordStore:
         with self.database.read() as connection:
             row = connection.execute("SELECT data FROM blobs WHERE sha256 = ?", (sha256,)).fetchone()
             return None if row is None else bytes(row[0])
-
-
-def check_header(path: Path) -> None:
-    """See in the first bytes of a file whether this package wrote it, without opening it as SQLite.
-
-    Raises:
-        IndexFormatError: it did not.
-    """
-    with path.open("rb") as file:
-        header = file.read(100)
-    if header[:15] != b"SQLite format 3" or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-        what = "an empty file" if not header else "a file that this package did not write"
-        raise IndexFormatError(
-            f"{path} must be an index of this package, got {what}. Name another directory, or restore the "
-            "index from a copy; nothing was written."
-        )
-
-
-def _create(path: Path, manifest: Manifest) -> None:
-    """Make the file under another name and move it, so that a file with this name is complete."""
-    draft = path.with_name(path.name + ".new")
-    for left in path.parent.glob(draft.name + "*"):
-        left.unlink()
-    connection = sqlite3.connect(draft, isolation_level=None)
-    try:
-        connection.execute("BEGIN")
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        for statement in filter(str.strip, _SCHEMA.split(";\n")):
-            connection.execute(statement)
-        LexicalTable.create(connection)
-        state = {
-            "manifest": json.dumps(asdict(manifest)),
-            "uuid": uuid.uuid4().hex,
-            "lexical": str(LEXICAL_VERSION),
-            "generation": "0",
-        }
-        connection.executemany("INSERT INTO state VALUES (?, ?)", state.items())
-        connection.execute("COMMIT")
-    finally:
-        connection.close()
-    draft.replace(path)
 
 
 def _record_row(record: Record) -> tuple[str, str | None, str, str, str | None, bytes | None]:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from mmrag.errors import IndexFormatError, IndexLockedError, IndexMismatchError
-from mmrag.index.chroma import STORE_NAME, SURVIVORS, ChromaIndex
+from mmrag.index.chroma import SURVIVORS, ChromaIndex
+from mmrag.index.layout import STORE_NAME
 from mmrag.types import Budget, Hit, Record
 
 from .conftest import make_records

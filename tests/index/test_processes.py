@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from mmrag.errors import IndexLockedError
-from mmrag.index.chroma import STORE_NAME, ChromaIndex
+from mmrag.index.chroma import ChromaIndex
+from mmrag.index.layout import STORE_NAME
 from mmrag.types import Budget
 
 from .writing_process import BATCH, records

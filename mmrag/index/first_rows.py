@@ -1,0 +1,46 @@
+"""Row 0 of every record in memory, for exact first-stage search where Chroma is not asked."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmrag.index.ranking import shortlist
+from mmrag.index.store import RecordStore
+
+
+class FirstRows:
+    """Row 0 of every record as one array, read again when the file has changed."""
+
+    def __init__(self, store: RecordStore) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._generation = -1
+        self._seqs: NDArray[np.int64] = np.empty(0, np.int64)
+        self._rows: NDArray[np.float32] = np.empty((0, store.manifest.dim), np.float32)
+
+    def best(
+        self, connection: sqlite3.Connection, vector: NDArray[np.float32], k: int, allowed: list[int] | None
+    ) -> list[int]:
+        """Numbers of the best `k` by inner product among the allowed, ties included."""
+        seqs, rows = self._current(connection)
+        if allowed is not None:
+            places = np.searchsorted(seqs, np.array(allowed, np.int64))
+            seqs, rows = seqs[places], rows[places]
+        chosen: list[int] = seqs[shortlist(rows @ vector, k)].tolist()
+        return chosen
+
+    def _current(self, connection: sqlite3.Connection) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Numbers (rising) and rows as this connection sees them."""
+        generation = self._store.generation(connection)
+        with self._lock:
+            if generation == self._generation:
+                return self._seqs, self._rows
+            seqs, _, first = self._store.first_rows(connection)
+            numbers, rows = np.array(seqs, np.int64), first.astype(np.float32)
+            if generation > self._generation:  # a reader of an older state must not put the clock back
+                self._generation, self._seqs, self._rows = generation, numbers, rows
+            return numbers, rows

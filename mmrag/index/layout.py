@@ -1,0 +1,51 @@
+"""What stands in the directory of a persistent index, and what is refused before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmrag.errors import IndexFormatError, IndexMismatchError
+from mmrag.index.base import EmbedderIdentity, Manifest
+from mmrag.index.lock import HOLDER_NAME, LOCK_NAME
+from mmrag.index.schema import check_header
+
+STORE_NAME = "index.sqlite"
+CHROMA_PREFIX = "chroma-"
+
+
+def check_directory(directory: Path) -> bool:
+    """Whether an index is there; refuses a directory of something else, without writing."""
+    store = directory / STORE_NAME
+    if not directory.exists():
+        return False
+    if not directory.is_dir():
+        raise IndexFormatError(f"an index is a directory, got the file {directory}. Name another place.")
+    if store.exists():
+        check_header(store)
+        return True
+    names = {entry.name for entry in directory.iterdir()}
+    foreign = sorted(
+        name for name in names if name != LOCK_NAME and not name.startswith((STORE_NAME, HOLDER_NAME))
+    )
+    if foreign:
+        raise IndexFormatError(
+            f"{directory} must be an index, empty or absent, got a directory with {foreign[0]!r} and no "
+            f"{STORE_NAME}. Name another directory; nothing was written."
+        )
+    return False
+
+
+def check_embedder(directory: Path, manifest: Manifest, embedder: EmbedderIdentity | None) -> None:
+    """Refuse an embedder that did not make the index; None is let pass.
+
+    Raises:
+        IndexMismatchError: its fingerprint or dim is another.
+    """
+    if embedder is None or (embedder.fingerprint, embedder.dim) == (manifest.fingerprint, manifest.dim):
+        return
+    raise IndexMismatchError(
+        f"index {directory} was built with {manifest.dim}-dim vectors from '{manifest.embedder}' "
+        f"(fingerprint {manifest.fingerprint[:12]}), this embedder gives {embedder.dim}-dim from "
+        f"'{embedder.name}' (fingerprint {embedder.fingerprint[:12]}). "
+        "Re-index or load the matching embedder."
+    )

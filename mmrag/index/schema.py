@@ -1,0 +1,79 @@
+"""The tables of an index's SQLite file, how it is made, and how it is told from another program's."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import uuid
+from dataclasses import asdict
+from pathlib import Path
+
+from mmrag.errors import IndexFormatError
+from mmrag.index.base import Manifest
+from mmrag.index.lexical import LEXICAL_VERSION, LexicalTable
+
+APPLICATION_ID = 0x6D6D7261
+"""``mmra``, in the header of the file: says whose file it is."""
+
+_SCHEMA = """
+CREATE TABLE state(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE records(
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    document_id TEXT,
+    text TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    page TEXT,
+    words BLOB
+);
+CREATE INDEX records_by_document ON records(document_id) WHERE document_id IS NOT NULL;
+CREATE TABLE vectors(seq INTEGER PRIMARY KEY, matrix BLOB NOT NULL);
+CREATE TABLE first(seq INTEGER PRIMARY KEY, vector BLOB NOT NULL);
+CREATE TABLE metadata(seq INTEGER NOT NULL, key TEXT NOT NULL, kind INTEGER NOT NULL, value NOT NULL);
+CREATE INDEX metadata_by_value ON metadata(key, kind, value, seq);
+CREATE INDEX metadata_by_record ON metadata(seq);
+CREATE TABLE pending(id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE documents(seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, entry TEXT NOT NULL);
+CREATE TABLE blobs(sha256 TEXT PRIMARY KEY, data BLOB NOT NULL);
+"""
+
+
+def check_header(path: Path) -> None:
+    """See in the first bytes of a file whether this package wrote it, without opening it as SQLite.
+
+    Raises:
+        IndexFormatError: it did not.
+    """
+    with path.open("rb") as file:
+        header = file.read(100)
+    if header[:15] != b"SQLite format 3" or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        what = "an empty file" if not header else "a file that this package did not write"
+        raise IndexFormatError(
+            f"{path} must be an index of this package, got {what}. Name another directory, or restore the "
+            "index from a copy; nothing was written."
+        )
+
+
+def create_file(path: Path, manifest: Manifest) -> None:
+    """Make the file under another name and move it, so that a file with this name is complete."""
+    draft = path.with_name(path.name + ".new")
+    for left in path.parent.glob(draft.name + "*"):
+        left.unlink()
+    connection = sqlite3.connect(draft, isolation_level=None)
+    try:
+        connection.execute("BEGIN")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        for statement in filter(str.strip, _SCHEMA.split(";\n")):
+            connection.execute(statement)
+        LexicalTable.create(connection)
+        state = {
+            "manifest": json.dumps(asdict(manifest)),
+            "uuid": uuid.uuid4().hex,
+            "lexical": str(LEXICAL_VERSION),
+            "generation": "0",
+        }
+        connection.executemany("INSERT INTO state VALUES (?, ?)", state.items())
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+    draft.replace(path)
