@@ -13,7 +13,6 @@ Decisions taken here:
 from __future__ import annotations
 
 import asyncio
-
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +77,8 @@ class MMRagEmbedding(MultiModalEmbedding):
         embed_batch_size: int = DEFAULT_EMBED_BATCH_SIZE,
         callback_manager: CallbackManager | None = None,
         num_workers: int | None = None,
-        embeddings_cache: Any = None,  # noqa: ANN401  a BaseKVStore; the host checks it
-        rate_limiter: Any = None,  # noqa: ANN401  a BaseRateLimiter
+        embeddings_cache: Any = None,
+        rate_limiter: Any = None,
         fingerprint: str | None = None,
     ) -> None:
         if model is None and fingerprint is None:
@@ -117,7 +116,7 @@ class MMRagEmbedding(MultiModalEmbedding):
 
     @property
     def embedder(self) -> Embedder:
-        """mmrag's embedder behind this."""
+        """The mmrag embedder behind this."""
         return self._embedder
 
     def encode_query(self, queries: Sequence[QueryInput]) -> list[Matrix]:

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 
-def open_image(image: Any) -> Image.Image:  # noqa: ANN401  what users pass: path, bytes, BytesIO or PIL
+def open_image(image: Any) -> Image.Image:
     """An image as RGB.
 
     Raises:
@@ -26,9 +26,7 @@ def open_image(image: Any) -> Image.Image:  # noqa: ANN401  what users pass: pat
         if "://" in str(image):
             raise ValueError(f"an image must be a local file, got {image!r}. Download it first.")
         if not source.is_file():
-            raise FileNotFoundError(
-                f"an image must be a file that is there, got {str(image)!r}. Check the path."
-            )
+            raise FileNotFoundError(f"an image must be a file, got {str(image)!r}. Check the path.")
     try:
         with Image.open(source) as opened:
             return opened.convert("RGB")
@@ -36,6 +34,6 @@ def open_image(image: Any) -> Image.Image:  # noqa: ANN401  what users pass: pat
         raise ValueError(f"an image must be one that Pillow reads, got {image_name(image)}.") from error
 
 
-def image_name(image: Any) -> str:  # noqa: ANN401  as in `open_image`
+def image_name(image: Any) -> str:
     """A word for people and events: the path, or what kind of object it is; never the bytes."""
     return str(image) if isinstance(image, (str, Path)) else f"<{type(image).__name__}>"

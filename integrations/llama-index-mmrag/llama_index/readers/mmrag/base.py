@@ -46,7 +46,7 @@ class MMRagPDFReader(BasePydanticReader):
     max_pixels: int = Field(default=PICTURE_PIXELS, gt=0, description="Of a picture.")
     password: SecretStr | None = Field(default=None, exclude=True, repr=False)
 
-    def __init__(self, **settings: Any) -> None:  # noqa: ANN401  the fields, checked below
+    def __init__(self, **settings: Any) -> None:
         unknown = sorted(set(settings) - set(type(self).model_fields))
         if unknown:
             raise TypeError(
@@ -72,7 +72,7 @@ class MMRagPDFReader(BasePydanticReader):
         self,
         file: str | Path | Iterable[str | Path] | None = None,
         extra_info: Mapping[str, Any] | None = None,
-        fs: Any = None,  # noqa: ANN401  an fsspec file system
+        fs: Any = None,
         *,
         file_path: str | Path | None = None,
     ) -> Iterator[Document]:
@@ -101,7 +101,7 @@ class MMRagPDFReader(BasePydanticReader):
                     else:
                         yield self._document(page, extra_info or {})
 
-    def _found(self, path: str | Path, fs: Any) -> Iterator[Found]:  # noqa: ANN401  as in `lazy_load_data`
+    def _found(self, path: str | Path, fs: Any) -> Iterator[Found]:
         given: Any = str(path)
         folder = fs is None and Path(path).expanduser().is_dir()
         if fs is not None:

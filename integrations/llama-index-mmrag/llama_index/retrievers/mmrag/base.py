@@ -74,9 +74,7 @@ class MMRagRetriever(BaseRetriever):
         verbose: bool = False,
     ) -> None:
         if isinstance(index, (DocumentQA, MMRagVectorStore)) and (model is not None or base_url is not None):
-            raise ValueError(
-                "model and base_url go with a folder, got them with an open index. Leave them out."
-            )
+            raise ValueError("model and base_url go with a folder, got an open index. Leave them out.")
         self.similarity_top_k = similarity_top_k
         self.budget = None if budget is None else budget if isinstance(budget, Budget) else Budget(*budget)
         self.filters = filters

@@ -126,7 +126,7 @@ class MMRagVectorStore(BasePydanticVectorStore):
         self._qa = qa
 
     @classmethod
-    def from_index(cls, index: Index, embedder: Embedder, **options: Any) -> MMRagVectorStore:  # noqa: ANN401
+    def from_index(cls, index: Index, embedder: Embedder, **options: Any) -> MMRagVectorStore:
         """A store over any mmrag index; `options` as for the class."""
         return cls(qa=DocumentQA(index, embedder=embedder), **options)
 
@@ -222,7 +222,7 @@ class MMRagVectorStore(BasePydanticVectorStore):
             index.remove_document(entry.id)
         index.delete(index.ids())
 
-    def persist(self, persist_path: str, fs: Any = None) -> None:  # noqa: ANN401  the host's words
+    def persist(self, persist_path: str, fs: Any = None) -> None:
         """Nothing to do for an index on disk: it is saved with every call.
 
         Raises:

@@ -127,7 +127,7 @@ def _of_list(key: str, operator: FilterOperator, value: object) -> Filter:
     return {key: {_LISTS[operator]: [same for one in value for same in _same(one)]}}
 
 
-def _same(value: Any) -> list[Any]:  # noqa: ANN401  what a MetadataFilter holds
+def _same(value: Any) -> list[Any]:
     """A value and what Python, and so LlamaIndex, calls equal: 1 is True there, and not in mmrag."""
     return [value, bool(value)] if value in (0, 1) else [value]
 
