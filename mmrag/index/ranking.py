@@ -24,11 +24,11 @@ def shortlist(scores: NDArray[np.float32], k: int) -> NDArray[np.intp]:
 
 
 def final_scores(query: NDArray[Any], matrices: Sequence[NDArray[Any]]) -> list[float]:
-    """Late-interaction scores summed in float64 and given as float32.
+    """Late-interaction scores, one matrix at a time and in float64, given as float32.
 
-    The order in which a float32 product is summed depends on where a row stands in its block, so two
-    equal records could differ in the last digit and tie-breaking by id would be chance. Summed in
-    float64 they are equal, in every home.
+    The order in which a blocked float32 product is summed depends on where a row stands in its block,
+    so two equal records could differ in the last digit and tie-breaking by id would be chance. Scored
+    by themselves they are equal, in every home.
     """
     rows = query.astype(np.float64).T
     return [float(np.float32((matrix.astype(np.float64) @ rows).max(0).sum())) for matrix in matrices]

@@ -467,6 +467,18 @@ def test_index_in_a_directory_that_cannot_be_written_is_read(filled):
         os.chmod(filled, 0o755)
 
 
+def test_read_block_sees_one_state(filled, identity):
+    """A search is several statements; a commit between them must not show in the later ones."""
+    index = ChromaIndex.open(filled, identity)
+    with index._store.database.read() as connection:
+        assert index._store.count(connection, None) == MANY
+        index.delete(["r0"])
+        assert index._store.count(connection, None) == MANY
+        assert len(index._store.get(connection, ["r0"], matrices=True)) == 1
+    assert index.count() == MANY - 1
+    index.close()
+
+
 def test_closed_index_says_so(filled, identity):
     index = ChromaIndex.open(filled, identity)
     index.close()
