@@ -104,16 +104,28 @@ def wrong_answer(what: str, remedy: str, answer: Json) -> ServerAnswerError:
     return ServerAnswerError(f"the embedding server {what}.{told}", raw[:BODY_KEPT])
 
 
-def messages(text: str, image: Image | None, instruction: str, pixels: int) -> list[Json]:
-    """One item as a chat: the instruction is the system's, the picture comes before the text."""
+def messages(text: str, image: Image | None, instruction: str, role: str, pixels: int) -> list[Json]:
+    """One item as a chat; the picture comes before the text.
+
+    Args:
+        text: may be empty.
+        image: made smaller where its area is above `pixels`.
+        instruction: ``""`` for none.
+        role: ``"system"`` gives the instruction a message of its own; ``"user"`` puts it before the text.
+        pixels: largest area of a picture.
+    """
+    text = sent_text(text)
+    chat: list[Json] = []
+    if instruction and role == "system":
+        chat.append({"role": "system", "content": [{"type": "text", "text": instruction}]})
+    elif instruction:
+        text = instruction + text
     parts: list[Json] = []
     if image is not None:
         parts.append({"type": "image_url", "image_url": {"url": data_url(image, pixels)}})
-    text = sent_text(text)
     if text or not parts:
         parts.append({"type": "text", "text": text or BLANK})
-    system = {"role": "system", "content": [{"type": "text", "text": instruction}]}
-    return [*([system] if instruction else []), {"role": "user", "content": parts}]
+    return [*chat, {"role": "user", "content": parts}]
 
 
 def sent_text(text: str) -> str:

@@ -12,7 +12,7 @@ Decisions taken here:
 * *A page that was rendered is embedded by its picture*; its words are in the index's text channel already
   and would crowd the picture in the model's context. ``page_text=True`` sends both.
 * *Nothing is cut off here.* Text beyond the model's context is the server's error, quoted, with the
-  input's position; ``extra_body={"truncate_prompt_tokens": -1}`` lets vLLM cut it.
+  input's position; ``extra={"truncate_prompt_tokens": -1}`` lets vLLM cut it.
 * *Pictures travel as PNG*, so that a vector does not depend on a JPEG encoder.
 * *No text* is sent as ``"."``, since servers refuse the empty string. A page without text in a file of its
   own, a photograph for example, is embedded by the words of the file's name, as `TextEmbedder` does.
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 OWN_FIELDS = ("model", "input", "messages", "encoding_format", "embed_dtype", "endianness")
-"""Fields of a request that `extra_body` may not set."""
+"""Fields of a request that `extra` may not set."""
 
 _ALGORITHM = "served-1"  # part of the fingerprint: raise it when the same settings give other vectors
 _REFUSALS = frozenset({400, 413, 415, 422})  # the request itself, not the server, is at fault
@@ -80,11 +80,13 @@ class ServedEmbedder:
         model: its name on the server. None: the only one that is served.
         api_key: see `mmrag.client`; None looks into the environment, ``""`` sends none.
         dim: the width the vectors must have. None: asked from the server once. It does not shorten
-            vectors; ``extra_body={"dimensions": 256}`` asks for that, where the model can.
+            vectors; ``extra={"dimensions": 256}`` asks for that, where the model can.
         modalities: ``("text",)`` or ``("text", "image")``.
-        query_instruction: of a query that brings none: put before its text as it stands, or, with
-            images, sent as the system message.
+        query_instruction: of a query that brings none. A text embedder puts it before the text as it
+            stands, so it ends with its own colon and space.
         document_instruction: the same for documents.
+        instruction_role: where an embedder that takes images puts it: ``"system"``, a message of its own,
+            or ``"user"``, before the text. Which one, the model's card says.
         batch_size: texts a request; with images it is one item a request.
         max_concurrency: requests in flight.
         timeout: seconds that one request may take, retries included.
@@ -92,10 +94,10 @@ class ServedEmbedder:
         image_pixels: largest area of a picture; larger ones are made smaller, smaller ones stay.
         page_text: send a rendered page's text beside its picture.
         normalize: scale vectors to length 1. Off, they stay as the server gave them.
-        extra_body: further fields of every request, such as ``{"add_generation_prompt": True}``.
+        extra: further fields of every request, such as ``{"add_generation_prompt": True}``.
 
     Raises:
-        ValueError: an argument is out of its range, or `extra_body` sets one of `OWN_FIELDS`.
+        ValueError: an argument is out of its range, or `extra` sets one of `OWN_FIELDS`.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class ServedEmbedder:
         modalities: Sequence[str] = ("text",),
         query_instruction: str = "",
         document_instruction: str = "",
+        instruction_role: str = "system",
         batch_size: int = 32,
         max_concurrency: int = 8,
         timeout: float = 300.0,
@@ -115,7 +118,7 @@ class ServedEmbedder:
         image_pixels: int = 1_600_000,
         page_text: bool = False,
         normalize: bool = True,
-        extra_body: Mapping[str, Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> None:
         if dim is not None:
             _check_whole("dim", dim)
@@ -123,14 +126,17 @@ class ServedEmbedder:
         _check_whole("max_concurrency", max_concurrency)
         if image_pixels < 1024:
             raise ValueError(f"image_pixels must be at least 1024, got {image_pixels!r}.")
+        if instruction_role not in ("system", "user"):
+            raise ValueError(f"instruction_role must be 'system' or 'user', got {instruction_role!r}.")
         self.model = model
         self.query_instruction = query_instruction
         self.document_instruction = document_instruction
+        self.instruction_role = instruction_role
         self.batch_size = batch_size
         self.image_pixels = image_pixels
         self.page_text = page_text
         self.normalize = normalize
-        self.extra_body = _checked_extra(extra_body)
+        self.extra = _checked_extra(extra)
         self._modalities = _checked_modalities(modalities)
         self._wanted_dim = dim
         self._asked = model  # None: not known yet which one is served
@@ -183,10 +189,11 @@ class ServedEmbedder:
             "modalities": sorted(self._modalities),
             "query_instruction": self.query_instruction,
             "document_instruction": self.document_instruction,
+            "instruction_role": self.instruction_role if images else None,
             "image_pixels": self.image_pixels if images else None,
             "page_text": self.page_text if images else None,
             "normalize": self.normalize,
-            "extra_body": self.extra_body,
+            "extra": self.extra,
         }
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -358,13 +365,10 @@ class ServedEmbedder:
     def _body(self, items: Sequence[_Item], model: str) -> Json:
         if "image" in self._modalities:
             (item,) = items
-            return {
-                **self.extra_body,
-                "model": model,
-                "messages": messages(item.text, item.image, item.instruction, self.image_pixels),
-            }
+            chat = messages(item.text, item.image, item.instruction, self.instruction_role, self.image_pixels)
+            return {**self.extra, "model": model, "messages": chat}
         texts = [item.instruction + (sent_text(item.text) or BLANK) for item in items]
-        return {**self.extra_body, "model": model, "input": texts}
+        return {**self.extra, "model": model, "input": texts}
 
     # ------------------------------------------------------------------------------- the talking
 
@@ -500,16 +504,16 @@ def _checked_modalities(modalities: Iterable[str]) -> frozenset[str]:
     return given
 
 
-def _checked_extra(extra_body: Mapping[str, Any] | None) -> dict[str, Any]:
-    extra = dict(extra_body or {})
+def _checked_extra(extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    extra = dict(extra or {})
     taken = [name for name in OWN_FIELDS if name in extra]
     if taken:
         raise ValueError(
-            f"extra_body must not set {', '.join(OWN_FIELDS)}, got {', '.join(taken)}. "
+            f"extra must not set {', '.join(OWN_FIELDS)}, got {', '.join(taken)}. "
             "These fields are this embedder's own."
         )
     try:
         copy: dict[str, Any] = json.loads(json.dumps(extra))  # later changes of the caller's stay out
     except (TypeError, ValueError) as error:
-        raise ValueError(f"extra_body must be JSON, got {extra!r} ({error}).") from error
+        raise ValueError(f"extra must be JSON, got {extra!r} ({error}).") from error
     return copy

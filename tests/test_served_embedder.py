@@ -247,8 +247,8 @@ def test_no_input_is_no_request(server, encode):
     assert server.requests == []
 
 
-def test_extra_body_is_in_every_request(server, encode):
-    embedder = ServedEmbedder(server.url, extra_body={"dimensions": 27, "truncate_prompt_tokens": -1})
+def test_extra_is_in_every_request(server, encode):
+    embedder = ServedEmbedder(server.url, extra={"dimensions": 27, "truncate_prompt_tokens": -1})
     encode(embedder, ["a"])
     assert server.requests[0]["dimensions"] == 27 and server.requests[0]["truncate_prompt_tokens"] == -1
 
@@ -270,6 +270,16 @@ def test_with_images_the_instruction_is_the_systems(server, encode):
         ("user", "a"),
     ]
     assert [m["role"] for m in document] == ["user"]
+
+
+def test_with_images_the_instruction_may_be_the_users(server):
+    embedder = ServedEmbedder(
+        server.url, modalities=BOTH, query_instruction="Query: ", instruction_role="user"
+    )
+    embedder.encode_query(["a", Query(image=picture())])
+    chats = sorted(([p.get("text") for p in b["messages"][0]["content"]] for b in server.requests), key=len)
+    assert chats == [["Query: a"], [None, "Query: "]]
+    assert all(len(body["messages"]) == 1 for body in server.requests)
 
 
 def test_empty_text_is_sent_as_a_full_stop(server, encode):
@@ -525,6 +535,7 @@ def test_fingerprint_knows_neither_url_nor_key_nor_speed(server):
         timeout=9,
         image_pixels=5000,  # of an embedder that sees no images
         page_text=True,
+        instruction_role="user",
     )
     assert same.fingerprint == base
 
@@ -537,7 +548,7 @@ def test_fingerprint_knows_neither_url_nor_key_nor_speed(server):
         {"query_instruction": "query: "},
         {"document_instruction": "passage: "},
         {"normalize": False},
-        {"extra_body": {"dimensions": 27}},
+        {"extra": {"dimensions": 27}},
     ],
     ids=str,
 )
@@ -545,7 +556,9 @@ def test_fingerprint_knows_all_that_changes_a_vector(server, change):
     assert ServedEmbedder(server.url, **change).fingerprint != ServedEmbedder(server.url).fingerprint
 
 
-@pytest.mark.parametrize("change", [{"image_pixels": 5000}, {"page_text": True}], ids=str)
+@pytest.mark.parametrize(
+    "change", [{"image_pixels": 5000}, {"page_text": True}, {"instruction_role": "user"}], ids=str
+)
 def test_fingerprint_knows_how_pictures_are_sent(server, change):
     seeing = ServedEmbedder(server.url, modalities=BOTH)
     assert ServedEmbedder(server.url, modalities=BOTH, **change).fingerprint != seeing.fingerprint
@@ -631,9 +644,10 @@ def test_wrong_types_are_said_with_their_position(server, encode):
         ({"batch_size": True}, r"batch_size must be a whole number of at least 1, got True"),
         ({"max_concurrency": 0}, r"max_concurrency must be"),
         ({"timeout": 0}, r"timeout must be more than 0 seconds"),
+        ({"instruction_role": "me"}, r"instruction_role must be 'system' or 'user', got 'me'"),
         ({"image_pixels": 10}, r"image_pixels must be at least 1024, got 10"),
-        ({"extra_body": {"input": "x", "user": "me"}}, r"extra_body must not set model, input.*got input\."),
-        ({"extra_body": {"a": object()}}, r"extra_body must be JSON"),
+        ({"extra": {"input": "x", "user": "me"}}, r"extra must not set model, input.*got input\."),
+        ({"extra": {"a": object()}}, r"extra must be JSON"),
     ],
     ids=lambda value: str(value)[:40],
 )
