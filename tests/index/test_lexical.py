@@ -143,3 +143,16 @@ def test_query_syntax_is_never_obeyed(table, query):
 def test_very_long_query_is_answered(table):
     LexicalTable.put(table, [(1, "needle"), (2, "hay")])
     assert found(table, " ".join(f"w{n}" for n in range(5000)) + " needle") == [1]
+
+
+def test_sqlite_without_fts5_is_told_clearly():
+    class Without:
+        """Answers as an SQLite that was built without FTS5."""
+
+        def execute(self, statement):
+            raise sqlite3.OperationalError("no such module: fts5")
+
+    with pytest.raises(
+        RuntimeError, match=r"lexical search needs SQLite with FTS5, got SQLite 3\.\S+ without"
+    ):
+        LexicalTable.create(Without())
