@@ -131,14 +131,14 @@ def _outline(page: Image.Image, area: Area, radius: int) -> None:
 
 
 def _badge(page: Image.Image, areas: Sequence[Area], label: str) -> None:
-    """A filled disc (or pill) with the number, left of the first area or on its corner."""
+    """A filled disc (or pill) with the number, left of the leftmost area or on its corner."""
     size = max(15, round(max(page.size) / 62))
     font = ImageFont.load_default(size=size)
     left, top, right, bottom = font.getbbox(label)
     tall = round(size * 1.5)
     wide = max(tall, round(right - left + 0.9 * size))
     if areas:
-        x0, y0, _, y1 = areas[0]
+        x0, y0, _, y1 = min(areas)  # the leftmost: the margin is beside it, not other words
         beside = x0 - wide - round(size * 0.45)
         x = beside if beside >= 2 else max(2, x0 - wide // 3)
         y = (y0 + min(y1, y0 + 2 * tall)) // 2 - tall // 2 if beside >= 2 else y0 - round(tall * 0.8)
