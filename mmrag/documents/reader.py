@@ -3,7 +3,7 @@
 Decisions taken here:
 
 * A job whose process dies costs that page; the next job gets a new process.
-* At most two pages a worker are ahead of the one that is asked for, so memory does not grow with the
+* At most four pages a worker are ahead of the one that is asked for, so memory does not grow with the
   length of a document.
 """
 
@@ -45,7 +45,7 @@ PASSWORD_VARIABLE = "MMRAG_PDF_PASSWORD"
 RENDER_PIXELS = 2_200_000
 """Default budget of `DocumentReader.render`: a letter page at 150 dpi."""
 
-_AHEAD = 2  # pages a worker
+_AHEAD = 4  # pages a worker
 _GIVE_UP = 100  # failed pages in a row; a damaged file may claim a million
 _REMEMBERED = 256  # documents whose info and password, files whose digest are kept
 
