@@ -133,7 +133,8 @@ class Desk:
         """Text of a page, what its ink says, and its picture where one is asked for."""
         page = renderer.read(number)
         reply = _plain(page)
-        if self._settings["ocr"] == "auto":
+        # without words the picture is all there is: one that cannot be rendered is no page
+        if self._settings["ocr"] == "auto" or not page.words:
             reply["ink"] = _ink(renderer, number, page)
         if image_pixels is not None:
             try:

@@ -172,6 +172,14 @@ def test_many_frames_are_one_page(outcomes):
     assert page.notes == ("300 frames in this GIF file; the first is the page",)
 
 
+def test_a_picture_that_cannot_be_decoded_is_no_page_even_without_ocr():
+    (found,) = discover(("cut.jpg", CASES["truncated.jpg"]))
+    with DocumentReader(ReaderSettings(ocr="off", workers=1, page_seconds=60)) as reader:
+        (outcome,) = reader.pages(found)
+    assert isinstance(outcome, Skipped)
+    assert outcome.reason.startswith("image cannot be decoded")
+
+
 def test_a_hundred_failed_pages_in_a_row_are_enough():
     """A damaged file may claim a million pages; each would cost a line and a moment."""
     (found,) = discover(make_pdf("only one"))
