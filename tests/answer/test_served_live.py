@@ -55,7 +55,7 @@ def render(page: Page, pixels: int) -> Image.Image:
 
 def answerer(**settings) -> ServedAnswerer:
     return ServedAnswerer(
-        URL, **{"images": IMAGES, "render": render, "max_tokens": 300, "timeout": 120, **settings}
+        URL, **{"images": IMAGES, "render": render, "max_tokens": 300, "timeout": 300, **settings}
     )
 
 
@@ -92,12 +92,12 @@ def test_what_the_schema_holds_the_model_to_is_what_comes(seed):
     """A server that ignores response_format fails here."""
     body = {
         "messages": [{"role": "user", "content": "How did net sales?"}],
-        "max_tokens": 600,
+        "max_tokens": 200,
         "temperature": 0.7,
         "seed": seed,
         "response_format": answer_format(2),
     }
-    reply = parse_chat(ServerClient(URL, timeout=120).chat(body))
+    reply = parse_chat(ServerClient(URL, timeout=300).chat(body))
     assert reply.usage["completion_tokens"] > 0
     if reply.finish_reason == "length":
         assert reply.content.startswith("{")
