@@ -1,5 +1,7 @@
 """What goes to ``/v1/embeddings`` and what comes back, as pure functions; `mmrag.served_embedder` talks.
 
+From inputs to items, from items to chats, from answers to vectors.
+
 An answer is held to what was asked: one finite vector for each input, each in its place. Whatever else
 comes is a `ServerAnswerError` that quotes it.
 """
@@ -10,12 +12,17 @@ import base64
 import binascii
 import io
 import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmrag.errors import ServerAnswerError
+from mmrag.embedder import Content, DocumentInput, QueryInput
+from mmrag.errors import ServerAnswerError, UnsupportedInputError
+from mmrag.types import Page, Query
 from mmrag.wire import BODY_KEPT, Json, quote
 
 if TYPE_CHECKING:
@@ -25,6 +32,65 @@ Vectors: TypeAlias = NDArray[np.float32]
 
 BLANK = "."
 """What is sent for no text: one token to every tokenizer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What is embedded as one vector."""
+
+    text: str
+    image: Image | None
+    instruction: str
+
+
+def query_item(query: QueryInput, at: int, instruction: str, *, images: bool) -> Item:
+    """Query number `at` as an item; its own instruction comes before the one given.
+
+    Raises:
+        UnsupportedInputError: it has an image, and `images` is False.
+        TypeError: it is neither `str` nor `Query`.
+        ValueError: it is empty.
+    """
+    if isinstance(query, str):
+        query = Query(text=query)
+    elif not isinstance(query, Query):
+        raise TypeError(f"a query must be str or Query, got {type(query).__name__} at {at}.")
+    if query.image is not None and not images:
+        raise UnsupportedInputError(
+            f"this embedder takes text only, got an image in query {at}. Ask in words, or make the "
+            "embedder of a model that sees with modalities=('text', 'image')."
+        )
+    return Item(
+        query.text or "", query.image, instruction if query.instruction is None else query.instruction
+    )
+
+
+def document_item(
+    document: DocumentInput, at: int, instruction: str, *, images: bool, page_text: bool
+) -> Item:
+    """Document number `at` as an item; without `images` its text only.
+
+    Raises:
+        UnsupportedInputError: it is an image without text, and `images` is False.
+        TypeError: it is neither `str`, `Page` nor `Content`.
+    """
+    if isinstance(document, str):
+        return Item(document, None, instruction)
+    if not isinstance(document, (Page, Content)):
+        raise TypeError(f"a document must be str, Page or Content, got {type(document).__name__} at {at}.")
+    image = document.image if images else None
+    text = document.text
+    if isinstance(document, Page):
+        if image is not None and not page_text:
+            text = ""
+        elif image is None and not text.strip() and document.total_pages == 1:
+            text = re.sub(r"[\W_]+", " ", Path(document.source.name).stem).strip()
+    elif document.image is not None and image is None and not text.strip():
+        raise UnsupportedInputError(
+            f"this embedder takes text only, got an image without text as document {at}. Give the image's "
+            "text, or make the embedder of a model that sees with modalities=('text', 'image')."
+        )
+    return Item(text, image, instruction)
 
 
 def parse_embeddings(answer: Json, count: int) -> tuple[Vectors, bool]:
@@ -104,25 +170,23 @@ def wrong_answer(what: str, remedy: str, answer: Json) -> ServerAnswerError:
     return ServerAnswerError(f"the embedding server {what}.{told}", raw[:BODY_KEPT])
 
 
-def messages(text: str, image: Image | None, instruction: str, role: str, pixels: int) -> list[Json]:
+def messages(item: Item, role: str, pixels: int) -> list[Json]:
     """One item as a chat; the picture comes before the text.
 
     Args:
-        text: may be empty.
-        image: made smaller where its area is above `pixels`.
-        instruction: ``""`` for none.
+        item: any part of it may be empty.
         role: ``"system"`` gives the instruction a message of its own; ``"user"`` puts it before the text.
         pixels: largest area of a picture.
     """
-    text = sent_text(text)
+    text, instruction = sent_text(item.text), item.instruction
     chat: list[Json] = []
     if instruction and role == "system":
         chat.append({"role": "system", "content": [{"type": "text", "text": instruction}]})
     elif instruction:
         text = instruction + text
     parts: list[Json] = []
-    if image is not None:
-        parts.append({"type": "image_url", "image_url": {"url": data_url(image, pixels)}})
+    if item.image is not None:
+        parts.append({"type": "image_url", "image_url": {"url": data_url(item.image, pixels)}})
     if text or not parts:
         parts.append({"type": "text", "text": text or BLANK})
     return [*chat, {"role": "user", "content": parts}]

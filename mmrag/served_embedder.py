@@ -23,41 +23,37 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from mmrag.client import Json, ServerClient
-from mmrag.embedder import Content, DocumentInput, QueryInput
-from mmrag.embedding_wire import BLANK, Vectors, messages, parse_embeddings, sent_text, wrong_answer
-from mmrag.errors import ServerAnswerError, ServerStatusError, UnsupportedInputError
-from mmrag.types import Budget, Matrix, Page, Query
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from mmrag.embedder import DocumentInput, QueryInput
+from mmrag.embedding_wire import (
+    BLANK,
+    Item,
+    Vectors,
+    document_item,
+    messages,
+    parse_embeddings,
+    query_item,
+    sent_text,
+    wrong_answer,
+)
+from mmrag.errors import ServerAnswerError, ServerStatusError
+from mmrag.types import Budget, Matrix
 
 OWN_FIELDS = ("model", "input", "messages", "encoding_format", "embed_dtype", "endianness")
 """Fields of a request that `extra` may not set."""
 
 _ALGORITHM = "served-1"  # part of the fingerprint: raise it when the same settings give other vectors
 _REFUSALS = frozenset({400, 413, 415, 422})  # the request itself, not the server, is at fault
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """What is embedded as one vector."""
-
-    text: str
-    image: Image | None
-    instruction: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +225,7 @@ class ServedEmbedder:
             ServerError: as `ServerClient.post`; also an answer that is no list of finite vectors of one
                 width, one for each input, by the model that answered first.
         """
-        items = [self._query(query, at) for at, query in enumerate(_checked_list(queries, "queries"))]
+        items = self._queries(queries)
         return self._encode(items, batch_size, "queries", show_progress)
 
     def encode_document(
@@ -245,14 +241,14 @@ class ServedEmbedder:
             UnsupportedInputError: a `Content` is an image without text and this embedder takes text only.
             ServerError: see `encode_query`; nothing is returned of a list that failed in part.
         """
-        items = [self._document(one, at) for at, one in enumerate(_checked_list(documents, "documents"))]
+        items = self._documents(documents)
         return self._encode(items, batch_size, "documents", show_progress)
 
     async def aencode_query(
         self, queries: Sequence[QueryInput], *, batch_size: int | None = None, show_progress: bool = False
     ) -> list[Matrix]:
         """`encode_query` without blocking the event loop."""
-        items = [self._query(query, at) for at, query in enumerate(_checked_list(queries, "queries"))]
+        items = self._queries(queries)
         return await self._aencode(items, batch_size, "queries", show_progress)
 
     async def aencode_document(
@@ -263,11 +259,11 @@ class ServedEmbedder:
         show_progress: bool = False,
     ) -> list[Matrix]:
         """`encode_document` without blocking the event loop."""
-        items = [self._document(one, at) for at, one in enumerate(_checked_list(documents, "documents"))]
+        items = self._documents(documents)
         return await self._aencode(items, batch_size, "documents", show_progress)
 
     def _encode(
-        self, items: list[_Item], batch_size: int | None, what: str, show_progress: bool
+        self, items: list[Item], batch_size: int | None, what: str, show_progress: bool
     ) -> list[Matrix]:
         size = self._size(batch_size)
         if not items:
@@ -290,7 +286,7 @@ class ServedEmbedder:
         return vectors
 
     async def _aencode(
-        self, items: list[_Item], batch_size: int | None, what: str, show_progress: bool
+        self, items: list[Item], batch_size: int | None, what: str, show_progress: bool
     ) -> list[Matrix]:
         size = self._size(batch_size)
         if not items:
@@ -325,54 +321,30 @@ class ServedEmbedder:
             _check_whole("batch_size", batch_size)
         return 1 if "image" in self._modalities else batch_size or self.batch_size
 
-    # ----------------------------------------------------------------------------- from inputs
-
-    def _query(self, query: QueryInput, at: int) -> _Item:
-        if isinstance(query, str):
-            query = Query(text=query)
-        elif not isinstance(query, Query):
-            raise TypeError(f"a query must be str or Query, got {type(query).__name__} at {at}.")
-        instruction = self.query_instruction if query.instruction is None else query.instruction
-        if query.image is not None and "image" not in self._modalities:
-            raise UnsupportedInputError(
-                f"this embedder takes text only, got an image in query {at}. Ask in words, or make the "
-                "embedder of a model that sees with modalities=('text', 'image')."
-            )
-        return _Item(query.text or "", query.image, instruction)
-
-    def _document(self, document: DocumentInput, at: int) -> _Item:
+    def _queries(self, queries: Sequence[QueryInput]) -> list[Item]:
         images = "image" in self._modalities
-        if isinstance(document, str):
-            return _Item(document, None, self.document_instruction)
-        if isinstance(document, Page):
-            image = document.image if images else None
-            text = document.text
-            if image is not None and not self.page_text:
-                text = ""
-            elif image is None and not text.strip() and document.total_pages == 1:
-                text = re.sub(r"[\W_]+", " ", Path(document.source.name).stem).strip()
-            return _Item(text, image, self.document_instruction)
-        if isinstance(document, Content):
-            if document.image is not None and not images and not document.text.strip():
-                raise UnsupportedInputError(
-                    f"this embedder takes text only, got an image without text as document {at}. Give the "
-                    "image's text, or make the embedder of a model that sees with "
-                    "modalities=('text', 'image')."
-                )
-            return _Item(document.text, document.image if images else None, self.document_instruction)
-        raise TypeError(f"a document must be str, Page or Content, got {type(document).__name__} at {at}.")
+        checked = enumerate(_checked_list(queries, "queries"))
+        return [query_item(query, at, self.query_instruction, images=images) for at, query in checked]
 
-    def _body(self, items: Sequence[_Item], model: str) -> Json:
+    def _documents(self, documents: Sequence[DocumentInput]) -> list[Item]:
+        images, text = "image" in self._modalities, self.page_text
+        checked = enumerate(_checked_list(documents, "documents"))
+        return [
+            document_item(one, at, self.document_instruction, images=images, page_text=text)
+            for at, one in checked
+        ]
+
+    def _body(self, items: Sequence[Item], model: str) -> Json:
         if "image" in self._modalities:
             (item,) = items
-            chat = messages(item.text, item.image, item.instruction, self.instruction_role, self.image_pixels)
+            chat = messages(item, self.instruction_role, self.image_pixels)
             return {**self.extra, "model": model, "messages": chat}
         texts = [item.instruction + (sent_text(item.text) or BLANK) for item in items]
         return {**self.extra, "model": model, "input": texts}
 
     # ------------------------------------------------------------------------------- the talking
 
-    def _ask(self, items: Sequence[_Item], model: str) -> Vectors:
+    def _ask(self, items: Sequence[Item], model: str) -> Vectors:
         """``(items, dim)`` by one request, or two while it is not known whether base64 is taken."""
         body = self._body(items, model)
         if self._base64 is not False:
@@ -383,7 +355,7 @@ class ServedEmbedder:
                     raise
         return self._read(self._client.post("embeddings", body), len(items), model)
 
-    async def _aask(self, items: Sequence[_Item], model: str) -> Vectors:
+    async def _aask(self, items: Sequence[Item], model: str) -> Vectors:
         """`_ask` without blocking the event loop; pictures are encoded in a thread."""
         seen = any(item.image is not None for item in items)
         body = await asyncio.to_thread(self._body, items, model) if seen else self._body(items, model)
@@ -435,7 +407,7 @@ class ServedEmbedder:
     def _known(self) -> _Facts:
         """What the server says of itself; a word is embedded to find out, once."""
         if self._facts is None:
-            self._ask([_Item(BLANK, None, "")], self._named())
+            self._ask([Item(BLANK, None, "")], self._named())
         if self._facts is None:  # pragma: no cover  `_ask` sets it or raises
             raise RuntimeError("the server's first answer was not noted.")
         return self._facts

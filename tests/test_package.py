@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "answer": {"types", "errors", "client"},
     "evaluation": {"types", "errors"},
     "flat": {"types"},
-    "embedding_wire": {"errors", "wire"},
+    "embedding_wire": {"types", "errors", "wire", "embedder"},
     "served_embedder": {"types", "errors", "client", "wire", "embedding_wire", "embedder"},
     "ingest": {"types", "errors", "documents", "embedder", "index"},
     "pipeline": {
