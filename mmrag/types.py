@@ -241,7 +241,8 @@ class Citation:
         boxes: where they stand; empty where the record has no page or its words have no boxes.
         page: the page; None for a plain text.
         score: the retrieval score of its candidate.
-        kind: ``"sentence"``, ``"table"``, ``"chart"`` or ``"page"`` (the whole page is meant).
+        kind: ``"sentence"``, ``"table"``, ``"chart"``, ``"field"`` (of a form) or ``"page"`` (the whole
+            page is meant).
         title: caption or heading the quote stands under, where one was found.
         picture: PNG bytes of the page with the boxes drawn, where pictures were asked for.
         note: what a reader must know of it, for example that the model's quote does not stand there.

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from mmrag.answer.cells import CAPTION, NO_CELL, Cell, Table
 from mmrag.answer.lines import Row, Run, is_number, is_period, line_boxes, make_rows
-from mmrag.answer.tables import CAPTION, NO_CELL, Cell, Table
 from mmrag.types import Box, Word
 
 _MONTHS_AND_SIGNS = "jan feb mar apr may jun jul aug sep oct nov dec no nr pag par sec vol ver pp p"

@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mmrag.answer.cells import CAPTION
 from mmrag.answer.lines import Run
-from mmrag.answer.tables import CAPTION
 from mmrag.types import Word
 
 BULLET = re.compile(

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePath
 
+from mmrag.answer.cells import CAPTION, Cell, Table, TableRow
 from mmrag.answer.charts import Chart
 from mmrag.answer.layout import Field, Layout, Paragraph, read_page, read_text
 from mmrag.answer.lines import is_number, is_period, is_value, line_boxes
-from mmrag.answer.tables import CAPTION, Cell, Table, TableRow
 from mmrag.answer.words import content_stems, equals, has_number_word
 from mmrag.types import Box, Candidate, Word
 

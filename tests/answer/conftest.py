@@ -1,4 +1,4 @@
-"""Pages drawn by hand for the answerers: what stands where is known, and its words come back as a PDF's do."""
+"""Pages drawn by hand for the answerers: what stands where is known."""
 
 import random
 
@@ -55,9 +55,17 @@ class Sheet:
         words = self.words(**noise)
         text = " ".join(word.text for word in words)
         return Page(
-            source.page_id(self.number), source.document_id, self.number, str(self.number + 1), text, words,
-            self.size, source, 9, "ocr" if noise else "layer",
-        )  # fmt: skip
+            source.page_id(self.number),
+            source.document_id,
+            self.number,
+            str(self.number + 1),
+            text,
+            words,
+            self.size,
+            source,
+            9,
+            "ocr" if noise else "layer",
+        )
 
 
 def rank(question, *items):
@@ -77,10 +85,14 @@ def rank(question, *items):
 def financial():
     sheet = Sheet("annual-report.pdf", 30)
     sheet.text(60, 60, "Harbor Group annual report 2024", 18)
-    sheet.lines(60, 90, [
-        "Harbor Group sells instruments to laboratories in three regions. The table below gives net",
-        "sales by region. Growth in Asia came from two new distributors, while Europe was weak.",
-    ])  # fmt: skip
+    sheet.lines(
+        60,
+        90,
+        [
+            "Harbor Group sells instruments to laboratories in three regions. The table below gives net",
+            "sales by region. Growth in Asia came from two new distributors, while Europe was weak.",
+        ],
+    )
     sheet.text(60, 140, "Table 3: Net sales by region", 10)
     sheet.text(60, 153, "(in millions of dollars)", 9)
     columns = (330, 410, 500)
@@ -89,10 +101,14 @@ def financial():
     sheet.row(207, "Asia", ("18.7", "15.2", "23.0%"), columns)
     sheet.row(222, "North America", ("31.5", "30.9", "1.9%"), columns)
     sheet.row(237, "Total net sales", ("74.3", "71.2", "4.4%"), columns)
-    sheet.lines(60, 275, [
-        "Research spending rose to $6.2 million in 2024 because two laboratories were opened in",
-        "Lisbon. The board expects no further sites before 2027.",
-    ])  # fmt: skip
+    sheet.lines(
+        60,
+        275,
+        [
+            "Research spending rose to $6.2 million in 2024 because two laboratories were opened in",
+            "Lisbon. The board expects no further sites before 2027.",
+        ],
+    )
     return sheet
 
 
@@ -120,16 +136,24 @@ def bars():
     sheet.text(60, 95, "Figure 2: Generation by source, 2024 (gigawatt hours)", 10)
     for step in range(6):  # the axis
         sheet.text(85, 400 - 40 * step, str(step * 1000), 9, right=True)
-    places = ((140, "Solar", "2,310"), (230, "Onshore wind", "3,050"), (330, "Offshore wind", "4,180"),
-              (430, "Hydro", "1,120"))  # fmt: skip
+    places = (
+        (140, "Solar", "2,310"),
+        (230, "Onshore wind", "3,050"),
+        (330, "Offshore wind", "4,180"),
+        (430, "Hydro", "1,120"),
+    )
     for x, label, value in places:
         top = 400 - 40 * float(value.replace(",", "")) / 1000
         sheet.text(x, top - 4, value, 9, centre=True)
         sheet.text(x, 416, label, 9, centre=True)
-    sheet.lines(60, 470, [
-        "Offshore wind was the largest source for the first time. Hydro suffered from a dry spring and a",
-        "long repair of the dam at Morvan, which is expected to return to service in June 2025.",
-    ])  # fmt: skip
+    sheet.lines(
+        60,
+        470,
+        [
+            "Offshore wind was the largest source for the first time. Hydro suffered from a dry spring and a",
+            "long repair of the dam at Morvan, which is expected to return to service in June 2025.",
+        ],
+    )
     return sheet
 
 
@@ -137,15 +161,25 @@ def two_columns():
     sheet = Sheet("paper.pdf", 2)
     sheet.text(297, 60, "Reading meters at night with cheap cameras", 16, centre=True)
     left = [
-        "We study how well a small camera", "reads water meters after dark. The", "data were collected in 214 homes",
-        "between March and July 2023. Each", "meter was read twice by a person.", "The readers agreed in 98.2% of all",
-        "cases, e.g. when glass was clean, and", "we use their mean as the truth.",
-    ]  # fmt: skip
+        "We study how well a small camera",
+        "reads water meters after dark. The",
+        "data were collected in 214 homes",
+        "between March and July 2023. Each",
+        "meter was read twice by a person.",
+        "The readers agreed in 98.2% of all",
+        "cases, e.g. when glass was clean, and",
+        "we use their mean as the truth.",
+    ]
     right = [
-        "Our best model reaches an accuracy", "of 93.4% on the held-out homes. It", "needs 41 ms for a picture on a",
-        "phone. Errors come from conden-", "sation on the glass. Prof. A. Keller", "suggested the heated lens that",
-        "removed half of them. We thank the", "town of Brackwede for its support.",
-    ]  # fmt: skip
+        "Our best model reaches an accuracy",
+        "of 93.4% on the held-out homes. It",
+        "needs 41 ms for a picture on a",
+        "phone. Errors come from conden-",
+        "sation on the glass. Prof. A. Keller",
+        "suggested the heated lens that",
+        "removed half of them. We thank the",
+        "town of Brackwede for its support.",
+    ]
     sheet.text(60, 100, "2 Data", 12, bold=True)
     sheet.lines(60, 118, left, 10)
     sheet.text(310, 100, "3 Results", 12, bold=True)
@@ -157,8 +191,12 @@ def form():
     sheet = Sheet("claim-form.pdf", 0)
     sheet.text(60, 60, "Motor insurance claim", 16)
     sheet.text(60, 100, "Policy details", 12, bold=True)
-    pairs = (("Policy number:", "12-345"), ("Policy holder:", "Anna Lindqvist"), ("Valid until:", "31 March 2026"),
-             ("Excess:", "$ 450"))  # fmt: skip
+    pairs = (
+        ("Policy number:", "12-345"),
+        ("Policy holder:", "Anna Lindqvist"),
+        ("Valid until:", "31 March 2026"),
+        ("Excess:", "$ 450"),
+    )
     for number, (label, value) in enumerate(pairs):
         sheet.text(60, 122 + 18 * number, label)
         sheet.text(200, 122 + 18 * number, value)
@@ -176,18 +214,26 @@ def form():
 def slide():
     sheet = Sheet("strategy-deck.pdf", 5, (960, 540))
     sheet.text(60, 70, "Priorities for 2026", 36)
-    for number, text in enumerate((
-        "Open the Rotterdam warehouse", "Cut delivery time to two days", "Train 40 service engineers",
-    )):  # fmt: skip
+    for number, text in enumerate(
+        (
+            "Open the Rotterdam warehouse",
+            "Cut delivery time to two days",
+            "Train 40 service engineers",
+        )
+    ):
         sheet.text(80, 150 + 60 * number, "•", 24)
         sheet.text(110, 150 + 60 * number, text, 24)
     return sheet
 
 
 PAGES = {
-    "financial": financial, "two_headers": two_headers, "bars": bars, "two_columns": two_columns, "form": form,
+    "financial": financial,
+    "two_headers": two_headers,
+    "bars": bars,
+    "two_columns": two_columns,
+    "form": form,
     "slide": slide,
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="session")

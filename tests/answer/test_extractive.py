@@ -24,22 +24,52 @@ def ask(sheets, ranked):
 
 
 ANSWERS = [
-    ("financial", "What were net sales in Europe in 2024?", "Europe, 2024: 24.1 (in millions of dollars) [1]", "table"),
+    (
+        "financial",
+        "What were net sales in Europe in 2024?",
+        "Europe, 2024: 24.1 (in millions of dollars) [1]",
+        "table",
+    ),
     ("financial", "What were the total net sales in 2023?", "Total net sales, 2023: 71.2", "table"),
     ("financial", "By what percentage did net sales grow in Asia?", "Asia, Change: 23.0% [1]", "table"),
-    ("two_headers", "What was the operating profit of Sensors in 2024?", "Sensors, Operating profit 2024: 31 [1]", "table"),
-    ("two_headers", "What was the revenue of training and certification in 2023?", "Revenue 2023: 11 [1]", "table"),
+    (
+        "two_headers",
+        "What was the operating profit of Sensors in 2024?",
+        "Sensors, Operating profit 2024: 31 [1]",
+        "table",
+    ),
+    (
+        "two_headers",
+        "What was the revenue of training and certification in 2023?",
+        "Revenue 2023: 11 [1]",
+        "table",
+    ),
     ("bars", "How much electricity did offshore wind generate in 2024?", "Offshore wind: 4,180 [1]", "chart"),
-    ("two_columns", "In how many homes were the data collected?", "collected in 214 homes between", "sentence"),
+    (
+        "two_columns",
+        "In how many homes were the data collected?",
+        "collected in 214 homes between",
+        "sentence",
+    ),
     ("two_columns", "What accuracy does the best model reach?", "an accuracy of 93.4% on", "sentence"),
-    ("two_columns", "Who suggested the heated lens?", "Prof. A. Keller suggested the heated lens", "sentence"),
-    ("financial", "Why did research spending rise in 2024?", "because two laboratories were opened in Lisbon.", "sentence"),
+    (
+        "two_columns",
+        "Who suggested the heated lens?",
+        "Prof. A. Keller suggested the heated lens",
+        "sentence",
+    ),
+    (
+        "financial",
+        "Why did research spending rise in 2024?",
+        "because two laboratories were opened in Lisbon.",
+        "sentence",
+    ),
     ("bars", "When is the dam at Morvan expected to return to service?", "in June 2025.", "sentence"),
     ("form", "What is the policy number?", "Policy number: 12-345 [1]", "field"),
     ("form", "Who is the policy holder?", "Policy holder: Anna Lindqvist [1]", "field"),
     ("form", "What is the registration?", "Registration: KLM 471 [1]", "field"),
     ("slide", "How many service engineers will be trained?", "Train 40 service engineers [1]", "sentence"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("sheet", "question", "said", "kind"), ANSWERS, ids=[a[1] for a in ANSWERS])
@@ -60,8 +90,11 @@ def test_a_quote_is_words_of_the_page_and_its_boxes_hold_them(ask, sheet, questi
     inside = [
         word.text
         for word in citation.page.words
-        if any(b[0] <= word.box[0] and word.box[2] <= b[2] and b[1] <= word.box[1] and word.box[3] <= b[3] for b in citation.boxes)
-    ]  # fmt: skip
+        if any(
+            b[0] <= word.box[0] and word.box[2] <= b[2] and b[1] <= word.box[1] and word.box[3] <= b[3]
+            for b in citation.boxes
+        )
+    ]
     figure = said.split(": ")[-1].split(" ")[0]
     assert figure in inside or kind == "sentence"
     assert set(inside) & set(citation.quote.split())
@@ -163,14 +196,15 @@ def test_a_part_without_an_answer_is_named(ask):
     answer = ask("What is the policy number and who is the chief executive?", "form")
     assert not answer.abstained
     assert answer.text.splitlines() == [
-        "Policy number: 12-345 [1]", 'The documents do not answer "who is the chief executive?".',
-    ]  # fmt: skip
+        "Policy number: 12-345 [1]",
+        'The documents do not answer "who is the chief executive?".',
+    ]
 
 
 def test_a_plain_text_is_quoted_without_boxes(ranked):
-    text = "Westland is a small country. Its capital is Ostburg, founded in 1820 by Karl Bremer.\n\nArea: 12,000 km2"
-    answer = QA.answer(Query("q"), ranked("What is the capital of Westland?", text))
-    answer = QA.answer(Query("What is the capital of Westland?"), answer.ranking)
+    text = "Westland is a small country. Its capital is Ostburg, founded in 1820 by Karl Bremer.\n\nArea: 12 ha"
+    question = "What is the capital of Westland?"
+    answer = QA.answer(Query(question), ranked(question, text))
     (citation,) = answer.citations
     assert citation.quote == "Its capital is Ostburg, founded in 1820 by Karl Bremer."
     assert citation.quote in text
