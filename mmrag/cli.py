@@ -122,6 +122,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--answerer-url", metavar="URL", help="OpenAI-compatible server whose model writes the answer"
     )
     answering.add_argument("--answerer-model", metavar="NAME", help="model at that server (its first)")
+    answering.add_argument(
+        "--answerer-text-only", action="store_true", help="send page text without pictures to the server"
+    )
+    answering.add_argument(
+        "--answerer-max-tokens", type=positive, default=1024, metavar="N", help="of an answer (%(default)s)"
+    )
 
     one = commands.add_parser(
         "index", parents=[common, where, reading], help="add files, folders or globs to an index"

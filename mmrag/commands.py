@@ -191,12 +191,17 @@ def reader_settings(options: argparse.Namespace) -> ReaderSettings:
 def answerer(options: argparse.Namespace) -> Answerer | None:
     """The served answerer where a URL is given, else None (the default)."""
     if not options.answerer_url:
-        if options.answerer_model:
-            raise UsageError("--answerer-model needs --answerer-url.")
+        if options.answerer_model or options.answerer_text_only:
+            raise UsageError("--answerer-model and --answerer-text-only need --answerer-url.")
         return None
     from mmrag.answer import ServedAnswerer
 
-    return ServedAnswerer(options.answerer_url, options.answerer_model)
+    return ServedAnswerer(
+        options.answerer_url,
+        options.answerer_model,
+        images=not options.answerer_text_only,
+        max_tokens=options.answerer_max_tokens,
+    )
 
 
 def write_pictures(answer: Answer, folder: Path) -> dict[int, str]:

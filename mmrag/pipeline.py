@@ -349,7 +349,7 @@ class DocumentQA:
         started = time.monotonic()
         ranking = self.search(query, k=k, budget=budget, filter=filter, exact=exact)
         found = time.monotonic()
-        answer = (answerer or self.answerer).answer(query, ranking)
+        answer = self._seeing(answerer).answer(query, ranking)
         return self._finish(answer, started, found, evidence)
 
     def stream(
@@ -370,7 +370,7 @@ class DocumentQA:
         started = time.monotonic()
         ranking = self.search(query, k=k, budget=budget, filter=filter)
         found = time.monotonic()
-        chosen = answerer or self.answerer
+        chosen = self._seeing(answerer)
         pieces: Iterable[str | Answer]
         if hasattr(chosen, "stream"):
             pieces = chosen.stream(query, ranking)
@@ -478,6 +478,14 @@ class DocumentQA:
             self._answerer = ExtractiveAnswerer(encode=self._encode_sentences)
         return self._answerer
 
+    def _seeing(self, answerer: Answerer | None) -> Answerer:
+        """The answerer to use; one that shows pages to a model gets our way of rendering them."""
+        chosen: Any = answerer or self.answerer
+        if getattr(chosen, "render", False) is None:  # has the attribute, and nobody has set it
+            chosen = chosen.with_render(lambda page, pixels: self.render(page, max_pixels=pixels))
+        answering: Answerer = chosen
+        return answering
+
     def _encode_sentences(self, texts: Sequence[str], side: str) -> list[Any]:
         encode = self.embedder.encode_query if side == "query" else self.embedder.encode_document
         return [matrix[0] for matrix in encode(texts)]
@@ -548,7 +556,7 @@ class DocumentQA:
         started = time.monotonic()
         ranking = await self.asearch(query, k=k, budget=budget, filter=filter, exact=exact)
         found = time.monotonic()
-        answer = await (answerer or self.answerer).aanswer(query, ranking)
+        answer = await self._seeing(answerer).aanswer(query, ranking)
         return await asyncio.to_thread(self._finish, answer, started, found, evidence)
 
     async def astream(self, question: str | Query, **options: Any) -> AsyncIterator[str | Answer]:  # noqa: ANN401

@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "flat": {"types"},
     "embedding_wire": {"types", "errors", "wire", "embedder"},
     "served_embedder": {"types", "errors", "client", "wire", "embedding_wire", "embedder"},
+    "load": {"errors", "embedder", "text_embedder", "served_embedder"},
     "ingest": {"types", "errors", "documents", "embedder", "index"},
     "pipeline": {
         "types",
