@@ -202,7 +202,7 @@ def test_a_part_without_an_answer_is_named(ask):
 
 
 def test_a_plain_text_is_quoted_without_boxes(ranked):
-    text = "Westland is a small country. Its capital is Ostburg, founded in 1820 by Karl Bremer.\n\nArea: 12 ha"
+    text = "Westland is a small country. Its capital is Ostburg, founded in 1820 by Karl Bremer.\n\n12 ha"
     question = "What is the capital of Westland?"
     answer = QA.answer(Query(question), ranked(question, text))
     (citation,) = answer.citations
