@@ -247,6 +247,15 @@ def test_the_event_loop_is_free_while_the_server_works(server):
     assert asyncio.run(run()) > 10
 
 
+def test_pictures_are_encoded_beside_the_event_loop(server):
+    image, threads = picture(), []
+    convert = image.convert
+    image.convert = lambda *mode: threads.append(threading.current_thread()) or convert(*mode)
+    embedder = ServedEmbedder(server.url, modalities=BOTH)
+    asyncio.run(embedder.aencode_document([Content(image=image)]))
+    assert threads and threading.current_thread() not in threads
+
+
 def test_no_input_is_no_request(server, encode):
     assert encode(ServedEmbedder(server.url), []) == []
     assert server.requests == []
