@@ -129,11 +129,11 @@ def test_bad_input_is_refused(reader, tmp_path):
     with pytest.raises(DocumentError, match=r"a file must be one that can be read, got .*gone.pdf"):
         reader.load_data(tmp_path / "gone.pdf")
     (tmp_path / "text.pdf").write_text("no pdf")
-    with pytest.raises(DocumentError, match="text.pdf"):
+    with pytest.raises(DocumentError, match=r"text\.pdf"):
         reader.load_data(tmp_path / "text.pdf")
     with pytest.raises(ValueError, match="takes a file, a folder or a list of them, got none"):
         reader.load_data()
     with pytest.raises(ValueError, match="ocr must be one of"):
         MMRagPDFReader(ocr="perhaps")
-    with pytest.raises(TypeError, match="MMRagPDFReader takes .*, got dpi"):
+    with pytest.raises(TypeError, match=r"MMRagPDFReader takes .*, got dpi"):
         MMRagPDFReader(dpi=100)

@@ -166,7 +166,7 @@ def test_bad_input_is_refused(qa, retriever, embedder, tmp_path, pictures):
         MMRagRetriever(7)
     with pytest.raises(ValueError, match="model and base_url go with a folder"):
         MMRagRetriever(qa, model=embedder)
-    with pytest.raises(ValueError, match="budget.document must be"):
+    with pytest.raises(ValueError, match=r"budget\.document must be"):
         MMRagRetriever(qa, budget=(1, 0))
     with pytest.raises(TypeError, match="unexpected keyword"):
         MMRagRetriever(qa, top_k=3)

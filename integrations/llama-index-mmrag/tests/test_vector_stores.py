@@ -171,7 +171,9 @@ def test_an_embedding_alone_or_of_something_else_is_searched_with(store):
 
 
 def test_document_and_node_ids_restrict(store):
-    store.add([node("a", "red", source="one"), node("b", "red", source="two"), node("c", "red", source="two")])
+    store.add(
+        [node("a", "red", source="one"), node("b", "red", source="two"), node("c", "red", source="two")]
+    )
     assert set(ids(store, doc_ids=["two"])) == {"b", "c"}
     assert set(ids(store, node_ids=["a", "c"])) == {"a", "c"}
     assert ids(store, node_ids=["a", "c"], doc_ids=["two"]) == ["c"]
@@ -272,18 +274,29 @@ async def test_the_index_of_the_host_async(embedder):
 
 
 def test_a_pipeline_in_two_processes_into_the_store(tmp_path, pdfs):
-    """Readers, embeddings and splitters cross a process border; ids, pictures and keys come through."""
+    """Pages and embeddings cross a process border; ids, pictures and keys come through."""
     store = MMRagVectorStore(tmp_path / "index")
     pages = MMRagPDFReader(image_dir=tmp_path / "pictures").load_data(pdfs)
-    pipeline = IngestionPipeline(
-        transformations=[SentenceSplitter(), MMRagEmbedding()], vector_store=store, disable_cache=True
-    )
+    pipeline = IngestionPipeline(transformations=[MMRagEmbedding()], vector_store=store, disable_cache=True)
     nodes = pipeline.run(documents=pages, num_workers=2)
+    assert all(len(one.embedding) == 384 for one in nodes)
+    kept = store.get_nodes([page.id_ for page in pages])
+    assert [one.to_dict() for one in kept] == [page.to_dict() for page in pages]
+    store.close()
+
+
+def test_chunks_of_a_page_name_its_picture(tmp_path, pdfs, embedder):
+    store = MMRagVectorStore(model=embedder)
+    pages = MMRagPDFReader(image_dir=tmp_path).load_data(pdfs)
+    nodes = IngestionPipeline(
+        transformations=[SentenceSplitter(), store.embed_model], vector_store=store, disable_cache=True
+    ).run(documents=pages)
     assert {one.ref_doc_id for one in nodes} == {page.id_ for page in pages}
     kept = store.get_nodes([one.node_id for one in nodes])
     assert [one.text for one in kept] == [one.text for one in nodes]
-    assert {one.metadata["image_path"] for one in kept} == {page.metadata["image_path"] for page in pages}
-    store.close()
+    assert [one.metadata["image_path"] for one in kept] == [page.metadata["image_path"] for page in pages]
+    store.delete(pages[0].id_)
+    assert len(store.get_nodes()) == len(nodes) - 1
 
 
 def test_pages_of_the_package_and_nodes_of_the_host_in_one_index(tmp_path, pdfs, embedder):
@@ -380,7 +393,7 @@ def test_bad_queries_are_refused(store):
         ids(store, query_str=" ")
     with pytest.raises(ValueError, match="mode must be default, hybrid, text_search or sparse, got 'svm'"):
         ids(store, mode=VectorStoreQueryMode.SVM)
-    with pytest.raises(IndexMismatchError, match="Pass embed_model=vector_store.embed_model"):
+    with pytest.raises(IndexMismatchError, match=r"Pass embed_model=vector_store\.embed_model"):
         ids(store, query_embedding=[0.1] * 1536)
     with pytest.raises(ValueError, match="alpha must be from 0"):
         ids(store, mode=VectorStoreQueryMode.HYBRID, alpha=2)

@@ -135,17 +135,14 @@ class MMRagEmbedding(MultiModalEmbedding):
         Raises:
             TypeError: the embedder was a ready object that cannot be made again from its settings.
         """
-        state = super().__getstate__()
-        settings = state["__dict__"] = {**state["__dict__"], "api_key": None}
-        state["__pydantic_private__"] = None
         again = make_embedder(self.model, base_url=self.base_url)
         if again.fingerprint != self.fingerprint:
             raise TypeError(
                 f"an MMRagEmbedding of a ready object cannot be pickled, got {self._embedder!r}. "
                 "Give the model's folder or name instead."
             )
-        settings.pop("callback_manager", None)  # as the host leaves it out of `to_dict`
-        return state
+        left_out = ("api_key", "callback_manager")  # the host leaves both out of `to_dict`
+        return {"__dict__": {k: v for k, v in self.__dict__.items() if k not in left_out}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Make the embedder again; see `__getstate__`."""

@@ -163,10 +163,7 @@ class MMRagVectorStore(BasePydanticVectorStore):
         """
         if self.path is None:
             raise TypeError("a store in memory cannot be pickled, got path=None. Give it a folder.")
-        state = super().__getstate__()
-        state["__dict__"] = {**state["__dict__"], "api_key": None}
-        state["__pydantic_private__"] = None
-        return state
+        return {"__dict__": {k: v for k, v in self.__dict__.items() if k != "api_key"}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Make the store again, unopened; see `__getstate__`."""
