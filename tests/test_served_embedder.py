@@ -299,7 +299,9 @@ def test_with_images_the_instruction_may_be_the_users(server):
 def test_empty_text_is_sent_as_a_full_stop(server, encode):
     """Servers answer 400 to the empty string, which would cost the whole batch."""
     encode(ServedEmbedder(server.url), ["", " \n", page(total_pages=2)])
+    encode(ServedEmbedder(server.url, modalities=BOTH), [""])
     assert server.requests[0]["input"] == [".", ".", "."]
+    assert server.requests[1]["messages"][0]["content"] == [{"type": "text", "text": "."}]
 
 
 def test_a_page_alone_in_its_file_and_without_text_is_its_name(server, encode):
@@ -396,6 +398,10 @@ def edit(at, value):
     return spoil
 
 
+def empty(answer, nth):
+    return {**answer, "data": [{**entry, "embedding": []} for entry in answer["data"]]}
+
+
 def reindex(*indices):
     def spoil(answer, nth):
         for entry, index in zip(answer["data"], indices, strict=True):
@@ -420,6 +426,7 @@ BAD_ANSWERS = {
     "over float64": (edit(0, [10**400] * 27), r"in the vector of input 0"),
     "another width": (edit(1, [1.0] * 26), r"vectors of one width, at least 1, got \[26, 27\]"),
     "no numbers": (edit(1, []), r"got \[0, 27\]"),
+    "no numbers anywhere": (empty, r"vectors of one width, at least 1, got \[0\]"),
     "words": (edit(1, ["a"] * 27), r"a list of numbers or base64, got list for input 1"),
     "null": (edit(1, None), r"got NoneType for input 1"),
     "several vectors": (
