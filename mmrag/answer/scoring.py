@@ -47,7 +47,7 @@ CLOSED = 0.6
 CORE = 0.5
 CORE_OF_CELL = 2 / 3
 SHORTLIST = 16
-"""Units whose similarity is asked for: encoding is the slow part, about 10 ms a unit on one core."""
+"""Units whose similarity is asked for: encoding is the slow part of an answer."""
 
 _YEAR = re.compile(r"(?:1[5-9]|20)\d\d")
 
