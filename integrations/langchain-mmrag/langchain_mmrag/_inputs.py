@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -78,3 +79,18 @@ def _image_of(block: Mapping[str, Any]) -> str:
     if block.get("base64"):
         return f"data:{block.get('mime_type', 'image/png')};base64,{block['base64']}"
     raise ValueError(f"an image block must have 'url' or 'base64', got the keys {sorted(block)}.")
+
+
+def as_ids(ids: Sequence[str | None] | None) -> list[str] | None:
+    """The caller's ids; None among them is a new random one, as everywhere in the host."""
+    return None if ids is None else [str(uuid.uuid4()) if id is None else id for id in ids]
+
+
+def as_metadata(metadatas: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
+    """The caller's metadata, copied; a list is several values, which the core writes as a tuple."""
+    if metadatas is None:
+        return None
+    return [
+        {key: tuple(value) if isinstance(value, list) else value for key, value in (one or {}).items()}
+        for one in metadatas
+    ]

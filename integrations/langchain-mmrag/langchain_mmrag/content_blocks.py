@@ -22,7 +22,7 @@ from langchain_core.messages.content import (
 )
 
 PLACE_KEYS = ("source", "file_path", "file_name", "doc_id", "page", "page_label", "total_pages")
-_MARK = re.compile(r"\[(\d+)\]")
+_MARK = re.compile(r"\[(\d{1,2}(?:\s*,\s*\d{1,2})*)\]")  # [2], [1, 3]; not a year
 
 
 def documents_to_content_blocks(
@@ -61,7 +61,7 @@ def documents_to_content_blocks(
 
 
 def cite_documents(answer: str | AIMessage, documents: Sequence[Document]) -> AIMessage:
-    """The answer as a message whose marks ``[n]`` are `Citation` annotations of the n-th document.
+    """The answer as a message whose marks ``[n]`` or ``[1, 3]`` are `Citation` annotations.
 
     A citation has the file as ``title``, its place in the answer, and page and boxes under ``extras``:
     ``page`` (from 0), ``page_label``, ``bbox`` (boxes in 0..1 of the page), ``image_path``.
@@ -77,17 +77,19 @@ def cite_documents(answer: str | AIMessage, documents: Sequence[Document]) -> AI
     shown = dict(_numbered(documents))
     citations = []
     for mark in _MARK.finditer(written):
-        if int(mark[1]) not in shown:
-            raise ValueError(
-                f"an answer may cite [1] to [{len(shown)}], the documents shown, got {mark[0]}. "
-                "Show the model those documents, or ask again."
-            )
-        citations.append(_citation(shown[int(mark[1])], mark.start(), mark.end()))
+        for number in map(int, mark[1].split(",")):
+            if number not in shown:
+                raise ValueError(
+                    f"an answer may cite [1] to [{len(shown)}], the documents shown, got {mark[0]}. "
+                    "Pass the documents that the model saw, or ask again."
+                )
+            citations.append(_citation(shown[number], mark.start(), mark.end()))
     block = TextContentBlock(type="text", text=written, annotations=list(citations))
     return AIMessage(content_blocks=[block])
 
 
 def _numbered(documents: Sequence[Document]) -> list[tuple[int, Document]]:
+    documents = list(documents)
     for document in documents:
         if not isinstance(document, Document):
             raise TypeError(
@@ -133,8 +135,9 @@ def _picture(number: int, document: Document) -> ImageContentBlock | None:
 def _place(document: Document) -> dict[str, Any]:
     """Where the document comes from, boxes as lists of numbers."""
     place = {key: document.metadata[key] for key in PLACE_KEYS if key in document.metadata}
-    if "bbox" in document.metadata:
-        place["bbox"] = json.loads(document.metadata["bbox"])
+    boxes = document.metadata.get("bbox")
+    if boxes is not None:
+        place["bbox"] = json.loads(boxes) if isinstance(boxes, str) else boxes
     return place
 
 

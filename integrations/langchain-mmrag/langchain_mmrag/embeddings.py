@@ -1,4 +1,4 @@
-"""`MMRagEmbeddings`: an embedder of the core as the host's `Embeddings`, and the other way round.
+"""`MMRagEmbeddings`: an embedder of the core as the host's `Embeddings`.
 
 The host's interface has one vector an item. `embed_query`, `embed_documents` and the image methods
 give row 0 of the nested matrix, scaled to length 1, because stores of the host assume unit length.
@@ -7,23 +7,18 @@ The whole matrices stand under names of their own (``..._multi``).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from langchain_core.embeddings import Embeddings
 from langchain_core.utils import secret_from_env
-from mmrag.embedder import Content, DocumentInput, Embedder, EmbedderBase, QueryInput
-from mmrag.errors import UnsupportedInputError
+from mmrag.embedder import Content, DocumentInput, Embedder
 from mmrag.load import is_embedder, load_embedder, load_image
-from mmrag.types import Budget, Matrix, Page, Query
+from mmrag.types import Budget, Matrix
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator
 
+from langchain_mmrag._host_embedder import HostEmbedder, unit
 from langchain_mmrag._inputs import as_budget
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 Vectors = list[list[float]]
 
@@ -169,73 +164,12 @@ class MMRagEmbeddings(BaseModel, Embeddings):
         )
 
 
-class HostEmbedder(EmbedderBase):
-    """Any `Embeddings` of the host as an embedder of the core: one row an item, text only.
+def _contents(images: Sequence[Any]) -> list[Content]:
+    return [Content(image=load_image(image)) for image in images]
 
-    Its fingerprint is made of the class, the names of its model and the width of its vectors.
-    """
 
-    def __init__(self, embeddings: Embeddings) -> None:
-        self.embeddings = embeddings
-        self._dim: int | None = None
-
-    @property
-    def name(self) -> str:
-        """Class and model, for people."""
-        model = ", ".join(_model_names(self.embeddings).values())
-        return f"{type(self.embeddings).__name__}({model})"
-
-    @property
-    def fingerprint(self) -> str:
-        """32 hexadecimal digits."""
-        kind = type(self.embeddings)
-        words = [kind.__module__, kind.__qualname__, *sorted(_model_names(self.embeddings).items()), self.dim]
-        return hashlib.sha256(repr(words).encode()).hexdigest()[:32]
-
-    @property
-    def dim(self) -> int:
-        """Width of a vector, learnt from one call."""
-        if self._dim is None:
-            self._dim = len(self.embeddings.embed_query("width"))
-        return self._dim
-
-    @property
-    def budget(self) -> Budget:
-        """One row on each side."""
-        return Budget(1, 1)
-
-    @property
-    def modalities(self) -> frozenset[str]:
-        """Text only."""
-        return frozenset({"text"})
-
-    def encode_query(
-        self, queries: Sequence[QueryInput], *, batch_size: int = 32, show_progress: bool = False
-    ) -> list[Matrix]:
-        """See `Embedder.encode_query`."""
-        return [_unit_row(self.embeddings.embed_query(_query_text(query))) for query in queries]
-
-    def encode_document(
-        self, documents: Sequence[DocumentInput], *, batch_size: int = 32, show_progress: bool = False
-    ) -> list[Matrix]:
-        """See `Embedder.encode_document`."""
-        texts = [_document_text(document) for document in documents]
-        return [_unit_row(vector) for vector in self.embeddings.embed_documents(texts)] if texts else []
-
-    async def aencode_query(
-        self, queries: Sequence[QueryInput], *, batch_size: int = 32, show_progress: bool = False
-    ) -> list[Matrix]:
-        """See `Embedder.aencode_query`."""
-        return [_unit_row(await self.embeddings.aembed_query(_query_text(query))) for query in queries]
-
-    async def aencode_document(
-        self, documents: Sequence[DocumentInput], *, batch_size: int = 32, show_progress: bool = False
-    ) -> list[Matrix]:
-        """See `Embedder.aencode_document`."""
-        texts = [_document_text(document) for document in documents]
-        return (
-            [_unit_row(vector) for vector in await self.embeddings.aembed_documents(texts)] if texts else []
-        )
+def _first_rows(matrices: Sequence[Matrix]) -> Vectors:
+    return [unit(matrix[0]).tolist() for matrix in matrices]
 
 
 def as_embedder(embedding: Embeddings | Embedder | None) -> Embedder:
@@ -256,44 +190,3 @@ def as_embedder(embedding: Embeddings | Embedder | None) -> Embedder:
         f"embedding must be LangChain Embeddings or an mmrag Embedder, got {type(embedding).__name__}. "
         "Pass MMRagEmbeddings(); a folder goes to persist_directory."
     )
-
-
-def _contents(images: Sequence[Any]) -> list[Content]:
-    return [Content(image=load_image(image)) for image in images]
-
-
-def _first_rows(matrices: Sequence[Matrix]) -> Vectors:
-    return [_unit(matrix[0]).tolist() for matrix in matrices]
-
-
-def _unit(vector: Any) -> NDArray[np.float32]:  # anything NumPy takes
-    row = np.asarray(vector, dtype=np.float32)
-    length = float(np.linalg.norm(row))
-    return row / length if length else row
-
-
-def _unit_row(vector: Sequence[float]) -> Matrix:
-    return _unit(vector)[None]
-
-
-def _model_names(embeddings: Embeddings) -> dict[str, str]:
-    """The attributes by which the host's classes name their model."""
-    names = ("model", "model_name", "model_id", "deployment", "dimensions", "size")
-    values = {name: getattr(embeddings, name, None) for name in names}
-    return {name: str(value) for name, value in values.items() if isinstance(value, (str, int))}
-
-
-def _query_text(query: QueryInput) -> str:
-    if isinstance(query, Query):
-        if query.image is not None:
-            raise UnsupportedInputError("the host's embeddings take text only, got a query with an image.")
-        return query.text or ""
-    return query
-
-
-def _document_text(document: DocumentInput) -> str:
-    if isinstance(document, str):
-        return document
-    if isinstance(document, Page) or document.text or document.image is None:
-        return document.text
-    raise UnsupportedInputError("the host's embeddings take text only, got an image without text.")

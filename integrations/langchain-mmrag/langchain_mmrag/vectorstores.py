@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,12 +23,13 @@ from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from mmrag.embedder import Embedder
 from mmrag.errors import DocumentError
 from mmrag.index import MemoryIndex
+from mmrag.index.records import check_k
 from mmrag.pipeline import DocumentQA
 from mmrag.retriever import CHANNELS
 from mmrag.types import Budget, Candidate, Ranking
 
 from langchain_mmrag._documents import to_documents
-from langchain_mmrag._inputs import as_budget, as_query
+from langchain_mmrag._inputs import as_budget, as_ids, as_metadata, as_query
 from langchain_mmrag.embeddings import MMRagEmbeddings, as_embedder
 
 if TYPE_CHECKING:
@@ -120,7 +120,11 @@ class MMRagVectorStore(VectorStore):
     ) -> Self:
         """A store of these texts; `kwargs` are those of the class."""
         store = cls(embedding, **kwargs)
-        store.add_texts(texts, metadatas, ids=ids)
+        try:
+            store.add_texts(texts, metadatas, ids=ids)
+        except BaseException:
+            store.close()  # nobody else can: its directory would stay locked
+            raise
         return store
 
     def close(self) -> None:
@@ -150,7 +154,7 @@ class MMRagVectorStore(VectorStore):
             ValueError: the lists differ in length, an id stands twice or is that of a page, or metadata
                 is nested.
         """
-        texts, known = list(texts), _ids(ids)
+        texts, known = list(texts), as_ids(ids)
         for record in self.qa.index.get(known or ()):
             if record.page is not None and record.id == record.page.source.page_id(record.page.number):
                 raise ValueError(
@@ -158,7 +162,7 @@ class MMRagVectorStore(VectorStore):
                     f"{record.page.source.name}. The page is there already, with its picture; to store other "
                     "text use another id."
                 )
-        return self.qa.add_texts(texts, ids=known, metadata=_metadata(metadatas))
+        return self.qa.add_texts(texts, ids=known, metadata=as_metadata(metadatas))
 
     def add_images(
         self,
@@ -172,7 +176,7 @@ class MMRagVectorStore(VectorStore):
         Raises:
             DocumentError: one of them cannot be read; none is added then.
         """
-        return self.qa.add_images(list(uris), ids=_ids(ids), metadata=_metadata(metadatas))
+        return self.qa.add_images(list(uris), ids=as_ids(ids), metadata=as_metadata(metadatas))
 
     async def aadd_images(
         self,
@@ -306,6 +310,7 @@ class MMRagVectorStore(VectorStore):
         **options: Any,
     ) -> list[Document]:
         """`k` of the best `fetch_k` that differ from each other; the host's selection over first vectors."""
+        check_k(k)
         asked = as_query(query)
         ranking = self._rank(asked, max(k, fetch_k), **options)
         vector = self.qa.embedder.encode_query([asked])[0][0]
@@ -323,6 +328,7 @@ class MMRagVectorStore(VectorStore):
         images: bool | None = None,
     ) -> list[Document]:
         """`max_marginal_relevance_search` for a vector of `embeddings`."""
+        check_k(k)
         vector = np.asarray(embedding, dtype=np.float32)
         hits = self.qa.index.search_vectors(
             vector[None], k=max(k, fetch_k), budget=self._budget(budget), filter=filter
@@ -429,18 +435,3 @@ class MMRagVectorStore(VectorStore):
         documents = self._documents([candidate.record for candidate in ranking], images)
         scores = [candidate.score for candidate in ranking]
         return list(zip(documents, scores, strict=True))
-
-
-def _ids(ids: Sequence[str | None] | None) -> list[str] | None:
-    """The caller's ids; None among them is a new random one, as everywhere in the host."""
-    return None if ids is None else [str(uuid.uuid4()) if id is None else id for id in ids]
-
-
-def _metadata(metadatas: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
-    """The caller's metadata, copied; a list is several values, which the core writes as a tuple."""
-    if metadatas is None:
-        return None
-    return [
-        {key: tuple(value) if isinstance(value, list) else value for key, value in (one or {}).items()}
-        for one in metadatas
-    ]

@@ -88,6 +88,19 @@ def test_a_mark_becomes_a_citation_with_page_and_boxes(page) -> None:
     assert (second["title"], second["url"]) == ("n.txt", "n.txt")
 
 
+def test_several_numbers_in_one_mark_are_several_citations_and_a_year_is_none(page) -> None:
+    message = cite_documents("Fell in [2024] [1, 2].", [page, Document("x", id="x")])
+    first, second = message.content_blocks[0]["annotations"]
+    assert first["start_index"] == second["start_index"] == 15
+    assert [first["extras"]["document_id"], second["extras"]["document_id"]] == ["abc#p3", "x"]
+
+
+def test_boxes_of_another_loader_are_kept_as_they_are() -> None:
+    document = Document("a", metadata={"bbox": [1, 2, 3, 4]})
+    (citation,) = cite_documents("[1]", [document]).content_blocks[0]["annotations"]
+    assert citation["extras"]["bbox"] == [1, 2, 3, 4]
+
+
 def test_an_answer_of_a_model_is_taken_as_it_is(page) -> None:
     written = AIMessage([{"type": "text", "text": "Fell [1]."}])
     assert cite_documents(written, [page]).text == "Fell [1]."

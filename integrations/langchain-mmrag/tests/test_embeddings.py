@@ -15,7 +15,8 @@ from mmrag.errors import DocumentError, UnsupportedInputError
 from PIL import Image
 
 from langchain_mmrag import MMRagEmbeddings
-from langchain_mmrag.embeddings import HostEmbedder, as_embedder
+from langchain_mmrag._host_embedder import HostEmbedder
+from langchain_mmrag.embeddings import as_embedder
 
 LONG = "Rivers carry silt to the sea. " * 200
 

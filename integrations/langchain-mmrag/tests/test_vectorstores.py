@@ -218,6 +218,12 @@ def test_a_second_writer_is_told_what_to_do(embeddings, tmp_path) -> None:
         MMRagVectorStore(embeddings, persist_directory=tmp_path)
 
 
+def test_a_store_that_could_not_be_made_of_texts_does_not_stay_locked(embeddings, tmp_path) -> None:
+    with pytest.raises(ValueError, match="'1' twice"):
+        MMRagVectorStore.from_texts(["a", "b"], embeddings, ids=["1", "1"], persist_directory=tmp_path)
+    MMRagVectorStore(embeddings, persist_directory=tmp_path).close()
+
+
 def test_budget_of_the_embeddings_is_the_stores(embeddings) -> None:
     model = MMRagEmbeddings(model=embeddings.embedder, budget=(1, 2))
     assert MMRagVectorStore(model).budget == Budget(1, 2)
@@ -242,7 +248,9 @@ def test_budget_of_the_embeddings_is_the_stores(embeddings) -> None:
         (lambda s: s.similarity_search({"query": "x"}), ValueError, "keys 'text' and 'image', got 'query'"),
         (lambda s: s.similarity_search(3), TypeError, "a question must be text"),
         (lambda s: s.similarity_search_by_image("/no/such.png"), FileNotFoundError, "must be there"),
-        (lambda s: s.max_marginal_relevance_search("x", k=0, fetch_k=0), ValueError, "k must be"),
+        (lambda s: s.max_marginal_relevance_search("x", k=0), ValueError, "k must be"),
+        (lambda s: s.max_marginal_relevance_search_by_vector([0.0] * 384, k=0), ValueError, "k must be"),
+        (lambda s: s.similarity_search_by_vector([0.0] * 3), ValueError, r"must be \(rows, 384\)"),
         (lambda s: s.add_pdf("/no/such.pdf"), DocumentError, "no such file"),
         (lambda s: s.add_pdf([]), DocumentError, "no document in"),
         (lambda s: s.add_images(["/no/such.png"]), DocumentError, "no such file"),
