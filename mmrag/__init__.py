@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mmrag.index import ChromaIndex, Manifest, MemoryIndex
     from mmrag.pipeline import DocumentQA
     from mmrag.retriever import Retriever
+    from mmrag.served_embedder import ServedEmbedder
     from mmrag.text_embedder import TextEmbedder
 
 __version__ = "0.1.0"
@@ -54,6 +55,7 @@ _HOMES = {
     "ReaderSettings": "mmrag.documents",
     "Retriever": "mmrag.retriever",
     "ServedAnswerer": "mmrag.answer",
+    "ServedEmbedder": "mmrag.served_embedder",
     "TextEmbedder": "mmrag.text_embedder",
 }
 
@@ -78,6 +80,7 @@ __all__ = [
     "Record",
     "Retriever",
     "ServedAnswerer",
+    "ServedEmbedder",
     "Source",
     "TextEmbedder",
     "Word",

@@ -244,7 +244,7 @@ def report_text(report: AddReport) -> str:
     kinds = {
         "added": report.added,
         "replaced (the file had changed)": report.replaced,
-        "read again (other reader settings)": report.reread,
+        "read again (other reader settings, or pages left unread)": report.reread,
         "known under another name": report.renamed,
         "unchanged": report.unchanged,
     }

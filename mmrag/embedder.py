@@ -11,8 +11,10 @@ or `Content`; of the query side `str` or `mmrag.types.Query`.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from mmrag.types import Budget, Matrix, Page, Query
@@ -31,6 +33,17 @@ class Content:
 
 DocumentInput: TypeAlias = str | Page | Content
 QueryInput: TypeAlias = str | Query
+
+
+def searchable_text(page: Page) -> str:
+    """What words find a page by: its text; for a photograph without any, its file name in words.
+
+    A file of one page has no other words. In a longer file the name would be the same on every blank
+    page and say nothing of any of them.
+    """
+    if page.text.strip() or page.total_pages != 1:
+        return page.text
+    return re.sub(r"[\W_]+", " ", Path(page.source.name).stem).strip()
 
 
 @runtime_checkable

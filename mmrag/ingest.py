@@ -6,7 +6,8 @@ Decisions taken here:
   takes over the name, and the old one goes when it has no name left.
 * Pages are embedded and committed in batches of `BATCH_PAGES`. A document's entry says whether it is
   complete; one that is not is gone on with from the first page that is missing.
-* The entry names the reader settings. Other settings read the pages again.
+* The entry names the reader settings. Other settings read the pages again; so does adding a file some
+  of whose pages were left unread because their OCR took too long, for those pages.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmrag.embedder import searchable_text
 from mmrag.errors import DocumentError
 from mmrag.index.base import DocumentEntry, Index
 from mmrag.types import Page, Record, Scalar
@@ -72,7 +74,7 @@ class AddReport:
     Attributes:
         added: names of files whose pages are new.
         replaced: names whose file had changed; the old pages are gone.
-        reread: names read again because the reader settings changed.
+        reread: names read again: the reader settings changed, or pages had been left unread.
         renamed: further names of content that was already there.
         unchanged: names that were there already; nothing was done.
         skipped: files and single pages left out, each with the reason.
@@ -99,14 +101,13 @@ class Ingest:
         index: where the records go.
         embedder: makes their vectors.
         reader: makes pages of files.
-        settings: fingerprint of the reader's settings.
     """
 
-    def __init__(self, index: Index, embedder: Embedder, reader: DocumentReader, settings: str) -> None:
+    def __init__(self, index: Index, embedder: Embedder, reader: DocumentReader) -> None:
         self._index = index
         self._embedder = embedder
         self._reader = reader
-        self._settings = settings
+        self._settings = reader.settings.fingerprint()
 
     def add(self, found: Found, extra: Mapping[str, Scalar], report: AddReport, clock: Clock) -> None:
         """Add one file, or find that there is nothing to do.
@@ -118,28 +119,29 @@ class Ingest:
         entries = {entry.id: entry for entry in self._index.documents()}
         before = entries.get(found.source.document_id)
         stale = [entry for entry in entries.values() if name in entry.names and entry is not before]
-        settings = self._settings
-        if before is not None and before.complete and before.settings == settings:
+        same = before is not None and before.settings == self._settings
+        if before is not None and same and before.complete and not self._unread(before.id):
             self._add_name(before, name, extra, report)
         else:
-            self._add_pages(found, before, settings, extra, report, clock)
-            self._outcome(report, before, stale, settings).append(name)
+            self._add_pages(found, before, same, extra, report, clock)
+            if before is not None and (before.complete or not same):
+                report.reread.append(name)
+            else:
+                (report.replaced if stale else report.added).append(name)
         for entry in stale:
             drop_name(self._index, entry, name)
 
-    @staticmethod
-    def _outcome(
-        report: AddReport, before: DocumentEntry | None, stale: list[DocumentEntry], settings: str
-    ) -> list[str]:
-        if before is not None and before.settings != settings:
-            return report.reread
-        return report.replaced if stale else report.added
+    def _unread(self, document_id: str) -> list[str]:
+        """Pages whose OCR took too long, where it may be tried again."""
+        if not self._reader.settings.ocr_runs:
+            return []
+        return self._index.ids({"doc_id": document_id, "text_source": "unread"})
 
     def _add_pages(
         self,
         found: Found,
         before: DocumentEntry | None,
-        settings: str,
+        same: bool,
         extra: Mapping[str, Scalar],
         report: AddReport,
         clock: Clock,
@@ -155,14 +157,14 @@ class Ingest:
             kind=found.source.kind,
             names=names,
             total_pages=info.total_pages,
-            settings=settings,
+            settings=self._settings,
         )
-        resumed = before is not None and not before.complete and before.settings == settings
         have = set(self._index.ids({"doc_id": entry.id}))
+        done_before = have - set(self._unread(entry.id)) if same else set()
         # While pages of two settings stand side by side, the entry names neither: a crash now means
         # that the next `add` reads them all again.
-        mixed = bool(have) and not resumed
-        numbers = [n for n in range(info.total_pages) if not (resumed and found.source.page_id(n) in have)]
+        mixed = bool(have) and not same
+        numbers = [n for n in range(info.total_pages) if found.source.page_id(n) not in done_before]
         if found.data is not None:
             self._index.put_blob(found.source.sha256, found.data)
         self._index.put_document(replace(entry, settings="") if mixed else entry)
@@ -196,7 +198,7 @@ class Ingest:
                 Record(
                     id=page.id,
                     matrix=matrix,
-                    text=page.text,
+                    text=searchable_text(page),
                     metadata={**page_metadata(page, entry.names), **extra},
                     page=replace(page, image=None),
                 )
@@ -253,7 +255,7 @@ class Ingest:
                 Record(
                     id=page.id,
                     matrix=matrix,
-                    text=page.text,
+                    text=searchable_text(page),
                     metadata={
                         **page_metadata(page, (page.source.path or page.source.name,)),
                         **checked_metadata(values),

@@ -381,8 +381,10 @@ class DocumentQA:
             yield self._finish(piece, started, found, evidence) if isinstance(piece, Answer) else piece
 
     def _finish(self, answer: Answer, started: float, found: float, evidence: bool) -> Answer:
-        """Add the pictures and the seconds of each stage."""
+        """Add the pictures, the seconds of each stage, and why an answer may be missing."""
         answered = time.monotonic()
+        if answer.abstained and (unread := self.index.count({"text_source": "unread"})):
+            answer = replace(answer, text=f"{answer.text} {_unread_hint(unread)}")
         if evidence:
             answer = replace(answer, citations=tuple(self._with_picture(c) for c in answer.citations))
         seconds = {
@@ -491,7 +493,7 @@ class DocumentQA:
         return [matrix[0] for matrix in encode(texts)]
 
     def _ingest(self) -> Ingest:
-        return Ingest(self.index, self.embedder, self.reader, self._settings().fingerprint())
+        return Ingest(self.index, self.embedder, self.reader)
 
     def _settings(self) -> ReaderSettings:
         if self._reader_settings is None:
@@ -584,6 +586,15 @@ class DocumentQA:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+def _unread_hint(count: int) -> str:
+    from mmrag.documents.settings import ocr_is_installed
+
+    pages = "1 page has" if count == 1 else f"{count} pages have"
+    if ocr_is_installed():
+        return f"({pages} not been read, since OCR took too long: add the file again to try once more.)"
+    return f"({pages} not been read, since OCR is not installed: pip install 'mmrag[ocr]', then add again.)"
 
 
 def _as_query(question: str | Query) -> Query:

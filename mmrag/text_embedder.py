@@ -32,7 +32,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -45,7 +44,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from mmrag.embedder import Content, DocumentInput, EmbedderBase, QueryInput
+from mmrag.embedder import Content, DocumentInput, EmbedderBase, QueryInput, searchable_text
 from mmrag.errors import UnsupportedInputError
 from mmrag.types import Budget, Matrix, Page, Query
 
@@ -311,9 +310,7 @@ def _document_text(document: DocumentInput, position: int) -> str:
     if isinstance(document, str):
         return document
     if isinstance(document, Page):
-        if document.text.strip() or document.total_pages != 1:
-            return document.text
-        return _name_words(document.source.name)
+        return searchable_text(document)
     if isinstance(document, Content):
         if document.image is not None and not document.text.strip():
             raise UnsupportedInputError(
@@ -335,11 +332,6 @@ def _query_text(query: QueryInput, position: int) -> tuple[str, str]:
             "Ask in words, or use an embedder with 'image' in its modalities."
         )
     return query.text, QUERY_INSTRUCTION if query.instruction is None else query.instruction
-
-
-def _name_words(name: str) -> str:
-    """``"Eiffel-tower_2019.jpg"`` as words: no extension, separators as spaces."""
-    return re.sub(r"[\W_]+", " ", Path(name).stem).strip()
 
 
 def _clean(text: str) -> str:

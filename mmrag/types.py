@@ -82,7 +82,8 @@ class Page:
         size: width and height in points (1/72 inch) as shown, rotation applied.
         source: the file.
         total_pages: pages in the file.
-        text_source: ``"layer"`` (the file's own text), ``"ocr"`` or ``"none"``.
+        text_source: ``"layer"`` (the file's own text), ``"ocr"``, ``"none"``, or ``"unread"``: OCR was
+            needed and did not happen (not installed, or it took too long), so text may be missing.
         notes: what the reader has to say of this page ("text layer is garbage, OCR used").
         image: the rendered page where one was asked for; never stored, never compared.
     """

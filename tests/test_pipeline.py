@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from mmrag import Answer, Budget, DocumentQA, MemoryIndex, Query, Ranking, ReaderSettings
-from mmrag.errors import IndexReadOnlyError, SourceChangedError, UnsupportedInputError
+from mmrag.errors import DocumentError, IndexReadOnlyError, SourceChangedError, UnsupportedInputError
+from mmrag.samples import sample_documents
 
 WHALES = "The blue whale is the largest animal.\nIt can weigh 150 tonnes."
 TEA = "Green tea is steeped at 80 degrees.\nIt is drunk in Japan."
@@ -97,10 +98,10 @@ def test_the_same_content_under_two_names_keeps_both(qa, folder):
 
 
 def test_other_reader_settings_read_again_and_say_so(tmp_path, folder, embedder):
-    index = MemoryIndex.for_embedder(embedder)
-    with DocumentQA(index, embedder=embedder, reader=settings()) as qa:
+    with DocumentQA.open(tmp_path / "index", embedder=embedder, reader=settings()) as qa:
         qa.add(folder)
-    with DocumentQA(index, embedder=embedder, reader=ReaderSettings(renderer="pdfium", ocr="off")) as qa:
+    other = ReaderSettings(renderer="pdfium", ocr="off")
+    with DocumentQA.open(tmp_path / "index", embedder=embedder, reader=other) as qa:
         report = qa.add(folder)
         assert (len(report.reread), report.pages, qa.status().records) == (2, 3, 3)
         assert len(qa.add(folder).unchanged) == 2
@@ -110,7 +111,7 @@ def test_metadata_of_the_caller_filters(qa, folder):
     qa.add(folder / "nature.pdf", metadata={"team": "biology"})
     qa.add(folder / "city.pdf", metadata={"team": "roads"})
     assert pages(qa.search("water", filter={"team": "roads"})) == [("city.pdf", 0)]
-    with pytest.raises(ValueError, match="metadata keys must not be .*got page"):
+    with pytest.raises(ValueError, match=r"metadata keys must not be .*got page"):
         qa.add(folder, metadata={"page": 3})
 
 
@@ -247,15 +248,15 @@ def test_read_only_refuses_writes(tmp_path, folder, embedder):
 def test_an_interrupted_add_goes_on_where_it_stopped(tmp_path, embedder, make_pdf):
     path = make_pdf(tmp_path / "long.pdf", [f"Chapter {n} tells of subject {n}." for n in range(40)])
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop(progress) -> None:
         if progress.pages_done >= 16:
-            raise Stop
+            raise StopError
 
     with DocumentQA.open(tmp_path / "index", embedder=embedder, reader=settings()) as qa:
-        with pytest.raises(Stop):
+        with pytest.raises(StopError):
             qa.add(path, progress=stop)
         assert [entry.complete for entry in qa.status().documents] == [False]
         there = qa.status().records
@@ -287,3 +288,49 @@ def test_the_package_asks_no_network(tmp_path, folder):
     assert run.returncode == 0, run.stderr
     assert "150 tonnes" in run.stdout
     assert "connection" not in run.stderr
+
+
+def test_pages_left_unread_by_a_slow_ocr_are_tried_again(tmp_path, embedder):
+    scan = sample_documents() / "maintenance-log-scan.pdf"
+    index = MemoryIndex.for_embedder(embedder)
+    hurried = DocumentQA(index, embedder=embedder, reader=ReaderSettings(ocr_seconds=0.01, page_seconds=5))
+    report = hurried.add(scan)
+    assert report.pages == 3
+    assert all("OCR took more than" in note for note in report.notes)
+    assert "3 pages have not been read" in hurried.ask("What is the part number of the impeller?").text
+    patient = DocumentQA(index, embedder=embedder, reader=ReaderSettings(ocr_seconds=60))
+    again = patient.add(scan)
+    assert (again.reread, again.pages) == ([str(scan)], 3)
+    assert "impeller" in patient.search("impeller")[0].record.text.lower()
+    assert patient.add(scan).unchanged == [str(scan)]
+    hurried.reader.close()
+    patient.close()
+
+
+def test_a_photograph_is_found_by_its_name(qa, tmp_path):
+    Image.new("RGB", (60, 40), "green").save(tmp_path / "lighthouse_Skagen-1904.png")
+    qa.add(tmp_path / "lighthouse_Skagen-1904.png")
+    (found,) = qa.search("Skagen lighthouse")
+    assert found.page.text == ""
+    assert found.scores["text"] > 0
+
+
+def test_own_texts_and_images_stand_beside_pages(qa, folder, tmp_path):
+    qa.add(folder / "city.pdf")
+    picture = tmp_path / "photo.png"
+    Image.new("RGB", (60, 40), "red").save(picture)
+    qa.add_texts(["The ferry leaves at noon."], ids=["note"], metadata=[{"kind": "memo"}])
+    qa.add_images([picture, picture.read_bytes()], ids=["by path", "by bytes"])
+    assert qa.search("When does the ferry leave?")[0].id == "note"
+    assert qa.search("ferry", filter={"kind": "memo"})[0].record.metadata == {"kind": "memo"}
+    by_bytes = next(c.page for c in qa.search("photo", k=10) if c.id == "by bytes")
+    assert qa.render(by_bytes).getpixel((5, 5)) == (255, 0, 0)
+    assert qa.picture_path(by_bytes).read_bytes().startswith(b"\x89PNG")
+    assert qa.remove("by bytes") == 1
+    qa.add(picture)
+    assert qa.remove(picture) == 1
+    assert [r.id for r in qa.index.get(["by path", "note"])] == ["by path", "note"]
+    with pytest.raises(DocumentError, match="no-such"):
+        qa.add_images([tmp_path / "no-such.png"])
+    with pytest.raises(ValueError, match="2 ids"):
+        qa.add_texts(["one"], ids=["a", "b"])

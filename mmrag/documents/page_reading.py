@@ -2,7 +2,7 @@
 
 Reading a page is two jobs for one worker: its own text (limit `page_seconds`), then OCR where it is
 wanted (limit `ocr_seconds` and what reading left of its own). OCR that dies or takes too long costs the
-OCR, not the page: the page comes without text and says so.
+OCR, not the page: the page comes with what its layer has, as "unread", and says so.
 """
 
 from __future__ import annotations
@@ -85,11 +85,11 @@ class PageReading:
         if reason is None:
             return own, own_source, own_notes
         if not ocr_is_installed():
-            return own, own_source, (*own_notes, OCR_MISSING)
+            return own, "unread", (*own_notes, OCR_MISSING)
         try:
             result = self._recognise(worker, document, number)
         except WorkerDiedError as death:
-            raise _OcrDiedError(own, own_source, (*own_notes, f"{reason}, and OCR {death}")) from death
+            raise _OcrDiedError(own, "unread", (*own_notes, f"{reason}, and OCR {death}")) from death
         if not result["ok"]:
             return own, own_source, (*own_notes, f"{reason}, and OCR failed ({result['message']})")
         read: Blocks = result["blocks"]

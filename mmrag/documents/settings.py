@@ -2,7 +2,10 @@
 
 Decisions taken here:
 
-* A page costs at most ``page_seconds + ocr_seconds`` (28 s by default), whatever the file does.
+* A page costs at most ``page_seconds + ocr_seconds`` (28 s by default), whatever the file does. The
+  seconds are processor time of the worker, so that a machine that is busy with other things does not
+  cost pages their text; `PATIENCE` bounds the wait. A worker that hangs without working, or a platform
+  that does not tell processor time, is held to the same seconds on the clock.
 * The fingerprint covers what changes a page's text, not workers, limits or speed. Whether OCR is
   installed belongs to it: a scan read without it has no text, and should be read again with it.
 """
@@ -18,6 +21,10 @@ from typing import Literal, get_args
 
 READER_VERSION = 1
 """Raised when a change of ours changes the text or the boxes of pages."""
+
+PATIENCE = 4.0
+"""A limit is processor time of the child; where it has to share its core, a job may take this many times
+as long on the clock. A child that does nothing is given no patience."""
 
 RendererName = Literal["pymupdf", "pdfium"]
 OcrMode = Literal["auto", "off", "force"]
@@ -80,6 +87,11 @@ class ReaderSettings:
         for name, smallest in least.items():
             if not getattr(self, name) >= smallest:
                 raise ValueError(f"{name} must be at least {smallest}, got {getattr(self, name)!r}.")
+
+    @property
+    def ocr_runs(self) -> bool:
+        """Whether pages that need OCR get it: it is wanted and installed."""
+        return self.ocr != "off" and ocr_is_installed()
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits; equal settings read the same text from the same file."""

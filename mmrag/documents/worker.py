@@ -3,7 +3,7 @@
 It holds one document open at a time, answers one job after the other and keeps its own limits:
 
 * address space (``RLIMIT_AS``), where the platform has it;
-* an alarm a few seconds after the parent's time limit, which ends the process even where a library
+* an alarm a few seconds after the longest the parent waits, which ends the process even where a library
   never comes back, so that a child cannot outlive a parent that was killed;
 * no network: a connection is refused by an audit hook, whatever a library tries.
 
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from mmrag.documents import wire
+from mmrag.documents.settings import PATIENCE
 from mmrag.errors import DocumentError, MissingExtraError, PageError, PasswordRequiredError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _serve(jobs: IO[bytes], replies: IO[bytes], settings: dict[str, Any]) -> Non
     desk = Desk(settings)
     while True:
         job = wire.receive(jobs)
-        _set_alarm(job["seconds"] + ALARM_GRACE)
+        _set_alarm(PATIENCE * job["seconds"] + ALARM_GRACE)
         try:
             reply = {"ok": True, **desk.do(job)}
         except MemoryError:

@@ -196,7 +196,7 @@ def test_a_photo_without_text_is_a_page_without_text(ocr_reader):
     photo = Image.radial_gradient("L").convert("RGB")
     (found,) = discover(photo)
     (page,) = ocr_reader.pages(found)
-    assert (page.text, page.text_source) == ("", "none")
+    assert (page.text, page.text_source) == ("", "unread")
     assert page.notes == ("no text layer; OCR found no text",)
 
 
@@ -225,7 +225,7 @@ def test_without_the_extra_a_scan_is_a_page_that_says_what_is_missing(monkeypatc
     monkeypatch.setattr("mmrag.documents.page_reading.ocr_is_installed", lambda: False)
     with DocumentReader(ReaderSettings(workers=1, page_seconds=120)) as reader:
         (page,) = reader.pages(find(make_scan("unread")))
-    assert (page.text, page.text_source) == ("", "none")
+    assert (page.text, page.text_source) == ("", "unread")
     assert page.notes == ("no usable text layer, and OCR is not installed: pip install 'mmrag[ocr]'",)
 
 
@@ -234,7 +234,7 @@ def test_ocr_that_takes_too_long_costs_the_text_not_the_page():
     settings = ReaderSettings(workers=1, page_seconds=60, ocr_seconds=0.05)
     with DocumentReader(settings) as reader:
         (page,) = reader.pages(find(make_scan("too late")))
-    assert (page.text, page.text_source) == ("", "none")
+    assert (page.text, page.text_source) == ("", "unread")
     assert "no text layer, and OCR took more than 0.05 s" in page.notes[0]
 
 
