@@ -243,6 +243,10 @@ def test_bad_input_is_refused(qa, tmp_path):
         MMRagCitationQueryEngine.from_args()
     with pytest.raises(ValueError, match="an llm or an answerer writes the answer, got both"):
         MMRagCitationQueryEngine.from_args(qa, MockLLM(), answerer=ExtractiveAnswerer())
+    with pytest.raises(ValueError, match="must be a chat model, got MockLLM"):
+        MMRagCitationQueryEngine.from_args(qa, MockLLM())
+    with pytest.raises(TypeError, match=r"got DocumentQA. Use MMRagCitationQueryEngine\.from_args"):
+        MMRagCitationQueryEngine(qa)
     with pytest.raises(ValueError, match="options go with an index, got"):
         MMRagCitationQueryEngine.from_args(retriever=MMRagRetriever(qa), similarity_top_k=2)
     with pytest.raises(ValueError, match="a query must have text or an image"):

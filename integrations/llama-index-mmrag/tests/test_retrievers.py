@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from llama_index.core import VectorStoreIndex
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import CitationQueryEngine, RetrieverQueryEngine, RouterQueryEngine
@@ -63,6 +64,17 @@ def test_a_page_is_one_node_of_text_and_picture(retriever, qa):
     assert best.node.ref_doc_id == best.metadata["doc_id"]
 
 
+def test_text_can_be_asked_of_a_page_as_of_any_node(retriever):
+    from llama_index.core.evaluation import RetrieverEvaluator
+
+    best = retriever.retrieve(QUESTION)[0]
+    assert best.text == best.get_text() == best.get_content()
+    result = RetrieverEvaluator.from_metric_names(["hit_rate"], retriever=retriever).evaluate(
+        QUESTION, [best.node_id]
+    )
+    assert result.metric_vals_dict == {"hit_rate": 1.0}
+
+
 async def test_async_equals_sync(retriever):
     assert await retriever.aretrieve(QUESTION) == retriever.retrieve(QUESTION)
 
@@ -108,7 +120,7 @@ def test_images_are_found_by_words(colours, pictures):
     best = MMRagRetriever(qa, similarity_top_k=1).retrieve("green")[0]
     assert best.node_id == "g"
     assert Path(best.metadata["image_path"]).is_file()
-    assert best.get_content() == "[page without text]"
+    assert best.text
     qa.close()
 
 
@@ -123,6 +135,8 @@ def test_what_the_store_holds_is_found(embedder):
     kept = TextNode(id_="a", text="Ada is harbor master.", metadata={"k": "v"})
     store.add([kept])
     assert MMRagRetriever(store).retrieve(QUESTION)[0].node == kept
+    index = VectorStoreIndex.from_vector_store(store, store.embed_model)
+    assert MMRagRetriever(index).retrieve(QUESTION)[0].node == kept
 
 
 def test_events_in_order(retriever, events):

@@ -16,12 +16,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import llama_index.core.instrumentation as instrument
 import numpy as np
 from llama_index.core.base.embeddings.base import Embedding
 from llama_index.core.bridge.pydantic import Field, PrivateAttr, SecretStr
 from llama_index.core.constants import DEFAULT_EMBED_BATCH_SIZE
 from llama_index.core.embeddings import MultiModalEmbedding
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
 from llama_index.core.schema import ImageType
 
@@ -34,7 +34,7 @@ from mmrag.types import Budget, Matrix
 if TYPE_CHECKING:
     from llama_index.core.callbacks import CallbackManager
 
-dispatcher = instrument.get_dispatcher(__name__)
+dispatcher = get_dispatcher(__name__)
 
 
 class MMRagEmbedding(MultiModalEmbedding):
@@ -92,21 +92,22 @@ class MMRagEmbedding(MultiModalEmbedding):
             device=device,
         )
         check_fingerprint(embedder, fingerprint, "the embedding model")
-        super().__init__(
-            model=model_setting(model),
-            model_name=embedder.name,
-            compression=compression,
-            budget=_pair(budget),
-            base_url=base_url,
-            api_key=secret,
-            device=device,
-            embed_batch_size=embed_batch_size,
-            callback_manager=callback_manager,
-            num_workers=num_workers,
-            embeddings_cache=embeddings_cache,
-            rate_limiter=rate_limiter,
-            fingerprint=embedder.fingerprint,
-        )
+        fields: dict[str, Any] = {
+            "model": model_setting(model),
+            "model_name": embedder.name,
+            "compression": compression,
+            "budget": _pair(budget),
+            "base_url": base_url,
+            "api_key": secret,
+            "device": device,
+            "embed_batch_size": embed_batch_size,
+            "callback_manager": callback_manager,
+            "num_workers": num_workers,
+            "embeddings_cache": embeddings_cache,
+            "rate_limiter": rate_limiter,
+            "fingerprint": embedder.fingerprint,
+        }
+        super().__init__(**fields)
         self._embedder = embedder
 
     @classmethod

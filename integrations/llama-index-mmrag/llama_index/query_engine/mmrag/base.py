@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import llama_index.core.instrumentation as instrument
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.response.schema import (
@@ -29,6 +28,7 @@ from llama_index.core.base.response.schema import (
     StreamingResponse,
 )
 from llama_index.core.callbacks.schema import CBEventType, EventPayload
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.events.synthesis import SynthesizeEndEvent, SynthesizeStartEvent
 from llama_index.core.query_engine.citation_query_engine import (
     CITATION_CHAT_CONTENT_QA_TEMPLATE,
@@ -39,6 +39,7 @@ from llama_index.core.query_engine.citation_query_engine import (
 from llama_index.core.response_synthesizers import ResponseMode, get_response_synthesizer
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.settings import Settings
+from llama_index.core.types import TokenAsyncGen, TokenGen
 
 from llama_index.query_engine.mmrag.sources import Source, Sources
 from llama_index.retrievers.mmrag import MMRagRetriever
@@ -48,8 +49,6 @@ from mmrag.pipeline import DocumentQA
 from mmrag.types import Answer, Citation, Query, Ranking
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from llama_index.core.callbacks import CallbackManager
     from llama_index.core.indices.base import BaseIndex
     from llama_index.core.llms.llm import LLM
@@ -57,7 +56,7 @@ if TYPE_CHECKING:
     from llama_index.core.prompts import BasePromptTemplate
     from llama_index.core.prompts.mixin import PromptMixinType
 
-dispatcher = instrument.get_dispatcher(__name__)
+dispatcher = get_dispatcher(__name__)
 
 _MARK = re.compile(r"\[(\d+(?:\s*,\s*\d+)*)\]")  # [1], [1, 3]
 
@@ -83,7 +82,8 @@ class MMRagCitationQueryEngine(BaseQueryEngine):
         answerer: one of mmrag's answerers, instead of `llm` and of quoting.
 
     Raises:
-        ValueError: `llm` and `answerer` are both given.
+        TypeError: `retriever` is none.
+        ValueError: `llm` and `answerer` are both given, or the llm is no chat model and `multimodal` is True.
     """
 
     def __init__(
@@ -104,6 +104,16 @@ class MMRagCitationQueryEngine(BaseQueryEngine):
     ) -> None:
         if llm is not None and answerer is not None:
             raise ValueError("an llm or an answerer writes the answer, got both. Leave one out.")
+        if not isinstance(retriever, BaseRetriever):
+            raise TypeError(
+                f"retriever must be a retriever of LlamaIndex, got {type(retriever).__name__}. "
+                "Use MMRagCitationQueryEngine.from_args(...) for an index, a store or a folder."
+            )
+        if llm is not None and multimodal and not llm.metadata.is_chat_model:
+            raise ValueError(
+                f"an llm that is shown pictures must be a chat model, got {type(llm).__name__}. "
+                "Give one, or pass multimodal=False."
+            )
         manager = callback_manager or Settings.callback_manager
         self._retriever = retriever
         self._node_postprocessors = list(node_postprocessors or [])
@@ -260,14 +270,14 @@ class MMRagCitationQueryEngine(BaseQueryEngine):
         return _with_sources(response, sources, cited, extra)
 
     def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
-        payload = {EventPayload.QUERY_STR: query_bundle.query_str}
+        payload: dict[str, Any] = {EventPayload.QUERY_STR: query_bundle.query_str}
         with self.callback_manager.event(CBEventType.QUERY, payload=payload) as event:
             response = self.synthesize(query_bundle, self.retrieve(query_bundle))
             event.on_end(payload={EventPayload.RESPONSE: response})
         return response
 
     async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
-        payload = {EventPayload.QUERY_STR: query_bundle.query_str}
+        payload: dict[str, Any] = {EventPayload.QUERY_STR: query_bundle.query_str}
         with self.callback_manager.event(CBEventType.QUERY, payload=payload) as event:
             response = await self.asynthesize(query_bundle, await self.aretrieve(query_bundle))
             event.on_end(payload={EventPayload.RESPONSE: response})
@@ -354,10 +364,10 @@ def _with_sources(
     return response
 
 
-def _pieces(text: str) -> Iterator[str]:
+def _pieces(text: str) -> TokenGen:
     yield from text.splitlines(keepends=True)
 
 
-async def _apieces(text: str) -> AsyncIterator[str]:
+async def _apieces(text: str) -> TokenAsyncGen:
     for piece in text.splitlines(keepends=True):
         yield piece

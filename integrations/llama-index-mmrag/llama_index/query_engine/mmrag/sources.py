@@ -13,12 +13,13 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from llama_index.core.schema import BaseNode, MediaResource, Node, NodeWithScore
 from PIL import Image
 
 from llama_index.embeddings.mmrag.images import open_image
-from llama_index.readers.mmrag.nodes import image_path_of, node_text
+from llama_index.readers.mmrag.nodes import PageWithScore, image_path_of, node_text
 from mmrag.documents import DocumentReader, Found, discover
 from mmrag.errors import DocumentError
 from mmrag.pipeline import DocumentQA
@@ -61,15 +62,15 @@ class Source:
                 f"the picture of {first.node_id!r} must be a file, got {path!r}. Retrieve again "
                 "to have it drawn, or ask with multimodal=False."
             )
-        node = Node(
-            id_=first.node_id,
-            text_resource=MediaResource(text=f"{head}\n{text}\n"),
-            image_resource=None if path is None else MediaResource(path=Path(path)),
-            metadata=dict(first.metadata),
-            excluded_llm_metadata_keys=list(first.metadata),
-            relationships=dict(first.relationships),
-        )
-        return NodeWithScore(node=node, score=self.nodes[0].score)
+        parts: dict[str, Any] = {
+            "id_": first.node_id,
+            "text_resource": MediaResource(text=f"{head}\n{text}\n"),
+            "image_resource": None if path is None else MediaResource(path=Path(path)),
+            "metadata": dict(first.metadata),
+            "excluded_llm_metadata_keys": list(first.metadata),
+            "relationships": dict(first.relationships),
+        }
+        return NodeWithScore(node=Node(**parts), score=self.nodes[0].score)
 
     def cited(self, citations: Sequence[Citation]) -> NodeWithScore:
         """A copy of the retrieved node with the evidence in its metadata: ``quote``, and ``bbox`` as JSON."""
@@ -87,7 +88,7 @@ class Source:
                 "excluded_llm_metadata_keys": [*first.node.excluded_llm_metadata_keys, *evidence],
             }
         )
-        return NodeWithScore(node=node, score=first.score)
+        return PageWithScore(node=node, score=first.score)
 
 
 class Sources:

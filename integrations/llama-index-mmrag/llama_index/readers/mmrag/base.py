@@ -68,7 +68,7 @@ class MMRagPDFReader(BasePydanticReader):
         state["__dict__"] = {**state["__dict__"], "password": None}
         return state
 
-    def lazy_load_data(  # type: ignore[override]  # the host's own readers name their arguments, too
+    def lazy_load_data(
         self,
         file: str | Path | Iterable[str | Path] | None = None,
         extra_info: Mapping[str, Any] | None = None,

@@ -21,6 +21,7 @@ from llama_index.core.schema import (
     MetadataMode,
     Node,
     NodeRelationship,
+    NodeWithScore,
     ObjectType,
     RelatedNodeInfo,
     TextNode,
@@ -40,6 +41,22 @@ NODE_ID = "_node_id"
 """The node's id as a key, so that a query's ``node_ids`` are a filter."""
 
 _CONTENT, _TYPE = "_node_content", "_node_type"
+
+
+class PageWithScore(NodeWithScore):
+    """A scored node of any kind that has ``text``: LlamaIndex's own has it for text nodes only.
+
+    Its `RetrieverEvaluator`, and many a user, ask for it.
+    """
+
+    @property
+    def text(self) -> str:
+        """The node's own words."""
+        return node_text(self.node)
+
+    def get_text(self) -> str:
+        """The node's own words."""
+        return node_text(self.node)
 
 
 def page_node(
@@ -132,7 +149,7 @@ def image_path_of(node: BaseNode) -> str | None:
 
 
 def _check_image(node: BaseNode) -> None:
-    held = node.image if isinstance(node, ImageNode) else None
+    held: str | bytes | None = node.image if isinstance(node, ImageNode) else None
     if isinstance(node, Node) and node.image_resource is not None:
         held = node.image_resource.data
     if held:

@@ -21,7 +21,7 @@ from llama_index.core.vector_stores.types import MetadataFilters
 
 from llama_index.embeddings.mmrag.embedder import Model, make_embedder
 from llama_index.embeddings.mmrag.images import open_image
-from llama_index.readers.mmrag.nodes import node_of
+from llama_index.readers.mmrag.nodes import PageWithScore, node_of
 from llama_index.vector_stores.mmrag import MMRagVectorStore
 from llama_index.vector_stores.mmrag.filters import check_keys, to_filter
 from mmrag.pipeline import DocumentQA
@@ -29,6 +29,7 @@ from mmrag.types import Budget, Candidate, Query, Ranking
 
 if TYPE_CHECKING:
     from llama_index.core.callbacks import CallbackManager
+    from llama_index.core.indices import VectorStoreIndex
     from llama_index.core.schema import IndexNode
 
 DEFAULT_SIMILARITY_TOP_K = 5
@@ -38,7 +39,7 @@ class MMRagRetriever(BaseRetriever):
     """The pages of an mmrag index that answer a question, best first.
 
     Args:
-        index: a `DocumentQA`, the folder of an index, or an `MMRagVectorStore`.
+        index: a `DocumentQA`, the folder of an index, an `MMRagVectorStore`, or LlamaIndex's index over one.
         similarity_top_k: pages to give, at least 1.
         budget: ``(query, document)`` vectors used in the search; None: all.
         filters: metadata conditions.
@@ -59,7 +60,7 @@ class MMRagRetriever(BaseRetriever):
 
     def __init__(
         self,
-        index: DocumentQA | MMRagVectorStore | str | Path,
+        index: DocumentQA | MMRagVectorStore | VectorStoreIndex | str | Path,
         *,
         similarity_top_k: int = DEFAULT_SIMILARITY_TOP_K,
         budget: Budget | tuple[int, int] | None = None,
@@ -73,6 +74,9 @@ class MMRagRetriever(BaseRetriever):
         objects: list[IndexNode] | None = None,
         verbose: bool = False,
     ) -> None:
+        store = getattr(index, "vector_store", None)
+        if isinstance(store, MMRagVectorStore):
+            index = store
         if isinstance(index, (DocumentQA, MMRagVectorStore)) and (model is not None or base_url is not None):
             raise ValueError("model and base_url go with a folder, got an open index. Leave them out.")
         self.similarity_top_k = similarity_top_k
@@ -133,7 +137,7 @@ class MMRagRetriever(BaseRetriever):
     def _nodes(self, found: Ranking) -> list[NodeWithScore]:
         if not found:
             check_keys(self._filters, self._qa.index)
-        return [NodeWithScore(node=node_of(one, self._picture(one)), score=one.score) for one in found]
+        return [PageWithScore(node=node_of(one, self._picture(one)), score=one.score) for one in found]
 
     def _picture(self, candidate: Candidate) -> str | None:
         if candidate.page is None or not self.with_images:

@@ -52,6 +52,7 @@ class MMRagVectorStore(BasePydanticVectorStore):
 
     Args:
         path: folder of the index, made when it is not there; None: in memory.
+        persist_dir: the same as `path`, for those who type it.
         model: as in `MMRagEmbedding`.
         base_url: as in `MMRagEmbedding`.
         api_key: as in `MMRagEmbedding`.
@@ -86,6 +87,7 @@ class MMRagVectorStore(BasePydanticVectorStore):
         self,
         path: str | Path | None = None,
         *,
+        persist_dir: str | Path | None = None,
         model: Model = None,
         base_url: str | None = None,
         api_key: str | SecretStr | None = None,
@@ -98,6 +100,7 @@ class MMRagVectorStore(BasePydanticVectorStore):
         is_embedding_query: bool = True,
         flat_metadata: bool = True,
     ) -> None:
+        path = persist_dir if path is None else path
         if qa is not None and (path is not None or model is not None or base_url is not None):
             raise ValueError("a store is made of a qa or of path and model, got both. Leave the others out.")
         secret = SecretStr(api_key) if isinstance(api_key, str) else api_key
@@ -109,19 +112,20 @@ class MMRagVectorStore(BasePydanticVectorStore):
             embedder = make_embedder(model, base_url=base_url, api_key=key)
         check_fingerprint(embedder, fingerprint, "the vector store")
         checked = None if budget is None else budget if isinstance(budget, Budget) else Budget(*budget)
-        super().__init__(
-            path=None if path is None else str(path),
-            model=model_setting(model),
-            base_url=base_url,
-            api_key=secret,
-            budget=None if checked is None else (checked.query, checked.document),
-            with_images=with_images,
-            read_only=read_only,
-            fingerprint=embedder.fingerprint,
-            stores_text=stores_text,
-            is_embedding_query=is_embedding_query,
-            flat_metadata=flat_metadata,
-        )
+        fields: dict[str, Any] = {
+            "path": None if path is None else str(path),
+            "model": model_setting(model),
+            "base_url": base_url,
+            "api_key": secret,
+            "budget": None if checked is None else (checked.query, checked.document),
+            "with_images": with_images,
+            "read_only": read_only,
+            "fingerprint": embedder.fingerprint,
+            "stores_text": stores_text,
+            "is_embedding_query": is_embedding_query,
+            "flat_metadata": flat_metadata,
+        }
+        super().__init__(**fields)
         self._embedder = embedder
         self._qa = qa
 
@@ -329,8 +333,9 @@ class MMRagVectorStore(BasePydanticVectorStore):
 
     def _node(self, item: Candidate | Record) -> BaseNode:
         record = item.record if isinstance(item, Candidate) else item
-        wanted = self.with_images and record.page is not None and "_node_content" not in record.metadata
-        return node_of(item, str(self.client.picture_path(record.page)) if wanted else None)
+        if record.page is None or not self.with_images:
+            return node_of(item)
+        return node_of(item, str(self.client.picture_path(record.page)))
 
     def _search(self, query: VectorStoreQuery, filter: Filter | None) -> Sequence[Candidate]:
         words, given = (query.query_str or "").strip(), query.query_embedding

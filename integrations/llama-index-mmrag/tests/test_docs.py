@@ -1,0 +1,44 @@
+"""The steps of ``docs/llama-index.md``, run as they stand there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from llama_index.core.llms import MockLLM
+from llama_index.core.schema import TextNode
+
+from llama_index.embeddings.mmrag import MMRagEmbedding
+
+PAGE = Path(__file__).parents[3] / "docs" / "llama-index.md"
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="the documentation stands in the repository, not in the sdist")
+def test_the_steps_run_in_order(tmp_path, monkeypatch, embedder, capsys):
+    monkeypatch.chdir(tmp_path)
+    given = {
+        "nodes": [TextNode(id_="mine", text="The tide comes in twice a day.", metadata={"kind": "note"})],
+        "embed_model": MMRagEmbedding(embedder),
+        "llm": MockLLM(is_chat_model=True),
+    }
+    blocks = re.findall(r"```python (\S+)\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    assert [name for name, _ in blocks] == [
+        "before",
+        "five-lines",
+        "pages",
+        "engine",
+        "pictures",
+        "citations",
+        "quoting",
+    ]
+    assert len(blocks[1][1].strip().splitlines()) == 5
+    for _, code in blocks:
+        exec(compile(code, str(PAGE), "exec"), given)
+    kept = given["store"].get_nodes(["mine"])[0]
+    assert kept.text == given["nodes"][0].text
+    assert given["page"].metadata["file_name"] == "harbor-annual-report-2024.pdf"
+    assert given["page"].node.image_resource.path.is_file()
+    assert "287.9" in capsys.readouterr().out
+    assert list(tmp_path.glob("page-*.png"))
+    given["store"].close()
