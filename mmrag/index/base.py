@@ -115,7 +115,7 @@ class Index(Protocol):
         ...
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Delete by id; ids that are not there are passed over. Returns how many were there."""
+        """Delete by id, with bytes kept under it; ids not there are passed over. Returns how many were."""
         ...
 
     def get(self, ids: Sequence[str], *, matrices: bool = False) -> list[Record]:
@@ -174,11 +174,14 @@ class Index(Protocol):
         """Remove a file's entry, its page records and its kept bytes. Returns the page records."""
         ...
 
-    def put_blob(self, sha256: str, data: bytes) -> None:
-        """Keep the bytes of a document that has no path."""
+    def put_blob(self, key: str, data: bytes) -> None:
+        """Keep bytes that have no path: of a document by its sha256, of an image stored by itself by its id.
+
+        They go with the document (`remove_document`) or with the record (`delete`).
+        """
         ...
 
-    def get_blob(self, sha256: str) -> bytes | None:
+    def get_blob(self, key: str) -> bytes | None:
         """Kept bytes, or None."""
         ...
 

@@ -188,10 +188,10 @@ class ChromaIndex:
             self._follow(found, None)
         return len(found)
 
-    def put_blob(self, sha256: str, data: bytes) -> None:
+    def put_blob(self, key: str, data: bytes) -> None:
         """See `Index.put_blob`."""
         self._require_writable()
-        self._store.put_blob(sha256, data)
+        self._store.put_blob(key, data)
 
     def _require_writable(self) -> None:
         if self._lock is None:
@@ -226,9 +226,9 @@ class ChromaIndex:
         """See `Index.documents`."""
         return self._store.documents()
 
-    def get_blob(self, sha256: str) -> bytes | None:
+    def get_blob(self, key: str) -> bytes | None:
         """See `Index.get_blob`."""
-        return self._store.get_blob(sha256)
+        return self._store.get_blob(key)
 
     def search_text(self, text: str, *, k: int, filter: Filter | None = None) -> list[Hit]:
         """See `Index.search_text`."""

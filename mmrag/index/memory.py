@@ -81,6 +81,8 @@ class MemoryIndex:
     def delete(self, ids: Sequence[str]) -> int:
         """See `Index.delete`."""
         with self._lock:
+            for id in ids:
+                self._blobs.pop(id, None)
             present = [id for id in dict.fromkeys(ids) if id in self._records]
             LexicalTable.delete(self._lexical, [self._seqs[id] for id in present])
             for id in present:
@@ -186,19 +188,19 @@ class MemoryIndex:
                 if record.page is not None and record.page.document_id == document_id
             ]
             self._documents.pop(document_id, None)
-            for sha256 in [sha256 for sha256 in self._blobs if sha256[:16] == document_id]:
-                del self._blobs[sha256]
+            for key in [key for key in self._blobs if key[:16] == document_id and len(key) == 64]:
+                del self._blobs[key]
             return self.delete(pages)
 
-    def put_blob(self, sha256: str, data: bytes) -> None:
+    def put_blob(self, key: str, data: bytes) -> None:
         """See `Index.put_blob`."""
         with self._lock:
-            self._blobs[sha256] = bytes(data)
+            self._blobs[key] = bytes(data)
 
-    def get_blob(self, sha256: str) -> bytes | None:
+    def get_blob(self, key: str) -> bytes | None:
         """See `Index.get_blob`."""
         with self._lock:
-            return self._blobs.get(sha256)
+            return self._blobs.get(key)
 
     def close(self) -> None:
         """Drop the lexical table; the index is not to be used afterwards."""

@@ -34,7 +34,7 @@ CREATE INDEX metadata_by_value ON metadata(key, kind, value, seq);
 CREATE INDEX metadata_by_record ON metadata(seq);
 CREATE TABLE pending(id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE documents(seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, entry TEXT NOT NULL);
-CREATE TABLE blobs(sha256 TEXT PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE blobs(key TEXT PRIMARY KEY, data BLOB NOT NULL);
 """
 
 

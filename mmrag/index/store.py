@@ -150,6 +150,7 @@ class RecordStore:
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Delete by id in one transaction, mark them pending; those that were there."""
         with self.database.write() as connection:
+            connection.executemany("DELETE FROM blobs WHERE key = ?", ((id,) for id in ids))
             return self._delete(connection, ids)
 
     def _delete(self, connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
@@ -328,18 +329,20 @@ class RecordStore:
             ]
             connection.execute("DELETE FROM documents WHERE id = ?", (document_id,))
             # a document's id is the start of its digest
-            connection.execute("DELETE FROM blobs WHERE substr(sha256, 1, 16) = ?", (document_id,))
+            connection.execute(
+                "DELETE FROM blobs WHERE substr(key, 1, 16) = ? AND length(key) = 64", (document_id,)
+            )
             return self._delete(connection, ids)
 
-    def put_blob(self, sha256: str, data: bytes) -> None:
+    def put_blob(self, key: str, data: bytes) -> None:
         """Keep bytes."""
         with self.database.write() as connection:
-            connection.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?)", (sha256, data))
+            connection.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?)", (key, data))
 
-    def get_blob(self, sha256: str) -> bytes | None:
+    def get_blob(self, key: str) -> bytes | None:
         """Kept bytes, or None."""
         with self.database.read() as connection:
-            row = connection.execute("SELECT data FROM blobs WHERE sha256 = ?", (sha256,)).fetchone()
+            row = connection.execute("SELECT data FROM blobs WHERE key = ?", (key,)).fetchone()
             return None if row is None else bytes(row[0])
 
 

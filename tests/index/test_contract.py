@@ -514,6 +514,15 @@ def test_bytes_come_back(home):
     assert home.reader.get_blob("00" * 32) is None
 
 
+def test_bytes_under_a_record_id_go_with_the_record(home):
+    home.index.add([Record("picture", basis(0), "")])
+    home.index.put_blob("picture", b"bytes")
+    home.index.remove_document("picture")
+    assert home.reader.get_blob("picture") == b"bytes"
+    home.index.delete(["picture"])
+    assert home.reader.get_blob("picture") is None
+
+
 # -- life -------------------------------------------------------------------------------------------
 
 
