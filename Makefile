@@ -5,38 +5,42 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-export OMP_NUM_THREADS ?= 2
+INSTALL := $(PIP) install --quiet --constraint constraints.txt
+LANGCHAIN := integrations/langchain-mmrag
+LLAMA_INDEX := integrations/llama-index-mmrag
 
-.PHONY: demo test lint types notebooks benchmarks wheel samples clean
+.PHONY: demo test lint types notebooks wheels samples clean
 
 $(VENV)/demo.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[ocr]'
+	$(INSTALL) --editable '.[ocr]'
 	touch $@
 
-$(VENV)/dev.stamp: $(VENV)/demo.stamp
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+$(VENV)/dev.stamp: $(VENV)/demo.stamp $(LANGCHAIN)/pyproject.toml $(LLAMA_INDEX)/pyproject.toml
+	$(INSTALL) --editable '.[dev]' --editable '$(LANGCHAIN)[test]' --editable '$(LLAMA_INDEX)[dev]'
 	touch $@
 
 demo: $(VENV)/demo.stamp            ## install, index the sample documents, ask five questions
 	$(BIN)/mmrag demo --to demo
 
-test: $(VENV)/dev.stamp             ## install what the tests need, run them
-	$(BIN)/python -m pytest
+test: $(VENV)/dev.stamp             ## install what the tests need, run them: the core and both integrations
+	$(BIN)/python -m pytest tests $(LANGCHAIN)/tests $(LLAMA_INDEX)/tests
 
 lint: $(VENV)/dev.stamp             ## ruff, and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q tests/test_package.py
 
-types: $(VENV)/dev.stamp            ## mypy --strict on mmrag/
+types: $(VENV)/dev.stamp            ## mypy --strict
 	$(BIN)/mypy
+	cd $(LANGCHAIN) && ../../$(BIN)/mypy
 
 notebooks: $(VENV)/dev.stamp        ## execute every notebook
 	$(BIN)/python -m pytest -q --nbmake --nbmake-timeout=110 notebooks
 
-wheel: $(VENV)/dev.stamp            ## build the wheel
-	$(BIN)/python -m build --wheel --no-isolation
+wheels: $(VENV)/dev.stamp           ## build the three wheels into dist/
+	for folder in . $(LANGCHAIN) $(LLAMA_INDEX); do \
+		$(BIN)/python -m build --wheel --outdir dist $$folder || exit 1; done
 
 samples: $(VENV)/dev.stamp          ## make the sample documents again
 	$(BIN)/python scripts/make_samples.py
