@@ -35,7 +35,7 @@ def test_the_field_comes_as_it_is_written():
 
 
 @given(
-    answer=st.text(st.characters()),
+    answer=st.text(),  # without lone surrogates: the law below is theirs
     before=st.dictionaries(st.text().filter(lambda k: k != "answer"), JSON, max_size=3),
     after=st.dictionaries(st.text().filter(lambda k: k != "answer"), JSON, max_size=3),
     cuts=st.lists(st.integers(0, 10_000), max_size=8),

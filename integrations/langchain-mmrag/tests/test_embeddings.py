@@ -138,6 +138,7 @@ def test_nothing_that_is_written_out_holds_the_key() -> None:
     model = MMRagEmbeddings(api_key="sk-hidden")
     written = [repr(model), str(model), str(model.model_dump()), model.model_dump_json(), dumps(model)]
     assert not [text for text in written if "sk-hidden" in text]
+    assert "api_key" not in model.model_dump() and "api_key" not in repr(model)
 
 
 # ---- the other way round: embeddings of the host in a store of ours

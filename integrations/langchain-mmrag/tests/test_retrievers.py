@@ -37,6 +37,14 @@ def test_evidence_puts_the_boxes_of_the_answer_on_its_page_only(samples) -> None
     assert [doc.id for doc in found] == [candidate.id for candidate in answer.ranking]
 
 
+def test_evidence_in_a_text_without_a_page_has_no_boxes(embeddings) -> None:
+    store = MMRagVectorStore.from_texts(["The list price of the TideSense 3 is $7,800."], embeddings)
+    question = "What is the list price of the TideSense 3?"
+    assert store.qa.ask(question).citations
+    (found,) = MMRagRetriever(qa=store, evidence=True).invoke(question)
+    assert "bbox" not in found.metadata and "image_path" not in found.metadata
+
+
 def test_settings_at_invoke_win_over_those_of_the_retriever(samples) -> None:
     retriever = MMRagRetriever(qa=samples.qa, k=1, budget=(1, 1), images=False)
     assert retriever.budget == Budget(1, 1)

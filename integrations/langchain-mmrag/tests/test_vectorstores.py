@@ -131,6 +131,15 @@ def test_pages_carry_the_flat_keys_and_a_picture(samples, report) -> None:
     assert "image_path" not in samples.similarity_search(QUESTION, k=1, images=False)[0].metadata
 
 
+def test_the_path_of_a_picture_is_whole_where_the_directory_was_not(
+    embeddings, swatches, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with MMRagVectorStore(embeddings, persist_directory="here") as store:
+        (id,) = store.add_images([swatches["red"]])
+        assert Path(store.get_by_ids([id])[0].metadata["image_path"]).parent == tmp_path / "here" / "pictures"
+
+
 def test_adding_a_file_again_gives_the_same_ids(samples, report) -> None:
     ids = samples.add_pdf(report)
     assert ids == samples.add_pdf(str(report)) and len(ids) == 8
@@ -219,9 +228,10 @@ def test_a_second_writer_is_told_what_to_do(embeddings, tmp_path) -> None:
 
 
 def test_a_store_that_could_not_be_made_of_texts_does_not_stay_locked(embeddings, tmp_path) -> None:
-    with pytest.raises(ValueError, match="'1' twice"):
+    with pytest.raises(ValueError, match="'1' twice") as caught:
         MMRagVectorStore.from_texts(["a", "b"], embeddings, ids=["1", "1"], persist_directory=tmp_path)
     MMRagVectorStore(embeddings, persist_directory=tmp_path).close()
+    assert caught.tb  # keeps the failed store alive, as a notebook does
 
 
 def test_budget_of_the_embeddings_is_the_stores(embeddings) -> None:
