@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# The same cases on every run, and no time limit a case: a red run is a fault, not a slow machine.
+settings.register_profile("laws", derandomize=True, deadline=None)
+settings.load_profile("laws")
 
 
 @pytest.fixture(scope="session")
