@@ -8,8 +8,8 @@ import pytest
 from llama_index.core import VectorStoreIndex
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.response.schema import AsyncStreamingResponse, StreamingResponse
+from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.llms import MockLLM
-from llama_index.core.llms.mock import MockLLMWithChatMemoryOfLastCall
 from llama_index.core.postprocessor import SimilarityPostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llama_index.core.tools import QueryEngineTool
@@ -22,8 +22,18 @@ from mmrag import ExtractiveAnswerer
 QUESTION = "Who is the harbor master of Bremen?"
 
 
-class SaysCitation(MockLLMWithChatMemoryOfLastCall):
-    """The host's mock, but its answer cites the first source."""
+class SaysCitation(MockLLM):
+    """The host's mock with a large window; its answer cites the first source, and it keeps what it read."""
+
+    _read: list = PrivateAttr(default_factory=list)
+
+    @property
+    def metadata(self):
+        return super().metadata.model_copy(update={"context_window": 100_000})
+
+    def chat(self, messages, **kwargs):
+        self._read.extend(messages)
+        return super().chat(messages, **kwargs)
 
     def _generate_text(self, length: int) -> str:
         return "Ada Lovelace [1]."
@@ -127,12 +137,8 @@ def test_events_in_order(engine, events):
 
 def test_a_model_is_shown_each_page_once_with_its_picture(qa):
     llm = SaysCitation(is_chat_model=True, max_tokens=5)
-    llm_window = 100_000
-    type(llm).metadata = property(
-        lambda self: MockLLM.metadata.fget(self).model_copy(update={"context_window": llm_window})
-    )
     response = MMRagCitationQueryEngine.from_args(qa, llm, similarity_top_k=2).query(QUESTION)
-    blocks = [block for message in llm.last_chat_messages for block in message.blocks]
+    blocks = [block for message in llm._read for block in message.blocks]
     text = "\n".join(block.text for block in blocks if block.block_type == "text")
     assert [block.block_type for block in blocks].count("image") == 2
     assert text.count("Source 1 (harbor.pdf, page 3):") == 1

@@ -165,7 +165,7 @@ def test_bad_input_is_refused(qa, retriever, embedder, tmp_path, pictures):
         retriever.retrieve("")
     with pytest.raises(UnsupportedInputError, match="takes text only"):
         retriever.retrieve(QueryBundle("tide", image_path=str(pictures["red"])))
-    with pytest.raises(FileNotFoundError, match="an image must be a file"):
+    with pytest.raises(FileNotFoundError, match="an image must be there to be read"):
         retriever.retrieve(QueryBundle("tide", image_path=str(tmp_path / "gone.png")))
     with pytest.raises(ValueError, match=r"got 'filename'\. Did you mean 'file_name'"):
         MMRagRetriever(

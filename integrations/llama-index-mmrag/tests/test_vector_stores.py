@@ -353,7 +353,7 @@ def test_bad_nodes_are_refused_and_nothing_is_written(store, pictures, tmp_path)
     missing = Node(id_="m", image_resource=MediaResource(path=tmp_path / "gone.png"))
     cases = [
         (TextNode(id_="e", text=" "), "a node must have text or an image, got 'e'"),
-        (missing, r"an image must be a file, got .*gone.png"),
+        (missing, r"an image must be there to be read, got .*gone.png"),
         (
             Node(id_="b", image_resource=MediaResource(data=pictures["red"].read_bytes())),
             "text or an image|image by path",

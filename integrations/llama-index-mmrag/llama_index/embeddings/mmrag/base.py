@@ -13,6 +13,8 @@ Decisions taken here:
 from __future__ import annotations
 
 import asyncio
+import os
+import pickle
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +27,9 @@ from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr
 from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
 from llama_index.core.schema import ImageType
 
-from llama_index.embeddings.mmrag.embedder import Model, check_fingerprint, make_embedder, model_setting
-from llama_index.embeddings.mmrag.images import image_name, open_image
+from llama_index.embeddings.mmrag.embedder import Model, check_fingerprint, model_setting
 from mmrag.embedder import Content, DocumentInput, Embedder, QueryInput
+from mmrag.load import load_embedder, load_image
 from mmrag.scoring import take_budget
 from mmrag.types import Budget, Matrix
 
@@ -84,7 +86,7 @@ class MMRagEmbedding(MultiModalEmbedding):
         if model is None and fingerprint is None:
             model = model_name  # with a fingerprint this comes from `to_dict`, where it is for people
         secret = SecretStr(api_key) if isinstance(api_key, str) else api_key
-        embedder = make_embedder(
+        embedder = load_embedder(
             model,
             base_url=base_url,
             api_key=None if secret is None else secret.get_secret_value(),
@@ -94,7 +96,7 @@ class MMRagEmbedding(MultiModalEmbedding):
         check_fingerprint(embedder, fingerprint, "the embedding model")
         fields: dict[str, Any] = {
             "model": model_setting(model),
-            "model_name": embedder.name,
+            "model_name": embedder.name if base_url is None else str(model or "served"),
             "compression": compression,
             "budget": _pair(budget),
             "base_url": base_url,
@@ -105,7 +107,7 @@ class MMRagEmbedding(MultiModalEmbedding):
             "num_workers": num_workers,
             "embeddings_cache": embeddings_cache,
             "rate_limiter": rate_limiter,
-            "fingerprint": embedder.fingerprint,
+            "fingerprint": embedder.fingerprint if base_url is None else None,  # a server is not asked yet
         }
         super().__init__(**fields)
         self._embedder = embedder
@@ -136,14 +138,18 @@ class MMRagEmbedding(MultiModalEmbedding):
         Raises:
             TypeError: the embedder was a ready object that cannot be made again from its settings.
         """
-        again = make_embedder(self.model, base_url=self.base_url)
-        if again.fingerprint != self.fingerprint:
-            raise TypeError(
-                f"an MMRagEmbedding of a ready object cannot be pickled, got {self._embedder!r}. "
-                "Give the model's folder or name instead."
-            )
         left_out = ("api_key", "callback_manager")  # the host leaves both out of `to_dict`
-        return {"__dict__": {k: v for k, v in self.__dict__.items() if k not in left_out}}
+        fields = {k: v for k, v in self.__dict__.items() if k not in left_out}
+        if self.base_url is None and load_embedder(self.model).fingerprint != self.fingerprint:
+            try:
+                pickle.dumps(self._embedder)
+            except TypeError as error:
+                raise TypeError(
+                    f"an MMRagEmbedding of a ready object cannot be pickled, got {self._embedder!r}. "
+                    "Give the model's folder or name instead."
+                ) from error
+            fields["model"] = self._embedder
+        return {"__dict__": fields}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Make the embedder again; see `__getstate__`."""
@@ -181,7 +187,7 @@ class MMRagEmbedding(MultiModalEmbedding):
         dispatcher.event(EmbeddingStartEvent(model_dict=self.to_payload()))
         if self.rate_limiter is not None:
             self.rate_limiter.acquire()
-        contents = [Content(image=open_image(image)) for image in img_file_paths]
+        contents = [Content(image=load_image(image)) for image in img_file_paths]
         matrices = self._embedder.encode_document(contents, batch_size=self.embed_batch_size)
         return self._images_done(img_file_paths, matrices)
 
@@ -190,14 +196,14 @@ class MMRagEmbedding(MultiModalEmbedding):
         dispatcher.event(EmbeddingStartEvent(model_dict=self.to_payload()))
         if self.rate_limiter is not None:
             await self.rate_limiter.async_acquire()
-        pictures = await asyncio.to_thread(lambda: [open_image(image) for image in img_file_paths])
+        pictures = await asyncio.to_thread(lambda: [load_image(image) for image in img_file_paths])
         contents = [Content(image=picture) for picture in pictures]
         matrices = await self._embedder.aencode_document(contents, batch_size=self.embed_batch_size)
         return self._images_done(img_file_paths, matrices)
 
     def _images_done(self, images: Sequence[ImageType], matrices: Sequence[Matrix]) -> list[Embedding]:
         vectors = [_vector(matrix) for matrix in matrices]
-        names = [image_name(image) for image in images]
+        names = [_image_name(image) for image in images]
         dispatcher.event(EmbeddingEndEvent(chunks=names, embeddings=vectors))
         return vectors
 
@@ -207,6 +213,12 @@ def _vector(matrix: Matrix) -> Embedding:
     row = np.asarray(matrix[0], dtype=np.float64)
     length = float(np.linalg.norm(row))
     return [float(value) for value in (row / length if length > 0 else row)]
+
+
+def _image_name(image: object) -> str:
+    """A word for people and events: the path, or what kind of object it is; never the bytes."""
+    named = isinstance(image, (str, os.PathLike)) and not str(image).startswith("data:")
+    return str(image) if named else f"<{type(image).__name__}>"
 
 
 def _pair(budget: Budget | Sequence[int] | None) -> tuple[int, int] | None:

@@ -18,10 +18,10 @@ from typing import Any
 from llama_index.core.schema import BaseNode, MediaResource, Node, NodeWithScore
 from PIL import Image
 
-from llama_index.embeddings.mmrag.images import open_image
 from llama_index.readers.mmrag.nodes import PageWithScore, image_path_of, node_text
 from mmrag.documents import DocumentReader, Found, discover
 from mmrag.errors import DocumentError
+from mmrag.load import load_image
 from mmrag.pipeline import DocumentQA
 from mmrag.types import Candidate, Citation, Page, Record
 
@@ -175,7 +175,7 @@ def evidence_picture(node: NodeWithScore | BaseNode) -> Image.Image:
     if path is None:
         raise ValueError(f"a node must have a picture to draw on, got {inner.node_id!r} without one.")
     boxes = [tuple(box) for box in json.loads(inner.metadata.get("bbox", "[]"))]
-    return draw_evidence(open_image(path), boxes)
+    return draw_evidence(load_image(path), boxes)
 
 
 def _page_key(node: BaseNode) -> tuple[str, int] | None:

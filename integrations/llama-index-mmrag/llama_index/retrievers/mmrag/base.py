@@ -19,11 +19,11 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 
-from llama_index.embeddings.mmrag.embedder import Model, make_embedder
-from llama_index.embeddings.mmrag.images import open_image
+from llama_index.embeddings.mmrag.embedder import Model
 from llama_index.readers.mmrag.nodes import PageWithScore, node_of
 from llama_index.vector_stores.mmrag import MMRagVectorStore
 from llama_index.vector_stores.mmrag.filters import check_keys, to_filter
+from mmrag.load import load_embedder, load_image
 from mmrag.pipeline import DocumentQA
 from mmrag.types import Budget, Candidate, Query, Ranking
 
@@ -84,7 +84,7 @@ class MMRagRetriever(BaseRetriever):
         self.filters = filters
         self.with_images = with_images
         if isinstance(index, (str, Path)):
-            embedder = make_embedder(model, base_url=base_url, api_key=api_key)
+            embedder = load_embedder(model, base_url=base_url, api_key=api_key)
             self._qa = DocumentQA.open(index, embedder=embedder, read_only=True)
         elif isinstance(index, MMRagVectorStore):
             self._qa = index.client
@@ -148,5 +148,5 @@ class MMRagRetriever(BaseRetriever):
 def _query(bundle: QueryBundle) -> Query:
     """What is asked, in mmrag's words."""
     words = "\n".join(bundle.custom_embedding_strs) if bundle.custom_embedding_strs else bundle.query_str
-    image = None if bundle.image_path is None else open_image(bundle.image_path)
+    image = None if bundle.image_path is None else load_image(bundle.image_path)
     return Query(text=words or None, image=image)

@@ -31,14 +31,14 @@ from llama_index.core.vector_stores.types import (
 )
 
 from llama_index.embeddings.mmrag import MMRagEmbedding
-from llama_index.embeddings.mmrag.embedder import Model, check_fingerprint, make_embedder, model_setting
-from llama_index.embeddings.mmrag.images import open_image
+from llama_index.embeddings.mmrag.embedder import Model, check_fingerprint, model_setting
 from llama_index.readers.mmrag.nodes import embed_text, image_path_of, node_of, node_text, record_metadata
 from llama_index.vector_stores.mmrag.filters import all_of, check_keys, to_filter
 from mmrag.embedder import Content, Embedder
 from mmrag.errors import IndexMismatchError
 from mmrag.index.base import Index
 from mmrag.index.filters import Filter
+from mmrag.load import load_embedder, load_image
 from mmrag.pipeline import DocumentQA
 from mmrag.retriever import CHANNELS, Retriever
 from mmrag.types import Budget, Candidate, Matrix, Record
@@ -109,7 +109,7 @@ class MMRagVectorStore(BasePydanticVectorStore):
             read_only = qa.index.read_only
         else:
             key = None if secret is None else secret.get_secret_value()
-            embedder = make_embedder(model, base_url=base_url, api_key=key)
+            embedder = load_embedder(model, base_url=base_url, api_key=key)
         check_fingerprint(embedder, fingerprint, "the vector store")
         checked = None if budget is None else budget if isinstance(budget, Budget) else Budget(*budget)
         fields: dict[str, Any] = {
@@ -120,7 +120,7 @@ class MMRagVectorStore(BasePydanticVectorStore):
             "budget": None if checked is None else (checked.query, checked.document),
             "with_images": with_images,
             "read_only": read_only,
-            "fingerprint": embedder.fingerprint,
+            "fingerprint": embedder.fingerprint if base_url is None else None,  # a server is not asked yet
             "stores_text": stores_text,
             "is_embedding_query": is_embedding_query,
             "flat_metadata": flat_metadata,
@@ -314,8 +314,9 @@ class MMRagVectorStore(BasePydanticVectorStore):
             raise ValueError(
                 f"a node must have text or an image, got {node.node_id!r} without either. Leave it out."
             )
-        wanted = path is not None and ("image" in self._embedder.modalities or not text.strip())
-        return Content(text=text, image=open_image(path) if wanted else None)
+        if path is None or (text.strip() and "image" not in self._embedder.modalities):
+            return Content(text=text)
+        return Content(text=text, image=load_image(path))
 
     def _check_width(self, embedding: Sequence[float], what: str) -> None:
         if len(embedding) != self._embedder.dim:
