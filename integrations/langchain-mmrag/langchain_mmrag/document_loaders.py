@@ -78,7 +78,7 @@ class MMRagPDFLoader(BaseLoader):
         path = None
         if self.images_dir is not None and page.image is not None:
             self.images_dir.mkdir(parents=True, exist_ok=True)
-            path = str(self.images_dir / f"{page.document_id}-p{page.number}.png")
+            path = str(self.images_dir.absolute() / f"{page.document_id}-p{page.number}.png")
             page.image.save(path, format="PNG")
         names = (page.source.path or page.source.name,)
         record = Record(id=page.id, matrix=None, metadata=page_metadata(page, names))

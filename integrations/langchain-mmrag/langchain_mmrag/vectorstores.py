@@ -145,10 +145,12 @@ class MMRagVectorStore(VectorStore):
         metadatas: Sequence[Mapping[str, Any]] | None = None,
         *,
         ids: Sequence[str | None] | None = None,
+        batch_size: int | None = None,
     ) -> list[str]:
-        """Add texts under their ids; an id that is there already is replaced.
+        """Add texts under their ids; an id that is there already is replaced. All of the call or nothing.
 
-        Metadata values are strings, numbers, booleans, or lists of these.
+        Metadata values are strings, numbers, booleans, or lists of these. `batch_size` is taken because
+        the host's indexing API passes it, and changes nothing: the embedder batches by itself.
 
         Raises:
             ValueError: the lists differ in length, an id stands twice or is that of a page, or metadata

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 from mmrag.errors import DocumentError, PasswordRequiredError
@@ -32,9 +33,10 @@ async def test_async_loading_is_the_same(report) -> None:
     assert [page async for page in loader.alazy_load()] == loader.load()
 
 
-def test_pictures_are_written_where_asked(swatches, tmp_path) -> None:
-    folder = tmp_path / "pictures"
-    (page,) = MMRagPDFLoader(swatches["red"], images_dir=folder).load()
+def test_pictures_are_written_where_asked(swatches, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (page,) = MMRagPDFLoader(swatches["red"], images_dir="pictures").load()
+    assert Path(page.metadata["image_path"]).parent == tmp_path / "pictures"
     with Image.open(page.metadata["image_path"]) as picture:
         assert picture.getpixel((5, 5)) == (255, 0, 0)
     assert "image_path" not in MMRagPDFLoader(swatches["red"]).load()[0].metadata

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
+from langchain_core.indexing import InMemoryRecordManager, index
 from mmrag import Budget, MemoryIndex
 from mmrag.errors import DocumentError, IndexLockedError, IndexMismatchError, UnsupportedInputError
 from PIL import Image
@@ -196,6 +197,17 @@ def test_lists_in_metadata_come_back_as_lists(store) -> None:
     assert store.get_by_ids(ids)[0].metadata == given
     assert store.similarity_search("cats", k=1, filter={"tags": "b"})[0].id == ids[0]
     assert document == before
+
+
+def test_the_hosts_indexing_api_keeps_the_store_in_step(store) -> None:
+    manager = InMemoryRecordManager("texts")
+    manager.create_schema()
+    documents = [Document(text, metadata={"source": text}) for text in ANIMALS]
+    options = {"cleanup": "full", "source_id_key": "source", "key_encoder": "sha256"}
+    assert index(documents, manager, store, **options)["num_added"] == 4
+    assert index(documents, manager, store, **options)["num_skipped"] == 4
+    assert index(documents[:1], manager, store, **options)["num_deleted"] == 3
+    assert [doc.page_content for doc in store.similarity_search("animals", k=4)] == ANIMALS[:1]
 
 
 def test_a_reopened_store_has_everything(embeddings, tmp_path) -> None:
