@@ -92,8 +92,8 @@ class Page:
     document_id: str
     number: int
     label: str
-    text: str
-    words: tuple[Word, ...]
+    text: str = field(repr=False)
+    words: tuple[Word, ...] = field(repr=False)
     size: tuple[float, float]
     source: Source
     total_pages: int = 1
