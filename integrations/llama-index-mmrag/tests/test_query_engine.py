@@ -17,7 +17,7 @@ from llama_index.core.tools import QueryEngineTool
 from llama_index.query_engine.mmrag import MMRagCitationQueryEngine, evidence_picture
 from llama_index.readers.mmrag import MMRagPDFReader
 from llama_index.retrievers.mmrag import MMRagRetriever
-from mmrag import ExtractiveAnswerer
+from mmrag import Answer, Citation, ExtractiveAnswerer
 
 QUESTION = "Who is the harbor master of Bremen?"
 
@@ -70,11 +70,23 @@ def test_an_answer_quotes_the_page_and_boxes_it(engine):
 
 
 def test_marks_count_pages_not_quotes(qa):
-    engine = MMRagCitationQueryEngine.from_args(qa, similarity_top_k=5)
-    response = engine.query("How much did offshore wind generate, and what were net sales in Europe?")
-    for number in range(1, 6):
-        if f"[{number}]" in response.response:
-            assert "bbox" in response.source_nodes[number - 1].metadata
+    """Three quotes on two pages: mmrag numbers the quotes, LlamaIndex its sources."""
+
+    class Quotes:
+        def answer(self, query, ranking):
+            first, second = (candidate.id for candidate in ranking)
+            citations = tuple(
+                Citation(number, id, f"quote {number}", ((0.1 * number, 0.0, 0.5, 0.1),))
+                for number, id in ((1, second), (2, second), (3, first))
+            )
+            return Answer("See [2]: one [1] two [2], three [3].", citations, ranking)
+
+    engine = MMRagCitationQueryEngine.from_args(qa, answerer=Quotes(), similarity_top_k=2)
+    response = engine.query(QUESTION)
+    assert response.response == "See [2]: one [2] two [2], three [1]."
+    assert response.source_nodes[1].metadata["quote"] == "quote 1 … quote 2"
+    assert json.loads(response.source_nodes[1].metadata["bbox"]) == [[0.1, 0, 0.5, 0.1], [0.2, 0, 0.5, 0.1]]
+    assert response.source_nodes[0].metadata["quote"] == "quote 3"
 
 
 def test_nothing_that_answers_is_said_so(engine):

@@ -19,7 +19,7 @@ from llama_index.embeddings.mmrag import MMRagEmbedding
 from llama_index.retrievers.mmrag import MMRagRetriever
 from llama_index.vector_stores.mmrag import MMRagVectorStore
 from mmrag import Budget, DocumentQA
-from mmrag.errors import IndexFormatError, IndexMismatchError, UnsupportedInputError
+from mmrag.errors import IndexFormatError, IndexMismatchError, SourceChangedError, UnsupportedInputError
 from mmrag.index import MemoryIndex
 
 QUESTION = "Who is the harbor master?"
@@ -184,6 +184,18 @@ def test_bad_input_is_refused(qa, retriever, embedder, tmp_path, pictures):
         MMRagRetriever(qa, budget=(1, 0))
     with pytest.raises(TypeError, match="unexpected keyword"):
         MMRagRetriever(qa, top_k=3)
+
+
+def test_a_page_whose_file_is_gone_is_named(make_pdf, tmp_path, embedder):
+    path = make_pdf(tmp_path / "a.pdf", ["Ada Lovelace is the harbor master."])
+    with DocumentQA(MemoryIndex.for_embedder(embedder), embedder=embedder) as qa:
+        qa.add(path)
+        path.unlink()
+        with pytest.raises(SourceChangedError, match=r"a\.pdf"):
+            MMRagRetriever(qa).retrieve(QUESTION)
+        found = MMRagRetriever(qa, with_images=False).retrieve(QUESTION)
+        assert "Ada Lovelace" in found[0].text
+        assert found[0].node.image_resource is None
 
 
 def test_a_folder_of_another_model_is_refused(qa, colours):

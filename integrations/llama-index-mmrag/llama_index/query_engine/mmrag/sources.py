@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -100,6 +101,7 @@ class Sources:
 
     def __init__(self, qa: DocumentQA | None = None) -> None:
         self._qa = qa
+        self._lock = threading.Lock()
         self._reader: DocumentReader | None = None
         self._read: OrderedDict[tuple[str, int], Page] = OrderedDict()
 
@@ -136,14 +138,15 @@ class Sources:
             for record in self._qa.index.get([f"{key[0]}#p{key[1]}", node.node_id]):
                 if record.page is not None:
                     return record.page
-        if key not in self._read:
+        with self._lock:  # questions asked at the same time share the reader and what it read
+            if key in self._read:
+                return self._read[key]
             page = self._read_again(node, *key)
-            if page is None:
-                return None
-            self._read[key] = page
-            if len(self._read) > _REMEMBERED:
-                self._read.popitem(last=False)
-        return self._read[key]
+            if page is not None:
+                self._read[key] = page
+                if len(self._read) > _REMEMBERED:
+                    self._read.popitem(last=False)
+            return page
 
     def _read_again(self, node: BaseNode, document_id: str, number: int) -> Page | None:
         path = str(node.metadata.get("file_path") or "")
