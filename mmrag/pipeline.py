@@ -126,6 +126,7 @@ class DocumentQA:
         self._answerer = answerer
         self._pictures: Path | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._lock = threading.Lock()  # what is made on first use is made once, whoever asks first
 
     @classmethod
     def open(
@@ -434,21 +435,26 @@ class DocumentQA:
         For hosts that carry images by path. In memory the folder is temporary and goes with this
         object. Raises as `render` does.
         """
-        if self._pictures is None:
-            if self.path is None:
-                self._scratch = tempfile.TemporaryDirectory(prefix="mmrag-pictures-")
-                self._pictures = Path(self._scratch.name)
-            else:
-                self._pictures = self.path / "pictures"
+        pictures = self._picture_folder()
         name = f"{page.source.sha256[:16]}-p{page.number}-{max_pixels}.png"
-        target = self._pictures / name
+        target = pictures / name
         if not target.is_file():
             image = self.render(page, max_pixels=max_pixels)
-            self._pictures.mkdir(parents=True, exist_ok=True)
+            pictures.mkdir(parents=True, exist_ok=True)
             partial = target.with_name(f"{name}.{os.getpid()}-{threading.get_ident()}")
             image.save(partial, format="PNG")
             partial.replace(target)  # a reader in another process sees the whole file or none
         return target
+
+    def _picture_folder(self) -> Path:
+        with self._lock:
+            if self._pictures is None:
+                if self.path is None:
+                    self._scratch = tempfile.TemporaryDirectory(prefix="mmrag-pictures-")
+                    self._pictures = Path(self._scratch.name)
+                else:
+                    self._pictures = self.path / "pictures"
+            return self._pictures
 
     # ---- the rest --------------------------------------------------------------------------------
 
@@ -465,11 +471,12 @@ class DocumentQA:
     @property
     def reader(self) -> DocumentReader:
         """The document reader, started on first use."""
-        if self._reader is None:
-            from mmrag.documents import DocumentReader
+        with self._lock:
+            if self._reader is None:
+                from mmrag.documents import DocumentReader
 
-            self._reader = DocumentReader(self._settings(), password=self._password)
-        return self._reader
+                self._reader = DocumentReader(self._settings(), password=self._password)
+            return self._reader
 
     @property
     def answerer(self) -> Answerer:
