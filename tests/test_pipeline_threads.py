@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -42,15 +43,14 @@ def test_pictures_asked_for_at_once_all_stay(qa: DocumentQA) -> None:
         assert len({path.parent for path in paths}) == 1
 
 
-def test_the_reader_is_started_once(qa: DocumentQA) -> None:
-    for _ in range(20):
-        qa.reader.close()
-        qa._reader = None
-        barrier = threading.Barrier(THREADS)
+def test_the_reader_is_started_once(qa: DocumentQA, monkeypatch) -> None:
+    class SlowToStart(DocumentReader):
+        def __init__(self, *args, **options) -> None:
+            time.sleep(0.05)  # in which every thread has asked
+            super().__init__(*args, **options)
 
-        def reader(_: int, barrier=barrier) -> DocumentReader:
-            barrier.wait()
-            return qa.reader
-
-        with ThreadPoolExecutor(THREADS) as threads:
-            assert len({id(one) for one in threads.map(reader, range(THREADS))}) == 1
+    monkeypatch.setattr("mmrag.documents.DocumentReader", SlowToStart)
+    qa.reader.close()
+    qa._reader = None
+    with ThreadPoolExecutor(THREADS) as threads:
+        assert len({id(one) for one in threads.map(lambda _: qa.reader, range(THREADS))}) == 1
