@@ -29,13 +29,13 @@ machines can differ slightly although the fingerprint is the same.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -110,6 +110,12 @@ class TextEmbedder(EmbedderBase):
         self.threads = threads if threads is not None else _default_threads()
         self._lock = threading.Lock()
         self._encoder: _Encoder | None = None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the settings; weights are loaded again on first use."""
+        options = {"window": self.window, "stride": self.stride, "max_rows": self.max_rows}
+        model_dir = None if self.model_dir == DEFAULT_MODEL_DIR else self.model_dir
+        return functools.partial(TextEmbedder, model_dir, **options), ()
 
     @property
     def name(self) -> str:
@@ -397,7 +403,7 @@ def _file_digest(path: Path) -> str:
     return _digest_of(str(path), stat.st_size, stat.st_mtime_ns)
 
 
-@lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=16)
 def _digest_of(path: str, size: int, modified: int) -> str:
     """SHA-256 of a file; size and time are in the key so that a changed file is read again."""
     with Path(path).open("rb") as file:

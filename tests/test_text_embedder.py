@@ -1,6 +1,7 @@
 """The shipped encoder itself is run: it loads in a third of a second and needs no network."""
 
 import asyncio
+import pickle
 import threading
 
 import numpy as np
@@ -354,3 +355,14 @@ def test_progress_is_shown_only_when_asked(embedder, capsys):
     assert capsys.readouterr().err == ""
     embedder.encode_document(["a"], show_progress=True)
     assert "window" in capsys.readouterr().err
+
+
+def test_a_pickled_embedder_is_the_same_embedder():
+    """Worker processes of a host get their copy this way; the weights do not travel."""
+    made = TextEmbedder(window=128, stride=100, max_rows=8)
+    made.encode_query(["loaded now"])
+    data = pickle.dumps(made)
+    copy = pickle.loads(data)
+    assert len(data) < 1000
+    assert copy.fingerprint == made.fingerprint
+    assert np.array_equal(copy.encode_query(["tides"])[0], made.encode_query(["tides"])[0])
