@@ -162,7 +162,12 @@ class DocumentQA:
             embedder = default_embedder()
         index = ChromaIndex.open(Path(path), embedder, read_only=read_only)
         return cls(
-            index, embedder=embedder, reader=reader, password=password, answerer=answerer, path=Path(path)
+            index,
+            embedder=embedder,
+            reader=reader,
+            password=password,
+            answerer=answerer,
+            path=Path(path).absolute(),
         )
 
     # ---- adding ----------------------------------------------------------------------------------
@@ -270,6 +275,24 @@ class DocumentQA:
         self._ingest().add_images(images, ids, metadata)
         return list(ids)
 
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete records by id; ids that are not there are passed over.
+
+        A file some of whose pages were deleted is incomplete afterwards: adding it again brings them
+        back. One without pages is gone.
+
+        Returns:
+            How many records were deleted.
+        """
+        touched = {record.page.document_id for record in self.index.get(ids) if record.page is not None}
+        deleted = self.index.delete(ids)
+        for entry in self.index.documents():
+            if entry.id in touched and self.index.count({"doc_id": entry.id}):
+                self.index.put_document(replace(entry, complete=False))
+            elif entry.id in touched:
+                self.index.remove_document(entry.id)
+        return deleted
+
     def remove(self, target: str | Path) -> int:
         """Remove a file (path, file name or document id) or a single record (its id).
 
@@ -298,7 +321,7 @@ class DocumentQA:
             )
         if named:
             return drop_name(self.index, *named[0])
-        if self.index.delete([given]):
+        if self.delete([given]):
             return 1
         raise ValueError(
             f"what to remove must be in the index, got {given!r}. `status()` lists its documents and ids."
@@ -540,6 +563,10 @@ class DocumentQA:
     async def aadd(self, inputs: Any, **options: Any) -> AddReport:  # noqa: ANN401  as `add`
         """`add` in a thread."""
         return await asyncio.to_thread(self.add, inputs, **options)
+
+    async def adelete(self, ids: Sequence[str]) -> int:
+        """`delete` in a thread."""
+        return await asyncio.to_thread(self.delete, ids)
 
     async def aremove(self, target: str | Path) -> int:
         """`remove` in a thread."""

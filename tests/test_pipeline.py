@@ -334,3 +334,14 @@ def test_own_texts_and_images_stand_beside_pages(qa, folder, tmp_path):
         qa.add_images([tmp_path / "no-such.png"])
     with pytest.raises(ValueError, match="2 ids"):
         qa.add_texts(["one"], ids=["a", "b"])
+
+
+def test_a_deleted_page_comes_back_with_its_file(qa, folder):
+    qa.add(folder)
+    page = qa.search("green tea")[0].page
+    assert qa.delete([page.id, "nobody"]) == 1
+    assert [entry.names[0] for entry in qa.status().incomplete] == [str(folder / "nature.pdf")]
+    report = qa.add(folder / "nature.pdf")
+    assert (report.pages, qa.status().incomplete) == (1, ())
+    qa.delete([f"{page.document_id}#p{number}" for number in (0, 1)])
+    assert [entry.names[0] for entry in qa.status().documents] == [str(folder / "city.pdf")]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -225,15 +224,7 @@ class MMRagVectorStore(VectorStore):
 
         A page that was deleted comes back when its file is added again.
         """
-        index = self.qa.index
-        ids = index.ids() if ids is None else ids
-        touched = {record.page.document_id for record in index.get(ids) if record.page is not None}
-        index.delete(ids)
-        for entry in index.documents():
-            if entry.id in touched and index.count({"doc_id": entry.id}):
-                index.put_document(replace(entry, complete=False))
-            elif entry.id in touched:
-                index.remove_document(entry.id)
+        self.qa.delete(self.qa.index.ids() if ids is None else ids)
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:

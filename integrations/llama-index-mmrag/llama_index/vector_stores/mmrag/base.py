@@ -214,7 +214,7 @@ class MMRagVectorStore(BasePydanticVectorStore):
         """
         if node_ids is None and filters is None:
             raise ValueError("delete_nodes takes node_ids or filters, got neither. clear() deletes all.")
-        self.client.index.delete(self._ids(node_ids, filters))
+        self.client.delete(self._ids(node_ids, filters))
 
     def clear(self) -> None:
         """Delete all that is in the index."""
