@@ -219,6 +219,8 @@ def write_pictures(answer: Answer, folder: Path) -> dict[int, str]:
 def answer_text(answer: Answer, pictures: dict[int, str]) -> str:
     """An answer for a terminal: the text, then one line a citation."""
     lines = answer.text.splitlines()
+    if answer.note:
+        lines.append(answer.note)
     for citation in answer.citations:
         picture = f"   {pictures[citation.number]}" if citation.number in pictures else ""
         lines.append(f"[{citation.number}] {describe_place(citation)}   score {citation.score:.2f}{picture}")

@@ -30,7 +30,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrag.errors import DocumentError, SourceChangedError
+from mmrag.errors import DocumentError, PageError, SourceChangedError
 from mmrag.index.base import DocumentEntry, Index
 from mmrag.ingest import (
     PICTURE_PIXELS,
@@ -364,10 +364,13 @@ class DocumentQA:
             answerer: instead of this object's own.
 
         Returns:
-            The answer; ``abstained`` where the documents do not answer.
+            The answer; ``abstained`` where the documents do not answer. A cited page whose file has
+            moved or changed has no picture, and the citation's ``note`` says so.
 
         Raises:
-            SourceChangedError: a cited page's file is gone or changed, and `evidence` is wanted.
+            ValueError: an empty question, or `k` below 1.
+            UnsupportedInputError: an image in the question, and the embedder takes none.
+            ServerError: the answerer's server failed.
         """
         query = _as_query(question)
         started = time.monotonic()
@@ -408,7 +411,7 @@ class DocumentQA:
         """Add the pictures, the seconds of each stage, and why an answer may be missing."""
         answered = time.monotonic()
         if answer.abstained and (unread := self.index.count({"text_source": "unread"})):
-            answer = replace(answer, text=f"{answer.text} {_unread_hint(unread)}")
+            answer = replace(answer, note=_unread_hint(unread))
         if evidence:
             answer = replace(answer, citations=tuple(self._with_picture(c) for c in answer.citations))
         seconds = {
@@ -424,7 +427,10 @@ class DocumentQA:
             return citation
         from mmrag.answer.evidence import evidence_png
 
-        image = self.render(citation.page)
+        try:
+            image = self.render(citation.page)
+        except (SourceChangedError, PageError) as error:  # costs the picture, not the answer
+            return replace(citation, note=" ".join(filter(None, (citation.note, f"No picture: {error}"))))
         return replace(citation, picture=evidence_png(image, citation.boxes, label=str(citation.number)))
 
     def render(self, page: Page, *, max_pixels: int = PICTURE_PIXELS) -> Image:
@@ -504,11 +510,12 @@ class DocumentQA:
     @property
     def answerer(self) -> Answerer:
         """The answerer: the one given, or the extractive default."""
-        if self._answerer is None:
-            from mmrag.answer import ExtractiveAnswerer
+        with self._lock:
+            if self._answerer is None:
+                from mmrag.answer import ExtractiveAnswerer
 
-            self._answerer = ExtractiveAnswerer(encode=self._encode_sentences)
-        return self._answerer
+                self._answerer = ExtractiveAnswerer(encode=self._encode_sentences)
+            return self._answerer
 
     def _seeing(self, answerer: Answerer | None) -> Answerer:
         """The answerer to use; one that shows pages to a model gets our way of rendering them."""
@@ -627,8 +634,8 @@ def _unread_hint(count: int) -> str:
 
     pages = "1 page has" if count == 1 else f"{count} pages have"
     if ocr_is_installed():
-        return f"({pages} not been read, since OCR took too long: add the file again to try once more.)"
-    return f"({pages} not been read, since OCR is not installed: pip install 'mmrag[ocr]', then add again.)"
+        return f"{pages} not been read, since OCR took too long: add the file again to try once more."
+    return f"{pages} not been read, since OCR is not installed: pip install 'mmrag[ocr]', then add again."
 
 
 def _as_query(question: str | Query) -> Query:

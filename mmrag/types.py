@@ -280,6 +280,7 @@ class Answer:
         ranking: the candidates that were looked at.
         abstained: True when the documents do not answer the question.
         usage: seconds and tokens.
+        note: what stood in the way of a better answer ("3 pages have not been read, since ...").
     """
 
     text: str
@@ -287,10 +288,13 @@ class Answer:
     ranking: Ranking
     abstained: bool = False
     usage: Usage = field(default_factory=Usage)
+    note: str = ""
 
     def _repr_html_(self) -> str:
         """Show the answer, each citation and its picture in a notebook."""
         parts = [f"<p>{html.escape(self.text)}</p>"]
+        if self.note:
+            parts.append(f"<p><i>{html.escape(self.note)}</i></p>")
         for citation in self.citations:
             where = html.escape(describe_place(citation))
             parts.append(f"<p><b>[{citation.number}]</b> {where}<br><q>{html.escape(citation.quote)}</q></p>")

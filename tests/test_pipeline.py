@@ -147,6 +147,12 @@ def test_a_moved_source_is_an_error_and_a_second_name_helps(qa, folder):
     (folder / "city.pdf").unlink()
     with pytest.raises(SourceChangedError, match=r"city\.pdf"):
         qa.render(page)
+    (citation,) = qa.ask("In which year was the Harbour Bridge in Sydney opened?").citations
+    assert (citation.picture, "No picture" in citation.note, "city.pdf" in citation.note) == (
+        None,
+        True,
+        True,
+    )
     qa.add(folder / "town.pdf")
     assert qa.render(page).size[0] > 300
 
@@ -297,7 +303,7 @@ def test_pages_left_unread_by_a_slow_ocr_are_tried_again(tmp_path, embedder):
     report = hurried.add(scan)
     assert report.pages == 3
     assert all("OCR took more than" in note for note in report.notes)
-    assert "3 pages have not been read" in hurried.ask("What is the part number of the impeller?").text
+    assert "3 pages have not been read" in hurried.ask("What is the part number of the impeller?").note
     patient = DocumentQA(index, embedder=embedder, reader=ReaderSettings(ocr_seconds=60))
     again = patient.add(scan)
     assert (again.reread, again.pages) == ([str(scan)], 3)
