@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +13,16 @@ import textwrap
 import pytest
 from PIL import Image
 
-from mmrag import Answer, Budget, DocumentQA, MemoryIndex, Query, Ranking, ReaderSettings
+from mmrag import (
+    Answer,
+    Budget,
+    DocumentQA,
+    MemoryIndex,
+    Query,
+    Ranking,
+    ReaderSettings,
+    ServedAnswerer,
+)
 from mmrag.errors import DocumentError, IndexReadOnlyError, SourceChangedError, UnsupportedInputError
 from mmrag.samples import sample_documents
 
@@ -351,3 +361,21 @@ def test_a_deleted_page_comes_back_with_its_file(qa, folder):
     assert (report.pages, qa.status().incomplete) == (1, ())
     qa.delete([f"{page.document_id}#p{number}" for number in (0, 1)])
     assert [entry.names[0] for entry in qa.status().documents] == [str(folder / "city.pdf")]
+
+
+def test_a_served_answerer_is_lent_the_pages(qa, folder, fake_server):
+    """The model's words are recorded: what is shown is that the pipeline gives it pictures of the pages."""
+    qa.add(folder)
+    reply = {
+        "answerable": True,
+        "answer": "It opened in 1932 [1].",
+        "citations": [{"page": 1, "quote": "opened in 1932"}],
+    }
+    fake_server.chat(json.dumps(reply))
+    served = ServedAnswerer(fake_server.url, "recorded")
+    answer = qa.ask("When was the Harbour Bridge opened?", k=1, answerer=served)
+    parts = fake_server.requests[-1].json["messages"][-1]["content"]
+    assert any(part["type"] == "image_url" for part in parts)
+    assert (answer.text, answer.citations[0].quote) == ("It opened in 1932 [1].", "opened in 1932.")
+    assert answer.citations[0].picture.startswith(b"\x89PNG")
+    assert answer.usage.completion_tokens == 5
