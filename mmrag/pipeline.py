@@ -213,7 +213,8 @@ class DocumentQA:
             try:
                 ingest.add(one, extra, report, clock)
             except DocumentError as error:
-                report.skipped.append(SkippedItem(name=name_of(one), reason=str(error)))
+                reason = str(error).removeprefix(f"{one.source.name}: ")  # the report names the file
+                report.skipped.append(SkippedItem(name=name_of(one), reason=reason))
         clock.finish()
         report.seconds = time.monotonic() - started
         return report

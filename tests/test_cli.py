@@ -141,7 +141,8 @@ def test_a_filter_that_means_nothing_is_named(capsys, index):
 
 
 def test_interrupt_leaves_a_usable_index(tmp_path, make_pdf):
-    path = make_pdf(tmp_path / "long.pdf", [f"Chapter {n} tells of subject {n}." for n in range(400)])
+    lines = "\n".join("All the words that a page of a long report may hold." for _ in range(35))
+    path = make_pdf(tmp_path / "long.pdf", [f"Chapter {n}\n{lines}" for n in range(150)])
     command = [sys.executable, "-m", "mmrag.cli", "index", str(path), "--index", str(tmp_path / "index")]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     database = tmp_path / "index"
@@ -158,5 +159,5 @@ def test_interrupt_leaves_a_usable_index(tmp_path, make_pdf):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     shown = json.loads(subprocess.run(status, capture_output=True, text=True, check=True).stdout)
-    assert shown["records"] == 400
+    assert shown["records"] == 150
     assert [entry["complete"] for entry in shown["documents"]] == [True]

@@ -196,7 +196,7 @@ def test_a_photo_without_text_is_a_page_without_text(ocr_reader):
     photo = Image.radial_gradient("L").convert("RGB")
     (found,) = discover(photo)
     (page,) = ocr_reader.pages(found)
-    assert (page.text, page.text_source) == ("", "unread")
+    assert (page.text, page.text_source) == ("", "none")
     assert page.notes == ("no text layer; OCR found no text",)
 
 

@@ -174,8 +174,20 @@ def test_another_model_is_not_taken_for_the_first(colours):
     with pytest.raises(IndexMismatchError, match="Give the embedder it was made with"):
         MMRagEmbedding.from_dict(data)
     assert MMRagEmbedding.from_dict(data, model=colours).model_name == "colours"
+
+
+class Unpicklable(TextEmbedder):
+    """An embedder that cannot travel to another process."""
+
+    def __reduce__(self):
+        raise TypeError("not this one")
+
+
+def test_a_ready_embedder_travels_where_it_can():
+    model = MMRagEmbedding(TextEmbedder(window=64, stride=64))
+    assert pickle.loads(pickle.dumps(model)).embedder.window == 64
     with pytest.raises(TypeError, match="ready object cannot be pickled"):
-        pickle.dumps(MMRagEmbedding(TextEmbedder(window=64, stride=64)))
+        pickle.dumps(MMRagEmbedding(Unpicklable()))
 
 
 def test_model_may_be_typed_as_model_name():
