@@ -187,7 +187,7 @@ def test_a_ready_embedder_travels_where_it_can():
     model = MMRagEmbedding(TextEmbedder(window=64, stride=64))
     assert pickle.loads(pickle.dumps(model)).embedder.window == 64
     with pytest.raises(TypeError, match="ready object cannot be pickled"):
-        pickle.dumps(MMRagEmbedding(Unpicklable()))
+        pickle.dumps(MMRagEmbedding(Unpicklable(window=64, stride=64)))
 
 
 def test_model_may_be_typed_as_model_name():
