@@ -117,6 +117,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     searching.add_argument("--exact", action="store_true", help="score every page, no shortcut")
 
+    ranking = argparse.ArgumentParser(add_help=False)
+    ranking.add_argument(
+        "--channels",
+        choices=("both", "vectors", "text"),
+        default="both",
+        help="what searches: vectors, words (BM25), or both fused (%(default)s)",
+    )
+
     answering = argparse.ArgumentParser(add_help=False)
     answering.add_argument(
         "--answerer-url", metavar="URL", help="OpenAI-compatible server whose model writes the answer"
@@ -142,7 +150,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="written on every page of this call; may be repeated",
     )
 
-    two = commands.add_parser("search", parents=[common, where, searching], help="rank pages for a question")
+    two = commands.add_parser(
+        "search", parents=[common, where, searching, ranking], help="rank pages for a question"
+    )
     two.add_argument("query", metavar="QUESTION")
 
     three = commands.add_parser(
@@ -170,7 +180,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     six = commands.add_parser(
-        "evaluate", parents=[common, reading, answering], help="measure retrieval on a pack of questions"
+        "evaluate",
+        parents=[common, reading, ranking, answering],
+        help="measure retrieval on a pack of questions",
     )
     six.add_argument("pack", nargs="?", type=Path, metavar="DIR", help="the pack (the sample pack)")
     six.add_argument("--index", type=Path, metavar="DIR", help="keep the pack's index here, or use it again")

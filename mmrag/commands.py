@@ -15,6 +15,7 @@ from mmrag.documents import ReaderSettings
 from mmrag.errors import IndexFormatError
 from mmrag.ingest import AddProgress, AddReport
 from mmrag.pipeline import DocumentQA
+from mmrag.retriever import CHANNELS
 from mmrag.types import Answer, describe_place
 
 if TYPE_CHECKING:
@@ -50,7 +51,12 @@ def search(options: argparse.Namespace) -> int:
     """Rank pages for a question."""
     with _open_to_read(options.index) as qa:
         ranking = qa.search(
-            options.query, k=options.k, budget=options.budget, filter=options.filter, exact=options.exact
+            options.query,
+            k=options.k,
+            budget=options.budget,
+            filter=options.filter,
+            exact=options.exact,
+            channels=channels(options),
         )
     if options.json:
         _print_json(export.ranking_data(ranking))
@@ -178,6 +184,11 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 # ---- shared ------------------------------------------------------------------------------------------
+
+
+def channels(options: argparse.Namespace) -> tuple[str, ...]:
+    """The channels that ``--channels`` names."""
+    return CHANNELS if options.channels == "both" else (options.channels,)
 
 
 def reader_settings(options: argparse.Namespace) -> ReaderSettings:

@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from mmrag.commands import Progress, answerer, reader_settings, report_text, scratch_folder
+from mmrag.commands import Progress, answerer, channels, reader_settings, report_text, scratch_folder
 from mmrag.evaluation import PageKey, evaluate, load_pack, save_plot
 from mmrag.evaluation.report import DEEPEST
 from mmrag.pipeline import DocumentQA
@@ -37,7 +37,12 @@ def run_evaluation(options: argparse.Namespace) -> int:
         def search(question: str, within: tuple[str, ...] | None) -> list[PageKey]:
             filter = None if within is None else {"file_name": {"$in": list(within)}}
             ranking = qa.search(
-                question, k=DEEPEST, budget=options.budget, filter=filter, exact=options.exact
+                question,
+                k=DEEPEST,
+                budget=options.budget,
+                filter=filter,
+                exact=options.exact,
+                channels=channels(options),
             )
             return [(c.page.source.name, c.page.number) for c in ranking if c.page is not None]
 

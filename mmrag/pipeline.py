@@ -43,7 +43,7 @@ from mmrag.ingest import (
     drop_name,
     name_of,
 )
-from mmrag.retriever import Retriever
+from mmrag.retriever import CHANNELS, Retriever
 from mmrag.types import Answer, Budget, Citation, Page, Query, Ranking, Record, Scalar, Usage
 
 if TYPE_CHECKING:
@@ -338,9 +338,10 @@ class DocumentQA:
         budget: Budget | None = None,
         filter: Filter | None = None,
         exact: bool = False,
+        channels: Sequence[str] = CHANNELS,
     ) -> Ranking:
         """Rank the pages for a query; see `mmrag.retriever.Retriever.search`."""
-        return self.retriever.search(query, k=k, budget=budget, filter=filter, exact=exact)
+        return self.retriever.search(query, k=k, budget=budget, filter=filter, exact=exact, channels=channels)
 
     def ask(
         self,

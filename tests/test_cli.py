@@ -43,6 +43,13 @@ def test_search_json_is_json(capsys, index):
     assert (candidate["file"], candidate["rank"], candidate["page"] in (0, 1)) == ("ship.pdf", 1, True)
 
 
+def test_a_channel_may_search_alone(capsys, index):
+    for channel in ("vectors", "text"):
+        code, out, _ = call(capsys, "search", "ferry", "--index", index, "--json", "--channels", channel)
+        assert code == 0
+        assert {tuple(c["scores"]) for c in json.loads(out)["candidates"]} == {(channel,)}
+
+
 def test_ask_writes_the_evidence(capsys, index, tmp_path):
     code, out, _ = call(
         capsys,
