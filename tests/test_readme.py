@@ -1,0 +1,48 @@
+"""What the README says is run: its Python as it stands, its commands as far as the parser."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmrag.cli import build_parser
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+    return [line for line in lines if line.startswith("mmrag ")]
+
+
+def test_the_ten_lines_run_as_they_stand(tmp_path):
+    (tmp_path / "mmrag").symlink_to(ROOT / "mmrag")  # the path they name is the repository's
+    run = subprocess.run(
+        [sys.executable, "-c", blocks("python")[0]], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    answer, place = run.stdout.splitlines()
+    assert "268.4" in answer
+    assert place.startswith("harbor-annual-report-2024.pdf 2 ((")
+    assert (tmp_path / "evidence-1.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_command_is_one(line):
+    assert build_parser().parse_args(shlex.split(line)[1:]).command is not None
+
+
+def test_links_to_files_lead_somewhere():
+    links = [link for link in re.findall(r"\]\(([^)#]+)", README) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
