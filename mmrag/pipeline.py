@@ -160,14 +160,14 @@ class DocumentQA:
             from mmrag.text_embedder import default_embedder
 
             embedder = default_embedder()
-        index = ChromaIndex.open(Path(path), embedder, read_only=read_only)
+        index = ChromaIndex.open(path, embedder, read_only=read_only)
         return cls(
             index,
             embedder=embedder,
             reader=reader,
             password=password,
             answerer=answerer,
-            path=Path(path).absolute(),
+            path=index.path,
         )
 
     # ---- adding ----------------------------------------------------------------------------------
