@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -151,7 +152,11 @@ def test_interrupt_leaves_a_usable_index(tmp_path, make_pdf):
     lines = "\n".join("All the words that a page of a long report may hold." for _ in range(35))
     path = make_pdf(tmp_path / "long.pdf", [f"Chapter {n}\n{lines}" for n in range(150)])
     command = [sys.executable, "-m", "mmrag.cli", "index", str(path), "--index", str(tmp_path / "index")]
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell that starts a job in the background has it ignore SIGINT; so may whoever started us.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    run = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed
+    )
     database = tmp_path / "index"
     deadline = time.monotonic() + 60
     status = [sys.executable, "-m", "mmrag.cli", "status", "--json", "--index", str(database)]
