@@ -202,7 +202,7 @@ class Candidate:
         return self.record.page
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Ranking(Sequence[Candidate]):
     """The ordered candidates of one query.
 
@@ -217,6 +217,10 @@ class Ranking(Sequence[Candidate]):
     candidates: tuple[Candidate, ...] = ()
     reranked: bool = False
     why_not: str | None = None
+
+    def __repr__(self) -> str:
+        """Short: a ranking holds whole pages."""
+        return f"<Ranking of {len(self.candidates)} candidates for {self.query.text!r}>"
 
     def __len__(self) -> int:
         """Number of candidates."""
@@ -270,7 +274,7 @@ class Usage:
     completion_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Answer:
     """An answer and the places that prove it.
 
@@ -289,6 +293,11 @@ class Answer:
     abstained: bool = False
     usage: Usage = field(default_factory=Usage)
     note: str = ""
+
+    def __repr__(self) -> str:
+        """Short: an answer holds whole pages."""
+        kind = "abstained" if self.abstained else f"citations={len(self.citations)}"
+        return f"<Answer {self.text!r} {kind}>"
 
     def _repr_html_(self) -> str:
         """Show the answer, each citation and its picture in a notebook."""
