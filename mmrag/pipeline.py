@@ -203,8 +203,9 @@ class DocumentQA:
         found: list[Found] = []
         for item in discover(inputs):
             if isinstance(item, SkippedItem):
-                report.skipped.append(item)
-            else:
+                if not self._holds(item.name):
+                    report.skipped.append(item)
+            elif not self._holds(name_of(item)):
                 found.append(item)
         ingest = self._ingest()
         clock = Clock(started, found, progress)
@@ -218,6 +219,10 @@ class DocumentQA:
         clock.finish()
         report.seconds = time.monotonic() - started
         return report
+
+    def _holds(self, name: str) -> bool:
+        """Whether a file is part of the index itself, which may stand in the folder to index."""
+        return self.path is not None and Path(name).absolute().is_relative_to(self.path)
 
     def add_texts(
         self,

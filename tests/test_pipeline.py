@@ -379,3 +379,12 @@ def test_a_served_answerer_is_lent_the_pages(qa, folder, fake_server):
     assert (answer.text, answer.citations[0].quote) == ("It opened in 1932 [1].", "opened in 1932.")
     assert answer.citations[0].picture.startswith(b"\x89PNG")
     assert answer.usage.completion_tokens == 5
+
+
+def test_an_index_inside_the_folder_is_not_indexed(folder, embedder, monkeypatch):
+    monkeypatch.chdir(folder)
+    with DocumentQA.open("mmrag-index", embedder=embedder, reader=settings()) as qa:
+        qa.add(".")
+        qa.picture_path(qa.search("bridge")[0].page)
+        report = qa.add(".")
+        assert (len(report.unchanged), report.added, report.skipped, qa.status().records) == (2, [], [], 3)
