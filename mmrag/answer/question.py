@@ -139,6 +139,8 @@ _LIST = re.compile(
     r"|\bwhat (?:\w+ )?(?:steps|types|kinds|features|benefits|options|reasons|goals|priorities|members)\b"
     r"|\bwhat (?:\w+ )?(?:items|requirements)\b"
 )
+_ASKS_HOW_LONG = re.compile(r"(?i)\bhow \w+$|\bhow long (?:do|does|did|will|can) .*\b(?:last|take)s?$")
+"""The word after "how", and the verb of "how long does ... last": they ask, and stand in no answer."""
 _QUOTED = re.compile(r"[\"“«]([^\"”»]{2,80})[\"”»]")
 _PART = re.compile(
     r"(?i),?\s+and\s+(?=(?:what|who|when|where|which|why|how|in which|by how|to whom)\b)"
@@ -222,7 +224,7 @@ def _terms(text: str, quoted: Iterable[str]) -> tuple[Term, ...]:
             term = Term(base, "number", word, (f"{left.group(1).lower()}{base}",) if left else ())
         elif (capital and not first and not titled) or (word.isupper() and len(word) > 1 and not shouting):
             term = Term(base, "name", word)
-        elif (base in LIGHT_STEMS or re.search(r"(?i)\bhow$", before)) and word not in inside:
+        elif (base in LIGHT_STEMS or _ASKS_HOW_LONG.search(f"{before} {word}")) and word not in inside:
             term = Term(base, "light", word)
         else:
             term = Term(base, "name" if word in inside.split() else "word", word)

@@ -102,8 +102,12 @@ class Unit:
             return bool(fresh) and ("%" in header or "percent" in header or "share" in header)
         if kind == "money":
             return bool(fresh) and (bool(_MONEY.search(says)) or (self.precise and is_number(says)))
-        if kind in {"count", "number"}:
+        if kind == "count":
             return bool(fresh) or has_number_word(says)
+        if (
+            kind == "number"
+        ):  # a measure: "one" is more often an article ("one minute", "one of") than a figure
+            return bool(fresh) or has_number_word(re.sub(r"(?i)\bone\b", "", says))
         if kind in {"year", "date"}:
             if self.role == "extreme":
                 return True
