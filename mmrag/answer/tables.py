@@ -222,7 +222,8 @@ def _columns(body: Sequence[Row], height: float) -> list[Extent] | None:
     heads = [run for run in first if run.x0 < extents[0][0] - 1]
     if len(heads) < 0.6 * len(body):
         return None
-    right = min(extents[0][0] - 0.1, max(run.x1 for run in heads))
+    inside = [run.x1 for run in heads if run.x1 < extents[0][0]]  # one that runs on tells no column's width
+    right = max(inside, default=extents[0][0] - 0.1)
     return [(min(run.x0 for run in heads), right), *extents]
 
 

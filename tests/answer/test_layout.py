@@ -284,3 +284,22 @@ def test_periods(text):
 @pytest.mark.parametrize("text", ["24.1", "3024", "Queen", "H", "20,240"])
 def test_no_periods(text):
     assert not is_period(text)
+
+
+def test_a_line_that_runs_across_tells_no_columns_width():
+    """A slide's footnote under centred columns once took the first half of "14 months" into the row's name."""
+    page = next(c for c in read_sample("product-launch-deck.pdf") if "Better in everything" in c.text)
+    (table,) = read_page(page).tables
+    rows = {row.header.text: [cell.text for cell in row.cells] for row in table.rows}
+    assert rows["Battery life"] == ["14 months", "36 months", "12 to 18 months"]
+    assert rows["Weight"] == ["6.4 kg", "3.9 kg", "5 to 8 kg"]
+
+
+def read_sample(name):
+    """The pages of a sample document."""
+    from mmrag.documents import DocumentReader, ReaderSettings, discover
+    from mmrag.samples import sample_documents
+
+    with DocumentReader(ReaderSettings(ocr="off", workers=1)) as reader:
+        (found,) = discover(sample_documents() / name)
+        return list(reader.pages(found))
