@@ -287,7 +287,7 @@ def test_no_periods(text):
 
 
 def test_a_line_that_runs_across_tells_no_columns_width():
-    """A slide's footnote under centred columns once took the first half of "14 months" into the row's name."""
+    """A footnote under centred columns once took half of "14 months" into the name of its row."""
     page = next(c for c in read_sample("product-launch-deck.pdf") if "Better in everything" in c.text)
     (table,) = read_page(page).tables
     rows = {row.header.text: [cell.text for cell in row.cells] for row in table.rows}
