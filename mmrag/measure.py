@@ -31,7 +31,7 @@ def run_evaluation(options: argparse.Namespace) -> int:
             )
         )
         with Progress() as progress:
-            added = qa.add(pack.path / "documents", progress=progress)
+            added = qa.add(pack.documents_path, progress=progress)
         sys.stderr.write(report_text(added) + "\n")
 
         def search(question: str, within: tuple[str, ...] | None) -> list[PageKey]:
