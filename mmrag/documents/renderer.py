@@ -125,6 +125,14 @@ def open_renderer(
         from mmrag.documents.pdfium_renderer import PdfiumRenderer
 
         return PdfiumRenderer(name, source, passwords)
-    from mmrag.documents.pymupdf_renderer import PyMuPdfRenderer
+    try:
+        from mmrag.documents.pymupdf_renderer import PyMuPdfRenderer
+    except ModuleNotFoundError as error:
+        if error.name != "pymupdf":
+            raise
+        raise DocumentError(
+            f"{name}: the renderer 'pymupdf' needs PyMuPDF, which is not installed. "
+            "Run: pip install pymupdf, or use renderer='pdfium' (PDF only)."
+        ) from error
 
     return PyMuPdfRenderer(name, kind, source, passwords)

@@ -348,3 +348,11 @@ def test_size_in_points_follows_a_credible_dpi():
         (144, 72), rel=0.01
     )
     assert open_picture(picture_bytes(image, "PNG", dpi=(1, 1))).read(0).size == (600, 300)
+
+
+def test_without_pymupdf_the_way_out_is_named(monkeypatch):
+    """Who uninstalls it for its licence and forgets the other renderer reads what to do."""
+    monkeypatch.setitem(sys.modules, "pymupdf", None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, "mmrag.documents.pymupdf_renderer", raising=False)
+    with pytest.raises(DocumentError, match=r"a\.pdf: .* needs PyMuPDF, .* renderer='pdfium'"):
+        open_renderer("pymupdf", "pdf", "a.pdf", b"%PDF-", (), 1_000_000)
