@@ -2,7 +2,7 @@
 
 Any object with these attributes and methods is an embedder; there is no registry and nothing to
 inherit. `EmbedderBase` adds the async twins. Implementations: `mmrag.text_embedder.TextEmbedder`
-(the interim default).
+(the interim default) and `mmrag.served_embedder.ServedEmbedder` (a model behind a URL).
 
 Inputs of the document side are `str`, `mmrag.types.Page` (its text, and its image where rendered)
 or `Content`; of the query side `str` or `mmrag.types.Query`.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,20 +96,20 @@ class Embedder(Protocol):
         ...
 
 
-class EmbedderBase:
+class EmbedderBase(ABC):
     """Async twins for an embedder whose work releases the event loop in a thread."""
 
+    @abstractmethod
     def encode_query(
         self, queries: Sequence[QueryInput], *, batch_size: int = 32, show_progress: bool = False
     ) -> list[Matrix]:
         """See `Embedder.encode_query`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode_document(
         self, documents: Sequence[DocumentInput], *, batch_size: int = 32, show_progress: bool = False
     ) -> list[Matrix]:
         """See `Embedder.encode_document`."""
-        raise NotImplementedError
 
     async def aencode_query(
         self, queries: Sequence[QueryInput], *, batch_size: int = 32, show_progress: bool = False

@@ -263,8 +263,8 @@ def _sniff_zip(file: IO[bytes]) -> str | None:
                 return "epub"
             if any(name.lower().endswith((".fdseq", ".fpage")) for name in names):
                 return "xps"
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError, KeyError):
-        return None
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, KeyError):
+        return None  # a damaged or encrypted archive is of no kind that is read; the caller says so
     return None
 
 
