@@ -32,6 +32,9 @@ class CountingEmbedder(EmbedderBase):
         self.fingerprint = hashlib.sha256(repr(sorted(modalities)).encode()).hexdigest()
         self.thread: int | None = None
 
+    def encode_document(self, documents, *, batch_size=32, show_progress=False):
+        raise AssertionError("a search encodes no documents")
+
     def encode_query(self, queries, *, batch_size=32, show_progress=False):
         self.thread = threading.get_ident()
         rows = []
