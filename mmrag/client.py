@@ -106,6 +106,14 @@ class ServerClient(Connection):
         """
         return self.post("chat/completions", self._chat_body(body, self._model_of(body), stream=False))
 
+    def model_name(self) -> str:
+        """The model that requests go to: the one given, or the only one that the server has.
+
+        Raises:
+            ServerError: none was given and the server has not just one, or cannot be asked.
+        """
+        return self._model_of({})
+
     def chat_stream(self, body: Json) -> Generator[Delta, None, None]:
         """A streamed chat completion, piece by piece; the counts of tokens come on the last.
 
@@ -227,6 +235,10 @@ class ServerClient(Connection):
         return await self.apost(
             "chat/completions", self._chat_body(body, await self._amodel_of(body), stream=False)
         )
+
+    async def amodel_name(self) -> str:
+        """`model_name` without blocking the event loop."""
+        return await self._amodel_of({})
 
     async def achat_stream(self, body: Json) -> AsyncGenerator[Delta, None]:
         """`chat_stream` without blocking the event loop."""

@@ -176,6 +176,56 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What an answer or a judgement cost.
+
+    Attributes:
+        seconds: wall time by stage.
+        prompt_tokens, completion_tokens: the server's own count; 0 where no server was asked.
+        cache_hits: replies that were read from disk instead of asked for; their tokens are not counted.
+        requests: replies that a server gave.
+    """
+
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cache_hits: int = 0
+    requests: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        """Both together; seconds of the same stage are summed."""
+        seconds = dict(self.seconds)
+        for stage, value in other.seconds.items():
+            seconds[stage] = seconds.get(stage, 0.0) + value
+        return Usage(
+            seconds,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cache_hits + other.cache_hits,
+            self.requests + other.requests,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a reranker says of one candidate.
+
+    Attributes:
+        score: larger is better; its scale is the mode's (a probability for ``pointwise``).
+        thought: what the model wrote before it judged; ``""`` where it did not think.
+        evidence: boxes the model named, where it was asked for them.
+        usage: what this one judgement cost; shared work (a listwise window) stands on the ranking alone.
+        note: what a reader must know of it ("not in the model's list: kept in prior order").
+    """
+
+    score: float
+    thought: str = field(default="", repr=False)
+    evidence: tuple[Box, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A record retrieved for a query.
 
@@ -184,12 +234,14 @@ class Candidate:
         score: the score that ordered it; what it means stands in `scores`.
         rank: 1 is best.
         scores: by stage, for example ``{"vectors": 0.71, "text": 8.2, "fused": 1.9}``.
+        verdict: the reranker's, where there was one.
     """
 
     record: Record
     score: float
     rank: int
     scores: Mapping[str, float] = field(default_factory=dict)
+    verdict: Verdict | None = None
 
     @property
     def id(self) -> str:
@@ -211,12 +263,16 @@ class Ranking(Sequence[Candidate]):
         candidates: best first, ranks 1..n without gaps.
         reranked: whether a reranker ordered them.
         why_not: the reason, where a reranker was asked for and did not.
+        usage: what reranking cost: seconds, tokens, cache hits.
+        notes: what a reader must know of the order ("pages shortened to 900 tokens to fit the model").
     """
 
     query: Query
     candidates: tuple[Candidate, ...] = ()
     reranked: bool = False
     why_not: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Short: a ranking holds whole pages."""
@@ -263,15 +319,6 @@ class Citation:
     title: str = ""
     picture: bytes | None = field(default=None, compare=False, repr=False)
     note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What an answer cost: seconds by stage, and the server's tokens where there was one."""
-
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, repr=False)
