@@ -12,7 +12,7 @@ def ranking(*scores: float) -> Ranking:
     return Ranking(
         Query(text="q"),
         tuple(
-            Candidate(Record(f"r{place}", text=f"text {place}"), score, place + 1, {"fused": score})
+            Candidate(Record(f"r{place}", None, text=f"text {place}"), score, place + 1, {"fused": score})
             for place, score in enumerate(scores)
         ),
     )
