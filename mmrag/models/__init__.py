@@ -1,0 +1,1 @@
+"""Pixels and tokens to vectors: backbones, compression, meta tokens, heads, checkpoints. Needs torch."""

@@ -1,0 +1,124 @@
+"""Visual-token compression: a bilinear resize of the vision encoder's output grid, no parameters.
+
+Magic-MM-Embedding (arXiv 2602.05275) puts it between vision encoder and connector, so that stock weights
+load: a grid of ``H x W`` features becomes ``H/s x W/s`` and the visual tokens fall by s². The encoder's own
+attention is not touched, it still sees every patch.
+
+Decisions taken here:
+
+* The connector merges blocks of ``m x m`` features (2 x 2 in all our families), so a side must stay a
+  multiple of m. A side becomes ``m * floor(side / (s * m) + 1/2)``: the nearest multiple of m to side / s,
+  the larger one where two are equally near. A side that would become 0 is an error.
+* The paper leaves ``align_corners`` and antialiasing open. Both are off by default; at s = 2 and even sides
+  the resize is then the mean of each 2 x 2 block, exactly. `antialias` widens the filter to s patches, so
+  that s = 3 and 4 look at every patch; plain bilinear reads the nearest two a side and skips the others.
+* s = 1 returns the very tensor it was given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+Grid = tuple[int, int]
+"""Height and width, in features."""
+
+FACTORS = (1, 2, 3, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """How visual tokens are compressed.
+
+    Attributes:
+        factor: s, per axis, 1 to 4; visual tokens fall by s².
+        align_corners: the corner features of both grids stand at the same places; needs ``antialias`` off.
+        antialias: smooth before sampling.
+
+    Raises:
+        ValueError: a factor that is none, or both options at once.
+    """
+
+    factor: int = 2
+    align_corners: bool = False
+    antialias: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what torch cannot do or the grid would not survive."""
+        if self.factor not in FACTORS or isinstance(self.factor, bool):
+            raise ValueError(
+                f"compression must be one of {FACTORS} (per axis; visual tokens fall by its square), "
+                f"got {self.factor!r}. 2 is the paper's."
+            )
+        if self.align_corners and self.antialias:
+            raise ValueError("align_corners and antialias must not both be set. Choose one.")
+
+    def grid(self, grid: Grid, multiple: int) -> Grid:
+        """The size a grid is resized to; both sides stay multiples of `multiple`.
+
+        Raises:
+            ValueError: a side would vanish.
+        """
+        if self.factor == 1:
+            return grid
+        height, width = (
+            multiple * ((2 * side + self.factor * multiple) // (2 * self.factor * multiple)) for side in grid
+        )
+        if height == 0 or width == 0:
+            raise ValueError(
+                f"a grid of {grid[0]} x {grid[1]} patches vanishes at compression {self.factor}: each side "
+                f"needs at least {-(-self.factor * multiple // 2)} patches. Use a larger image, or a smaller "
+                "compression."
+            )
+        return height, width
+
+    def resize(self, features: Tensor, size: Grid) -> Tensor:
+        """Features ``(batch, height, width, channels)`` at another grid size, same dtype.
+
+        Computed in float32: half precision on a CPU has no bilinear kernel, and the mean of four features
+        should not be rounded twice.
+        """
+        if self.factor == 1:
+            return features
+        if tuple(features.shape[1:3]) == size:  # rounding left the grid as it is
+            return features
+        channels_first = features.permute(0, 3, 1, 2).float()
+        resized = interpolate(
+            channels_first,
+            size=size,
+            mode="bilinear",
+            align_corners=self.align_corners,
+            antialias=self.antialias,
+        )
+        return resized.permute(0, 2, 3, 1).to(features.dtype)
+
+
+def from_blocks(features: Tensor, grid: Grid, merge: int) -> Tensor:
+    """Features ``(h*w, channels)`` in the order of ``merge x merge`` blocks, as ``(h, w, channels)``.
+
+    The Qwen encoders keep the patches that the connector will merge next to each other.
+    """
+    height, width = grid
+    blocks = features.reshape(height // merge, width // merge, merge, merge, -1)
+    return blocks.transpose(1, 2).reshape(height, width, -1)
+
+
+def to_blocks(features: Tensor, merge: int) -> Tensor:
+    """`from_blocks` undone: ``(h, w, channels)`` as ``(h*w, channels)`` in block order."""
+    height, width, channels = features.shape
+    rows = features.reshape(height // merge, merge, width // merge, merge, channels)
+    return rows.transpose(1, 2).reshape(height * width, channels)
+
+
+def compress_blocks(features: Tensor, grids: list[Grid], compression: Compression, merge: int) -> Tensor:
+    """Several images' features in block order, one after another, each resized to its compressed grid."""
+    if compression.factor == 1:
+        return features
+    parts = []
+    for part, grid in zip(features.split([h * w for h, w in grids]), grids, strict=True):
+        image = from_blocks(part, grid, merge)[None]
+        parts.append(to_blocks(compression.resize(image, compression.grid(grid, merge))[0], merge))
+    return torch.cat(parts)

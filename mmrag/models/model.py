@@ -1,0 +1,174 @@
+"""Backbone, compression, meta tokens and heads as one differentiable model.
+
+The whole forward pass::
+
+    ids -> embeddings -> visual tokens over the placeholders -> meta tokens over the last places
+        -> language model (causal) -> states of the last places -> projection -> L2 norm
+
+Sequences are padded on the right by default: a row's tokens then stand at the same places alone and in a
+batch. Padding on the left gives the same vectors (a test states it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from mmrag.models.backbone import Backbone, VisionInput
+from mmrag.models.compression import Compression
+from mmrag.models.meta_tokens import MetaTokens, check_side
+from mmrag.types import Budget
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """One input, ready for a batch.
+
+    Attributes:
+        ids: token ids of the content with all image placeholders in place, without meta tokens.
+        images: in the order of their placeholders.
+    """
+
+    ids: tuple[int, ...]
+    images: tuple[VisionInput, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows padded to one length.
+
+    Attributes:
+        input_ids, attention_mask: ``(batch, length)``; places of meta tokens hold `pad` ids and mask 1.
+        content: ``(batch,)``, place of the last content token.
+        meta: ``(batch, tokens)``, places of the meta tokens; None for the single-vector head.
+        images: of all rows, in order.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    content: Tensor
+    meta: Tensor | None
+    images: tuple[VisionInput, ...]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device; pixels stay, the backbone moves them."""
+        meta = None if self.meta is None else self.meta.to(device)
+        return Batch(
+            self.input_ids.to(device),
+            self.attention_mask.to(device),
+            self.content.to(device),
+            meta,
+            self.images,
+        )
+
+
+def collate(rows: Sequence[TokenRow], *, pad: int, meta: int = 0, padding_side: str = "right") -> Batch:
+    """Rows as one batch with room for `meta` meta tokens after each row's content.
+
+    Raises:
+        ValueError: no rows, a row without tokens, or an unknown side.
+    """
+    if padding_side not in ("left", "right"):
+        raise ValueError(f"padding_side must be 'left' or 'right', got {padding_side!r}.")
+    if not rows or any(not row.ids for row in rows):
+        raise ValueError("a batch needs rows and every row tokens, got an empty one.")
+    lengths = [len(row.ids) + meta for row in rows]
+    longest = max(lengths)
+    ids = torch.full((len(rows), longest), pad)
+    mask = torch.zeros((len(rows), longest), dtype=torch.long)
+    ends = []
+    for place, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+        start = longest - length if padding_side == "left" else 0
+        ids[place, start : start + len(row.ids)] = torch.tensor(row.ids)
+        mask[place, start : start + length] = 1
+        ends.append(start + len(row.ids) - 1)
+    content = torch.tensor(ends)
+    places = content[:, None] + 1 + torch.arange(meta) if meta else None
+    return Batch(ids, mask, content, places, tuple(image for row in rows for image in row.images))
+
+
+class RetrievalModel(nn.Module):
+    """What turns token batches into vectors.
+
+    Args:
+        backbone: the multimodal language model.
+        compression: of the visual tokens.
+        meta: the tables; None for a model with the single-vector head alone.
+        dim: width of a vector: a projection for the multi-vector head, a Matryoshka prefix for the single
+            vector. None: the width of the states.
+
+    Raises:
+        ValueError: a single vector wider than the states.
+    """
+
+    def __init__(
+        self, backbone: Backbone, compression: Compression, meta: MetaTokens | None, dim: int | None = None
+    ) -> None:
+        super().__init__()
+        hidden = backbone.hidden_size
+        if dim is not None and (dim < 1 or (meta is None and dim > hidden)):
+            raise ValueError(f"dim must be 1 to {hidden} for this model, got {dim}.")
+        self.backbone = backbone
+        self.compression = compression
+        self.meta = meta
+        self.dim = dim or hidden
+        self.projection = nn.Linear(hidden, self.dim, bias=False) if meta is not None and dim else None
+
+    def states(self, batch: Batch, meta_rows: Tensor | None = None) -> Tensor:
+        """Last states ``(batch, length, hidden)`` of the whole sequence."""
+        embeds = self.backbone.embed_tokens(batch.input_ids)
+        visual = batch.input_ids == self.backbone.image_token_id
+        deep: tuple[Tensor, ...] = ()
+        if batch.images:
+            made = self.backbone.encode_images(batch.images, self.compression)
+            _check_count(int(visual.sum()), made.tokens.shape[0])
+            embeds = embeds.masked_scatter(visual[..., None], made.tokens.to(embeds.dtype))
+            deep = made.deep
+        if meta_rows is not None and batch.meta is not None:
+            rows = torch.arange(len(embeds), device=embeds.device)[:, None]
+            values = meta_rows.to(embeds.dtype).expand(len(embeds), -1, -1)
+            embeds = embeds.index_put((rows, batch.meta), values)
+        grids = [g for image in batch.images for g in self.backbone.compressed_grids(image, self.compression)]
+        positions = self.backbone.position_ids(batch.input_ids, batch.attention_mask, grids)
+        return self.backbone.language(embeds, batch.attention_mask, positions, visual, deep)
+
+    def forward(self, batch: Batch, side: str, rows: int = 1) -> Tensor:
+        """Vectors ``(batch, rows, dim)``, L2-normalised, float32.
+
+        Args:
+            batch: made with ``meta=model.meta_count(side, rows)``; one without room for meta tokens gives
+                the single vector, the state of the last content token.
+            side: ``"query"`` or ``"document"``.
+            rows: vectors a row; 1 for the single-vector head.
+        """
+        check_side(side)
+        if self.meta is None or batch.meta is None:
+            last = self.states(batch)[torch.arange(len(batch.content)), batch.content]
+            return normalize(last[:, None, : self.dim].float(), dim=-1)
+        states = self.states(batch, self.meta.rows(side, rows))
+        index = batch.meta[:, -rows:]
+        vectors = states[torch.arange(len(states), device=states.device)[:, None], index]
+        if self.projection is not None:
+            vectors = self.projection(vectors.to(self.projection.weight.dtype))
+        return normalize(vectors.float(), dim=-1)
+
+    def meta_count(self, side: str, rows: int) -> int:
+        """Meta tokens that a batch must leave room for."""
+        return 0 if self.meta is None else self.meta.rows(side, rows).shape[0]
+
+    @property
+    def budget(self) -> Budget:
+        """Most vectors a side."""
+        return Budget(1, 1) if self.meta is None else self.meta.budget
+
+
+def _check_count(placeholders: int, features: int) -> None:
+    if placeholders != features:
+        raise ValueError(
+            f"placeholders and visual tokens must be as many, got {placeholders} and {features}. "
+            "The rows were made for another compression, or a text carries the image token."
+        )

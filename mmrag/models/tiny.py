@@ -1,0 +1,123 @@
+"""Tiny random models of the true classes, made in a second: for tests, notebooks and trying things out.
+
+Their vectors mean nothing. What they show is that the path works, and what a size costs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+FAMILIES = ("qwen3_vl", "qwen2_5_vl", "internvl")
+
+SPECIAL_TOKENS = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+    "<img>",
+    "</img>",
+    "<IMG_CONTEXT>",
+)
+
+
+def make_tiny(folder: str | Path, family: str = "qwen3_vl", *, seed: int = 0) -> Path:
+    """Write a tiny random checkpoint (model, tokenizer, image processor) and return its folder.
+
+    Args:
+        folder: made where it is not there.
+        family: one of `FAMILIES`.
+        seed: of the weights.
+
+    Raises:
+        ValueError: an unknown family.
+    """
+    if family not in FAMILIES:
+        raise ValueError(f"family must be one of {FAMILIES}, got {family!r}.")
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    tokenizer = byte_tokenizer()
+    torch.manual_seed(seed)
+    model, image_processor = _MAKERS[family](tokenizer)
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    image_processor.save_pretrained(path)
+    return path
+
+
+def byte_tokenizer() -> Any:  # noqa: ANN401  transformers'
+    """A tokenizer with one token a byte and the special tokens of all families."""
+    from transformers import PreTrainedTokenizerFast
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    base = Tokenizer(models.BPE(vocab={letter: place for place, letter in enumerate(letters)}, merges=[]))
+    base.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    base.decoder = decoders.ByteLevel()
+    base.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL_TOKENS])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=base, eos_token="<|im_end|>", pad_token="<|endoftext|>", model_max_length=8192
+    )
+
+
+def _qwen3_vl(tokenizer: Any) -> tuple[Any, Any]:  # noqa: ANN401
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    config = Qwen3VLConfig(
+        text_config={
+            **_qwen_text(tokenizer),
+            "head_dim": 16,
+            "rope_scaling": {"rope_type": "default", "mrope_section": [4, 2, 2], "mrope_interleaved": True},
+        },
+        vision_config={
+            "depth": 3,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_heads": 2,
+            "patch_size": 8,
+            "spatial_merge_size": 2,
+            "out_hidden_size": 64,
+            "num_position_embeddings": 64,
+            "deepstack_visual_indexes": [0, 1],
+        },
+        **_qwen_tokens(tokenizer),
+    )
+    model = Qwen3VLForConditionalGeneration(config)
+    return model, Qwen2VLImageProcessorPil(patch_size=8, merge_size=2, temporal_patch_size=2)
+
+
+def _qwen_text(tokenizer: Any) -> dict[str, Any]:  # noqa: ANN401
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 8192,
+        "tie_word_embeddings": False,
+        "bos_token_id": tokenizer.convert_tokens_to_ids("<|im_start|>"),
+        "eos_token_id": tokenizer.convert_tokens_to_ids("<|im_end|>"),
+        "pad_token_id": tokenizer.convert_tokens_to_ids("<|endoftext|>"),
+    }
+
+
+def _qwen_tokens(tokenizer: Any) -> dict[str, Any]:  # noqa: ANN401
+    names = {
+        "image_token_id": "<|image_pad|>",
+        "video_token_id": "<|video_pad|>",
+        "vision_start_token_id": "<|vision_start|>",
+        "vision_end_token_id": "<|vision_end|>",
+    }
+    ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in names.items()}
+    return {**ids, "tie_word_embeddings": False}
+
+
+_MAKERS = {"qwen3_vl": _qwen3_vl}
