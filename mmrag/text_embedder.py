@@ -32,13 +32,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +43,16 @@ from tqdm import tqdm
 
 from mmrag.embedder import Content, DocumentInput, EmbedderBase, QueryInput, searchable_text
 from mmrag.errors import UnsupportedInputError
+from mmrag.onnx_bert import (
+    POSITIONS,
+    OnnxBert,
+    Tokens,
+    check_files,
+    check_range,
+    default_threads,
+    side_by_side,
+    slide,
+)
 from mmrag.types import Budget, Matrix, Page, Query
 
 DEFAULT_MODEL_DIR = Path(__file__).parent / "weights" / "bge-small-en-v1.5-int8"
@@ -53,15 +60,13 @@ DEFAULT_MODEL_DIR = Path(__file__).parent / "weights" / "bge-small-en-v1.5-int8"
 QUERY_INSTRUCTION = "Represent this sentence for searching relevant passages: "
 """What the model card of bge-small-en-v1.5 puts before a question; documents have no prefix."""
 
-MAX_WINDOW = 510
+MAX_WINDOW = POSITIONS - 2
 """Positions of the encoder (512) without its two special tokens."""
 
 _DIM = 384
-_TOKENIZER_CHUNK = 100_000  # characters; bounds the tokenizer's memory on very long texts
 _ALGORITHM = "windows-2"  # part of the fingerprint: raise it when the same settings give other vectors
 
 Vector = NDArray[np.float32]
-Tokens = list[int]
 
 
 class TextEmbedder(EmbedderBase):
@@ -92,22 +97,18 @@ class TextEmbedder(EmbedderBase):
         max_rows: int = 64,
         threads: int | None = None,
     ) -> None:
-        _check_range("window", window, MAX_WINDOW)
-        _check_range("stride", stride, window)
-        _check_range("max_rows", max_rows, 64)
+        check_range("window", window, MAX_WINDOW)
+        check_range("stride", stride, window)
+        check_range("max_rows", max_rows, 64)
         if threads is not None:
-            _check_range("threads", threads, 1024)
-        self.model_dir = Path(model_dir) if model_dir is not None else DEFAULT_MODEL_DIR
-        for name in ("model.onnx", "tokenizer.json"):
-            if not (self.model_dir / name).is_file():
-                raise FileNotFoundError(
-                    f"the text embedder needs {name} in its folder, got {self.model_dir} without it. "
-                    "Reinstall mmrag, or pass the folder of an exported BERT encoder."
-                )
+            check_range("threads", threads, 1024)
+        self.model_dir = check_files(
+            Path(model_dir) if model_dir is not None else DEFAULT_MODEL_DIR, "text embedder"
+        )
         self.window = window
         self.stride = stride
         self.max_rows = max_rows
-        self.threads = threads if threads is not None else _default_threads()
+        self.threads = threads if threads is not None else default_threads()
         self._lock = threading.Lock()
         self._encoder: _Encoder | None = None
 
@@ -206,10 +207,10 @@ class TextEmbedder(EmbedderBase):
                 f"a query's instruction must have fewer than {MAX_WINDOW} tokens, got {len(prefix)} in query "
                 f"{position}. Shorten the instruction."
             )
-        return [prefix + part for part in _slide(encoder.tokenize(text), room, room)]
+        return [prefix + part for part in slide(encoder.tokenize(text), room, room)]
 
     def _text_windows(self, text: str) -> list[Tokens]:
-        return _slide(self._loaded().tokenize(text), self.window, self.stride)
+        return slide(self._loaded().tokenize(text), self.window, self.stride)
 
     def _nest(self, windows: NDArray[np.float32]) -> Matrix:
         """Mean first, then the windows (merged where there are too many rows) in a spread order."""
@@ -227,7 +228,7 @@ class TextEmbedder(EmbedderBase):
     def _encode(self, windows: list[Tokens], show_progress: bool, label: str) -> NDArray[np.float32]:
         if not windows:
             return np.zeros((0, self.dim), dtype=np.float32)
-        vectors = _map(self._loaded().encode, windows, self.threads)
+        vectors = side_by_side(self._loaded().encode, windows, self.threads)
         bar = tqdm(vectors, total=len(windows), desc=label, unit="window", disable=not show_progress)
         return np.stack(list(bar))
 
@@ -238,46 +239,12 @@ class TextEmbedder(EmbedderBase):
             return self._encoder
 
 
-class _Encoder:
-    """The tokenizer and the onnxruntime session; both may be called from several threads."""
-
-    def __init__(self, model_dir: Path) -> None:
-        import onnxruntime
-        from tokenizers import Tokenizer
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # parallel over windows: keeps a vector independent of threads
-        options.inter_op_num_threads = 1
-        self._session: Any = onnxruntime.InferenceSession(
-            str(model_dir / "model.onnx"), options, providers=["CPUExecutionProvider"]
-        )
-        self.dim = int(self._session.get_outputs()[0].shape[-1])
-        self._tokenizer = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        special = [self._tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]")]
-        if None in special:
-            raise ValueError(
-                f"the tokenizer must know [CLS] and [SEP], got {model_dir / 'tokenizer.json'} without. "
-                "Pass the folder of a BERT encoder."
-            )
-        self._first, self._last = cast("list[int]", special)
-
-    def tokenize(self, text: str) -> Tokens:
-        """Token ids without special tokens; any Python string is taken."""
-        ids: Tokens = []
-        for piece in _pieces(_clean(text)):
-            ids += self._tokenizer.encode(piece, add_special_tokens=False).ids
-        return ids
+class _Encoder(OnnxBert):
+    """`OnnxBert` with states as its output, ``(T, D)`` of a text."""
 
     def encode(self, tokens: Tokens) -> Vector:
         """The normalised state of [CLS] of one window, ``(dim,)`` float32."""
-        ids = np.array([[self._first, *tokens, self._last]], dtype=np.int64)  # (1, T)
-        (states,) = self._session.run(
-            None,
-            {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)},
-        )
-        return _normalise(states[0, 0].astype(np.float32))
+        return _normalise(self.run(tokens)[0])
 
 
 def default_embedder() -> TextEmbedder:
@@ -303,13 +270,6 @@ def spread_order(count: int) -> list[int]:
                 finer += [(low, middle), (middle, high)]
         gaps = finer
     return order
-
-
-def _slide(tokens: Tokens, window: int, stride: int) -> list[Tokens]:
-    """Windows that cover all tokens; the empty text is one empty window."""
-    last_start = max(0, len(tokens) - window)
-    starts = range(0, last_start + stride, stride)  # the first start at or behind last_start ends it
-    return [tokens[start : start + window] for start in starts]
 
 
 def _document_text(document: DocumentInput, position: int) -> str:
@@ -340,23 +300,6 @@ def _query_text(query: QueryInput, position: int) -> tuple[str, str]:
     return query.text, QUERY_INSTRUCTION if query.instruction is None else query.instruction
 
 
-def _clean(text: str) -> str:
-    """Surrogate pairs joined, lone surrogates replaced: the tokenizer takes valid Unicode only."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """Cut a very long text at white space; where there is none, anywhere."""
-    start = 0
-    while len(text) - start > _TOKENIZER_CHUNK:
-        end = start + _TOKENIZER_CHUNK
-        cut = max(text.rfind(" ", start + 1, end), text.rfind("\n", start + 1, end))
-        end = cut if cut > start else end
-        yield text[start:end]
-        start = end
-    yield text[start:]
-
-
 def _normalise(vector: Vector) -> Vector:
     norm = np.float32(np.linalg.norm(vector))
     if norm > 0:
@@ -367,28 +310,6 @@ def _normalise(vector: Vector) -> Vector:
 def _mean(vectors: NDArray[np.float32]) -> Vector:
     mean: Vector = vectors[0] if len(vectors) == 1 else vectors.mean(axis=0, dtype=np.float64)
     return mean.astype(np.float32)
-
-
-def _map(work: Callable[[Tokens], Vector], items: list[Tokens], threads: int) -> Iterator[Vector]:
-    if threads == 1 or len(items) == 1:
-        yield from map(work, items)
-        return
-    with ThreadPoolExecutor(min(threads, len(items)), thread_name_prefix="mmrag-embed") as pool:
-        yield from pool.map(work, items)
-
-
-def _default_threads() -> int:
-    named = os.environ.get("OMP_NUM_THREADS", "")
-    if named.isdecimal() and int(named) > 0:
-        return int(named)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _check_range(name: str, value: int, most: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise ValueError(f"{name} must be a whole number from 1 to {most}, got {value!r}.")
 
 
 def _check_batch(inputs: Sequence[object], batch_size: int, what: str) -> None:

@@ -10,10 +10,10 @@ from PIL import Image
 
 from mmrag.embedder import Content, Embedder
 from mmrag.errors import UnsupportedInputError
+from mmrag.onnx_bert import slide
 from mmrag.text_embedder import (
     QUERY_INSTRUCTION,
     TextEmbedder,
-    _slide,
     default_embedder,
     spread_order,
 )
@@ -48,9 +48,9 @@ def sentences(count: int) -> str:
 
 
 def test_windows_by_hand():
-    assert _slide([], 4, 3) == [[]]
-    assert _slide([1, 2, 3, 4], 4, 3) == [[1, 2, 3, 4]]
-    assert _slide([1, 2, 3, 4, 5], 4, 3) == [[1, 2, 3, 4], [4, 5]]
+    assert slide([], 4, 3) == [[]]
+    assert slide([1, 2, 3, 4], 4, 3) == [[1, 2, 3, 4]]
+    assert slide([1, 2, 3, 4, 5], 4, 3) == [[1, 2, 3, 4], [4, 5]]
 
 
 def test_windows_cover_every_token_and_none_is_empty():
@@ -58,7 +58,7 @@ def test_windows_cover_every_token_and_none_is_empty():
     for _ in range(300):
         count, window = int(rng.integers(0, 60)), int(rng.integers(1, 20))
         stride = int(rng.integers(1, window + 1))
-        windows = _slide(list(range(count)), window, stride)
+        windows = slide(list(range(count)), window, stride)
         assert sorted({token for part in windows for token in part}) == list(range(count))
         assert all(part for part in windows) or count == 0
         assert max(map(len, windows)) <= window

@@ -118,7 +118,7 @@ def compress_blocks(features: Tensor, grids: list[Grid], compression: Compressio
     if compression.factor == 1:
         return features
     parts = []
-    for part, grid in zip(features.split([h * w for h, w in grids]), grids, strict=True):
+    for part, grid in zip(torch.split(features, [h * w for h, w in grids]), grids, strict=True):
         image = from_blocks(part, grid, merge)[None]
         parts.append(to_blocks(compression.resize(image, compression.grid(grid, merge))[0], merge))
     return torch.cat(parts)
