@@ -1,0 +1,160 @@
+"""What the package's two shipped encoders have in common: a BERT as ONNX, its tokenizer, windows of tokens.
+
+Inputs run one at a time, in threads side by side, and every run uses one core. The shipped weights are int8
+with activations quantised per tensor, so what comes out for one text would depend on its neighbours in a
+batch; alone it is the same to the last bit, and no slower, since padding is never computed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+Tokens: TypeAlias = "list[int]"
+
+POSITIONS = 512
+"""Of the encoders, special tokens included."""
+
+_TOKENIZER_CHUNK = 100_000  # characters; bounds the tokenizer's memory on very long texts
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class OnnxBert:
+    """The tokenizer and the onnxruntime session; both may be called from several threads.
+
+    Args:
+        model_dir: folder with ``model.onnx`` (inputs ``input_ids``, ``attention_mask``,
+            ``token_type_ids``, each ``(B, T)``; one output) and ``tokenizer.json``.
+
+    Raises:
+        ValueError: the tokenizer has no [CLS] or [SEP].
+    """
+
+    def __init__(self, model_dir: Path) -> None:
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # parallel over inputs: keeps a result independent of threads
+        options.inter_op_num_threads = 1
+        self._session: Any = onnxruntime.InferenceSession(
+            str(model_dir / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+        self.dim = int(self._session.get_outputs()[0].shape[-1])
+        self._tokenizer = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        special = [self._tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]")]
+        if None in special:
+            raise ValueError(
+                f"the tokenizer must know [CLS] and [SEP], got {model_dir / 'tokenizer.json'} without. "
+                "Pass the folder of a BERT encoder."
+            )
+        self._first, self._last = cast("list[int]", special)
+
+    def tokenize(self, text: str) -> Tokens:
+        """Token ids without special tokens; any Python string is taken."""
+        ids: Tokens = []
+        for piece in _pieces(_clean(text)):
+            ids += self._tokenizer.encode(piece, add_special_tokens=False).ids
+        return ids
+
+    def run(self, first: Tokens, second: Tokens | None = None) -> NDArray[np.float32]:
+        """The model's output for one text, or for a pair, without the batch axis.
+
+        Args:
+            first: tokens of ``[CLS] first [SEP]``.
+            second: where given, ``second [SEP]`` follows as the other segment.
+        """
+        tokens = [self._first, *first, self._last]
+        segments = [0] * len(tokens)
+        if second is not None:
+            tokens += [*second, self._last]
+            segments += [1] * (len(second) + 1)
+        ids = np.array([tokens], dtype=np.int64)  # (1, T)
+        (output,) = self._session.run(
+            None,
+            {
+                "input_ids": ids,
+                "attention_mask": np.ones_like(ids),
+                "token_type_ids": np.array([segments], dtype=np.int64),
+            },
+        )
+        return cast("NDArray[np.float32]", output[0].astype(np.float32, copy=False))
+
+
+def slide(tokens: Tokens, window: int, stride: int) -> list[Tokens]:
+    """Windows that cover all tokens; the empty text is one empty window."""
+    last_start = max(0, len(tokens) - window)
+    starts = range(0, last_start + stride, stride)  # the first start at or behind last_start ends it
+    return [tokens[start : start + window] for start in starts]
+
+
+def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], threads: int) -> Iterator[Result]:
+    """``map(work, items)`` in this many threads."""
+    if threads == 1 or len(items) < 2:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(min(threads, len(items)), thread_name_prefix="mmrag-onnx") as pool:
+        yield from pool.map(work, items)
+
+
+def default_threads() -> int:
+    """``OMP_NUM_THREADS`` where set, else as many as the process may use cores."""
+    named = os.environ.get("OMP_NUM_THREADS", "")
+    if named.isdecimal() and int(named) > 0:
+        return int(named)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def check_range(name: str, value: int, most: int) -> int:
+    """`value`, where it is a whole number from 1 to `most`.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise ValueError(f"{name} must be a whole number from 1 to {most}, got {value!r}.")
+    return value
+
+
+def check_files(model_dir: Path, what: str) -> Path:
+    """`model_dir`, where the model's files are there.
+
+    Raises:
+        FileNotFoundError: one is missing.
+    """
+    for name in ("model.onnx", "tokenizer.json"):
+        if not (model_dir / name).is_file():
+            raise FileNotFoundError(
+                f"the {what} needs {name} in its folder, got {model_dir} without it. "
+                "Reinstall mmrag, or pass the folder of an exported BERT encoder."
+            )
+    return model_dir
+
+
+def _clean(text: str) -> str:
+    """Surrogate pairs joined, lone surrogates replaced: the tokenizer takes valid Unicode only."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Cut a very long text at white space; where there is none, anywhere."""
+    start = 0
+    while len(text) - start > _TOKENIZER_CHUNK:
+        end = start + _TOKENIZER_CHUNK
+        cut = max(text.rfind(" ", start + 1, end), text.rfind("\n", start + 1, end))
+        end = cut if cut > start else end
+        yield text[start:end]
+        start = end
+    yield text[start:]
