@@ -9,7 +9,8 @@ is pure: it says what to ask, is told what came back, and returns its result::
 
 Here is the only place that talks for them, once for threads (`Runner.run`) and once for event loops
 (`Runner.arun`); both run many generators side by side and look into the same cache first. A reply is
-stored the moment it comes, so work that was cut off goes on where it stopped.
+stored as soon as its generator has read it, so work that was cut off goes on where it stopped, and an
+answer that was refused is asked for again instead of being refused from disk for ever.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -41,11 +42,15 @@ class Ask:
         path: from the API base (``chat/completions``), or from the root (``/tokenize``).
         body: the request; without a ``model`` it gets the client's.
         cached: whether the same request may be answered from the cache.
+        client: whom to ask, where that is not the runner's own client.
+        shared: generators of one run that ask the same thing wait for one reply; who asked it pays.
     """
 
     path: str
     body: Json | None = None
     cached: bool = True
+    client: ServerClient | None = None
+    shared: bool = False
 
 
 Steps: TypeAlias = Generator[Ask, Json, T]
@@ -124,11 +129,12 @@ class Runner:
 
     def run(self, steps: Sequence[Steps[T]]) -> list[tuple[T | ServerError, Usage]]:
         """Each generator's result, or the `ServerError` that ended it, in order, with what it cost."""
+        shared = _Shared()
         if len(steps) < 2 or self.client.max_concurrency == 1:
-            return [self._one(step, None) for step in steps]
+            return [self._one(step, shared, None) for step in steps]
         stop = threading.Event()
         with ThreadPoolExecutor(min(len(steps), self.client.max_concurrency)) as pool:
-            waiting = [pool.submit(self._one, step, stop) for step in steps]
+            waiting = [pool.submit(self._one, step, shared, stop) for step in steps]
             try:
                 return [future.result() for future in waiting]
             except BaseException:  # Ctrl-C, or a defect: ask nothing more
@@ -138,7 +144,8 @@ class Runner:
 
     async def arun(self, steps: Sequence[Steps[T]]) -> list[tuple[T | ServerError, Usage]]:
         """`run` without blocking the event loop."""
-        tasks = [asyncio.ensure_future(self._aone(step)) for step in steps]
+        shared = _Shared()
+        tasks = [asyncio.ensure_future(self._aone(step, shared)) for step in steps]
         try:
             return list(await asyncio.gather(*tasks))
         except BaseException:  # cancelled, or a defect: ask nothing more
@@ -147,22 +154,22 @@ class Runner:
             await asyncio.gather(*tasks, return_exceptions=True)
             raise
 
-    def _one(self, steps: Steps[T], stop: threading.Event | None) -> tuple[T | ServerError, Usage]:
+    def _one(
+        self, steps: Steps[T], shared: _Shared, stop: threading.Event | None
+    ) -> tuple[T | ServerError, Usage]:
         meter = Meter()
         try:
             ask = next(steps)
             while True:
                 if stop is not None and stop.is_set():
                     raise KeyboardInterrupt
-                key = self._key(ask)
-                reply = self._cached(key)
-                if reply is None:
-                    reply = self.client.get(ask.path) if ask.body is None else self._post(ask)
+                reply, key = self._reply(ask, meter, shared)
+                try:
+                    ask = steps.send(reply)
+                except StopIteration:
                     self._keep(key, reply)
-                    meter.count(reply, hit=False)
-                else:
-                    meter.count(reply, hit=True)
-                ask = steps.send(reply)
+                    raise
+                self._keep(key, reply)
         except StopIteration as end:
             return end.value, meter.usage
         except ServerError as error:
@@ -170,20 +177,18 @@ class Runner:
         finally:
             steps.close()
 
-    async def _aone(self, steps: Steps[T]) -> tuple[T | ServerError, Usage]:
+    async def _aone(self, steps: Steps[T], shared: _Shared) -> tuple[T | ServerError, Usage]:
         meter = Meter()
         try:
             ask = next(steps)
             while True:
-                key = self._key(ask)
-                reply = await asyncio.to_thread(self._cached, key)
-                if reply is None:
-                    reply = await (self.client.aget(ask.path) if ask.body is None else self._apost(ask))
+                reply, key = await self._areply(ask, meter, shared)
+                try:
+                    ask = steps.send(reply)
+                except StopIteration:
                     await asyncio.to_thread(self._keep, key, reply)
-                    meter.count(reply, hit=False)
-                else:
-                    meter.count(reply, hit=True)
-                ask = steps.send(reply)
+                    raise
+                await asyncio.to_thread(self._keep, key, reply)
         except StopIteration as end:
             return end.value, meter.usage
         except ServerError as error:
@@ -191,18 +196,71 @@ class Runner:
         finally:
             steps.close()
 
-    def _post(self, ask: Ask) -> Json:
-        return self.client.post(ask.path, {"model": self.client.model_name(), **(ask.body or {})})
+    def _reply(self, ask: Ask, meter: Meter, shared: _Shared) -> tuple[Json, str | None]:
+        """What came back, and the key to keep it under; None where there is nothing to keep."""
+        if ask.shared:
+            waiting, mine = shared.claim(self._digest(ask))
+            if not mine:
+                return waiting.result(), None
+            try:
+                reply, key = self._own_reply(ask, meter)
+            except BaseException as error:
+                waiting.set_exception(error)
+                raise
+            waiting.set_result(reply)
+            return reply, key
+        return self._own_reply(ask, meter)
 
-    async def _apost(self, ask: Ask) -> Json:
-        return await self.client.apost(
-            ask.path, {"model": await self.client.amodel_name(), **(ask.body or {})}
-        )
+    def _own_reply(self, ask: Ask, meter: Meter) -> tuple[Json, str | None]:
+        key = self._key(ask)
+        reply = self._cached(key)
+        if reply is None:
+            client = ask.client or self.client
+            if ask.body is None:
+                reply = client.get(ask.path)
+            else:
+                reply = client.post(ask.path, {"model": client.model_name(), **ask.body})
+            meter.count(reply, hit=False)
+            return reply, key
+        meter.count(reply, hit=True)
+        return reply, None
+
+    async def _areply(self, ask: Ask, meter: Meter, shared: _Shared) -> tuple[Json, str | None]:
+        if ask.shared:
+            waiting, mine = shared.claim(self._digest(ask))
+            if not mine:
+                return await asyncio.shield(asyncio.wrap_future(waiting)), None
+            try:
+                reply, key = await self._own_areply(ask, meter)
+            except BaseException as error:
+                waiting.set_exception(error)
+                raise
+            waiting.set_result(reply)
+            return reply, key
+        return await self._own_areply(ask, meter)
+
+    async def _own_areply(self, ask: Ask, meter: Meter) -> tuple[Json, str | None]:
+        key = self._key(ask)
+        reply = await asyncio.to_thread(self._cached, key)
+        if reply is None:
+            client = ask.client or self.client
+            if ask.body is None:
+                reply = await client.aget(ask.path)
+            else:
+                reply = await client.apost(ask.path, {"model": await client.amodel_name(), **ask.body})
+            meter.count(reply, hit=False)
+            return reply, key
+        meter.count(reply, hit=True)
+        return reply, None
 
     def _key(self, ask: Ask) -> str | None:
         if self.cache is None or not ask.cached or ask.body is None:
             return None
-        whole = [self.client.base_url, self.client.model, ask.path, ask.body]
+        return self._digest(ask)
+
+    def _digest(self, ask: Ask) -> str:
+        client = ask.client or self.client
+        whole = [client.base_url, client.model, ask.path, ask.body]
         text = json.dumps(whole, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()
 
@@ -212,6 +270,20 @@ class Runner:
     def _keep(self, key: str | None, reply: Json) -> None:
         if self.cache is not None and key is not None:
             self.cache.put(key, reply)
+
+
+class _Shared:
+    """Replies that several generators of one run wait for together, by digest of the request."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[str, Future[Json]] = {}
+
+    def claim(self, digest: str) -> tuple[Future[Json], bool]:
+        """The reply to wait for, and whether the caller is the one who has to ask."""
+        with self._lock:
+            mine = digest not in self._waiting
+            return self._waiting.setdefault(digest, Future()), mine
 
 
 def _count(value: object) -> int:
