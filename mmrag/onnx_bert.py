@@ -7,6 +7,8 @@ batch; alone it is the same to the last bit, and no slower, since padding is nev
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -141,6 +143,22 @@ def check_files(model_dir: Path, what: str) -> Path:
                 "Reinstall mmrag, or pass the folder of an exported BERT encoder."
             )
     return model_dir
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, kept as long as its size and time stay the same."""
+    stat = path.stat()
+    return _digest_of(str(path), stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=16)
+def _digest_of(path: str, size: int, modified: int) -> str:
+    """SHA-256 of a file; size and time are in the key so that a changed file is read again."""
+    with Path(path).open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _clean(text: str) -> str:

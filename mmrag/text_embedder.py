@@ -50,6 +50,7 @@ from mmrag.onnx_bert import (
     check_files,
     check_range,
     default_threads,
+    file_digest,
     side_by_side,
     slide,
 )
@@ -130,8 +131,8 @@ class TextEmbedder(EmbedderBase):
         """Digest of weights, tokenizer, window settings and instruction; 32 hexadecimal digits."""
         settings = {
             "algorithm": _ALGORITHM,
-            "model": _file_digest(self.model_dir / "model.onnx"),
-            "tokenizer": _file_digest(self.model_dir / "tokenizer.json"),
+            "model": file_digest(self.model_dir / "model.onnx"),
+            "tokenizer": file_digest(self.model_dir / "tokenizer.json"),
             "instruction": QUERY_INSTRUCTION,
             "window": self.window,
             "stride": self.stride,
@@ -317,18 +318,3 @@ def _check_batch(inputs: Sequence[object], batch_size: int, what: str) -> None:
         raise TypeError(f"{what} must be a list, got {type(inputs).__name__}. Wrap a single one in a list.")
     if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
         raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}.")
-
-
-def _file_digest(path: Path) -> str:
-    stat = path.stat()
-    return _digest_of(str(path), stat.st_size, stat.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=16)
-def _digest_of(path: str, size: int, modified: int) -> str:
-    """SHA-256 of a file; size and time are in the key so that a changed file is read again."""
-    with Path(path).open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
