@@ -1,4 +1,5 @@
-# Two commands: `make demo` and `make test`. Everything lives in .venv; `make clean` removes it.
+# Two commands: `make demo` and `make test`. Everything lives in .venv (vLLM in .venv-vllm); `make clean`
+# removes it.
 # constraints.txt holds versions for the project's own machines; outside users do not need it.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt
 LANGCHAIN := integrations/langchain-mmrag
 LLAMA_INDEX := integrations/llama-index-mmrag
 
-.PHONY: demo test lint types notebooks wheels samples clean
+.PHONY: demo test vllm test-vllm lint types notebooks wheels samples clean
 
 $(VENV)/demo.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -25,6 +26,12 @@ demo: $(VENV)/demo.stamp            ## install, index the sample documents, ask 
 
 test: $(VENV)/dev.stamp             ## install what the tests need, run them: the core and both integrations
 	$(BIN)/python -m pytest tests $(LANGCHAIN)/tests $(LLAMA_INDEX)/tests
+
+vllm:                               ## make .venv-vllm, where vLLM runs on a CPU, and two small models
+	$(PYTHON) scripts/make_vllm.py .venv-vllm
+
+test-vllm: $(VENV)/dev.stamp vllm   ## every served mode and both integrations, against real servers
+	$(BIN)/python -m pytest -m vllm tests/vllm
 
 lint: $(VENV)/dev.stamp             ## ruff, and the direction of imports
 	$(BIN)/ruff check .
@@ -46,4 +53,4 @@ samples: $(VENV)/dev.stamp          ## make the sample documents again
 	$(BIN)/python scripts/make_samples.py
 
 clean:
-	rm -rf $(VENV) demo dist build
+	rm -rf $(VENV) .venv-vllm demo dist build

