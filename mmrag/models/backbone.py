@@ -2,8 +2,8 @@
 
 A `Backbone` wraps one loaded ``transformers`` model. It knows where the vision features are, how grids,
 placeholders and positions are counted, and nothing of compression's arithmetic, of meta tokens or of
-batches. Each family has a file of its own and uses nothing of another:
-`mmrag.models.qwen2_5_vl`, `mmrag.models.qwen3_vl`, `mmrag.models.internvl3`.
+batches. Each family has a file of its own and uses nothing of another; `mmrag.models.families` finds the
+one of a checkpoint.
 
 The way of one image::
 
@@ -14,8 +14,10 @@ The way of one image::
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,6 +27,11 @@ from mmrag.models.compression import Compression, Grid
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+logger = logging.getLogger(__name__)
+
+HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+"""Options of ``from_pretrained`` that say where files are, so tokenizer and image processor need them too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +69,16 @@ class Backbone(ABC, nn.Module):
         model: the ``transformers`` model without its language-modelling head.
         tokenizer: its tokenizer.
         image_processor: its PIL image processor; torchvision is not needed.
-        merge: features a side that the connector makes one token of.
     """
 
     model_type: ClassVar[str]
     """``model_type`` of the family's config.json."""
+
+    model_class: ClassVar[Any]
+    """The ``transformers`` class without language-modelling head."""
+
+    image_processor_class: ClassVar[Any]
+    """The ``transformers`` PIL image processor of the family."""
 
     def __init__(self, model: Any, tokenizer: Any, image_processor: Any) -> None:  # noqa: ANN401  transformers'
         super().__init__()
@@ -75,9 +87,27 @@ class Backbone(ABC, nn.Module):
         self.image_processor = image_processor
 
     @classmethod
-    @abstractmethod
     def load_parts(cls, path: str, **options: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401  as from_pretrained
-        """Model, tokenizer and image processor of a directory or hub name; `options` go to the model."""
+        """Model, tokenizer and image processor of a directory or hub name.
+
+        They are composed here because the stock processors of these families need torchvision and a video
+        processor, which a retriever of pages has no use for.
+
+        Args:
+            path: directory or hub name.
+            options: of the model's ``from_pretrained``, as ``dtype`` or ``attn_implementation``.
+
+        Raises:
+            ValueError: the checkpoint lacks weights of the model.
+        """
+        from transformers import AutoTokenizer
+
+        hub = {key: options[key] for key in HUB_OPTIONS if key in options}
+        return (
+            load_model(cls.model_class, path, **options),
+            AutoTokenizer.from_pretrained(path, **hub),
+            cls.image_processor_class.from_pretrained(path, **hub),
+        )
 
     @property
     @abstractmethod
@@ -85,23 +115,29 @@ class Backbone(ABC, nn.Module):
         """Features a side that the connector merges into one token."""
 
     @property
-    @abstractmethod
     def hidden_size(self) -> int:
         """Width of the language model's states."""
+        return int(self.model.config.text_config.hidden_size)
 
     @property
-    @abstractmethod
     def image_token_id(self) -> int:
         """Id of the placeholder that visual tokens are written over."""
+        return int(self.model.config.image_token_id)
+
+    @property
+    def image_token(self) -> str:
+        """The placeholder as the tokenizer writes it."""
+        return str(self.tokenizer.convert_ids_to_tokens(self.image_token_id))
 
     @abstractmethod
     def preprocess(self, image: Image, max_tokens: int, compression: Compression) -> VisionInput:
         """An RGB image of any size, resized or tiled so that it gives at most `max_tokens` visual tokens.
 
-        The budget is met by input resolution (Qwen: pixels; InternVL3: number of tiles), before the encoder.
+        The budget is met by input resolution (Qwen: pixels; InternVL3: number of tiles), before the encoder,
+        and holds for the tokens after compression, its rounding included.
 
         Raises:
-            ValueError: the budget is smaller than the smallest image this family takes.
+            ValueError: the image is not RGB, or the budget is smaller than the smallest image of this family.
         """
 
     @abstractmethod
@@ -140,3 +176,56 @@ class Backbone(ABC, nn.Module):
         """Visual tokens, so placeholders, of one image."""
         grids = self.compressed_grids(image, compression)
         return sum(height * width for height, width in grids) // self.merge**2
+
+
+def load_model(model_class: Any, path: str, **options: Any) -> Any:  # noqa: ANN401  transformers'
+    """A ``transformers`` model with every weight from the checkpoint, read from safetensors.
+
+    Raises:
+        ValueError: the checkpoint lacks weights of the model, or has some of another shape; stock loading
+            leaves those random and says so in its log.
+    """
+    with _without_report():
+        model, found = model_class.from_pretrained(
+            path, output_loading_info=True, ignore_mismatched_sizes=True, use_safetensors=True, **options
+        )
+    absent = sorted({*found["missing_keys"], *(key[0] for key in found["mismatched_keys"])})
+    if absent:
+        raise ValueError(
+            f"{path} must hold every weight of {model_class.__name__}, got {len(absent)} that are missing or of "
+            f"another shape: {', '.join(absent[:3])}{', ...' if len(absent) > 3 else ''}. Check that the "
+            "download is complete and that config.json belongs to these weights."
+        )
+    left = sorted(key for key in found["unexpected_keys"] if "lm_head" not in key)
+    if left:
+        logger.warning("%s: %d weights have no place in the model, as %s", path, len(left), left[0])
+    return model
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Keep back the table that ``transformers`` logs for a head that is left out; `load_model` checks itself."""
+    log = logging.getLogger("transformers.modeling_utils")
+
+    def other(record: logging.LogRecord) -> bool:
+        return "LOAD REPORT" not in record.getMessage()
+
+    log.addFilter(other)
+    try:
+        yield
+    finally:
+        log.removeFilter(other)
+
+
+def check_image(image: Image, max_tokens: int) -> None:
+    """Refuse what `Backbone.preprocess` of no family takes.
+
+    Raises:
+        ValueError: an image that is not RGB or has no pixels, or a budget below one token.
+    """
+    if image.mode != "RGB":
+        raise ValueError(f"an image must be RGB, got mode {image.mode!r}. Convert it: image.convert('RGB').")
+    if not all(image.size):
+        raise ValueError(f"an image must have pixels, got size {image.size}. Leave it out.")
+    if max_tokens < 1:
+        raise ValueError(f"max_tokens must be at least 1, got {max_tokens}.")

@@ -2,103 +2,51 @@
 
 DeepStack takes the states after a few early vision layers through mergers of their own and adds them to
 the first layers of the language model at the image's positions, so they are compressed like the last
-states: each merger sees a resized grid. This is done by hooks on the mergers for the time of one call;
-the encoder's own code runs as it stands.
+states: each merger sees a resized grid. A hook on each merger does it, and only inside `encode_images`;
+the encoder's own code runs as it stands. What a hook does is told by a context variable, so threads that
+share a model do not disturb each other.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import Any
 
-import torch
 from torch import Tensor, nn
+from transformers import Qwen3VLModel
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from mmrag.models.backbone import Backbone, VisionInput, VisualTokens
-from mmrag.models.compression import Compression, Grid, compress_blocks
+from mmrag.models.backbone import VisionInput, VisualTokens
+from mmrag.models.compression import Compression, compress_blocks
+from mmrag.models.qwen_common import QwenBackbone
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-SMALLEST_SIDE = 2  # tokens a side of the smallest image, so that compression leaves one
+_RESIZE: ContextVar[Callable[[Tensor], Tensor] | None] = ContextVar("resize", default=None)
 
 
-class Qwen3VLBackbone(Backbone):
+class Qwen3VLBackbone(QwenBackbone):
     """A ``Qwen3VLModel``."""
 
     model_type = "qwen3_vl"
+    model_class = Qwen3VLModel
+    image_processor_class = Qwen2VLImageProcessorPil
 
-    @classmethod
-    def load_parts(cls, path: str, **options: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401  as from_pretrained
-        """See `Backbone.load_parts`."""
-        from transformers import AutoTokenizer, Qwen3VLModel
-        from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-
-        hub = {key: options[key] for key in ("local_files_only", "revision") if key in options}
-        return (
-            Qwen3VLModel.from_pretrained(path, **options),
-            AutoTokenizer.from_pretrained(path, **hub),
-            Qwen2VLImageProcessorPil.from_pretrained(path, **hub),
-        )
-
-    @property
-    def merge(self) -> int:
-        """See `Backbone.merge`."""
-        return int(self.model.config.vision_config.spatial_merge_size)
-
-    @property
-    def hidden_size(self) -> int:
-        """See `Backbone.hidden_size`."""
-        return int(self.model.config.text_config.hidden_size)
-
-    @property
-    def image_token_id(self) -> int:
-        """See `Backbone.image_token_id`."""
-        return int(self.model.config.image_token_id)
-
-    def preprocess(self, image: Image, max_tokens: int, compression: Compression) -> VisionInput:
-        """See `Backbone.preprocess`."""
-        pixels_a_token = (self.image_processor.patch_size * self.merge) ** 2
-        most = max_tokens * compression.factor**2 * pixels_a_token
-        least = SMALLEST_SIDE**2 * pixels_a_token
-        if most < least:
-            raise ValueError(
-                f"max_visual_tokens must be at least {math.ceil(SMALLEST_SIDE**2 / compression.factor**2)} "
-                f"for this model at compression {compression.factor}, got {max_tokens}."
-            )
-        size = {"shortest_edge": least, "longest_edge": most}
-        out = self.image_processor(images=[image], size=size, return_tensors="pt")
-        _, height, width = out["image_grid_thw"][0].tolist()
-        return VisionInput(out["pixel_values"], ((height, width),))
-
-    def image_text(self, tokens: int) -> str:
-        """See `Backbone.image_text`."""
-        return "<|vision_start|>" + "<|image_pad|>" * tokens + "<|vision_end|>"
+    def __init__(self, model: Any, tokenizer: Any, image_processor: Any) -> None:  # noqa: ANN401  transformers'
+        super().__init__(model, tokenizer, image_processor)
+        visual = model.visual
+        for merger in (visual.merger, *visual.deepstack_merger_list):
+            if _resize_input not in merger._forward_pre_hooks.values():  # a model may be wrapped twice
+                merger.register_forward_pre_hook(_resize_input)
 
     def encode_images(self, images: Sequence[VisionInput], compression: Compression) -> VisualTokens:
         """See `Backbone.encode_images`."""
-        visual = self.model.visual
-        grids = [grid for image in images for grid in image.grids]
-        pixels = torch.cat([image.pixels for image in images]).to(visual.device, visual.dtype)
-        thw = torch.tensor([(1, *grid) for grid in grids], device=pixels.device)
-        mergers = [visual.merger, *visual.deepstack_merger_list]
-        with _compressed_before(mergers, grids, compression, self.merge):
-            out = visual(pixels, grid_thw=thw, return_dict=True)
+        pixels, grids, grid_thw = self._inputs(images)
+        token = _RESIZE.set(lambda states: compress_blocks(states, grids, compression, self.merge))
+        try:
+            out = self.model.visual(pixels, grid_thw=grid_thw, return_dict=True)
+        finally:
+            _RESIZE.reset(token)
         return VisualTokens(out.pooler_output, tuple(out.deepstack_features))
-
-    def position_ids(self, input_ids: Tensor, attention_mask: Tensor, grids: Sequence[Grid]) -> Tensor | None:
-        """See `Backbone.position_ids`."""
-        if not grids:
-            return None
-        positions, _ = self.model.get_rope_index(
-            input_ids,
-            mm_token_type_ids=(input_ids == self.image_token_id).int(),
-            image_grid_thw=torch.tensor([(1, *grid) for grid in grids], device=input_ids.device),
-            attention_mask=attention_mask,
-        )
-        return torch.as_tensor(positions)
 
     def language(
         self,
@@ -121,20 +69,7 @@ class Qwen3VLBackbone(Backbone):
         return states
 
 
-@contextmanager
-def _compressed_before(
-    mergers: Sequence[nn.Module], grids: list[Grid], compression: Compression, merge: int
-) -> Iterator[None]:
-    """While this is open, each merger is given the resized grid in place of what the encoder hands it."""
-
-    def compress(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (compress_blocks(arguments[0], grids, compression, merge), *arguments[1:])
-
-    hooks = (
-        [merger.register_forward_pre_hook(compress) for merger in mergers] if compression.factor > 1 else []
-    )
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+def _resize_input(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The states that a merger is given, resized while `encode_images` says so."""
+    resize = _RESIZE.get()
+    return arguments if resize is None else (resize(arguments[0]), *arguments[1:])

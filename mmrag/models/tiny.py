@@ -11,7 +11,10 @@ from typing import Any
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-FAMILIES = ("qwen3_vl", "qwen2_5_vl", "internvl")
+from mmrag.models.families import FAMILIES
+
+SPREAD = 0.1
+"""Standard deviation of the weights: wide enough that attention is not flat and places tell."""
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -33,14 +36,14 @@ def make_tiny(folder: str | Path, family: str = "qwen3_vl", *, seed: int = 0) ->
 
     Args:
         folder: made where it is not there.
-        family: one of `FAMILIES`.
+        family: one of `mmrag.models.families.FAMILIES`.
         seed: of the weights.
 
     Raises:
         ValueError: an unknown family.
     """
     if family not in FAMILIES:
-        raise ValueError(f"family must be one of {FAMILIES}, got {family!r}.")
+        raise ValueError(f"family must be one of {tuple(FAMILIES)}, got {family!r}.")
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     tokenizer = byte_tokenizer()
@@ -72,28 +75,90 @@ def _qwen3_vl(tokenizer: Any) -> tuple[Any, Any]:  # noqa: ANN401
 
     config = Qwen3VLConfig(
         text_config={
-            **_qwen_text(tokenizer),
+            **_text(tokenizer),
             "head_dim": 16,
             "rope_scaling": {"rope_type": "default", "mrope_section": [4, 2, 2], "mrope_interleaved": True},
         },
         vision_config={
-            "depth": 3,
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_heads": 2,
-            "patch_size": 8,
-            "spatial_merge_size": 2,
-            "out_hidden_size": 64,
+            **_qwen_vision(),
             "num_position_embeddings": 64,
-            "deepstack_visual_indexes": [0, 1],
+            "deepstack_visual_indexes": [0, 1],  # into the first two of three language layers
         },
         **_qwen_tokens(tokenizer),
     )
     model = Qwen3VLForConditionalGeneration(config)
-    return model, Qwen2VLImageProcessorPil(patch_size=8, merge_size=2, temporal_patch_size=2)
+    return model, Qwen2VLImageProcessorPil(patch_size=8, size=_QWEN_PIXELS)
 
 
-def _qwen_text(tokenizer: Any) -> dict[str, Any]:  # noqa: ANN401
+def _qwen2_5_vl(tokenizer: Any) -> tuple[Any, Any]:  # noqa: ANN401
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    config = Qwen2_5_VLConfig(
+        text_config={
+            **_text(tokenizer),
+            "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
+        },
+        vision_config={
+            **_qwen_vision(),
+            "window_size": 48,  # 3 x 3 blocks of 16 pixels, so that pages have several, and smaller ones
+            "fullatt_block_indexes": [1],
+        },
+        **_qwen_tokens(tokenizer),
+    )
+    model = Qwen2_5_VLForConditionalGeneration(config)
+    return model, Qwen2VLImageProcessorPil(patch_size=8, size=_QWEN_PIXELS)
+
+
+def _internvl(tokenizer: Any) -> tuple[Any, Any]:  # noqa: ANN401
+    from transformers import InternVLConfig, InternVLForConditionalGeneration
+    from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
+
+    side, patch = 64, 4  # a tile of 16 x 16 features: 64 tokens, 16 at s = 2, 9 at s = 3
+    config = InternVLConfig(
+        text_config={"model_type": "qwen2", **_text(tokenizer)},
+        vision_config={
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "attention_bias": True,
+            "image_size": [side, side],
+            "patch_size": [patch, patch],
+            "layer_scale_init_value": 1.0,
+            "initializer_range": SPREAD,
+        },
+        image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
+        image_seq_length=(side // patch // 2) ** 2,
+        downsample_ratio=0.5,
+        tie_word_embeddings=False,
+    )
+    model = InternVLForConditionalGeneration(config)
+    embeddings = (
+        model.model.vision_tower.embeddings
+    )  # zero as the class leaves them: no place, no class token
+    for table in (embeddings.cls_token, embeddings.position_embeddings):
+        torch.nn.init.normal_(table, std=SPREAD)
+    return model, GotOcr2ImageProcessorPil(size={"height": side, "width": side})
+
+
+_QWEN_PIXELS = {"shortest_edge": 4 * 16**2, "longest_edge": 4096 * 16**2}
+
+
+def _qwen_vision() -> dict[str, Any]:
+    return {
+        "depth": 3,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_heads": 2,
+        "patch_size": 8,
+        "spatial_merge_size": 2,
+        "out_hidden_size": 64,
+        "initializer_range": SPREAD,
+    }
+
+
+def _text(tokenizer: Any) -> dict[str, Any]:  # noqa: ANN401
     return {
         "vocab_size": len(tokenizer),
         "hidden_size": 64,
@@ -102,6 +167,7 @@ def _qwen_text(tokenizer: Any) -> dict[str, Any]:  # noqa: ANN401
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": 8192,
+        "initializer_range": SPREAD,
         "tie_word_embeddings": False,
         "bos_token_id": tokenizer.convert_tokens_to_ids("<|im_start|>"),
         "eos_token_id": tokenizer.convert_tokens_to_ids("<|im_end|>"),
@@ -117,7 +183,7 @@ def _qwen_tokens(tokenizer: Any) -> dict[str, Any]:  # noqa: ANN401
         "vision_end_token_id": "<|vision_end|>",
     }
     ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in names.items()}
-    return {**ids, "tie_word_embeddings": False}
+    return {**ids, "initializer_range": SPREAD, "tie_word_embeddings": False}
 
 
-_MAKERS = {"qwen3_vl": _qwen3_vl}
+_MAKERS = {"qwen3_vl": _qwen3_vl, "qwen2_5_vl": _qwen2_5_vl, "internvl": _internvl}

@@ -1,0 +1,115 @@
+"""InternVL3: square tiles and a thumbnail, a vision encoder with a class token, pixel-unshuffle, an MLP.
+
+A document is cut into tiles of one size, as many as fit the budget, in the arrangement whose shape is
+nearest the image's; a thumbnail of the whole image comes last where there is more than one. This is the
+backbone of Magic-MM-Embedding: 32 x 32 features a tile, 256 visual tokens, 64 at s = 2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from transformers import InternVLModel
+from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
+
+from mmrag.models.backbone import Backbone, VisionInput, VisualTokens, check_image
+from mmrag.models.compression import Compression, Grid
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class InternVL3Backbone(Backbone):
+    """An ``InternVLModel``."""
+
+    model_type = "internvl"
+    model_class = InternVLModel
+    image_processor_class = GotOcr2ImageProcessorPil
+
+    @property
+    def merge(self) -> int:
+        """See `Backbone.merge`."""
+        return int(1 / self.model.config.downsample_ratio)
+
+    @property
+    def tile_grid(self) -> Grid:
+        """Features of one tile."""
+        vision = self.model.config.vision_config
+        height, width = (
+            side // patch for side, patch in zip(vision.image_size, vision.patch_size, strict=True)
+        )
+        return height, width
+
+    def preprocess(self, image: Image, max_tokens: int, compression: Compression) -> VisionInput:
+        """See `Backbone.preprocess`.
+
+        Tiles and thumbnail together fit the budget, with no more tiles than the checkpoint's image processor
+        names (``max_patches``). A budget of fewer than three tiles gives one, the whole image, which is how
+        the paper takes natural images; so does an image that is small against a tile, at any budget.
+        """
+        check_image(image, max_tokens)
+        tokens = math.prod(compression.grid(self.tile_grid, self.merge)) // self.merge**2
+        fitting = max_tokens // tokens
+        if fitting < 1:
+            raise ValueError(
+                f"max_visual_tokens must be at least {tokens} for this model at compression "
+                f"{compression.factor} (one tile), got {max_tokens}."
+            )
+        tiles = min(fitting - 1, self.image_processor.max_patches)  # one place is the thumbnail's
+        out = self.image_processor(
+            images=[image],
+            crop_to_patches=tiles > 1,
+            min_patches=1,
+            max_patches=max(tiles, 1),
+            return_tensors="pt",
+        )
+        pixels = out["pixel_values"]
+        return VisionInput(pixels, (self.tile_grid,) * len(pixels))
+
+    def image_text(self, tokens: int) -> str:
+        """See `Backbone.image_text`."""
+        return "<img>" + self.image_token * tokens + "</img>"
+
+    def encode_images(self, images: Sequence[VisionInput], compression: Compression) -> VisualTokens:
+        """See `Backbone.encode_images`."""
+        model, tower = self.model, self.model.vision_tower
+        pixels = torch.cat([image.pixels for image in images]).to(tower.device, tower.dtype)
+        features = self._features(pixels).reshape(len(pixels), *self.tile_grid, -1)
+        features = compression.resize(features, compression.grid(self.tile_grid, self.merge))
+        blocks = model.pixel_shuffle(features, scale_factor=model.config.downsample_ratio)
+        return VisualTokens(model.multi_modal_projector(blocks.flatten(1, 2)).flatten(0, 1))
+
+    def _features(self, pixels: Tensor) -> Tensor:
+        """Patch features ``(tiles, patches, channels)`` of the layer that the configuration names."""
+        config = self.model.config
+        layer = config.vision_feature_layer
+        out = self.model.vision_tower(pixel_values=pixels, output_hidden_states=layer != -1, return_dict=True)
+        states: Tensor = out.last_hidden_state if layer == -1 else out.hidden_states[layer]
+        return states[:, 1:] if config.vision_feature_select_strategy == "default" else states
+
+    def position_ids(self, input_ids: Tensor, attention_mask: Tensor, grids: Sequence[Grid]) -> Tensor | None:
+        """See `Backbone.position_ids`: visual tokens are counted like words."""
+        return None
+
+    def language(
+        self,
+        inputs_embeds: Tensor,
+        attention_mask: Tensor,
+        position_ids: Tensor | None,
+        visual_mask: Tensor,
+        deep: Sequence[Tensor],
+    ) -> Tensor:
+        """See `Backbone.language`."""
+        del visual_mask, deep
+        out = self.model.language_model(
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            use_cache=False,
+        )
+        states: Tensor = out.last_hidden_state
+        return states

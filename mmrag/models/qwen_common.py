@@ -1,0 +1,124 @@
+"""What the Qwen-VL families have in common: sizes of images, marks in the text, positions on three axes.
+
+An image keeps its shape: it is resized to whole blocks of ``merge x merge`` patches, each block one visual
+token before compression. `fit` chooses how many; where nothing is compressed and no bound is met it chooses
+as ``smart_resize`` of the stock image processor does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mmrag.models.backbone import Backbone, VisionInput, check_image
+from mmrag.models.compression import Compression, Grid
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class QwenBackbone(Backbone):
+    """The part of an adapter that does not depend on which Qwen-VL it is."""
+
+    @property
+    def merge(self) -> int:
+        """See `Backbone.merge`."""
+        return int(self.model.config.vision_config.spatial_merge_size)
+
+    def preprocess(self, image: Image, max_tokens: int, compression: Compression) -> VisionInput:
+        """See `Backbone.preprocess`.
+
+        The number of pixels also stays within the bounds that the checkpoint's image processor names
+        (``shortest_edge`` and ``longest_edge``, both areas), the lower one as far as the budget allows.
+        """
+        check_image(image, max_tokens)
+        processor = self.image_processor
+        block = processor.patch_size * self.merge  # pixels a side
+        rows, columns = fit(
+            (image.height, image.width),
+            block=block,
+            pixels=(processor.size["shortest_edge"], processor.size["longest_edge"]),
+            max_tokens=max_tokens,
+            compression=compression,
+        )
+        resized = image.resize((columns * block, rows * block), resample=processor.resample)
+        out = processor(images=[resized], do_resize=False, return_tensors="pt")
+        return VisionInput(out["pixel_values"], ((rows * self.merge, columns * self.merge),))
+
+    def image_text(self, tokens: int) -> str:
+        """See `Backbone.image_text`."""
+        return "<|vision_start|>" + self.image_token * tokens + "<|vision_end|>"
+
+    def position_ids(self, input_ids: Tensor, attention_mask: Tensor, grids: Sequence[Grid]) -> Tensor | None:
+        """See `Backbone.position_ids`; ``(3, batch, length)``: time, row and column."""
+        if not grids:
+            return None
+        positions, _ = self.model.get_rope_index(
+            input_ids,
+            mm_token_type_ids=(input_ids == self.image_token_id).int(),
+            image_grid_thw=thw(grids, input_ids.device),
+            attention_mask=attention_mask,
+        )
+        return torch.as_tensor(positions)
+
+    def _inputs(self, images: Sequence[VisionInput]) -> tuple[Tensor, list[Grid], Tensor]:
+        """Pixels of all images in the encoder's dtype, their grids, and these as the encoder takes them."""
+        visual = self.model.visual
+        grids = [grid for image in images for grid in image.grids]
+        pixels = torch.cat([image.pixels for image in images]).to(visual.device, visual.dtype)
+        return pixels, grids, thw(grids, pixels.device)
+
+
+def thw(grids: Sequence[Grid], device: torch.device) -> Tensor:
+    """Grids as ``(images, 3)``: one frame, height, width, in patches."""
+    return torch.tensor([(1, height, width) for height, width in grids], device=device)
+
+
+def fit(
+    size: tuple[int, int],
+    *,
+    block: int,
+    pixels: tuple[int, int],
+    max_tokens: int,
+    compression: Compression,
+) -> Grid:
+    """Rows and columns of blocks that an image is resized to.
+
+    The nearest whole number of blocks a side; scaled down where that is over the budget, up where it is
+    under the least number of pixels; then, while rounding or an extreme shape still gives too many tokens,
+    a block less on the side that is the longer one for the image's shape. Every side keeps what survives
+    compression, so a line of text 200 times as wide as high is squashed rather than refused.
+
+    Args:
+        size: height and width in pixels.
+        block: pixels a side of one block.
+        pixels: least and most pixels of the resized image, as far as the budget allows.
+        max_tokens: most visual tokens after compression.
+        compression: of the visual tokens.
+
+    Source: ``smart_resize`` of ``transformers``' Qwen2VLImageProcessor, equal to it at s = 1 within the
+    shapes it takes (tested), without its limit on the shape.
+    """
+    height, width = size
+    most = min(max_tokens * compression.factor**2 * block**2, pixels[1])
+    least = min(pixels[0], most)
+    rows, columns = round(height / block), round(width / block)
+    if rows * columns * block**2 > most:
+        scale = math.sqrt(height * width / most)
+        rows, columns = math.floor(height / scale / block), math.floor(width / scale / block)
+    elif rows * columns * block**2 < least:
+        scale = math.sqrt(least / (height * width))
+        rows, columns = math.ceil(height * scale / block), math.ceil(width * scale / block)
+    smallest = -(-compression.factor // 2)  # blocks a side that compression makes one of
+    longest = compression.factor * (max_tokens + 1)  # blocks a side that one row of tokens can hold
+    rows, columns = (min(max(side, smallest), longest) for side in (rows, columns))
+    while math.prod(compression.grid((rows, columns), 1)) > max_tokens:
+        if columns > smallest and (rows == smallest or columns * height >= rows * width):
+            columns -= 1
+        else:
+            rows -= 1
+    return rows, columns
