@@ -192,8 +192,8 @@ def load_model(model_class: Any, path: str, **options: Any) -> Any:  # noqa: ANN
     absent = sorted({*found["missing_keys"], *(key[0] for key in found["mismatched_keys"])})
     if absent:
         raise ValueError(
-            f"{path} must hold every weight of {model_class.__name__}, got {len(absent)} that are missing or of "
-            f"another shape: {', '.join(absent[:3])}{', ...' if len(absent) > 3 else ''}. Check that the "
+            f"{path} must hold every weight of {model_class.__name__}, got {len(absent)} that are missing or "
+            f"of another shape: {', '.join(absent[:3])}{', ...' if len(absent) > 3 else ''}. Check that the "
             "download is complete and that config.json belongs to these weights."
         )
     left = sorted(key for key in found["unexpected_keys"] if "lm_head" not in key)
@@ -204,7 +204,7 @@ def load_model(model_class: Any, path: str, **options: Any) -> Any:  # noqa: ANN
 
 @contextmanager
 def _without_report() -> Iterator[None]:
-    """Keep back the table that ``transformers`` logs for a head that is left out; `load_model` checks itself."""
+    """Keep back the table that ``transformers`` logs about a head left out; `load_model` checks itself."""
     log = logging.getLogger("transformers.modeling_utils")
 
     def other(record: logging.LogRecord) -> bool:

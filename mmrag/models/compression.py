@@ -78,16 +78,15 @@ class Compression:
     def resize(self, features: Tensor, size: Grid) -> Tensor:
         """Features ``(batch, height, width, channels)`` at another grid size, same dtype.
 
-        Computed in float32: half precision on a CPU has no bilinear kernel, and the mean of four features
-        should not be rounded twice.
+        Half precision is computed in float32: the mean of four features should be rounded once.
         """
         if self.factor == 1:
             return features
         if tuple(features.shape[1:3]) == size:  # rounding left the grid as it is
             return features
-        channels_first = features.permute(0, 3, 1, 2).float()
+        wide = features if features.dtype == torch.float64 else features.float()
         resized = interpolate(
-            channels_first,
+            wide.permute(0, 3, 1, 2),  # channels first
             size=size,
             mode="bilinear",
             align_corners=self.align_corners,

@@ -119,19 +119,26 @@ class RetrievalModel(nn.Module):
         self.projection = nn.Linear(hidden, self.dim, bias=False) if meta is not None and dim else None
 
     def states(self, batch: Batch, meta_rows: Tensor | None = None) -> Tensor:
-        """Last states ``(batch, length, hidden)`` of the whole sequence."""
+        """Last states ``(batch, length, hidden)`` of the whole sequence.
+
+        Args:
+            batch: on the model's device.
+            meta_rows: ``(tokens, hidden)`` embeddings for the places of the meta tokens.
+
+        Raises:
+            ValueError: placeholders and visual tokens, or places and meta tokens, are not as many.
+        """
         embeds = self.backbone.embed_tokens(batch.input_ids)
         visual = batch.input_ids == self.backbone.image_token_id
         deep: tuple[Tensor, ...] = ()
-        if batch.images:
-            made = self.backbone.encode_images(batch.images, self.compression)
-            _check_count(int(visual.sum()), made.tokens.shape[0])
-            embeds = embeds.masked_scatter(visual[..., None], made.tokens.to(embeds.dtype))
-            deep = made.deep
-        if meta_rows is not None and batch.meta is not None:
-            rows = torch.arange(len(embeds), device=embeds.device)[:, None]
-            values = meta_rows.to(embeds.dtype).expand(len(embeds), -1, -1)
-            embeds = embeds.index_put((rows, batch.meta), values)
+        if batch.images or visual.any():
+            made = self.backbone.encode_images(batch.images, self.compression) if batch.images else None
+            _check_count(int(visual.sum()), len(made.tokens) if made else 0)
+            if made:
+                embeds = embeds.masked_scatter(visual[..., None], made.tokens.to(embeds))
+                deep = made.deep
+        if meta_rows is not None:
+            embeds = _place(embeds, batch.meta, meta_rows)
         grids = [g for image in batch.images for g in self.backbone.compressed_grids(image, self.compression)]
         positions = self.backbone.position_ids(batch.input_ids, batch.attention_mask, grids)
         return self.backbone.language(embeds, batch.attention_mask, positions, visual, deep)
@@ -144,14 +151,17 @@ class RetrievalModel(nn.Module):
                 the single vector, the state of the last content token.
             side: ``"query"`` or ``"document"``.
             rows: vectors a row; 1 for the single-vector head.
+
+        Raises:
+            ValueError: an unknown side, more rows than there are meta tokens, or a batch made for another
+                compression, side or number of rows.
         """
         check_side(side)
         if self.meta is None or batch.meta is None:
-            last = self.states(batch)[torch.arange(len(batch.content)), batch.content]
-            return normalize(last[:, None, : self.dim].float(), dim=-1)
-        states = self.states(batch, self.meta.rows(side, rows))
-        index = batch.meta[:, -rows:]
-        vectors = states[torch.arange(len(states), device=states.device)[:, None], index]
+            if rows != 1:
+                raise ValueError(f"a batch without meta tokens gives one vector a row, got rows={rows}.")
+            return normalize(_at(self.states(batch), batch.content[:, None])[..., : self.dim].float(), dim=-1)
+        vectors = _at(self.states(batch, self.meta.rows(side, rows)), batch.meta[:, -rows:])
         if self.projection is not None:
             vectors = self.projection(vectors.to(self.projection.weight.dtype))
         return normalize(vectors.float(), dim=-1)
@@ -164,6 +174,23 @@ class RetrievalModel(nn.Module):
     def budget(self) -> Budget:
         """Most vectors a side."""
         return Budget(1, 1) if self.meta is None else self.meta.budget
+
+
+def _at(states: Tensor, places: Tensor) -> Tensor:
+    """States ``(batch, length, hidden)`` at ``(batch, n)`` places of their rows."""
+    return states[torch.arange(len(states), device=states.device)[:, None], places]
+
+
+def _place(embeds: Tensor, places: Tensor | None, rows: Tensor) -> Tensor:
+    """Embeddings with the meta tokens' rows at their places, the same for every input of the batch."""
+    room = 0 if places is None else places.shape[1]
+    if places is None or room != len(rows):
+        raise ValueError(
+            f"a batch must have room for {len(rows)} meta tokens, got {room}. "
+            "Collate it with meta=model.meta_count(side, rows)."
+        )
+    index = torch.arange(len(embeds), device=embeds.device)[:, None]
+    return embeds.index_put((index, places), rows.to(embeds).expand(len(embeds), -1, -1))
 
 
 def _check_count(placeholders: int, features: int) -> None:
