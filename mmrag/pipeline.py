@@ -7,7 +7,7 @@ and questions to vectors), an index, and an answerer. Adding is::
 
 and asking is::
 
-    question -> retriever.search -> answerer.answer -> evidence pictures
+    question -> retriever.search -> (reranker.rerank) -> answerer.answer -> evidence pictures
 
 Decisions taken here:
 
@@ -28,7 +28,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmrag.errors import DocumentError, PageError, SourceChangedError
 from mmrag.index.base import DocumentEntry, Index
@@ -43,6 +43,14 @@ from mmrag.ingest import (
     drop_name,
     name_of,
 )
+from mmrag.rerank.apply import (
+    DEFAULT_DEPTH,
+    arerank_first,
+    check_depth,
+    check_thinking,
+    load_reranker,
+    rerank_first,
+)
 from mmrag.retriever import CHANNELS, Retriever
 from mmrag.types import Answer, Budget, Citation, Page, Query, Ranking, Record, Scalar, Usage
 
@@ -56,6 +64,12 @@ if TYPE_CHECKING:
     from mmrag.documents import DocumentReader, Found, ReaderSettings
     from mmrag.embedder import Embedder
     from mmrag.index.filters import Filter
+    from mmrag.rerank import Reranker
+
+T = TypeVar("T")
+
+DEFAULT_RERANKER: str | None = None
+"""What reranks where nobody says: ``"local"``, or None for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +112,10 @@ class DocumentQA:
             password. The environment variable ``MMRAG_PDF_PASSWORD`` is tried, too.
         answerer: writes the answers. None: extractive, quotes only, no server.
         path: where the index lives; None in memory.
+        reranker: looks at the first candidates again: an object, ``"local"`` (a small cross-encoder in
+            process), or the URL of a server, whose replies are then kept in ``replies/`` beside the
+            index. None: none. One that shows pages to a model and has no way to draw them gets ours.
+        rerank_depth: candidates that the reranker judges; the others follow in their order.
 
     `DocumentQA.open` is the usual way to make one.
     """
@@ -111,6 +129,8 @@ class DocumentQA:
         password: str | Sequence[str] | Callable[[str], str | None] | None = None,
         answerer: Answerer | None = None,
         path: Path | None = None,
+        reranker: Reranker | str | None = DEFAULT_RERANKER,
+        rerank_depth: int = DEFAULT_DEPTH,
     ) -> None:
         if embedder is None:
             from mmrag.text_embedder import default_embedder
@@ -120,13 +140,16 @@ class DocumentQA:
         self.embedder = embedder
         self.retriever = Retriever(index, embedder)
         self.path = path
+        self.rerank_depth = check_depth(rerank_depth)
         self._reader_settings = reader
         self._password = password
         self._reader: DocumentReader | None = None
         self._answerer = answerer
+        self._named_rerankers: dict[str, Reranker] = {}
         self._pictures: Path | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.Lock()  # what is made on first use is made once, whoever asks first
+        self.reranker = self._reranker(reranker)
 
     @classmethod
     def open(
@@ -138,6 +161,8 @@ class DocumentQA:
         reader: ReaderSettings | None = None,
         password: str | Sequence[str] | Callable[[str], str | None] | None = None,
         answerer: Answerer | None = None,
+        reranker: Reranker | str | None = DEFAULT_RERANKER,
+        rerank_depth: int = DEFAULT_DEPTH,
     ) -> DocumentQA:
         """Open the index in a directory, or make it when there is none.
 
@@ -148,6 +173,8 @@ class DocumentQA:
             reader: see `DocumentQA`.
             password: see `DocumentQA`.
             answerer: see `DocumentQA`.
+            reranker: see `DocumentQA`.
+            rerank_depth: see `DocumentQA`.
 
         Raises:
             IndexLockedError: another process holds it for writing.
@@ -168,6 +195,8 @@ class DocumentQA:
             password=password,
             answerer=answerer,
             path=index.path,
+            reranker=reranker,
+            rerank_depth=rerank_depth,
         )
 
     # ---- adding ----------------------------------------------------------------------------------
@@ -344,9 +373,32 @@ class DocumentQA:
         filter: Filter | None = None,
         exact: bool = False,
         channels: Sequence[str] = CHANNELS,
+        rerank: Reranker | str | bool | None = None,
+        think_tokens: int | None = None,
     ) -> Ranking:
-        """Rank the pages for a query; see `mmrag.retriever.Retriever.search`."""
-        return self.retriever.search(query, k=k, budget=budget, filter=filter, exact=exact, channels=channels)
+        """Rank the pages for a query; see `mmrag.retriever.Retriever.search`.
+
+        Args:
+            query: see there, as `k`, `budget`, `filter`, `exact` and `channels`.
+            k: most candidates.
+            budget: vectors used on each side.
+            filter: on the metadata.
+            exact: score every record.
+            channels: what searches.
+            rerank: another reranker than this object's own, or False for none.
+            think_tokens: most tokens of the reranker's thought on each judgement. None: its own setting.
+
+        Raises:
+            ValueError: `think_tokens` without a reranker that can think; and as `Retriever.search` does.
+            ServerError: the reranker's server failed.
+        """
+        reranker = self._chosen_reranker(rerank, think_tokens)
+        ranking = self.retriever.search(
+            query, k=self._wanted(k, reranker), budget=budget, filter=filter, exact=exact, channels=channels
+        )
+        if reranker is None:
+            return ranking
+        return rerank_first(reranker, ranking, top_n=k, depth=self.rerank_depth, think_tokens=think_tokens)
 
     def ask(
         self,
@@ -358,6 +410,8 @@ class DocumentQA:
         exact: bool = False,
         evidence: bool = True,
         answerer: Answerer | None = None,
+        rerank: Reranker | str | bool | None = None,
+        think_tokens: int | None = None,
     ) -> Answer:
         """Answer a question from the `k` best pages.
 
@@ -369,22 +423,33 @@ class DocumentQA:
             exact: score every page instead of the survivors of the first vector.
             evidence: draw the cited boxes on the pages (``Citation.picture``).
             answerer: instead of this object's own.
+            rerank: another reranker than this object's own, or False for none.
+            think_tokens: most tokens of the reranker's thought on each judgement. None: its own setting.
 
         Returns:
-            The answer; ``abstained`` where the documents do not answer. A cited page whose file has
+            The answer; ``abstained`` where the documents do not answer. What reranking cost is in its
+            ``usage`` (``seconds["rerank"]``, tokens, cache hits). A cited page whose file has
             moved or changed has no picture, and the citation's ``note`` says so.
 
         Raises:
-            ValueError: an empty question, or `k` below 1.
+            ValueError: an empty question, `k` below 1, or `think_tokens` without a reranker that can think.
             UnsupportedInputError: an image in the question, and the embedder takes none.
-            ServerError: the answerer's server failed.
+            ServerError: the server of the reranker or of the answerer failed.
         """
         query = _as_query(question)
         started = time.monotonic()
-        ranking = self.search(query, k=k, budget=budget, filter=filter, exact=exact)
+        ranking = self.search(
+            query,
+            k=k,
+            budget=budget,
+            filter=filter,
+            exact=exact,
+            rerank=rerank,
+            think_tokens=think_tokens,
+        )
         found = time.monotonic()
         answer = self._seeing(answerer).answer(query, ranking)
-        return self._finish(answer, started, found, evidence)
+        return self._finish(answer, ranking, started, found, evidence)
 
     def stream(
         self,
@@ -395,6 +460,8 @@ class DocumentQA:
         filter: Filter | None = None,
         evidence: bool = True,
         answerer: Answerer | None = None,
+        rerank: Reranker | str | bool | None = None,
+        think_tokens: int | None = None,
     ) -> Iterator[str | Answer]:
         """`ask` in pieces: the text as it comes, the finished `Answer` last.
 
@@ -402,7 +469,9 @@ class DocumentQA:
         """
         query = _as_query(question)
         started = time.monotonic()
-        ranking = self.search(query, k=k, budget=budget, filter=filter)
+        ranking = self.search(
+            query, k=k, budget=budget, filter=filter, rerank=rerank, think_tokens=think_tokens
+        )
         found = time.monotonic()
         chosen = self._seeing(answerer)
         pieces: Iterable[str | Answer]
@@ -412,9 +481,14 @@ class DocumentQA:
             answer = chosen.answer(query, ranking)
             pieces = (answer.text, answer)
         for piece in pieces:
-            yield self._finish(piece, started, found, evidence) if isinstance(piece, Answer) else piece
+            if isinstance(piece, Answer):
+                yield self._finish(piece, ranking, started, found, evidence)
+            else:
+                yield piece
 
-    def _finish(self, answer: Answer, started: float, found: float, evidence: bool) -> Answer:
+    def _finish(
+        self, answer: Answer, ranking: Ranking, started: float, found: float, evidence: bool
+    ) -> Answer:
         """Add the pictures, the seconds of each stage, and why an answer may be missing."""
         answered = time.monotonic()
         if answer.abstained and (unread := self.index.count({"text_source": "unread"})):
@@ -422,12 +496,12 @@ class DocumentQA:
         if evidence:
             answer = replace(answer, citations=tuple(self._with_picture(c) for c in answer.citations))
         seconds = {
-            "search": found - started,
+            "search": found - started - ranking.usage.seconds.get("rerank", 0.0),
             "answer": answered - found,
             "evidence": time.monotonic() - answered,
         }
-        usage: Usage = replace(answer.usage, seconds={**answer.usage.seconds, **seconds})
-        return replace(answer, usage=usage)
+        own: Usage = replace(answer.usage, seconds={**answer.usage.seconds, **seconds})
+        return replace(answer, usage=own + ranking.usage)
 
     def _with_picture(self, citation: Citation) -> Citation:
         if citation.page is None:
@@ -524,13 +598,57 @@ class DocumentQA:
                 self._answerer = ExtractiveAnswerer(encode=self._encode_sentences)
             return self._answerer
 
+    @property
+    def replies_path(self) -> Path | None:
+        """Where replies of a reranker's server are kept; None in memory, where none are."""
+        return None if self.path is None else self.path / "replies"
+
     def _seeing(self, answerer: Answerer | None) -> Answerer:
-        """The answerer to use; one that shows pages to a model gets our way of rendering them."""
-        chosen: Any = answerer or self.answerer
-        if getattr(chosen, "render", False) is None:  # has the attribute, and nobody has set it
-            chosen = chosen.with_render(lambda page, pixels: self.render(page, max_pixels=pixels))
-        answering: Answerer = chosen
-        return answering
+        """The answerer to use, drawing pages as we do."""
+        return self._drawing(answerer or self.answerer)
+
+    def _chosen_reranker(
+        self, rerank: Reranker | str | bool | None, think_tokens: int | None
+    ) -> Reranker | None:
+        """The reranker of one search; refused before any work where it cannot do what is asked."""
+        chosen: Reranker | None
+        if rerank is None or rerank is True:
+            chosen = self.reranker
+        elif rerank is False:
+            chosen = None
+        else:
+            chosen = self._reranker(rerank)
+        if rerank is True and chosen is None:
+            raise ValueError(
+                "rerank=True must have a reranker to use, got none. Open with reranker='local', or pass one."
+            )
+        check_thinking(chosen, think_tokens)
+        return chosen
+
+    def _reranker(self, given: Reranker | str | None) -> Reranker | None:
+        """The reranker a caller named; one that has no other name than a string is made once."""
+        with self._lock:
+            if isinstance(given, str) and given in self._named_rerankers:
+                return self._named_rerankers[given]
+            loaded = load_reranker(given, self.replies_path)
+            if loaded is not None:
+                loaded = self._drawing(loaded)
+            if isinstance(given, str) and loaded is not None:
+                self._named_rerankers[given] = loaded
+            return loaded
+
+    def _wanted(self, k: int, reranker: Reranker | None) -> int:
+        """How many candidates to retrieve; a `k` that means nothing is left to the retriever to refuse."""
+        sound = isinstance(k, int) and not isinstance(k, bool) and k >= 1
+        return max(k, self.rerank_depth) if sound and reranker is not None else k
+
+    def _drawing(self, chosen: T) -> T:
+        """One that shows pages to a model, and that nobody has told how to draw them, is told by us."""
+        showing: Any = chosen
+        if getattr(showing, "render", False) is None:  # has the attribute, and nobody has set it
+            showing = showing.with_render(lambda page, pixels: self.render(page, max_pixels=pixels))
+        drawing: T = showing
+        return drawing
 
     def _encode_sentences(self, texts: Sequence[str], side: str) -> list[Any]:
         encode = self.embedder.encode_query if side == "query" else self.embedder.encode_document
@@ -586,9 +704,25 @@ class DocumentQA:
         """`remove` in a thread."""
         return await asyncio.to_thread(self.remove, target)
 
-    async def asearch(self, query: str | Query, **options: Any) -> Ranking:  # noqa: ANN401  as `search`
-        """`search` in a thread."""
-        return await asyncio.to_thread(self.search, query, **options)
+    async def asearch(
+        self,
+        query: str | Query,
+        *,
+        k: int = 10,
+        rerank: Reranker | str | bool | None = None,
+        think_tokens: int | None = None,
+        **options: Any,  # noqa: ANN401  as `search`
+    ) -> Ranking:
+        """`search`: the retriever's part in a thread, the reranker by its own async method."""
+        reranker = self._chosen_reranker(rerank, think_tokens)
+        ranking = await asyncio.to_thread(
+            self.retriever.search, query, k=self._wanted(k, reranker), **options
+        )
+        if reranker is None:
+            return ranking
+        return await arerank_first(
+            reranker, ranking, top_n=k, depth=self.rerank_depth, think_tokens=think_tokens
+        )
 
     async def aask(
         self,
@@ -600,14 +734,24 @@ class DocumentQA:
         exact: bool = False,
         evidence: bool = True,
         answerer: Answerer | None = None,
+        rerank: Reranker | str | bool | None = None,
+        think_tokens: int | None = None,
     ) -> Answer:
         """`ask`; the answerer's own async method waits for the server."""
         query = _as_query(question)
         started = time.monotonic()
-        ranking = await self.asearch(query, k=k, budget=budget, filter=filter, exact=exact)
+        ranking = await self.asearch(
+            query,
+            k=k,
+            budget=budget,
+            filter=filter,
+            exact=exact,
+            rerank=rerank,
+            think_tokens=think_tokens,
+        )
         found = time.monotonic()
         answer = await self._seeing(answerer).aanswer(query, ranking)
-        return await asyncio.to_thread(self._finish, answer, started, found, evidence)
+        return await asyncio.to_thread(self._finish, answer, ranking, started, found, evidence)
 
     async def astream(self, question: str | Query, **options: Any) -> AsyncIterator[str | Answer]:  # noqa: ANN401
         """`stream`, each piece waited for in a thread."""

@@ -114,19 +114,18 @@ def kept(ranking: Ranking, why_not: str, *, top_n: int | None = None, usage: Usa
 def with_rest(ranking: Ranking, rest: Sequence[Candidate], *, top_n: int | None = None) -> Ranking:
     """A reranked ranking and, behind it in prior order, the candidates that were not judged.
 
-    They have no verdict. Their score goes on downwards from the last judged one's by what the retrieval
-    score lost since then, so that scores fall with the rank all the way.
+    They have no verdict. The first of them gets the score of the last judged one, and the others fall
+    below it by what their retrieval scores differ, so that scores fall with the rank all the way.
 
     Args:
-        ranking: the judged ones; each names its ``scores["retrieval"]``.
+        ranking: the judged ones.
         rest: the others, best first.
         top_n: most candidates to give back. None: all.
     """
     check_top_n(top_n)
     candidates = list(ranking.candidates)
     if rest and candidates and ranking.reranked:
-        lowest = candidates[-1].score
-        prior = min(one.scores["retrieval"] for one in candidates)
-        rest = [replace(one, score=lowest + min(0.0, one.score - prior)) for one in rest]
+        lowest, highest = candidates[-1].score, rest[0].score
+        rest = [replace(one, score=lowest + one.score - highest) for one in rest]
     candidates += [replace(one, rank=len(candidates) + place) for place, one in enumerate(rest, start=1)]
     return replace(ranking, candidates=tuple(candidates[:top_n]))

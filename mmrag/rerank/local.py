@@ -134,8 +134,8 @@ class LocalReranker:
     def rerank(self, ranking: Ranking, *, top_n: int | None = None, alpha: float | None = None) -> Ranking:
         """A new ranking of at most `top_n` candidates; the one given is not changed.
 
-        ``scores["rerank"]`` and the verdict's score are log-odds. A candidate behind the first `depth` has
-        no verdict; its score goes on downwards from the last judged one's by what the retrieval score lost.
+        ``scores["rerank"]`` and the verdict's score are log-odds. Candidates behind the first `depth` have
+        no verdict and follow; see `mmrag.rerank.base.with_rest`.
         A question without words is not judged: the prior order comes back with ``why_not``.
 
         Args:

@@ -127,6 +127,11 @@ class ThinkReranker:
         url = None if self.client is None else self.client.base_url
         return f"ThinkReranker({url!r}, mode={self.mode!r}, think_tokens={self.settings.think_tokens})"
 
+    @property
+    def render(self) -> Render | None:
+        """How pages are drawn; None where nobody has said, and `mmrag.DocumentQA` then gives its own."""
+        return self.settings.render
+
     def with_render(self, render: Render) -> ThinkReranker:
         """A copy with the same client and cache that draws pages by `render`."""
         raise RuntimeError("under way")
