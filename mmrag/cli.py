@@ -1,4 +1,4 @@
-"""The command line: ``mmrag index | search | ask | status | remove | demo | evaluate``.
+"""The command line: ``mmrag index | search | ask | status | remove | demo | evaluate | serve``.
 
 This file only parses; what a command does stands in `mmrag.commands`, imported once a command is
 known, so that ``mmrag --help`` needs nothing heavy.
@@ -18,6 +18,7 @@ from typing import Any
 
 from mmrag.types import Budget
 
+RERANK_MODES = ("pointwise", "listwise", "likelihood", "served", "ecrr", "qar")
 EXIT_FAILED, EXIT_USAGE, EXIT_SKIPPED, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 
@@ -77,6 +78,39 @@ def positive(text: str) -> int:
     return value
 
 
+def count(text: str) -> int:
+    """Parse a whole number of at least 0."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"this must be a whole number of at least 0, got {text!r}.")
+    return value
+
+
+def share(text: str) -> float:
+    """Parse a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"this must be a number from 0 to 1, got {text!r}.")
+    return value
+
+
+def port(text: str) -> int:
+    """Parse a port; 0 stands for any free one."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"a port must be a whole number of 0 to 65535, got {text!r}.")
+    return value
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = argparse.ArgumentParser(
@@ -125,6 +159,32 @@ def build_parser() -> argparse.ArgumentParser:
         help="what searches: vectors, words (BM25), or both fused (%(default)s)",
     )
 
+    reranking = argparse.ArgumentParser(add_help=False)
+    reranking.add_argument(
+        "--rerank",
+        choices=("none", "local", *RERANK_MODES),
+        metavar="MODE",
+        help="judge the first pages again: local (a small model in this process), none, or with a server "
+        + ", ".join(RERANK_MODES)
+        + " (pointwise)",
+    )
+    reranking.add_argument(
+        "--reranker-url", metavar="URL", help="OpenAI-compatible server whose model judges the pages"
+    )
+    reranking.add_argument("--reranker-model", metavar="NAME", help="model at that server (its first)")
+    reranking.add_argument(
+        "--reranker-text-only", action="store_true", help="send page text without pictures to that server"
+    )
+    reranking.add_argument(
+        "--think", type=count, metavar="N", help="tokens that it may think before each judgement (0)"
+    )
+    reranking.add_argument(
+        "--rerank-top", type=positive, default=10, metavar="N", help="pages that are judged (%(default)s)"
+    )
+    reranking.add_argument(
+        "--alpha", type=share, metavar="A", help="the search score's share, 0 to 1 (local 0.5, server 0)"
+    )
+
     answering = argparse.ArgumentParser(add_help=False)
     answering.add_argument(
         "--answerer-url", metavar="URL", help="OpenAI-compatible server whose model writes the answer"
@@ -151,12 +211,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     two = commands.add_parser(
-        "search", parents=[common, where, searching, ranking], help="rank pages for a question"
+        "search", parents=[common, where, searching, ranking, reranking], help="rank pages for a question"
     )
     two.add_argument("query", metavar="QUESTION")
 
     three = commands.add_parser(
-        "ask", parents=[common, where, searching, answering], help="answer a question with its evidence"
+        "ask",
+        parents=[common, where, searching, reranking, answering],
+        help="answer a question with its evidence",
     )
     three.add_argument("question", nargs="?", metavar="QUESTION")
     three.add_argument(
@@ -181,7 +243,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     six = commands.add_parser(
         "evaluate",
-        parents=[common, reading, ranking, answering],
+        parents=[common, reading, ranking, reranking, answering],
         help="measure retrieval on a pack of questions",
     )
     six.add_argument("pack", nargs="?", type=Path, metavar="DIR", help="the pack (the sample pack)")
@@ -191,13 +253,54 @@ def build_parser() -> argparse.ArgumentParser:
     six.add_argument("--answers", action="store_true", help="also answer every question and count")
     six.add_argument("--to", dest="target", type=Path, metavar="FILE", help="write the report as JSON")
     six.add_argument("--plot", type=Path, metavar="FILE", help="write a plot (needs the extra 'plot')")
+    _add_serve(commands, common)
     return parser
+
+
+def _add_serve(commands: argparse._SubParsersAction[Any], common: argparse.ArgumentParser) -> None:
+    serve = commands.add_parser(
+        "serve",
+        parents=[common],
+        help="start a vLLM server for a model, with the flags that its use needs",
+        usage="%(prog)s MODEL [options] [-- ARGUMENT ...]",
+        epilog="What stands after -- goes to vLLM as it is. Ctrl-C stops the server (exit code 130).",
+    )
+    serve.add_argument("model", metavar="MODEL", help="model folder, or id on a model hub")
+    serve.add_argument(
+        "--mode",
+        choices=("rerank", "embed", "answer"),
+        help="rerank: /rerank by a model that is a reranker; embed: /v1/embeddings; answer: chat, for "
+        "answers and for thinking rerankers (default: by the model's name and configuration)",
+    )
+    serve.add_argument("--host", default="127.0.0.1", metavar="HOST", help="where it listens (%(default)s)")
+    serve.add_argument("--port", type=port, default=8000, metavar="N", help="0: any free one (%(default)s)")
+    serve.add_argument(
+        "--python", metavar="PATH", help="a Python that has vLLM ($MMRAG_VLLM_PYTHON, else the one running)"
+    )
+    serve.add_argument("--log", type=Path, metavar="FILE", help="the server's words (a temporary file)")
+    serve.add_argument(
+        "--timeout", type=positive, default=1800, metavar="S", help="seconds to get ready in (%(default)s)"
+    )
+    serve.add_argument(
+        "--print", dest="print_only", action="store_true", help="print the command and start nothing"
+    )
+
+
+def _split_extra(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Arguments for us and, of ``mmrag serve``, what follows its first ``--``."""
+    given = list(arguments)
+    if given[:1] != ["serve"] or "--" not in given:
+        return given, []
+    at = given.index("--")
+    return given[:at], given[at + 1 :]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     parser = build_parser()
-    options = parser.parse_args(arguments)
+    ours, extra = _split_extra(sys.argv[1:] if arguments is None else arguments)
+    options = parser.parse_args(ours)
+    options.extra = extra
     if options.version:
         from mmrag import __version__
 

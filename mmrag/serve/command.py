@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 from mmrag.errors import ServeError
@@ -141,11 +140,3 @@ def _say(data: dict[str, object], text: str, options: argparse.Namespace) -> Non
 def _tell(text: str) -> None:
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
-
-
-def log_path(text: str) -> Path:
-    """Parse where the log goes: its folder must be there."""
-    path = Path(text)
-    if not path.parent.is_dir() or path.is_dir():
-        raise argparse.ArgumentTypeError(f"a log must be a file in a folder that exists, got {text!r}.")
-    return path

@@ -86,7 +86,7 @@ def model_folder(model: str) -> Path | None:
         return path
     if path.exists():
         raise ServeError(f"MODEL must be a folder or an id like Qwen/Qwen3-VL-2B-Instruct, got {model!r}.")
-    if model.startswith(("/", ".", "~")) or model.endswith("/") or model.count("/") != 1:
+    if model.startswith(("/", ".", "~")) or model.count("/") != 1 or path.parent.is_dir():
         raise ServeError(
             f"MODEL must be a folder that exists or an id like Qwen/Qwen3-VL-2B-Instruct, got {model!r}, "
             "which is not there."
@@ -147,7 +147,7 @@ def find_vllm(python: str) -> ServingPython:
         raise ServeError(f"--python must be a Python, got {python!r}, which said: {said!r}.") from error
     if not found:
         raise ServeError(
-            f"mmrag serve needs a Python with vLLM, got {path}, which has none. With a GPU: "
+            f"serving needs a Python with vLLM, got {path}, which has none. With a GPU: "
             "pip install 'mmrag[vllm]'. Without one, in a checkout of the project: make vllm. An environment "
             "of its own is best; name it with --python PATH or MMRAG_VLLM_PYTHON."
         )

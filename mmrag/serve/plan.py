@@ -73,7 +73,8 @@ def plan_server(
         python: the Python that has vLLM.
         mode: ``rerank`` (``/rerank`` and ``/score``), ``embed`` (``/v1/embeddings``) or ``answer`` (chat,
             for answers and for the reranking modes that ask a chat model); None goes by the model.
-        host, port: where it listens.
+        host: the address it listens at.
+        port: the port it listens at.
         extra: arguments for vLLM; they come last, so they win over those chosen here.
 
     Raises:
@@ -84,6 +85,8 @@ def plan_server(
         raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}.")
     chosen = mode or _usual_mode(facts)
     notes = [] if mode else [f"mode {chosen}, by the model's name and configuration; --mode says otherwise"]
+    if not facts.architectures:
+        notes.append(f"the configuration of {model} could not be read: these flags go by its name alone")
     flags = {"rerank": _rerank, "embed": _embed, "answer": _answer}[chosen](facts, extra, notes)
     name = given(extra, "--served-model-name") or (facts.name if facts.folder else model)
     naming = [] if given(extra, "--served-model-name") or not facts.folder else ["--served-model-name", name]
@@ -104,7 +107,7 @@ def _usual_mode(facts: ModelFacts) -> str:
 
 def _rerank(facts: ModelFacts, extra: Sequence[str], notes: list[str]) -> list[str]:
     flags = ["--runner", "pooling"]
-    if given(extra, "--hf-overrides", "--hf_overrides"):
+    if given(extra, "--hf-overrides", "--hf_overrides") is not None:
         return flags  # whoever overrides the configuration knows the model
     architecture = _architecture(facts)
     if architecture in _YES_NO:
@@ -118,11 +121,11 @@ def _rerank(facts: ModelFacts, extra: Sequence[str], notes: list[str]) -> list[s
             # vLLM looks for it in the text configuration, where these models do not say it.
             overrides["text_config"] = {"tie_word_embeddings": facts.tied}
         flags += ["--hf-overrides", json.dumps(overrides)]
-        if not given(extra, "--chat-template"):
+        if given(extra, "--chat-template") is None:
             flags += ["--chat-template", str(_TEMPLATES / template)]
         if "rerank" not in facts.name.lower():
             notes.append(
-                f"{facts.name} is not called a reranker: its scores mean little if it was not trained to judge; "
+                f"{facts.name} is not called a reranker: its scores mean little unless it was trained as one; "
                 "a chat model judges by ThinkReranker, with --mode answer"
             )
         return flags
@@ -138,21 +141,23 @@ def _rerank(facts: ModelFacts, extra: Sequence[str], notes: list[str]) -> list[s
 def _embed(facts: ModelFacts, extra: Sequence[str], notes: list[str]) -> list[str]:
     flags = ["--runner", "pooling"]
     generates = (_architecture(facts) or "").endswith(("ForCausalLM", "ForConditionalGeneration"))
-    if generates and not given(extra, "--convert"):
+    if generates and given(extra, "--convert") is None:
         flags += ["--convert", "embed"]
         if "embed" not in facts.name.lower():
-            notes.append(f"{facts.name} is not called an embedder: its vectors mean little if it was not trained to")
+            notes.append(
+                f"{facts.name} is not called an embedder: its vectors mean little if it was not trained to"
+            )
     return flags
 
 
 def _answer(facts: ModelFacts, extra: Sequence[str], notes: list[str]) -> list[str]:
     flags = []
-    if not given(extra, "--structured-outputs-config"):
+    if given(extra, "--structured-outputs-config") is None:
         # A grammar allows any amount of white space, and a weak model fills its answer with it.
         config = {"backend": "xgrammar", "disable_any_whitespace": True}
         flags += ["--structured-outputs-config", json.dumps(config)]
     thinks = "<think>" in facts.template or facts.model_type.startswith("gpt_oss")
-    if thinks and not given(extra, "--reasoning-parser"):
+    if thinks and given(extra, "--reasoning-parser") is None:
         parser = next((name for start, name in _THOUGHT_PARSERS if facts.model_type.startswith(start)), None)
         if parser:
             flags += ["--reasoning-parser", parser]
@@ -174,7 +179,10 @@ def _architecture(facts: ModelFacts) -> str | None:
 
 
 def given(extra: Sequence[str], *flags: str) -> str | None:
-    """The value of a flag among the extra arguments, ``""`` where it has none; None where it is not there."""
+    """The value of the first of these flags among the extra arguments, ``""`` where none follows it.
+
+    None where none of them is there.
+    """
     for at, argument in enumerate(extra):
         name, equals, value = argument.partition("=")
         if name in flags:

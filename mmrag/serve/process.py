@@ -72,7 +72,9 @@ class ServerProcess:
                     start_new_session=True,
                 )
         except OSError as error:
-            raise ServeError(f"cannot start {self.plan.command[0]} with its log in {self.log}: {error}.") from error
+            raise ServeError(
+                f"cannot start {self.plan.command[0]} with its log in {self.log}: {error}."
+            ) from error
 
     def wait_ready(self, timeout: float, waiting: Callable[[float], None] | None = None) -> float:
         """Wait until it answers; returns the seconds that took.
