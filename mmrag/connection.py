@@ -97,6 +97,11 @@ class Connection:
         self._loops: WeakKeyDictionary[Any, tuple[httpx.AsyncClient, asyncio.Semaphore]] = WeakKeyDictionary()
         self._only_model: str | None = None
 
+    @property
+    def known_model(self) -> str | None:
+        """The model that requests go to, as far as it is known without asking."""
+        return self.model or self._only_model
+
     def __repr__(self) -> str:
         key = "set" if self._key else "none"
         return f"ServerClient({self.base_url!r}, model={self.model!r}, api_key={key})"

@@ -17,9 +17,7 @@ What the model says is only taken where it can be checked. Decisions taken here:
 from __future__ import annotations
 
 import asyncio
-import base64
 import copy
-import io
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
 from contextlib import aclosing, closing
@@ -28,17 +26,14 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image as PILImage
-
 from mmrag.answer.checked import AnswerReader
 from mmrag.client import ChatReply, Json, ServerClient, parse_chat
+from mmrag.pictures import data_url
 from mmrag.types import Answer, Candidate, Page, Query, Ranking, Usage
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-LARGEST_PNG = 1_000_000  # bytes; a page that is a photograph is sent as JPEG
-JPEG_QUALITY = 90
 OWN_KEYS = frozenset({"model", "messages", "stream", "stream_options", "response_format"})
 NO_PAGES = "No page was found that could answer the question."
 
@@ -339,31 +334,3 @@ def _joined(parts: list[Json]) -> str:
 
 def _picture(image: Image, pixels: int) -> Json:
     return {"type": "image_url", "image_url": {"url": data_url(image, pixels)}}
-
-
-def data_url(image: Image, pixels: int) -> str:
-    """A picture as a data URL, at most `pixels` in area: PNG, or JPEG where PNG is over 1 MB."""
-    image = _flat(image)
-    scale = (pixels / (image.width * image.height)) ** 0.5
-    if scale < 1:
-        size = max(1, int(image.width * scale)), max(1, int(image.height * scale))
-        image = image.resize(size, PILImage.Resampling.LANCZOS)
-    kind, data = "png", _encoded(image, "PNG")
-    if len(data) > LARGEST_PNG:
-        kind, data = "jpeg", _encoded(image, "JPEG", quality=JPEG_QUALITY)
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def _flat(image: Image) -> Image:
-    """The picture in RGB; what is transparent becomes white, as paper is."""
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        white = PILImage.new("RGBA", rgba.size, "white")
-        return PILImage.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
-
-
-def _encoded(image: Image, kind: str, **options: int) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()

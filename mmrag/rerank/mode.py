@@ -42,11 +42,15 @@ class Mode(Protocol):
 
     Attributes:
         name: as `ThinkReranker` is asked for it.
-        fingerprint: changes whenever its prompts do, or what else changes its verdicts; part of the cache key.
+        fingerprint: changes with its prompts and with what else changes its verdicts; part of the cache key.
     """
 
     name: str
-    fingerprint: str
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest, or ``""`` where nothing but the requests themselves decides."""
+        ...
 
     def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Steps[Sequence[Verdict]]]:
         """Generators that each judge a consecutive run of the candidates.

@@ -70,8 +70,8 @@ def _packaged(name: str) -> str:
 
 @cache
 def _names() -> frozenset[str]:
-    folder = files("mmrag.rerank") / "prompts"
-    return frozenset(path.name.removesuffix(".txt") for path in folder.iterdir() if path.name.endswith(".txt"))
+    paths = (files("mmrag.rerank") / "prompts").iterdir()
+    return frozenset(path.name.removesuffix(".txt") for path in paths if path.name.endswith(".txt"))
 
 
 def _read_folder(folder: Path) -> dict[str, str]:
@@ -103,7 +103,7 @@ def _read(path: Path) -> str:
     wanted, given = _places(_packaged(path.stem)), _places(text)
     if wanted != given:
         raise ValueError(
-            f"{str(path)!r} must have the places {_listed(wanted)}, as the original has, got {_listed(given)}. "
+            f"{str(path)!r} must have the places {_listed(wanted)} of the original, got {_listed(given)}. "
             "Write '$$' for a dollar sign."
         )
     return text

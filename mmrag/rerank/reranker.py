@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrag.client import ServerClient
-from mmrag.errors import ServerAnswerError, ServerError
+from mmrag.errors import ServerError
 from mmrag.rerank.base import check_alpha, check_top_n, kept, reordered
 from mmrag.rerank.mode import MODES, Judged, Mode, PreparedMode, Settings, load_mode
 from mmrag.rerank.prompt_files import Prompts
-from mmrag.rerank.steps import ReplyCache, Runner
+from mmrag.rerank.request import OWN_KEYS, SMALLEST_PICTURE
+from mmrag.rerank.steps import ReplyCache, Runner, Steps
 from mmrag.types import Ranking, Usage, Verdict
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from mmrag.rerank.traces import TraceWriter
 
 ON_ERROR = ("raise", "keep")
+log = logging.getLogger(__name__)
 
 
 class ThinkReranker:
@@ -90,6 +94,13 @@ class ThinkReranker:
                 f"mode={mode!r} must have the server's base_url, got None. "
                 "Start one with: mmrag serve MODEL. Or pass mode='local'."
             )
+        if image_pixels < SMALLEST_PICTURE:
+            raise ValueError(f"image_pixels must be at least {SMALLEST_PICTURE}, got {image_pixels!r}.")
+        if not images and not text:
+            raise ValueError("images and text must not both be False: nothing would be left to judge by.")
+        owned = sorted(OWN_KEYS & set(extra or {}))
+        if owned:
+            raise ValueError(f"extra must not set {', '.join(owned)}: these are set by the modes.")
         self.mode = mode
         self.top_n = check_top_n(top_n)
         self.alpha = check_alpha(alpha)
@@ -107,7 +118,7 @@ class ThinkReranker:
             )
         )
         self.settings = Settings(
-            think_tokens=think_tokens,
+            think_tokens=check_think_tokens(think_tokens),
             instruction=instruction,
             images=images,
             text=text,
@@ -120,8 +131,8 @@ class ThinkReranker:
             extra=dict(extra or {}),
         )
         self._runner = Runner(self.client, None if cache is None else ReplyCache(cache))
-        self._modes: dict[int, Mode] = {}
-        self._ready: set[int] = set()
+        self._modes: dict[int, Mode] = {}  # by think_tokens
+        self._ready: set[int] = set()  # of these the server has been asked what they need to know
 
     def __repr__(self) -> str:
         url = None if self.client is None else self.client.base_url
@@ -134,7 +145,14 @@ class ThinkReranker:
 
     def with_render(self, render: Render) -> ThinkReranker:
         """A copy with the same client and cache that draws pages by `render`."""
-        raise RuntimeError("under way")
+        twin = copy.copy(self)
+        twin.settings = replace(self.settings, render=render)
+        twin._modes, twin._ready = {}, set()
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was learned of the server; the key stays out as the client's does."""
+        return {**self.__dict__, "_modes": {}, "_ready": set()}
 
     def rerank(
         self,
@@ -151,7 +169,14 @@ class ThinkReranker:
             ValueError: a page has no picture and there is no `render` to draw one.
             PageError: a page cannot be rendered.
         """
-        raise RuntimeError("under way")
+        job = self._job(ranking, top_n, alpha, think_tokens)
+        if not ranking.candidates:
+            return job.nothing()
+        first = job.preparation()
+        if job.prepared(self._runner.run(first) if first else []):
+            runner = self._runner.with_salt(job.mode.fingerprint)
+            job.results = runner.run(job.mode.steps(ranking.query, ranking.candidates))
+        return job.finish(self._model() if job.results else None)
 
     async def arerank(
         self,
@@ -162,4 +187,114 @@ class ThinkReranker:
         think_tokens: int | None = None,
     ) -> Ranking:
         """`rerank` without blocking the event loop."""
-        raise RuntimeError("under way")
+        job = self._job(ranking, top_n, alpha, think_tokens)
+        if not ranking.candidates:
+            return job.nothing()
+        first = job.preparation()
+        if job.prepared(await self._runner.arun(first) if first else []):
+            salt = await asyncio.to_thread(lambda: job.mode.fingerprint)
+            steps = await asyncio.to_thread(job.mode.steps, ranking.query, ranking.candidates)
+            job.results = await self._runner.with_salt(salt).arun(steps)
+        return job.finish(self._model() if job.results else None)
+
+    def _job(
+        self, ranking: Ranking, top_n: int | None, alpha: float | None, think_tokens: int | None
+    ) -> _Job:
+        top_n = self.top_n if top_n is None else check_top_n(top_n)
+        alpha = self.alpha if alpha is None else check_alpha(alpha)
+        tokens = self.settings.think_tokens if think_tokens is None else check_think_tokens(think_tokens)
+        mode = self._modes.get(tokens)
+        if mode is None:
+            mode = self._modes[tokens] = load_mode(self.mode, replace(self.settings, think_tokens=tokens))
+        return _Job(ranking, mode, tokens, self._ready, top_n, alpha, self.on_error)
+
+    def _model(self) -> str | None:
+        return None if self.client is None else self.client.known_model
+
+
+@dataclass(slots=True)
+class _Job:
+    """One ranking under way: what sync and async share."""
+
+    ranking: Ranking
+    mode: Mode
+    tokens: int
+    ready: set[int]
+    top_n: int | None
+    alpha: float
+    on_error: str
+    started: float = field(default_factory=time.monotonic)
+    usage: Usage = field(default_factory=Usage)
+    results: list[tuple[Sequence[Verdict] | ServerError, Usage]] = field(default_factory=list)
+    failure: ServerError | None = None
+
+    def nothing(self) -> Ranking:
+        """A ranking of nothing, in the best order there is."""
+        return reordered(self.ranking, [], alpha=self.alpha, top_n=self.top_n)
+
+    def preparation(self) -> list[Steps[None]]:
+        """What is to be asked before the first verdict of this mode."""
+        if self.tokens in self.ready or not isinstance(self.mode, PreparedMode):
+            return []
+        return [self.mode.prepare()]
+
+    def prepared(self, results: Sequence[tuple[ServerError | None, Usage]]) -> bool:
+        """Whether the candidates may be judged now."""
+        for result, usage in results:
+            self.usage += usage
+            if isinstance(result, ServerError):
+                self.failure = result
+        if self.failure is None and results:
+            self.ready.add(self.tokens)
+        return self.failure is None
+
+    def finish(self, model: str | None) -> Ranking:
+        """The new ranking, or the prior one where a failure is to be kept quiet.
+
+        Raises:
+            ServerError: the first one there was, with ``on_error="raise"``.
+        """
+        verdicts: list[Verdict] = []
+        notes: list[str] = []
+        for result, usage in self.results:
+            self.usage += usage
+            if isinstance(result, ServerError):
+                self.failure = self.failure or result
+                continue
+            # What several candidates shared stands on the ranking alone: no share of it is anybody's own.
+            verdicts += [replace(result[0], usage=usage)] if len(result) == 1 else result
+            notes += result.notes if isinstance(result, Judged) else ()
+        cost = replace(self.usage, seconds={"rerank": time.monotonic() - self.started})
+        if self.failure is not None:
+            return self._failed(self.failure, cost)
+        return reordered(
+            self.ranking,
+            verdicts,
+            alpha=self.alpha,
+            top_n=self.top_n,
+            usage=cost,
+            notes=[self._signature(model), *dict.fromkeys(notes)],
+        )
+
+    def _failed(self, failure: ServerError, cost: Usage) -> Ranking:
+        if self.on_error == "raise":
+            raise failure
+        log.warning("the order was kept, since reranking failed: %s", failure)
+        return kept(self.ranking, str(failure), top_n=self.top_n, usage=cost)
+
+    def _signature(self, model: str | None) -> str:
+        """Who judged, and by which prompts."""
+        by = f" by {model}" if model else ""
+        prompts = f", prompts {self.mode.fingerprint}" if self.mode.fingerprint else ""
+        return f"reranked {self.mode.name}{by}{prompts}"
+
+
+def check_think_tokens(tokens: int) -> int:
+    """`tokens`, where it is a count.
+
+    Raises:
+        ValueError: below 0, or no whole number.
+    """
+    if not isinstance(tokens, int) or isinstance(tokens, bool) or tokens < 0:
+        raise ValueError(f"think_tokens must be a whole number of at least 0, got {tokens!r}.")
+    return tokens

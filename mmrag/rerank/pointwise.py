@@ -1,0 +1,104 @@
+"""``pointwise``: is this page of help, yes or no? One candidate at a time, so none can affect another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mmrag.client import Json
+from mmrag.rerank.fit import Prompt, fitted
+from mmrag.rerank.mode import Judged, Settings
+from mmrag.rerank.request import (
+    View,
+    as_data,
+    cut_text,
+    filled,
+    instruction_of,
+    mark,
+    messages_of,
+    picture_part,
+    query_view,
+    share_of_pixels,
+    view_of,
+)
+from mmrag.rerank.response import read_boxes
+from mmrag.rerank.steps import Steps
+from mmrag.rerank.yesno import YesNo, in_words
+from mmrag.types import Candidate, Query, Verdict
+
+NOTHING = "neither picture nor text to judge by"
+NOTHING_SOMEWHERE = f"{NOTHING}: see the verdicts"
+PROMPTS = ("pointwise_system", "pointwise_think", "pointwise_user", "instruction")
+
+
+class PointwiseMode:
+    """Scores every candidate by itself: ``sigmoid(logit_yes - logit_no)``, 0 to 1.
+
+    Args:
+        settings: see `mmrag.rerank.ThinkReranker`.
+    """
+
+    name = "pointwise"
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.fingerprint = settings.prompts.digest(PROMPTS)
+        self._yes_no = YesNo(settings)
+
+    def prepare(self) -> Steps[None]:
+        """Ask for the answer's token ids and the model's context."""
+        yield from self._yes_no.prepare()
+
+    def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Steps[Sequence[Verdict]]]:
+        """One generator a candidate."""
+        asked = query_view(query, self.settings)
+        instruction = instruction_of(query, self.settings)
+        return [self._judge(asked, instruction, candidate) for candidate in candidates]
+
+    def _judge(self, asked: View, instruction: str, candidate: Candidate) -> Steps[Sequence[Verdict]]:
+        view = view_of(candidate, self.settings)
+
+        def build(share: float) -> Prompt:
+            return self._prompt(asked, instruction, view, share)
+
+        limit = self._yes_no.room(answer_tokens=1)
+        prompt, share = yield from fitted(build, limit, self._yes_no.extra)
+        verdict = yield from self._yes_no.judge(prompt.messages, prompt.pictures)
+        said, notes = [verdict.note] if verdict.note else [], self._yes_no.notes
+        if view.empty:
+            said.append(NOTHING)
+            notes = (*notes, NOTHING_SOMEWHERE)
+        if share < 1.0:
+            said.append(f"shortened to {share:.0%} to fit the model's {self._yes_no.context} tokens")
+            notes = (*notes, f"shortened to fit the model's {self._yes_no.context} tokens: see the verdicts")
+        boxes = read_boxes(verdict.thought) if view.image is not None else ()
+        return Judged((replace(verdict, evidence=boxes, note="; ".join(said)),), notes)
+
+    def _prompt(self, asked: View, instruction: str, view: View, share: float) -> Prompt:
+        settings, pixels = self.settings, 0
+        pictures: dict[str, str] = {}
+        parts: dict[str, list[Json]] = {}
+        # Only what is the candidate's gives way: all candidates are to see the same query.
+        for place, image, left in (("query_picture", asked.image, 1.0), ("page_picture", view.image, share)):
+            parts[place] = []
+            if image is not None:
+                area = share_of_pixels(image, settings.image_pixels, left)
+                part, data = picture_part(image, area)
+                parts[place].append(part)
+                pictures.update(data)
+                pixels += area
+        text = cut_text(view.text, int(share * len(view.text))) if share < 1.0 else view.text
+        texts = {
+            "instruction": as_data(instruction),
+            "query": as_data(asked.text),
+            "page": as_data(text),
+            "mark": mark(asked.text, view.text),
+        }
+        think = settings.think_tokens
+        system = (
+            settings.prompts.fill("pointwise_think", words=in_words(think))
+            if think
+            else settings.prompts.text("pointwise_system")
+        )
+        user = filled(settings.prompts.text("pointwise_user"), texts, parts)
+        return Prompt(messages_of(system, user), pictures, pixels)
