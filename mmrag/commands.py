@@ -279,7 +279,7 @@ def rerank_lines(ranking: Ranking) -> list[str]:
         return [f"not reranked: {ranking.why_not}"]
     if not ranking.reranked:
         return []
-    return [f"reranked {cost_text(ranking.usage)}", *(f"note: {note}" for note in ranking.notes)]
+    return [f"reranked: {cost_text(ranking.usage)} ({'; '.join(ranking.notes)})"]
 
 
 def cost_text(usage: Usage) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmrag.ingest import AddReport
 from mmrag.pipeline import Status
-from mmrag.types import Answer, Candidate, Citation, Page, Ranking
+from mmrag.types import Answer, Candidate, Citation, Page, Ranking, Usage, Verdict
 
 
 def page_data(page: Page) -> dict[str, Any]:
@@ -28,13 +28,50 @@ def candidate_data(candidate: Candidate) -> dict[str, Any]:
         "id": candidate.id,
         "score": candidate.score,
         "scores": dict(candidate.scores),
+        **({"verdict": verdict_data(candidate.verdict)} if candidate.verdict else {}),
         **(page_data(candidate.page) if candidate.page else {"metadata": dict(candidate.record.metadata)}),
+    }
+
+
+def verdict_data(verdict: Verdict) -> dict[str, Any]:
+    """What a reranker says of a candidate."""
+    return {
+        "score": verdict.score,
+        "thought": verdict.thought,
+        "evidence": [list(box) for box in verdict.evidence],
+        "note": verdict.note,
+        "usage": usage_data(verdict.usage),
+    }
+
+
+def usage_data(usage: Usage) -> dict[str, Any]:
+    """What something cost."""
+    return {
+        "seconds": dict(usage.seconds),
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "cache_hits": usage.cache_hits,
+        "requests": usage.requests,
     }
 
 
 def ranking_data(ranking: Ranking) -> dict[str, Any]:
     """A ranking as plain data."""
-    return {"query": ranking.query.text, "candidates": [candidate_data(c) for c in ranking]}
+    return {
+        "query": ranking.query.text,
+        "candidates": [candidate_data(c) for c in ranking],
+        **rerank_data(ranking),
+    }
+
+
+def rerank_data(ranking: Ranking) -> dict[str, Any]:
+    """Whether and how a ranking was reranked, and what that cost."""
+    return {
+        "reranked": ranking.reranked,
+        "why_not_reranked": ranking.why_not,
+        "rerank_notes": list(ranking.notes),
+        "rerank_usage": usage_data(ranking.usage),
+    }
 
 
 def citation_data(citation: Citation, picture: str | None) -> dict[str, Any]:
@@ -65,6 +102,8 @@ def answer_data(answer: Answer, pictures: dict[int, str] | None = None) -> dict[
         "seconds": dict(answer.usage.seconds),
         "prompt_tokens": answer.usage.prompt_tokens,
         "completion_tokens": answer.usage.completion_tokens,
+        "cache_hits": answer.usage.cache_hits,
+        **rerank_data(answer.ranking),
     }
 
 

@@ -46,6 +46,7 @@ from mmrag.ingest import (
 from mmrag.rerank.apply import (
     DEFAULT_DEPTH,
     arerank_first,
+    beside,
     check_depth,
     check_thinking,
     load_reranker,
@@ -600,8 +601,8 @@ class DocumentQA:
 
     @property
     def replies_path(self) -> Path | None:
-        """Where replies of a reranker's server are kept; None in memory, where none are."""
-        return None if self.path is None else self.path / "replies"
+        """Where replies of a reranker's server are kept; None where nothing can be written, as in memory."""
+        return None if self.path is None else beside(self.path, "replies")
 
     def _seeing(self, answerer: Answerer | None) -> Answerer:
         """The answerer to use, drawing pages as we do."""

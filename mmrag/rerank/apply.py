@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ def load_reranker(given: Reranker | str | None, replies: Path | None = None) -> 
         if given == "local":
             from mmrag.rerank.local import LocalReranker
 
-            return LocalReranker()
+            return LocalReranker(depth=None)  # `rerank_first` says how many
         if given.startswith(("http://", "https://")):
             from mmrag.rerank.reranker import ThinkReranker
 
@@ -39,6 +40,11 @@ def load_reranker(given: Reranker | str | None, replies: Path | None = None) -> 
     if given is not None and not isinstance(given, Reranker):
         raise TypeError(f"a reranker must have rerank and arerank, got {type(given).__name__}.")
     return given
+
+
+def beside(index: Path, name: str) -> Path | None:
+    """A folder of this name in an index's; None where nothing can be written there."""
+    return index / name if os.access(index, os.W_OK) else None
 
 
 def check_depth(depth: int) -> int:
@@ -85,7 +91,8 @@ def rerank_first(
 ) -> Ranking:
     """The first `depth` candidates judged again, the others behind them, at most `top_n` in all.
 
-    ``usage.seconds["rerank"]`` is there whatever the reranker counts. Raises what the reranker raises.
+    ``usage.seconds["rerank"]`` is there whatever the reranker counts, and the notes say how many were
+    judged. Raises what the reranker raises.
     """
     head = replace(ranking, candidates=ranking.candidates[:depth])
     started = time.perf_counter()
@@ -115,6 +122,9 @@ async def arerank_first(
 
 
 def _whole(judged: Ranking, ranking: Ranking, depth: int, top_n: int, seconds: float) -> Ranking:
+    if judged.reranked:
+        seen = f"the first {min(depth, len(ranking))} candidates were judged"
+        judged = replace(judged, notes=(seen, *judged.notes))
     if "rerank" not in judged.usage.seconds:
         judged = replace(judged, usage=judged.usage + Usage({"rerank": seconds}))
     return with_rest(judged, ranking.candidates[depth:], top_n=top_n)

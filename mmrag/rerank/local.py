@@ -70,7 +70,7 @@ class LocalReranker:
             ``attention_mask``, ``token_type_ids``; output ``(B, 1)`` log-odds) and ``tokenizer.json``.
             None: the shipped one.
         alpha: the retrieval score's share, 0..1; see `mmrag.rerank.base`.
-        depth: candidates that are judged, from the first; the others follow in prior order.
+        depth: candidates that are judged, from the first; the others follow in prior order. None: all.
         window: tokens of page text in a window, 1..400.
         stride: tokens from one window's start to the next's, 1..`window`. None: three quarters of it.
         windows: most windows of a page that are read.
@@ -87,14 +87,14 @@ class LocalReranker:
         model_dir: str | Path | None = None,
         *,
         alpha: float = 0.5,
-        depth: int = 10,
+        depth: int | None = 10,
         window: int = 128,
         stride: int | None = None,
         windows: int = 3,
         threads: int | None = None,
     ) -> None:
         self.alpha = check_alpha(alpha)
-        self.depth = check_range("depth", depth, 100_000)
+        self.depth = None if depth is None else check_range("depth", depth, 100_000)
         self.window = check_range("window", window, 400)
         self.stride = check_range("stride", max(1, window * 3 // 4) if stride is None else stride, window)
         self.windows = check_range("windows", windows, 100_000)
@@ -155,7 +155,7 @@ class LocalReranker:
         said = self.judge(ranking.query, head.candidates)
         usage = Usage({"rerank": time.perf_counter() - started})
         judged = reordered(head, said, alpha=alpha, usage=usage, notes=said.notes)
-        return with_rest(judged, ranking.candidates[self.depth :], top_n=top_n)
+        return with_rest(judged, ranking.candidates[len(head) :], top_n=top_n)
 
     async def arerank(
         self, ranking: Ranking, *, top_n: int | None = None, alpha: float | None = None
