@@ -153,13 +153,13 @@ def evaluate(
             ranked = list(search(question.question, within))
             seconds.append(time.perf_counter() - start)
             values[scope, position] = _measure(ranked, question)
-    groups = {name: np.array(members) for name, members in _groups(scored)}
+    grouped = {name: np.array(members) for name, members in groups(scored)}
     return Report(
         pack=pack.path.resolve().name,
         questions=len(pack.questions),
         answerable=len(scored),
         scopes={
-            scope: {name: _summarise(values[i][members], samples, seed) for name, members in groups.items()}
+            scope: {name: _summarise(values[i][members], samples, seed) for name, members in grouped.items()}
             for i, scope in enumerate(SCOPES)
         },
         per_question=[
@@ -190,7 +190,7 @@ def _measure(ranked: Sequence[PageKey], question: Question) -> list[float]:
         raise ValueError(f"question {question.id!r}: {error}") from error
 
 
-def _groups(questions: Sequence[Question]) -> Iterator[tuple[str, list[int]]]:
+def groups(questions: Sequence[Question]) -> Iterator[tuple[str, list[int]]]:
     """Groups that have a question, in the order of the table."""
     flags: dict[str, list[bool]] = {
         "all": [True for _ in questions],
