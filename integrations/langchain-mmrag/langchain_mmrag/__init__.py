@@ -1,6 +1,7 @@
-"""mmrag in the words of LangChain: embeddings, a vector store, a retriever, a loader, content blocks."""
+"""mmrag in the words of LangChain: embeddings, vector store, retriever, reranker, loader, content blocks."""
 
 from langchain_mmrag.content_blocks import cite_documents, documents_to_content_blocks
+from langchain_mmrag.document_compressors import MMRagThinkRerank
 from langchain_mmrag.document_loaders import MMRagPDFLoader
 from langchain_mmrag.embeddings import MMRagEmbeddings
 from langchain_mmrag.retrievers import MMRagRetriever
@@ -10,6 +11,7 @@ __all__ = [
     "MMRagEmbeddings",
     "MMRagPDFLoader",
     "MMRagRetriever",
+    "MMRagThinkRerank",
     "MMRagVectorStore",
     "cite_documents",
     "documents_to_content_blocks",

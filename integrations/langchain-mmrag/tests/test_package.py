@@ -24,6 +24,7 @@ def test_public_names() -> None:
         "MMRagEmbeddings",
         "MMRagPDFLoader",
         "MMRagRetriever",
+        "MMRagThinkRerank",
         "MMRagVectorStore",
         "cite_documents",
         "documents_to_content_blocks",
