@@ -85,8 +85,9 @@ class Compression:
         if tuple(features.shape[1:3]) == size:  # rounding left the grid as it is
             return features
         wide = features if features.dtype == torch.float64 else features.float()
+        # channels last in memory, also because torch 2.13's antialias is wrong at width 1 in the other layout
         resized = interpolate(
-            wide.permute(0, 3, 1, 2),  # channels first
+            wide.contiguous().permute(0, 3, 1, 2),
             size=size,
             mode="bilinear",
             align_corners=self.align_corners,
