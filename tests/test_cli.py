@@ -173,3 +173,106 @@ def test_interrupt_leaves_a_usable_index(tmp_path, make_pdf):
     shown = json.loads(subprocess.run(status, capture_output=True, text=True, check=True).stdout)
     assert shown["records"] == 150
     assert [entry["complete"] for entry in shown["documents"]] == [True]
+
+
+# --- reranking
+
+
+def test_search_reranks_and_says_what_it_cost(capsys, index):
+    question = "Where was the ferry built?"
+    code, out, _ = call(capsys, "search", question, "--index", index, "--rerank", "local", "--k", 1)
+    assert code == 0
+    best, cost = out.splitlines()
+    assert "ship.pdf, page 2" in best
+    assert "rerank " in best
+    assert cost.startswith("reranked: ")
+    assert cost.endswith(" s (the first 2 candidates were judged)")
+
+
+def test_reranking_is_in_the_json(capsys, index):
+    arguments = ("search", "ferry", "--index", index, "--json")
+    _, out, _ = call(capsys, *arguments, "--rerank", "local", "--rerank-top", 1, "--alpha", 0)
+    data = json.loads(out)
+    first, second = data["candidates"]
+    assert first["score"] == first["verdict"]["score"] == first["scores"]["rerank"]
+    assert "verdict" not in second
+    assert data["reranked"] is True
+    assert data["rerank_usage"]["seconds"]["rerank"] > 0
+    for more in ((), ("--rerank", "none")):
+        _, out, _ = call(capsys, *arguments, *more)
+        assert json.loads(out)["reranked"] is False
+        assert "reranked" not in call(capsys, *arguments[:-1], *more)[1]
+
+
+def relevance(*scores: float) -> dict:
+    return {"results": [{"index": n, "relevance_score": score} for n, score in enumerate(scores)]}
+
+
+def test_ask_reranks_by_a_server_and_shows_the_cost(capsys, index, fake_server):
+    for scores in ((0.9, 0.1), (0.9,), (0.8,)):  # an obvious pair first, then the pages one by one
+        fake_server.reply(200, relevance(*scores))
+    arguments = ("ask", "Where was the ferry built?", "--index", index, "--rerank", "served")
+    server = ("--reranker-url", fake_server.url, "--reranker-model", "m", "--reranker-text-only")
+    code, out, _ = call(capsys, *arguments, *server)
+    assert code == 0
+    assert "Turku" in out
+    assert out.splitlines()[-1].startswith("  reranked: ")
+    assert [json.loads(seen.body)["model"] for seen in fake_server.requests] == ["m", "m", "m"]
+    fake_server.reply(200, relevance(0.9, 0.1))
+    code, out, _ = call(capsys, *arguments, *server)
+    assert code == 0
+    assert "2 from cache" in out.splitlines()[-1]
+    assert any((index / "replies").rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--think", "64"), "need --reranker-url"),
+        (("--reranker-model", "m"), "need --reranker-url"),
+        (("--rerank", "pointwise"), "--rerank pointwise needs --reranker-url"),
+        (("--rerank", "local", "--reranker-url", "http://localhost:1"), "asks no server"),
+        (("--rerank", "none", "--alpha", "0.5"), "--alpha needs --rerank or --reranker-url"),
+    ],
+)
+def test_reranking_options_that_do_not_go_together(capsys, index, arguments, words):
+    code, _, error = call(capsys, "search", "ferry", "--index", index, *arguments)
+    assert code == 2
+    assert words in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--alpha", "2"), "this must be a number from 0 to 1, got '2'"),
+        (("--think", "-1"), "this must be a whole number of at least 0, got '-1'"),
+        (("--rerank", "best"), "invalid choice: 'best'"),
+    ],
+)
+def test_reranking_options_out_of_range(capsys, index, arguments, words):
+    with pytest.raises(SystemExit) as stopped:
+        call(capsys, "search", "ferry", "--index", index, *arguments)
+    assert stopped.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_evaluate_says_what_reranking_gained(capsys, tmp_path, make_pdf):
+    make_pdf(tmp_path / "pack" / "documents" / "ship.pdf", ["The Aurora carries cars.", "Built in Turku."])
+    question = {"id": "a", "question": "Where was it built?", "doc": "ship.pdf", "answerable": True}
+    (tmp_path / "pack" / "queries.jsonl").write_text(json.dumps({**question, "evidence_pages": [1]}))
+    target = tmp_path / "report.json"
+    arguments = ("evaluate", tmp_path / "pack", "--ocr", "off", "--rerank", "local", "--to", target)
+    code, out, _ = call(capsys, *arguments)
+    assert code == 0
+    assert "without and with reranking" in out
+    assert out.splitlines()[-1].startswith("reranked 2 rankings: ")
+    data = json.loads(target.read_text())
+    assert data["gains"][0] | {"gain": None} == {
+        "scope": "pack",
+        "group": "all",
+        "count": 1,
+        "before": 1.0,
+        "after": 1.0,
+        "gain": None,
+    }
+    assert set(data) >= {"scopes", "without_reranking", "reranking"}
