@@ -109,7 +109,7 @@ class Index(Protocol):
         """Add or replace by id; all of the call or nothing of it.
 
         Raises:
-            ValueError: a matrix is missing, not ``(rows, dim)`` with 1..64 rows or not finite, an
+            ValueError: a matrix is missing, not ``(rows, dim)`` with 1..4096 rows or not finite, an
                 id is empty or twice in the call, or metadata is not flat.
         """
         ...

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from mmrag.index.filters import is_unicode, scalar_problem
 from mmrag.types import Budget, Matrix, Metadata, Record, Scalar
 
-MAX_ROWS = 64
-"""Nested vectors a record may have."""
+MAX_ROWS = 4096
+"""Vectors a record may have: 64 nested ones, or every token of a page for models without nesting."""
 
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 
@@ -21,7 +21,7 @@ def checked_records(records: Sequence[Record], dim: int) -> list[tuple[Record, N
     """Records with their matrices as every home keeps them: float16, ``(rows, dim)``.
 
     Raises:
-        ValueError: a matrix is missing, not ``(rows, dim)`` with 1..64 rows or not finite in float16,
+        ValueError: a matrix is missing, not ``(rows, dim)`` with 1..4096 rows or not finite in float16,
             an id is empty or twice in the call, text is no text, or metadata is not flat.
     """
     seen: set[str] = set()
