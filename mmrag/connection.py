@@ -102,6 +102,14 @@ class Connection:
         """The model that requests go to, as far as it is known without asking."""
         return self.model or self._only_model
 
+    def remember_model(self, models: list[str]) -> None:
+        """Send requests to the only one of these models, which the server listed.
+
+        Raises:
+            ServerError: it is not just one.
+        """
+        self._only_model = self._only(models)
+
     def __repr__(self) -> str:
         key = "set" if self._key else "none"
         return f"ServerClient({self.base_url!r}, model={self.model!r}, api_key={key})"

@@ -24,15 +24,16 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from mmrag.client import ChatReply, Json, ServerClient, parse_chat
 from mmrag.errors import ServerAnswerError, ServerError
-from mmrag.rerank.blocks import block, picture_url
+from mmrag.pictures import data_url
 from mmrag.rerank.prompt_files import Prompts
+from mmrag.rerank.request import as_data, content, text_part
 from mmrag.rerank.steps import Ask, ReplyCache, Runner, Steps
 from mmrag.types import Candidate, Page, Query, Record, Usage
 
@@ -214,19 +215,19 @@ class TraceWriter:
 
     # ---- for modes ---------------------------------------------------------------------------------
 
-    def document_steps(self, document: Document) -> Steps[Trace]:
-        """The trace of a document as a generator that some runner runs; see `query_steps`."""
-        return self._steps(self._item(document), "document")
+    def prepared_document(self, document: Document) -> Callable[[], Steps[Trace]]:
+        """What makes generators of a document's trace, for some runner to run; see `prepared_query`."""
+        return self._prepared(self._item(document), "document")
 
-    def query_steps(self, query: str | Query) -> Steps[Trace]:
-        """The trace of a query as a generator that asks this writer's server, whoever runs it.
+    def prepared_query(self, query: str | Query) -> Callable[[], Steps[Trace]]:
+        """What makes generators of a query's trace; they ask this writer's server, whoever runs them.
 
-        What can be prepared is prepared now, rendering included. Several generators of one run that
-        want the same trace share one request.
+        What can be done without the server is done now: reading from disk, rendering. Generators of one
+        run that want the same trace share one request.
         """
-        return self._steps(_query_item(query), "query")
+        return self._prepared(_query_item(query), "query")
 
-    def _steps(self, item: _Item, side: Side) -> Steps[Trace]:
+    def _prepared(self, item: _Item, side: Side) -> Callable[[], Steps[Trace]]:
         key = self._key(item, side)
         kept = self._kept(key, item)
         body = None if kept is not None else self._request(item, side)
@@ -239,7 +240,7 @@ class TraceWriter:
             self._keep(key, trace)
             return trace
 
-        return steps()
+        return steps
 
     # ---- the work ----------------------------------------------------------------------------------
 
@@ -298,20 +299,13 @@ class TraceWriter:
     def _request(self, item: _Item, side: Side) -> Json:
         parts: list[Json] = []
         if self.images and (picture := self._picture(item)) is not None:
-            parts.append({"type": "image_url", "image_url": {"url": picture_url(picture, self.image_pixels)}})
-        if item.instruction:
-            parts.append(_text(block("instruction", item.instruction)))
-        if item.text.strip():
-            parts.append(_text(block("document" if side == "document" else "question", self._cut(item.text))))
-        texts_only = all(part["type"] == "text" for part in parts)
+            parts.append({"type": "image_url", "image_url": {"url": data_url(picture, self.image_pixels)}})
+        texts = [_block("instruction", item.instruction), _block(side, self._cut(item.text))]
+        parts.append(text_part("\n\n".join(text for text in texts if text)))
         return {
             "messages": [
                 {"role": "system", "content": self.prompts.text(f"trace_{side}")},
-                # chat templates of models that only read take no list of parts
-                {
-                    "role": "user",
-                    "content": "\n\n".join(part["text"] for part in parts) if texts_only else parts,
-                },
+                {"role": "user", "content": content(parts)},
             ],
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
@@ -469,8 +463,9 @@ def _query_item(query: str | Query) -> _Item:
     return _Item(query.text or "", query.image, instruction=query.instruction or "")
 
 
-def _text(text: str) -> Json:
-    return {"type": "text", "text": text}
+def _block(name: str, text: str) -> str:
+    """A text between markers that it cannot close."""
+    return f"<{name}>\n{as_data(text)}\n</{name}>" if text.strip() else ""
 
 
 def _digest(value: object) -> str:

@@ -106,9 +106,9 @@ def test_a_query_has_its_own_prompt_and_its_instruction(fake_server) -> None:
     fake_server.chat("F.")
     writer(fake_server).write_queries([Query(text="When?", instruction="Find bridges.")])
     system, user = sent(fake_server)["messages"]
-    assert system["content"].startswith("You work out what a question asks for")
+    assert system["content"].startswith("You work out what a query asks for")
     assert user["content"] == (
-        "<instruction>\nFind bridges.\n</instruction>\n\n<question>\nWhen?\n</question>"
+        "<instruction>\nFind bridges.\n</instruction>\n\n<query>\nWhen?\n</query>"
     )
 
 
