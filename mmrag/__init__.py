@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mmrag.documents import DocumentReader, ReaderSettings
     from mmrag.embedder import Embedder
     from mmrag.index import ChromaIndex, Manifest, MemoryIndex
+    from mmrag.models.mllm_embedder import MLLMEmbedder
     from mmrag.pipeline import DocumentQA
     from mmrag.retriever import Retriever
     from mmrag.served_embedder import ServedEmbedder
@@ -50,6 +51,7 @@ _HOMES = {
     "DocumentReader": "mmrag.documents",
     "Embedder": "mmrag.embedder",
     "ExtractiveAnswerer": "mmrag.answer",
+    "MLLMEmbedder": "mmrag.models.mllm_embedder",
     "Manifest": "mmrag.index",
     "MemoryIndex": "mmrag.index",
     "ReaderSettings": "mmrag.documents",
@@ -70,6 +72,7 @@ __all__ = [
     "DocumentReader",
     "Embedder",
     "ExtractiveAnswerer",
+    "MLLMEmbedder",
     "MMRagError",
     "Manifest",
     "MemoryIndex",

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
-from mmrag.types import Budget, Matrix, Page, Query
+from mmrag.types import Budget, Matrix, Page, Query, of_parts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,14 +26,56 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A document-side input that is no page: text, an image, or both."""
+    """A document-side input that is no page: text, an image, both, or a sequence of them.
+
+    Attributes:
+        text: with `parts`, their texts joined by line breaks: what an embedder of text reads.
+        image: with `parts`, the first of their images.
+        parts: texts and images in reading order, where the order matters or there are several images;
+            instead of `text` and `image`.
+        thought: a reasoning trace about the document, for embedders that read one.
+        instruction: what to represent; None leaves it to the embedder, ``""`` is none.
+
+    Raises:
+        ValueError: `parts` beside another `text` or `image`.
+    """
 
     text: str = ""
     image: Image | None = field(default=None, compare=False, repr=False)
+    parts: tuple[str | Image, ...] = field(default=(), compare=False, repr=False)
+    thought: str = field(default="", repr=False)
+    instruction: str | None = None
+
+    def __post_init__(self) -> None:
+        """Fill text and image from the parts."""
+        if self.parts:
+            text, image = of_parts(self.parts, self.text, self.image)
+            object.__setattr__(self, "text", text)
+            object.__setattr__(self, "image", image)
 
 
 DocumentInput: TypeAlias = str | Page | Content
 QueryInput: TypeAlias = str | Query
+
+
+class Reasoner(Protocol):
+    """Writes the thoughts that are embedded with queries and documents (Think-Then-Embed, arXiv 2510.05014).
+
+    Attributes:
+        fingerprint: digest of the way of thinking (model, prompt, settings); part of the fingerprint of
+            an embedder that reads the thoughts. The thoughts themselves are not.
+    """
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def think_queries(self, queries: Sequence[QueryInput]) -> list[str]:
+        """One thought a query, in order."""
+        ...
+
+    def think_documents(self, documents: Sequence[DocumentInput]) -> list[str]:
+        """One thought a document, in order."""
+        ...
 
 
 def searchable_text(page: Page) -> str:
@@ -58,6 +100,12 @@ class Embedder(Protocol):
         dim: width of a vector.
         budget: the most rows it gives on each side.
         modalities: a subset of ``{"text", "image"}``.
+
+    Optional, looked up where they are needed:
+
+    * ``nested``: False where a matrix's rows are no nested prefix, so that a smaller budget is refused
+      and searches are exact; True where it is missing.
+    * ``image_pixels``: largest picture area that it makes use of; pages are rendered at that size.
     """
 
     @property

@@ -9,6 +9,7 @@
     │   ├── PageError                         one page failed; the others are fine
     │   └── SourceChangedError                the file moved or changed since it was indexed
     ├── UnsupportedInputError(ValueError)     the embedder cannot take this kind of input
+    ├── BadInputError(ValueError)             one input of a call cannot be embedded; the others can
     ├── IndexMismatchError(ValueError)        the index was made by another embedder
     ├── IndexFormatError(ValueError)          not an index, or one of another format version
     ├── IndexLockedError(RuntimeError)        another process holds the index for writing
@@ -75,6 +76,26 @@ class SourceChangedError(DocumentError):
 
 class UnsupportedInputError(MMRagError, ValueError):
     """The embedder cannot take this kind of input, for example an image."""
+
+
+class BadInputError(MMRagError, ValueError):
+    """One input of a call cannot be embedded; nothing is wrong with the others.
+
+    Attributes:
+        index: its place in the call, from 0.
+        reason: the message without that place.
+    """
+
+    def __init__(self, what: str, index: int, reason: str) -> None:
+        """Word the message: ``<what> <index>: <reason>``."""
+        self.index = index
+        self.reason = reason
+        self._what = what
+        super().__init__(f"{what} {index}: {reason}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by what it was made of: worker processes hand errors back this way."""
+        return type(self), (self._what, self.index, self.reason)
 
 
 class IndexMismatchError(MMRagError, ValueError):

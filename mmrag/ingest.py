@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrag.embedder import searchable_text
-from mmrag.errors import DocumentError
+from mmrag.errors import BadInputError, DocumentError
 from mmrag.index.base import DocumentEntry, Index
-from mmrag.types import Page, Record, Scalar
+from mmrag.types import Matrix, Page, Record, Scalar
 
 if TYPE_CHECKING:
     from mmrag.documents import DocumentReader, Found, Skipped
@@ -180,19 +180,24 @@ class Ingest:
                 report.skipped.append(item)
                 bad[item.page or 0] = item.reason
             if len(batch) == BATCH_PAGES or done == info.total_pages:
-                self._commit(batch, entry, extra, report)
+                bad |= self._commit(batch, entry, extra, report)
                 clock.pages(done, info.total_pages, len(batch))
                 batch = []
-        self._commit(batch, entry, extra, report)
+        bad |= self._commit(batch, entry, extra, report)
         self._index.delete([found.source.page_id(n) for n in bad])
         self._index.put_document(replace(entry, complete=True, skipped=tuple(sorted(bad.items()))))
 
     def _commit(
-        self, pages: Sequence[Page], entry: DocumentEntry, extra: Mapping[str, Scalar], report: AddReport
-    ) -> None:
+        self, batch: Sequence[Page], entry: DocumentEntry, extra: Mapping[str, Scalar], report: AddReport
+    ) -> dict[int, str]:
+        """Embed and add pages; returns the numbers of those the embedder cannot take, and why."""
+        from mmrag.documents import Skipped
+
+        pages, matrices, bad = embedded(self._embedder, batch)
+        for number, reason in bad.items():
+            report.skipped.append(Skipped(entry.names[-1], reason, number, entry.id))
         if not pages:
-            return
-        matrices = self._embedder.encode_document(pages)
+            return bad
         self._index.add(
             [
                 Record(
@@ -208,6 +213,7 @@ class Ingest:
         report.pages += len(pages)
         for note in (note for page in pages for note in page.notes):
             report.notes[note] = report.notes.get(note, 0) + 1
+        return bad
 
     def _add_name(
         self, entry: DocumentEntry, name: str, extra: Mapping[str, Scalar], report: AddReport
@@ -248,6 +254,7 @@ class Ingest:
             if found.data is not None:
                 blobs[id] = found.data
         matrices = self._embedder.encode_document(pages)
+        refuse_skipped(matrices)
         for id, data in blobs.items():
             self._index.put_blob(id, data)
         self._index.add(
@@ -265,6 +272,35 @@ class Ingest:
                 for page, matrix, values in zip(pages, matrices, metadata, strict=True)
             ]
         )
+
+
+def refuse_skipped(matrices: Sequence[Matrix]) -> None:
+    """Where all inputs of a call must be embedded: refuse what an embedder skipped by itself.
+
+    Raises:
+        BadInputError: it left one out.
+    """
+    for place, reason in getattr(matrices, "skipped", {}).items():
+        raise BadInputError("document", place, reason)
+
+
+def embedded(embedder: Embedder, pages: Sequence[Page]) -> tuple[list[Page], list[Matrix], dict[int, str]]:
+    """Pages and their matrices; and the numbers of pages that cannot be embedded, with the reason.
+
+    An embedder that skips such inputs by itself leaves None in their places.
+    """
+    left, bad = list(pages), {}
+    while left:
+        try:
+            matrices = embedder.encode_document(left)
+        except BadInputError as error:  # found before anything is computed, so trying again is cheap
+            bad[left.pop(error.index).number] = error.reason
+            continue
+        reasons = getattr(matrices, "skipped", {})
+        bad |= {left[place].number: reason for place, reason in reasons.items()}
+        kept = [pair for place, pair in enumerate(zip(left, matrices, strict=True)) if place not in reasons]
+        return [page for page, _ in kept], [matrix for _, matrix in kept], bad
+    return [], [], bad
 
 
 def drop_name(index: Index, entry: DocumentEntry, name: str) -> int:
@@ -335,8 +371,13 @@ class Clock:
 
 
 def image_pixels(embedder: Embedder) -> int | None:
-    """The picture size the reader is asked for: none, where the embedder does not look at pictures."""
-    return PICTURE_PIXELS if "image" in embedder.modalities else None
+    """The picture size the reader is asked for: none, where the embedder does not look at pictures.
+
+    An embedder says by ``image_pixels`` how much of a picture it makes use of.
+    """
+    if "image" not in embedder.modalities:
+        return None
+    return int(getattr(embedder, "image_pixels", PICTURE_PIXELS))
 
 
 def name_of(found: Found) -> str:

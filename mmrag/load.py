@@ -9,6 +9,7 @@ import base64
 import binascii
 import io
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
@@ -32,17 +33,25 @@ def load_embedder(
     base_url: str | None = None,
     api_key: str | None = None,
 ) -> Embedder:
-    """The embedder that these words mean; weights are loaded on its first use.
+    """The embedder that these words mean.
 
     Args:
-        model: None or `DEFAULT_MODEL` for the shipped one, the folder of an exported text encoder, or a
-            ready embedder; with `base_url` the name the server knows.
-        compression: visual-token compression factor per axis; needs a multimodal checkpoint.
-        device: where it computes; the shipped text encoder knows ``"cpu"`` only.
+        model: None or `DEFAULT_MODEL` for the shipped one; the folder of an exported text encoder
+            (``model.onnx``) or of a multimodal checkpoint (``config.json``); the hub name (``org/name``) of
+            a multimodal checkpoint; or a ready embedder. With `base_url` the name the server knows.
+        compression: visual-token compression factor per axis; needs a multimodal checkpoint. None: the
+            checkpoint's own.
+        device: where it computes; a text encoder knows ``"cpu"`` only.
         base_url: an OpenAI-compatible server that embeds.
         api_key: for that server.
 
+    Returns:
+        A text encoder, whose weights are loaded on first use; or a multimodal one, loaded now, with the
+        defaults of `mmrag.MLLMEmbedder.from_pretrained`, which takes more arguments.
+
     Raises:
+        FileNotFoundError: a file of the model is missing, or a hub name cannot be fetched.
+        MissingExtraError: a multimodal checkpoint, and torch or transformers is not installed.
         ValueError: no such model, or a setting that this embedder does not have.
         TypeError: `model` is neither text, a path nor an embedder.
     """
@@ -61,6 +70,11 @@ def load_embedder(
             f"model must be a name, a folder or an embedder, got {type(model).__name__}. "
             f"Leave it out for {DEFAULT_MODEL}."
         )
+    if model is not None and _is_multimodal(model):
+        from mmrag.models.mllm_embedder import MLLMEmbedder
+
+        chosen = {name: value for name, value in settings.items() if value is not None}
+        return cast("Embedder", MLLMEmbedder.from_pretrained(os.fspath(model), **chosen))
     _refuse(
         "a text encoder",
         {"compression": compression, "device": None if device == "cpu" else device},
@@ -73,10 +87,20 @@ def load_embedder(
     folder = Path(model)
     if not folder.is_dir():
         raise ValueError(
-            f"model must be {DEFAULT_MODEL!r} or the folder of an exported text encoder, got {str(model)!r}. "
-            "For a model behind a server pass base_url, too."
+            f"model must be {DEFAULT_MODEL!r} or the folder of an exported text encoder or of a multimodal "
+            f"checkpoint, or a hub name 'org/name', got {str(model)!r}. For a model behind a server pass "
+            "base_url, too."
         )
     return TextEmbedder(folder)
+
+
+def _is_multimodal(model: str | os.PathLike[str]) -> bool:
+    """Whether this is a folder with a config and no exported text encoder, or looks like a hub name."""
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        ours = (folder / "mmrag_config.json").is_file()
+        return ours or ((folder / "config.json").is_file() and not (folder / "model.onnx").is_file())
+    return isinstance(model, str) and re.fullmatch(r"\w[\w.-]*/[\w.-]+", model) is not None
 
 
 def is_embedder(value: object) -> bool:

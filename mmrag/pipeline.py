@@ -42,6 +42,7 @@ from mmrag.ingest import (
     checked_metadata,
     drop_name,
     name_of,
+    refuse_skipped,
 )
 from mmrag.rerank.apply import (
     DEFAULT_DEPTH,
@@ -146,6 +147,7 @@ class DocumentQA:
         self._password = password
         self._reader: DocumentReader | None = None
         self._answerer = answerer
+        self._sentences: Embedder | None = None
         self._named_rerankers: dict[str, Reranker] = {}
         self._pictures: Path | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
@@ -276,6 +278,7 @@ class DocumentQA:
         """
         ids, metadata = _aligned(len(texts), ids, metadata)
         matrices = self.embedder.encode_document(texts)
+        refuse_skipped(matrices)
         self.index.add(
             [
                 Record(id=id, matrix=matrix, text=text, metadata=dict(values))
@@ -652,7 +655,19 @@ class DocumentQA:
         return drawing
 
     def _encode_sentences(self, texts: Sequence[str], side: str) -> list[Any]:
-        encode = self.embedder.encode_query if side == "query" else self.embedder.encode_document
+        """Row 0 of each sentence; by the package's small encoder where the embedder is one of images.
+
+        A multimodal model takes seconds for the hundreds of sentences of five pages, and is trained on
+        pages, not on sentences.
+        """
+        with self._lock:
+            if self._sentences is None:
+                from mmrag.text_embedder import default_embedder
+
+                sees = "image" in self.embedder.modalities
+                self._sentences = default_embedder() if sees else self.embedder
+            embedder = self._sentences
+        encode = embedder.encode_query if side == "query" else embedder.encode_document
         return [matrix[0] for matrix in encode(texts)]
 
     def _ingest(self) -> Ingest:

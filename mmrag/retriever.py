@@ -56,6 +56,7 @@ class Retriever:
         if set(self.weights) != set(CHANNELS):
             raise ValueError(f"weights must name the channels {CHANNELS}, got {sorted(self.weights)}.")
         check_weights(self.weights)
+        self._nested = bool(getattr(embedder, "nested", True))
         manifest = index.manifest
         if manifest.fingerprint != embedder.fingerprint:
             raise IndexMismatchError(
@@ -81,7 +82,9 @@ class Retriever:
             query: words, or a `Query` with an image where the embedder takes images. Without words
                 only the vectors search.
             k: most candidates, at least 1.
-            budget: rows used on each side; more than the embedder has means all it has. None: all.
+            budget: rows used on each side; more than the embedder has means all it has. None: all. An
+                embedder whose rows are no nested prefix (``nested`` is False) takes no smaller one, and
+                is searched exactly.
             filter: see `mmrag.index.filters`; the same in both channels.
             exact: score every record by its vectors instead of the survivors of a first stage.
             channels: ``("vectors", "text")``, or one of them.
@@ -92,10 +95,11 @@ class Retriever:
             score orders and is the only one.
 
         Raises:
-            ValueError: `k` below 1, an empty query, unknown or no channels.
+            ValueError: `k` below 1, an empty query, unknown or no channels, a budget below all rows where
+                the rows are not nested.
             UnsupportedInputError: an image that no channel asked for can use.
         """
-        asked = self._check(query, k, channels)
+        asked = self._check(query, k, channels, budget)
         matrix = None
         if "vectors" in channels:
             matrix = self.embedder.encode_query([asked])[0]
@@ -114,7 +118,7 @@ class Retriever:
         channels: Sequence[str] = CHANNELS,
     ) -> Ranking:
         """`search` without blocking the event loop."""
-        asked = self._check(query, k, channels)
+        asked = self._check(query, k, channels, budget)
         matrix = None
         if "vectors" in channels:
             matrix = (await self.embedder.aencode_query([asked]))[0]
@@ -123,9 +127,10 @@ class Retriever:
         )
         return await asyncio.to_thread(rank, asked, matrix)
 
-    def _check(self, query: str | Query, k: int, channels: Sequence[str]) -> Query:
+    def _check(self, query: str | Query, k: int, channels: Sequence[str], budget: Budget | None) -> Query:
         """Everything that can be refused before any work is."""
         _at_least_one("k", k)
+        self._clamp(budget)
         if isinstance(channels, str) or not channels or not set(channels) <= set(CHANNELS):
             raise ValueError(f"channels must be one or both of {CHANNELS} in a list, got {channels!r}.")
         asked = Query(text=query) if isinstance(query, str) else query
@@ -157,6 +162,7 @@ class Retriever:
         depth = max(self.depth, k)
         words = _words(query) if text else ""
         budget = self._clamp(budget)
+        exact = exact or not self._nested
         vectors: list[Hit] = []
         if matrix is not None:
             vectors = self.index.search_vectors(matrix, k=depth, budget=budget, filter=filter, exact=exact)
@@ -179,6 +185,14 @@ class Retriever:
         if budget is None:
             return None
         most = self.embedder.budget
+        if not self._nested:
+            if budget.query < most.query or budget.document < most.document:
+                raise ValueError(
+                    f"budget must be left out for {self.embedder.name!r} (its vectors are no nested prefix: "
+                    f"fewer of them are another document), got ({budget.query}, {budget.document}) of "
+                    f"({most.query}, {most.document})."
+                )
+            return None
         return Budget(min(budget.query, most.query), min(budget.document, most.document))
 
     def _ranking(self, query: Query, channels: Mapping[str, Mapping[str, float]], k: int) -> Ranking:

@@ -104,23 +104,53 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked: text, an image, or both.
+    """What is asked: text, an image, both, or a sequence of them.
+
+    Attributes:
+        text: with `parts`, their texts joined by line breaks: what a search for words reads.
+        image: with `parts`, the first of their images.
+        instruction: what is to be found; None leaves it to the embedder, ``""`` is none.
+        thought: a reasoning trace about the query, for embedders that read one.
+        parts: texts and images in reading order, where the order matters or there are several images;
+            instead of `text` and `image`.
 
     Raises:
-        ValueError: neither text nor image is given.
+        ValueError: neither text nor image is given, or `parts` beside another `text` or `image`.
     """
 
     text: str | None = None
     image: Image | None = field(default=None, compare=False, repr=False)
     instruction: str | None = None
+    thought: str = field(default="", repr=False)
+    parts: tuple[str | Image, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse the empty query."""
+        """Fill text and image from the parts; refuse the empty query."""
+        if self.parts:
+            text, image = of_parts(self.parts, self.text or "", self.image)
+            object.__setattr__(self, "text", text or None)
+            object.__setattr__(self, "image", image)
         if not (self.text and self.text.strip()) and self.image is None:
             raise ValueError(
                 f"a query must have text or an image, got text={self.text!r} and no image. "
                 "Pass Query(text=...) or Query(image=...)."
             )
+
+
+def of_parts(parts: Sequence[str | Image], text: str, image: Image | None) -> tuple[str, Image | None]:
+    """The texts of `parts`, joined by line breaks, and the first image.
+
+    Raises:
+        ValueError: another text or image stands beside the parts.
+    """
+    words = "\n".join(part for part in parts if isinstance(part, str))
+    first = next((part for part in parts if not isinstance(part, str)), None)
+    if text not in ("", words) or (image is not None and image is not first):
+        raise ValueError(
+            f"parts stand instead of text and image, got parts and {'a text' if text else 'an image'} beside "
+            "them. Put it into the parts."
+        )
+    return words, first
 
 
 @dataclass(frozen=True, slots=True)

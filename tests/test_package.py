@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import re
 import subprocess
@@ -26,7 +27,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wire": {"errors"},
     "connection": {"errors", "wire"},
     "client": {"errors", "wire", "connection"},
-    "documents": {"types", "errors"},
+    "rgb": set(),
+    "documents": {"types", "errors", "rgb"},
     "embedder": {"types", "errors"},
     "onnx_bert": set(),
     "text_embedder": {"types", "errors", "scoring", "embedder", "onnx_bert"},
@@ -36,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pictures": set(),
     "answer": {"types", "errors", "client", "pictures"},
     "rerank": {"types", "errors", "client", "wire", "pictures", "fusion", "onnx_bert"},
-    "models": {"types", "errors", "scoring", "embedder"},
+    "models": {"types", "errors", "scoring", "embedder", "rgb"},
     "mining": {"types", "errors", "rerank", "retriever", "pipeline", "export"},
     "serve": {"errors", "client", "wire"},
     "evaluation": {"types", "errors"},
@@ -44,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "host_ranking": {"types", "documents", "load", "rerank"},
     "embedding_wire": {"types", "errors", "wire", "embedder"},
     "served_embedder": {"types", "errors", "client", "wire", "embedding_wire", "embedder"},
-    "load": {"errors", "embedder", "text_embedder", "served_embedder"},
+    "load": {"errors", "embedder", "text_embedder", "served_embedder", "models"},
     "ingest": {"types", "errors", "documents", "embedder", "index"},
     "pipeline": {
         "types",
@@ -180,3 +182,15 @@ def test_every_extra_in_a_message_exists_in_pyproject() -> None:
 def test_the_version_is_said_once() -> None:
     pyproject = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
     assert f'version = "{mmrag.__version__}"' in pyproject
+
+
+@pytest.mark.parametrize("folder", sorted((ROOT / "weights").iterdir()), ids=lambda p: p.name)
+def test_shipped_weights_are_the_files_their_readme_names(folder: Path) -> None:
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"\| `([\w.]+)` \| ([\d,]+) \| `(\w{64})` \|", readme)
+    assert {name for name, _, _ in rows} | {"README.md", "LICENSE"} == {p.name for p in folder.iterdir()}
+    for name, size, digest in rows:
+        data = (folder / name).read_bytes()
+        assert len(data) == int(size.replace(",", ""))
+        assert hashlib.sha256(data).hexdigest() == digest
+    assert folder.name in (PROJECT / "NOTICE").read_text(encoding="utf-8")

@@ -16,10 +16,11 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from mmrag.documents.renderer import PageText, fit_scale
 from mmrag.errors import DocumentError, PageError
+from mmrag.rgb import to_rgb
 
 FORMATS = (
     "PNG", "JPEG", "JPEG2000", "TIFF", "WEBP", "GIF", "BMP", "DIB", "PPM", "ICO", "PCX", "QOI", "AVIF",
@@ -107,38 +108,6 @@ class ImageRenderer:
     def close(self) -> None:
         """Close the file."""
         self._image.close()
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode as upright RGB on white."""
-    upright = ImageOps.exif_transpose(image)
-    mode = upright.mode
-    if mode.startswith("I;16"):
-        # 12-bit pictures are stored as 16-bit ones: the depth is that of the lightest sample
-        depth = max(8, int(_range(upright)[1]).bit_length())
-        return upright.point(lambda value: value / 2 ** (depth - 8)).convert("L").convert("RGB")
-    if mode in ("I", "F"):
-        low, high = _range(upright)
-        span = (high - low) or 1.0
-        return (
-            upright.convert("F")
-            .point(lambda value: value * (255 / span) - low * 255 / span)
-            .convert("L")
-            .convert("RGB")
-        )
-    if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in upright.info:
-        layer = upright.convert("RGBA")
-        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return upright.convert("RGB")
-
-
-def _range(image: Image.Image) -> tuple[float, float]:
-    """Smallest and largest sample of a one-band picture."""
-    low, high = image.getextrema()
-    if isinstance(low, tuple) or isinstance(high, tuple):
-        raise ValueError("one band expected")
-    return float(low), float(high)
 
 
 def _dpi(image: Image.Image) -> tuple[float, float]:

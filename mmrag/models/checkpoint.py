@@ -1,0 +1,389 @@
+"""Checkpoints: a directory that ``transformers`` understands, and two files of ours beside it.
+
+::
+
+    config.json, *.safetensors          the backbone, as transformers saves it
+    tokenizer.json, ...                 tokenizer and image processor
+    mmrag_config.json                   `CheckpointConfig`: what the model was trained with
+    mmrag_tables.safetensors            meta.query, meta.document, projection.weight; float32
+
+Nothing is pickled and no code of a checkpoint is run: weights are read from safetensors only, and a
+checkpoint whose ``model_type`` needs code of its own is refused. A checkpoint without our two files is a
+plain backbone: its tables would be random, so it is refused for retrieval unless asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mmrag.models.compression import Compression
+from mmrag.models.families import backbone_for
+from mmrag.models.meta_tokens import MetaTokens
+from mmrag.models.model import RetrievalModel
+from mmrag.models.prompt import Prompts
+from mmrag.types import Budget
+
+if TYPE_CHECKING:
+    from mmrag.models.backbone import Backbone
+
+logger = logging.getLogger(__name__)
+
+CONFIG_FILE = "mmrag_config.json"
+TABLES_FILE = "mmrag_tables.safetensors"
+FORMAT_VERSION = 1
+
+POOLINGS = ("meta", "last")
+DEFAULT_BUDGET = Budget(16, 64)
+DEFAULT_COMPRESSION = Compression(2)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointConfig:
+    """What a model was trained with, and so what it is used with unless a caller says otherwise.
+
+    Attributes:
+        model_type: of the backbone.
+        compression: of visual tokens.
+        pooling: ``"meta"``: states of meta tokens; ``"last"``: state of the last content token.
+        budget: rows of the two tables; `Budget(1, 1)` for ``"last"``.
+        dim: width of the projection, or of the Matryoshka prefix of a single vector; None: the states'.
+        prompts: the words around an input.
+        max_visual_tokens: of an image, after compression; None: 1280 / s².
+        trained: whether its vectors mean anything.
+    """
+
+    model_type: str
+    compression: Compression = DEFAULT_COMPRESSION
+    pooling: str = "meta"
+    budget: Budget = DEFAULT_BUDGET
+    dim: int | None = None
+    prompts: Prompts = field(default_factory=Prompts)
+    max_visual_tokens: int | None = None
+    trained: bool = False
+
+    def to_json(self) -> str:
+        """As it stands in `CONFIG_FILE`."""
+        return json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> CheckpointConfig:
+        """Read `CONFIG_FILE`.
+
+        Raises:
+            ValueError: not JSON, of another format version, or a value that is none.
+        """
+        try:
+            values = json.loads(text)
+            version = values.pop("format_version")
+            if version != FORMAT_VERSION:
+                raise ValueError(f"format_version must be {FORMAT_VERSION}, got {version!r}")
+            values["compression"] = Compression(**values["compression"])
+            values["budget"] = Budget(**values["budget"])
+            values["prompts"] = Prompts(**values["prompts"])
+            config = cls(**values)
+            if config.pooling not in POOLINGS:
+                raise ValueError(f"pooling must be one of {POOLINGS}, got {config.pooling!r}")
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(
+                f"{where} must be one that this version of mmrag writes, got: {error!s}. Save the checkpoint "
+                "again, or update mmrag."
+            ) from error
+        return config
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a caller asks of a checkpoint; None leaves it to the checkpoint."""
+
+    compression: Compression | None = None
+    pooling: str | None = None
+    budget: Budget | None = None
+    dim: int | None = None
+    prompts: Prompts | None = None
+    max_visual_tokens: int | None = None
+    allow_untrained: bool = False
+
+
+def wanted(compression: int | Compression | None = None, **others: Any) -> Wanted:  # noqa: ANN401  of `Wanted`
+    """`Wanted` from what a caller writes: a compression may be its factor alone."""
+    if compression is not None and not isinstance(compression, Compression):
+        compression = Compression(compression)
+    return Wanted(compression, **others)
+
+
+def load(
+    folder: Path, wanted: Wanted, *, device: torch.device, dtype: torch.dtype
+) -> tuple[RetrievalModel, CheckpointConfig]:
+    """The model of a folder on its device, and what it is used with.
+
+    The budget may be smaller than the tables (a prefix of the rows is exact) and no larger. Another
+    compression than the trained one is allowed and warned of. Another width is allowed for the single
+    vector alone.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: the folder holds something else, or the caller asks for what it does not have; an
+            untrained table without `Wanted.allow_untrained`.
+    """
+    model_type = read_model_type(folder)
+    saved = read_config(folder)
+    config = _settled(saved or CheckpointConfig(model_type), saved, wanted, folder)
+    family = backbone_for(model_type)
+    check_weights(folder)
+    backbone = family(*family.load_parts(str(folder), dtype=dtype, local_files_only=True))
+    model = _assemble(backbone, config, saved, folder)
+    return model.to(device).eval(), config
+
+
+def save(folder: Path, model: RetrievalModel, config: CheckpointConfig) -> None:
+    """Write a checkpoint; `CONFIG_FILE` last, so that half a checkpoint is none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG_FILE).unlink(missing_ok=True)
+    backbone = model.backbone
+    backbone.model.save_pretrained(folder)
+    backbone.tokenizer.save_pretrained(folder)
+    backbone.image_processor.save_pretrained(folder)
+    tables = {name: tensor.float().cpu().contiguous() for name, tensor in tables_of(model).items()}
+    if tables:
+        save_file(tables, folder / TABLES_FILE)
+    else:
+        (folder / TABLES_FILE).unlink(missing_ok=True)
+    budget = model.budget  # of the tables, whatever smaller one the caller used
+    (folder / CONFIG_FILE).write_text(replace(config, budget=budget).to_json(), encoding="utf-8")
+
+
+def tables_of(model: RetrievalModel) -> dict[str, Tensor]:
+    """What stands in `TABLES_FILE`, detached."""
+    tables: dict[str, Tensor] = {}
+    if model.meta is not None:
+        tables |= {"meta.query": model.meta.query.detach(), "meta.document": model.meta.document.detach()}
+    if model.projection is not None:
+        tables["projection.weight"] = model.projection.weight.detach()
+    return tables
+
+
+# ---- what a folder holds ---------------------------------------------------------------------------
+
+
+def read_config(folder: Path) -> CheckpointConfig | None:
+    """Our config of a folder; None for a plain backbone.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    path = folder / CONFIG_FILE
+    return CheckpointConfig.from_json(path.read_text(encoding="utf-8"), str(path)) if path.is_file() else None
+
+
+def read_model_type(folder: Path) -> str:
+    """``model_type`` of config.json.
+
+    Raises:
+        FileNotFoundError: there is no config.json.
+        ValueError: it is not one of a transformers model, or of one that needs code of its own.
+    """
+    config = read_json(folder / "config.json")
+    model_type = str(config.get("model_type"))
+    try:
+        backbone_for(model_type)
+    except ValueError as error:
+        own = " It brings code of its own, which is never run here." if "auto_map" in config else ""
+        raise ValueError(f"{folder}: {error}{own}") from error
+    return model_type
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a checkpoint.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        ValueError: it is something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"a checkpoint must have a {path.name}, got {path.parent} without. Pass the folder that "
+            "save_pretrained wrote."
+        )
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} must be JSON, got {error}. Copy the file again.") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} must be a JSON object, got {type(value).__name__}. Copy the file again.")
+    return value
+
+
+def check_weights(folder: Path) -> None:
+    """Refuse a folder without safetensors.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    if not {path.name for path in folder.glob("*.safetensors")} - {TABLES_FILE}:
+        others = sorted(
+            path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".gguf")
+        )
+        raise FileNotFoundError(
+            f"the weights must be safetensors, got {', '.join(others) or 'no weights'} in {folder}. Other "
+            "formats can carry code and are not read; convert them with transformers' save_pretrained."
+        )
+
+
+def own_dtype(folder: Path) -> torch.dtype:
+    """The dtype that config.json names; float32 where it names none."""
+    config = read_json(folder / "config.json")
+    for part in (config, config.get("text_config") or {}):
+        named = part.get("dtype") or part.get("torch_dtype")
+        found = getattr(torch, str(named), None)
+        if isinstance(found, torch.dtype):
+            return found
+    return torch.float32
+
+
+# ---- what a caller may ask -------------------------------------------------------------------------
+
+
+def _settled(
+    config: CheckpointConfig, saved: CheckpointConfig | None, wanted: Wanted, folder: Path
+) -> CheckpointConfig:
+    pooling = wanted.pooling or config.pooling
+    if pooling not in POOLINGS:
+        raise ValueError(f"pooling must be one of {POOLINGS}, got {pooling!r}.")
+    compression = wanted.compression or config.compression
+    has_table = saved is not None and saved.pooling == "meta"
+    trained = saved is not None and saved.trained and (pooling == "last" or has_table)
+    if pooling == "meta" and not trained and not wanted.allow_untrained:
+        what = "an untrained table" if has_table else "a checkpoint without a table"
+        raise ValueError(
+            f"the meta tokens of {folder} must be trained to retrieve with, got {what}: its vectors mean "
+            "nothing. Take a trained checkpoint, pooling='last' for a single vector, or allow_untrained=True "
+            "to try things out."
+        )
+    if saved is not None and compression != saved.compression:
+        logger.warning(
+            "%s was trained with %s and is used with %s: expect worse vectors, and none that fit its own",
+            folder, saved.compression, compression,
+        )  # fmt: skip
+    budget = Budget(1, 1) if pooling == "last" else wanted.budget or config.budget
+    if has_table and pooling == "meta":
+        for side in ("query", "document"):
+            most, asked = getattr(config.budget, side), getattr(budget, side)
+            if asked > most:
+                raise ValueError(
+                    f"budget.{side} must be at most {most} (the meta tokens this checkpoint was trained "
+                    f"with), got {asked}."
+                )
+    dim = config.dim if wanted.dim is None else wanted.dim
+    if has_table and pooling == "meta" and dim != config.dim:
+        own = "no projection" if config.dim is None else f"a projection to {config.dim}"
+        raise ValueError(f"dim must be left out for a checkpoint with {own}, got {dim}.")
+    visual = wanted.max_visual_tokens
+    if visual is None and compression.factor == config.compression.factor:
+        visual = config.max_visual_tokens  # of another factor it would mean another number of pixels
+    return replace(
+        config,
+        pooling=pooling,
+        compression=compression,
+        budget=budget,
+        dim=dim,
+        prompts=wanted.prompts or config.prompts,
+        max_visual_tokens=visual,
+        trained=trained,
+    )
+
+
+def _assemble(
+    backbone: Backbone, config: CheckpointConfig, saved: CheckpointConfig | None, folder: Path
+) -> RetrievalModel:
+    """Backbone and heads; the heads from the tables, or seeded noise where there are none."""
+    if config.pooling == "last":
+        return RetrievalModel(backbone, config.compression, None, config.dim)
+    has_table = saved is not None and saved.pooling == "meta"
+    rows = saved.budget if has_table and saved is not None else config.budget
+    with torch.random.fork_rng(devices=[]):  # the same noise every time, and nobody else's numbers moved
+        torch.manual_seed(0)
+        meta = MetaTokens(rows, backbone.hidden_size)
+        model = RetrievalModel(backbone, config.compression, meta, config.dim)
+    if has_table:
+        tables = _read_tables(folder / TABLES_FILE, {k: tuple(v.shape) for k, v in tables_of(model).items()})
+        model.load_state_dict(tables, strict=False)
+    return model
+
+
+def _read_tables(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """The tables, held to the shapes that config and backbone ask for."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"the checkpoint must have {TABLES_FILE} beside {CONFIG_FILE}, got {path.parent} without. "
+            "Copy all files of the checkpoint."
+        )
+    try:
+        tables = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} must be safetensors, got: {error}. Copy the file again.") from error
+    for name, shape in shapes.items():
+        if name not in tables:
+            raise ValueError(f"{path} must hold {name}, got {', '.join(sorted(tables)) or 'nothing'}.")
+        if tuple(tables[name].shape) != shape:
+            raise ValueError(
+                f"{name} of {path} must be {shape} (rows of {CONFIG_FILE}, width of the backbone), got "
+                f"{tuple(tables[name].shape)}. Table and backbone are of different models."
+            )
+        if not torch.isfinite(tables[name]).all():
+            raise ValueError(f"{name} of {path} must be finite, got NaN or infinity. Its training diverged.")
+    return {name: tables[name].float() for name in shapes}
+
+
+# ---- identity --------------------------------------------------------------------------------------
+
+
+def state_digest(tensors: Iterable[Tensor]) -> str:
+    """Digest of weights, whatever their names, files, device and precision; 64 hexadecimal digits.
+
+    Each tensor is hashed as rounded to bfloat16, so the same checkpoint loaded in float32 and in bfloat16
+    is the same model; the digests are sorted, so names, which differ between versions of transformers, do
+    not count. About a second for each 2 GB in bfloat16 on two cores.
+    """
+    with ThreadPoolExecutor(4) as pool:
+        digests = sorted(pool.map(_tensor_digest, list(tensors)))
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _tensor_digest(tensor: Tensor) -> str:
+    tensor = tensor.detach()
+    if tensor.is_floating_point():
+        tensor = tensor.to(torch.bfloat16).view(torch.int16)
+    data = tensor.cpu().contiguous().numpy()
+    return hashlib.sha256(str(data.shape).encode() + data.tobytes()).hexdigest()
+
+
+def exact_digest(tensors: dict[str, Tensor]) -> str:
+    """Digest of the tables: by name, in full precision."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        data = tensors[name].detach().float().cpu().contiguous().numpy()
+        digest.update(f"{name}{data.shape}".encode() + data.tobytes())
+    return digest.hexdigest()
+
+
+def processor_settings(processor: Any) -> dict[str, Any]:  # noqa: ANN401  transformers'
+    """What of an image processor changes pixels, as plain JSON values."""
+    names = (
+        "patch_size", "temporal_patch_size", "merge_size", "size", "resample", "do_rescale", "rescale_factor",
+        "do_normalize", "image_mean", "image_std", "crop_to_patches", "min_patches", "max_patches",
+    )  # fmt: skip
+    values = processor.to_dict()
+    found: dict[str, Any] = json.loads(json.dumps({n: values.get(n) for n in names}, default=str))
+    return found

@@ -1,0 +1,139 @@
+"""A loaded model as rows in, matrices out: preparing, batching, memory, the lock. Needs torch."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from mmrag.models.batching import Batcher, OutOfMemoryError
+from mmrag.models.inputs import Item, ready_image
+from mmrag.models.model import RetrievalModel, TokenRow, collate
+
+if TYPE_CHECKING:
+    from mmrag.models.prompt import Layout
+    from mmrag.types import Matrix
+
+logger = logging.getLogger(__name__)
+
+BATCH_COST = 16_384
+"""Most padded tokens of a batch, visual ones counted before compression: about eleven pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An input on its way into a batch.
+
+    Attributes:
+        row: its tokens and pixels.
+        cost: its length, visual tokens counted before compression, for batches of like cost.
+        cut: whether its text was too long.
+    """
+
+    row: TokenRow
+    cost: int
+    cut: bool
+
+
+class Encoder:
+    """A model on its device; safe to share between threads, which take turns batch by batch.
+
+    Args:
+        model: in evaluation mode, on its device.
+        layout: of its tokenizer.
+        max_visual_tokens: of an image, after compression.
+        batch_size: most inputs of a batch.
+
+    Raises:
+        ValueError: no image fits `max_visual_tokens`.
+    """
+
+    def __init__(
+        self, model: RetrievalModel, layout: Layout, *, max_visual_tokens: int, batch_size: int
+    ) -> None:
+        self.model = model
+        self.layout = layout
+        self.max_visual_tokens = max_visual_tokens
+        self._batcher = Batcher(batch_size, BATCH_COST)
+        self._lock = threading.Lock()
+        tokenizer = model.backbone.tokenizer
+        self._pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0)
+        from PIL import Image
+
+        model.backbone.preprocess(Image.new("RGB", (64, 64)), max_visual_tokens, model.compression)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.model.parameters()).device
+
+    def prepare(self, item: Item, side: str) -> Prepared:
+        """Decode, resize and lay out one input; may run in any thread.
+
+        Raises:
+            ValueError: an image cannot be used, or too many tokens are needed.
+        """
+        backbone, compression = self.model.backbone, self.model.compression
+        images = tuple(
+            backbone.preprocess(ready_image(part), self.max_visual_tokens, compression)
+            for part in item.parts
+            if not isinstance(part, str)
+        )
+        counts = [backbone.token_count(image, compression) for image in images]
+        laid = self.layout.lay(item, side, [backbone.image_text(count) for count in counts])
+        features = sum(height * width for image in images for height, width in image.grids)
+        cost = len(laid.ids) - sum(counts) + features // backbone.merge**2
+        return Prepared(TokenRow(laid.ids, images), cost, laid.cut)
+
+    def encode(
+        self, prepared: Sequence[Prepared], side: str, rows: int, batch_size: int
+    ) -> Iterator[tuple[int, Matrix]]:
+        """``(position, matrix)`` as they come: ``(rows, dim)`` float32 each.
+
+        Raises:
+            MemoryError: one input alone does not fit the device.
+        """
+        meta = self.model.meta_count(side, rows)
+        costs = [one.cost + meta for one in prepared]
+
+        def work(positions: Sequence[int]) -> list[Matrix]:
+            return self._forward([prepared[position].row for position in positions], side, rows, meta)
+
+        try:
+            yield from self._batcher.run(costs, work, batch_size)
+        except OutOfMemoryError as error:
+            raise MemoryError(
+                f"one input of {max(costs)} tokens must fit {self.device}, and it does not ({error}). Lower "
+                "max_visual_tokens or max_tokens, or use another dtype or device."
+            ) from error
+
+    def _forward(self, rows: list[TokenRow], side: str, count: int, meta: int) -> list[Matrix]:
+        with self._lock:
+            try:
+                batch = collate(rows, pad=self._pad, meta=meta).to(self.device)
+                with torch.inference_mode():
+                    vectors = self.model(batch, side, count).cpu().numpy()
+            except RuntimeError as error:
+                if not _is_memory(error):
+                    raise
+                shortage = str(error).splitlines()[0][:200]
+            else:
+                return [matrix.copy() for matrix in vectors]
+            # here the error is gone, and with its traceback the tensors of the batch
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            elif self.device.type == "mps":
+                torch.mps.empty_cache()
+        raise OutOfMemoryError(shortage)
+
+
+def _is_memory(error: RuntimeError) -> bool:
+    """Whether a device ran out of memory; only CUDA has a class for it."""
+    words = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        sign in words for sign in ("out of memory", "can't allocate memory", "not enough memory")
+    )

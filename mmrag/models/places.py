@@ -1,0 +1,110 @@
+"""Where a checkpoint is and where it computes: folder or hub name, device, number format."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from pathlib import Path
+
+import torch
+
+logger = logging.getLogger(__name__)
+
+HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+"""Files of a hub repository that are fetched; none that could carry code."""
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def resolve_folder(name: str, *, revision: str | None = None, local_files_only: bool = False) -> Path:
+    """The folder of a checkpoint: itself, or the local copy of a hub repository, fetched where needed.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or the repository is not on this machine and cannot be
+            fetched.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if not _HUB_NAME.fullmatch(name) or name.startswith("."):
+        raise FileNotFoundError(
+            f"a model must be a folder or a hub name like 'org/name', got {name!r}. Check the path."
+        )
+    import httpx
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                name, revision=revision, local_files_only=local_files_only, allow_patterns=list(HUB_FILES)
+            )
+        )
+    except (OSError, ValueError, httpx.HTTPError) as error:
+        reason = next(iter(str(error).strip().splitlines()), repr(error))
+        raise FileNotFoundError(
+            f"{name!r} must be a folder here, in the hub's cache, or on a hub that answers, got: {reason} "
+            f"Fetch it where there is a network (hf download {name}) and pass that folder, or set HF_HOME to "
+            "the cache that has it; to download, HF_HUB_OFFLINE and local_files_only must be off."
+        ) from error
+
+
+def pick_device(device: str) -> torch.device:
+    """The device of a name; ``"auto"``: CUDA, then MPS, then the CPU.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device must be 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps', got {device!r}."
+        ) from error
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not here.get(chosen.type, False):
+        raise ValueError(f"device must be one that this machine has, got {device!r}. Use 'auto' or 'cpu'.")
+    return chosen
+
+
+def pick_dtype(dtype: str | torch.dtype, own: torch.dtype, device: torch.device) -> torch.dtype:
+    """The number format: the one asked for, or with ``"auto"`` the checkpoint's own.
+
+    On a CPU ``"auto"`` gives no float16, and bfloat16 only where the processor computes in it: elsewhere it
+    is slower than float32.
+
+    Raises:
+        ValueError: no such format, or float16 on a CPU.
+    """
+    if dtype == "auto":
+        if device.type == "cpu" and own in (torch.float16, torch.bfloat16):
+            return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
+        return own
+    chosen = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if chosen not in (torch.float32, torch.bfloat16, torch.float16):
+        raise ValueError(f"dtype must be 'auto', 'float32', 'bfloat16' or 'float16', got {dtype!r}.")
+    if chosen == torch.float16 and device.type == "cpu":
+        raise ValueError("dtype must not be float16 on a CPU (it is slow there and overflows), got float16. "
+                         "Use 'auto', 'bfloat16' or 'float32'.")  # fmt: skip
+    return chosen
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this processor has instructions for bfloat16 (AVX512-BF16, AMX, ARMv8.6)."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.is_file():
+        return False
+    flags = set(
+        re.findall(r"\b(avx512_bf16|amx_bf16|bf16)\b", cpuinfo.read_text(encoding="utf-8", errors="replace"))
+    )
+    return bool(flags)
+
+
+def worker_threads() -> int:
+    """Threads that prepare images: half the cores this process may use, at least one, at most four."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(4, cores // 2))

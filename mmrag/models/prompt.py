@@ -1,0 +1,200 @@
+"""How an input is laid out as tokens, before the meta tokens.
+
+One chat turn of the user, each part on a line of its own::
+
+    <|im_start|>user
+    <instruction>
+    <image>                       one line an image, at its place among the texts
+    Query: <text>                 documents without the prefix
+    <thought>
+    <|im_end|><|endoftext|>       no line break before and after; the last is the single vector's place
+
+The papers: instruction, image, text (Magic-MM-Embedding); image before text, ``Query: ``, end of turn and
+end of text (MetaEmbed); the trace after the content (Think-Then-Embed). The words of the instructions are
+ours, and part of a checkpoint.
+
+Decisions taken here:
+
+* *A caller's text is never markup.* It is tokenised by a tokenizer of its own that knows no special tokens,
+  so a page on which ``<|image_pad|>`` is printed gives the letters of it and no placeholder.
+* *What is too long is cut by tokens at its end*: of the text and of the thought, which share the room that
+  is left and have half of it each where both are longer. Marks, instruction, placeholders and meta tokens
+  are never cut; where they alone are too many, the input is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from mmrag.models.inputs import Item
+
+TURN_START = "<|im_start|>user\n"
+TURN_END = "<|im_end|><|endoftext|>"
+MARKS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
+"""Special tokens of the layout; all families of backbones write chats with them."""
+
+_PIECE = 100_000  # characters tokenised at a time; bounds the work on a text that will be cut anyway
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """The words around an input; saved with a checkpoint, since a model is trained with them.
+
+    Attributes:
+        query: instruction of a query that brings none; ``""`` is none.
+        document: the same for documents.
+        query_prefix: before a query's first text.
+    """
+
+    query: str = "Represent this question to find the pages that answer it."
+    document: str = "Represent this page so that the questions it answers find it."
+    query_prefix: str = "Query: "
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """An input as tokens.
+
+    Attributes:
+        ids: with all placeholders, without meta tokens.
+        cut: whether text or thought was longer than the room.
+    """
+
+    ids: tuple[int, ...]
+    cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    ids: list[int]
+    kind: str  # "kept", "text" or "thought"
+
+
+class Layout:
+    """Lays inputs out; safe to share between threads.
+
+    Args:
+        tokenizer: a fast tokenizer of ``transformers``; it is copied, not used.
+        prompts: the words around an input.
+        max_tokens: most tokens of an input, meta tokens not counted.
+        placeholder: the image placeholder, to check that texts cannot give it.
+
+    Raises:
+        ValueError: the tokenizer lacks a mark, or a text could give one.
+    """
+
+    def __init__(self, tokenizer: Any, prompts: Prompts, max_tokens: int, placeholder: str) -> None:  # noqa: ANN401
+        self.prompts = prompts
+        self.max_tokens = max_tokens
+        self._marks = _copy(tokenizer)
+        self._plain = _copy(tokenizer)
+        self._plain.encode_special_tokens = True
+        for mark in (*MARKS, placeholder):
+            known = self._marks.token_to_id(mark)
+            if known is None or known in self._words(mark, 100):
+                raise ValueError(
+                    f"the tokenizer must know {mark} as a special token, got one that does not. "
+                    "Take the tokenizer.json that the model was published with."
+                )
+
+    @property
+    def vocabulary(self) -> str:
+        """The tokenizer as JSON, for fingerprints."""
+        return str(self._marks.to_str())
+
+    def lay(self, item: Item, side: str, placeholders: Sequence[str]) -> Laid:
+        """Tokens of an input.
+
+        Args:
+            item: its parts.
+            side: ``"query"`` or ``"document"``.
+            placeholders: text of the placeholders of each image, in order.
+
+        Raises:
+            ValueError: more tokens are needed than there may be, before any text.
+        """
+        pieces = self._pieces(item, side, placeholders)
+        kept = sum(len(piece.ids) for piece in pieces if piece.kind == "kept")
+        room = self.max_tokens - kept
+        if room < 0:
+            raise ValueError(
+                f"instruction and images must fit max_tokens={self.max_tokens}, got {kept} tokens of them. "
+                "Give fewer images or a shorter instruction, or lower max_visual_tokens."
+            )
+        text, thought = (
+            sum(len(piece.ids) for piece in pieces if piece.kind == kind) for kind in ("text", "thought")
+        )
+        left = {"thought": min(thought, max(room // 2, room - text))}
+        left["text"] = min(text, room - left["thought"])
+        ids: list[int] = []
+        for piece in pieces:
+            if piece.kind == "kept":
+                ids += piece.ids
+            else:
+                ids += piece.ids[: left[piece.kind]]
+                left[piece.kind] -= min(len(piece.ids), left[piece.kind])
+        return Laid(tuple(ids), cut=text + thought > room)
+
+    def _pieces(self, item: Item, side: str, placeholders: Sequence[str]) -> list[_Piece]:
+        """The lines, each with the line break before it, between the marks."""
+        pieces = [self._mark(TURN_START)]
+        lines = 0
+        prefix = self.prompts.query_prefix if side == "query" else ""
+        images = iter(placeholders)
+
+        def line(*parts: _Piece) -> None:
+            nonlocal lines
+            if lines:
+                pieces.append(self._mark("\n"))
+            pieces.extend(parts)
+            lines += 1
+
+        if item.instruction:
+            line(_Piece(self._words(item.instruction, self.max_tokens), "kept"))
+        for part in item.parts:
+            if not isinstance(part, str):
+                line(self._mark(next(images)))
+                continue
+            text = _Piece(self._words(part, self.max_tokens), "text")
+            line(*([_Piece(self._words(prefix, self.max_tokens), "kept")] if prefix else []), text)
+            prefix = ""
+        if item.thought.strip():
+            line(_Piece(self._words(item.thought, self.max_tokens), "thought"))
+        pieces.append(self._mark(TURN_END))
+        return pieces
+
+    def _mark(self, text: str) -> _Piece:
+        return _Piece(self._marks.encode(text, add_special_tokens=False).ids, "kept")
+
+    def _words(self, text: str, most: int) -> list[int]:
+        """Tokens of a caller's text; of a text longer than `most` tokens, somewhat more than `most`."""
+        ids: list[int] = []
+        for piece in _cut(text):
+            ids += self._plain.encode(piece, add_special_tokens=False).ids
+            if len(ids) > most:
+                break
+        return ids
+
+
+def _copy(tokenizer: Any) -> Tokenizer:  # noqa: ANN401  transformers'
+    copy = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    return copy
+
+
+def _cut(text: str) -> Iterator[str]:
+    """Valid Unicode in pieces, cut at white space where there is some."""
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # lone surrogates replaced
+    start = 0
+    while len(text) - start > _PIECE:
+        end = start + _PIECE
+        space = max(text.rfind(" ", start + 1, end), text.rfind("\n", start + 1, end))
+        end = space if space > start else end
+        yield text[start:end]
+        start = end
+    yield text[start:]
