@@ -1,0 +1,58 @@
+"""Several processes as one batch: gather vectors with their gradients, and keys without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def world() -> tuple[int, int]:
+    """The rank of this process and how many there are; ``(0, 1)`` where it is alone."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def gathered(vectors: Tensor) -> Tensor:
+    """``(n, ...)`` of every process joined in order of rank; every process must bring the same shape.
+
+    Gradients flow back to the process that brought them: the sum of what all processes did with them. With
+    a loss that is a mean in each process and gradients averaged over processes, as DDP does, that is the
+    gradient of the mean over the whole batch.
+    """
+    if world()[1] == 1:
+        return vectors
+    joined: Tensor = _Gather.apply(vectors)  # type: ignore[no-untyped-call]
+    return joined
+
+
+class _Gather(torch.autograd.Function):
+    """All-gather whose backward sums over processes; torch's own of this kind is deprecated."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor) -> Tensor:  # noqa: ANN401  autograd's
+        """Vectors of all processes."""
+        parts = [torch.empty_like(vectors) for _ in range(world()[1])]
+        dist.all_gather(parts, vectors.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401  autograd's
+        """What all processes want of this one's vectors."""
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total.chunk(world()[1])[world()[0]]
+
+
+def gathered_keys(keys: Sequence[str]) -> list[str]:
+    """Words of every process, in the order of `gathered`."""
+    size = world()[1]
+    if size == 1:
+        return list(keys)
+    parts: list[list[str] | None] = [None] * size
+    dist.all_gather_object(parts, list(keys))
+    return [key for part in parts for key in part or ()]
