@@ -125,7 +125,7 @@ def _rerank(facts: ModelFacts, extra: Sequence[str], notes: list[str]) -> list[s
             flags += ["--chat-template", str(_TEMPLATES / template)]
         if "rerank" not in facts.name.lower():
             notes.append(
-                f"{facts.name} is not called a reranker: its scores mean little unless it was trained as one; "
+                f"{facts.name} is not called a reranker: its scores mean little if it was not trained so; "
                 "a chat model judges by ThinkReranker, with --mode answer"
             )
         return flags
