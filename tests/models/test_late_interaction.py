@@ -304,9 +304,9 @@ def test_pictures_of_any_mode_are_taken(embedders, family):
 def test_bad_input_is_named_by_its_place(embedders, family):
     embedder = embedders[family]
 
-    with pytest.raises(BadInputError, match="query 1: .*text or an image, got 2 parts"):
+    with pytest.raises(BadInputError, match=r"query 1: .*text or an image, got 2 parts"):
         embedder.encode_query(["fine", Query(text="and", image=PICTURES[0])])
-    with pytest.raises(BadInputError, match="document 2: .*at most one image"):
+    with pytest.raises(BadInputError, match=r"document 2: .*at most one image"):
         embedder.encode_document(["fine", "too", Content(parts=(PICTURES[0], PICTURES[1]))])
     with pytest.raises(BadInputError, match="document 1: an image must be at most 200 times as long"):
         embedder.encode_document([PAGES[0], Content(image=Image.new("RGB", (900, 2)))])
@@ -324,7 +324,7 @@ def test_options_that_do_not_apply_are_refused(folders, family):
         load(folders, family, dim=8)
     with pytest.raises(ValueError, match=r"query_template must have \{query\}"):
         load(folders, family, query_template="words")
-    with pytest.raises(ValueError, match="positions of .* must be one of"):
+    with pytest.raises(ValueError, match=r"positions of .* must be one of"):
         load(folders, family, positions="round")
 
 

@@ -222,6 +222,10 @@ def make_qwen3_vl_embedding(path, seed=0, *, appends_end=True):
 
     make_tiny(path, "qwen3_vl", seed=seed)
     sharpen(Qwen3VLModel.from_pretrained(path)).save_pretrained(path)
+    area = 16**2  # pixels of a token; the bounds of the repository's own script, in tokens
+    Qwen2VLImageProcessorPil(
+        patch_size=8, merge_size=2, size={"shortest_edge": 4 * area, "longest_edge": 1800 * area}
+    ).save_pretrained(path)
     if appends_end:
         file = path / "tokenizer.json"
         tokenizer = Tokenizer.from_file(str(file))
