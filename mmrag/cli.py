@@ -1,4 +1,4 @@
-"""The command line: ``mmrag index | search | ask | status | remove | demo | evaluate | serve``.
+"""The command line: ``mmrag index | search | ask | status | remove | demo | evaluate | serve | mine``.
 
 This file only parses; what a command does stands in `mmrag.commands`, imported once a command is
 known, so that ``mmrag --help`` needs nothing heavy.
@@ -19,6 +19,7 @@ from typing import Any
 from mmrag.types import Budget
 
 RERANK_MODES = ("pointwise", "listwise", "likelihood", "served", "ecrr", "qar")
+ALL = 100_000  # more than any list of candidates
 EXIT_FAILED, EXIT_USAGE, EXIT_SKIPPED, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 
@@ -111,6 +112,27 @@ def port(text: str) -> int:
     return value
 
 
+def ranks(text: str) -> tuple[int, int]:
+    """Parse ``FIRST,LAST``, for example ``1,20``."""
+    try:
+        first, last = (int(part) for part in text.split(","))
+    except ValueError:
+        first, last = 0, 0
+    if not 1 <= first <= last:
+        raise argparse.ArgumentTypeError(f"this must be a first and a last rank, got {text!r}. Like 1,20.")
+    return first, last
+
+
+def number(text: str) -> float | str:
+    """Parse a number, or ``off``."""
+    if text == "off":
+        return text
+    try:
+        return float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"this must be a number or 'off', got {text!r}.") from error
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = argparse.ArgumentParser(
@@ -159,25 +181,28 @@ def build_parser() -> argparse.ArgumentParser:
         help="what searches: vectors, words (BM25), or both fused (%(default)s)",
     )
 
-    reranking = argparse.ArgumentParser(add_help=False)
-    reranking.add_argument(
+    judging = argparse.ArgumentParser(add_help=False)
+    judging.add_argument(
         "--rerank",
+        "--reranker",
         choices=("none", "local", *RERANK_MODES),
         metavar="MODE",
         help="judge the first pages again: local (a small model in this process), none, or with a server "
         + ", ".join(RERANK_MODES)
         + " (pointwise)",
     )
-    reranking.add_argument(
+    judging.add_argument(
         "--reranker-url", metavar="URL", help="OpenAI-compatible server whose model judges the pages"
     )
-    reranking.add_argument("--reranker-model", metavar="NAME", help="model at that server (its first)")
-    reranking.add_argument(
+    judging.add_argument("--reranker-model", metavar="NAME", help="model at that server (its first)")
+    judging.add_argument(
         "--reranker-text-only", action="store_true", help="send page text without pictures to that server"
     )
-    reranking.add_argument(
+    judging.add_argument(
         "--think", type=count, metavar="N", help="tokens that it may think before each judgement (0)"
     )
+
+    reranking = argparse.ArgumentParser(add_help=False, parents=[judging])
     reranking.add_argument(
         "--rerank-top", type=positive, default=10, metavar="N", help="pages that are judged (%(default)s)"
     )
@@ -208,6 +233,17 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         metavar="KEY=VALUE",
         help="written on every page of this call; may be repeated",
+    )
+
+    one.add_argument(
+        "--trace-url",
+        metavar="URL",
+        help="have the model of this server write a trace of every page, for --rerank ecrr and qar "
+        "(which then need the same model, and the same choice of pictures)",
+    )
+    one.add_argument("--trace-model", metavar="NAME", help="model at that server (its first)")
+    one.add_argument(
+        "--trace-text-only", action="store_true", help="send page text without pictures to that server"
     )
 
     two = commands.add_parser(
@@ -254,6 +290,7 @@ def build_parser() -> argparse.ArgumentParser:
     six.add_argument("--to", dest="target", type=Path, metavar="FILE", help="write the report as JSON")
     six.add_argument("--plot", type=Path, metavar="FILE", help="write a plot (needs the extra 'plot')")
     _add_serve(commands, common)
+    _add_mine(commands, [common, where, judging])
     return parser
 
 
@@ -284,6 +321,53 @@ def _add_serve(commands: argparse._SubParsersAction[Any], common: argparse.Argum
     serve.add_argument(
         "--print", dest="print_only", action="store_true", help="print the command and start nothing"
     )
+
+
+def _add_mine(commands: argparse._SubParsersAction[Any], parents: Sequence[argparse.ArgumentParser]) -> None:
+    mine = commands.add_parser(
+        "mine",
+        parents=list(parents),
+        help="make training data of questions with known pages: hard negatives, false ones removed",
+        epilog="A number may be 'off'. Defaults marked * follow the judge: 0.1, 0.9 and 0.5 where it gives "
+        "probabilities; 0.4, 2.2 and 0 in log-odds (local); only the margin of 0.4 for likelihood. "
+        "A run that was cut off is gone on with by the same command.",
+    )
+    mine.add_argument(
+        "--queries",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="JSON lines with id, question and positives: record ids, or {file, page from 0}",
+    )
+    mine.add_argument("--to", dest="target", type=Path, required=True, metavar="FILE", help="JSON lines")
+    mine.add_argument(
+        "--ranks",
+        type=ranks,
+        metavar="A,B",
+        help="ranks that may be negatives (1,20; without a judge 50,100)",
+    )
+    mine.add_argument(
+        "--negatives", type=positive, metavar="N", help="most of a query (12; without a judge 2)"
+    )
+    mine.add_argument("--margin", type=number, metavar="M", help="remove what scores s_pos - M or more (*)")
+    mine.add_argument("--ratio", type=number, metavar="R", help="remove what scores R * s_pos or more (off)")
+    mine.add_argument(
+        "--false-negative", type=number, metavar="S", help="remove what scores S or more as relevant (*)"
+    )
+    mine.add_argument(
+        "--least-positive", type=number, metavar="S", help="set positives aside that score below S (*)"
+    )
+    mine.add_argument(
+        "--pick", choices=("best", "random"), help="of what remains (best; without a judge random)"
+    )
+    mine.add_argument("--seed", type=int, default=0, metavar="N", help="of --pick random (%(default)s)")
+    mine.add_argument("--filter", type=metadata_filter, metavar="F", help="key=value, or a JSON filter")
+    mine.add_argument("--no-text", action="store_true", help="leave the pages' texts out of the lines")
+    mine.add_argument("--pictures", action="store_true", help="draw the pages and name the pictures' paths")
+    mine.add_argument(
+        "--plot", type=Path, metavar="FILE", help="how the scores are spread (needs the extra 'plot')"
+    )
+    mine.set_defaults(rerank_top=ALL, alpha=None)
 
 
 def _split_extra(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

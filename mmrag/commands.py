@@ -22,6 +22,7 @@ from mmrag.types import Answer, Ranking, Usage, describe_place
 if TYPE_CHECKING:
     from mmrag.answer import Answerer
     from mmrag.rerank import Reranker
+    from mmrag.rerank.traces import TraceWriter
 
 EXIT_SKIPPED = 3
 
@@ -38,20 +39,30 @@ def run(options: argparse.Namespace) -> int:
 
 def index(options: argparse.Namespace) -> int:
     """Add files to an index."""
+    if not options.trace_url and (options.trace_model or options.trace_text_only):
+        raise UsageError("--trace-model and --trace-text-only need --trace-url.")
     with DocumentQA.open(options.index, reader=reader_settings(options), password=options.password) as qa:
         with Progress() as progress:
             report = qa.add(options.inputs, metadata=dict(options.metadata), progress=progress)
+        traced = None
+        if options.trace_url:
+            writer = trace_writer(
+                options.trace_url, options.trace_model, options.trace_text_only, options.index
+            )
+            traced = qa.write_traces(writer)
         if options.json:
-            _print_json(export.report_data(report))
+            _print_json(export.report_data(report) | ({} if traced is None else {"traces": traced}))
         else:
             _say(report_text(report))
             _say(f"{qa.index.count()} pages and records in {options.index}")
+            if traced is not None:
+                _say(f"{traced} traces in {options.index / 'traces'}")
     return EXIT_SKIPPED if report.skipped else 0
 
 
 def search(options: argparse.Namespace) -> int:
     """Rank pages for a question."""
-    with _open_to_read(options.index, **reranking(options, options.index)) as qa:
+    with open_to_read(options.index, **reranking(options, options.index)) as qa:
         ranking = qa.search(
             options.query,
             k=options.k,
@@ -82,7 +93,7 @@ def ask(options: argparse.Namespace) -> int:
         raise UsageError("give either a QUESTION or --from FILE, not both and not neither.")
     if (options.source is None) != (options.target is None):
         raise UsageError("--from and --to go together.")
-    with _open_to_read(options.index, answerer=answerer(options), **reranking(options, options.index)) as qa:
+    with open_to_read(options.index, answerer=answerer(options), **reranking(options, options.index)) as qa:
         if options.source is not None:
             return _ask_file(qa, options)
         answer = _ask(qa, options.question, options, evidence=options.evidence_dir is not None)
@@ -144,7 +155,7 @@ def _questions(path: Path) -> Iterator[dict[str, Any]]:
 
 def status(options: argparse.Namespace) -> int:
     """Tell what an index holds."""
-    with _open_to_read(options.index) as qa:
+    with open_to_read(options.index) as qa:
         held = qa.status()
     if options.json:
         _print_json(export.status_data(held))
@@ -192,6 +203,13 @@ def serve(options: argparse.Namespace) -> int:
     from mmrag.serve.command import run_serve
 
     return run_serve(options)
+
+
+def mine(options: argparse.Namespace) -> int:
+    """Make training data of questions with known pages."""
+    from mmrag.mining.command import run_mine
+
+    return run_mine(options)
 
 
 # ---- shared ------------------------------------------------------------------------------------------
@@ -253,14 +271,7 @@ def reranker(options: argparse.Namespace, index: Path) -> Reranker | None:
 
     traces = None
     if mode in ("ecrr", "qar"):
-        from mmrag.rerank.traces import TraceWriter
-
-        traces = TraceWriter(
-            url,
-            options.reranker_model,
-            images=not options.reranker_text_only,
-            cache=beside(index, "traces"),
-        )
+        traces = trace_writer(url, options.reranker_model, options.reranker_text_only, index)
     return ThinkReranker(
         url,
         mode=mode or "pointwise",
@@ -271,6 +282,13 @@ def reranker(options: argparse.Namespace, index: Path) -> Reranker | None:
         traces=traces,
         cache=beside(index, "replies"),
     )
+
+
+def trace_writer(url: str, model: str | None, text_only: bool, index: Path) -> TraceWriter:
+    """What writes traces and finds them again: when pages are indexed, and when they are reranked."""
+    from mmrag.rerank.traces import TraceWriter
+
+    return TraceWriter(url, model, images=not text_only, cache=beside(index, "traces"))
 
 
 def rerank_lines(ranking: Ranking) -> list[str]:
@@ -316,7 +334,8 @@ def answer_text(answer: Answer, pictures: dict[int, str]) -> str:
     return "\n".join("  " + line for line in lines)
 
 
-def _open_to_read(path: Path, **options: Any) -> DocumentQA:  # noqa: ANN401  as DocumentQA.open
+def open_to_read(path: Path, **options: Any) -> DocumentQA:  # noqa: ANN401  as DocumentQA.open
+    """The index of a command that only reads."""
     _must_exist(path)
     return DocumentQA.open(path, read_only=True, **options)
 
@@ -402,4 +421,5 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "demo": demo,
     "evaluate": evaluate,
     "serve": serve,
+    "mine": mine,
 }

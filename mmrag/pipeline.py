@@ -67,8 +67,11 @@ if TYPE_CHECKING:
     from mmrag.embedder import Embedder
     from mmrag.index.filters import Filter
     from mmrag.rerank import Reranker
+    from mmrag.rerank.traces import TraceWriter
 
 T = TypeVar("T")
+
+TRACE_BATCH = 64  # records in memory at a time while their traces are written
 
 DEFAULT_RERANKER: str | None = None
 """What reranks where nobody says: ``"local"``, or None for nothing."""
@@ -313,6 +316,34 @@ class DocumentQA:
         ids, metadata = _aligned(len(images), ids, metadata)
         self._ingest().add_images(images, ids, metadata)
         return list(ids)
+
+    def write_traces(self, writer: TraceWriter, *, filter: Filter | None = None) -> int:
+        """Have a model write a trace of every record, for the rerankers that read them.
+
+        Traces that the writer's cache holds are not asked for again, so a run that was cut off goes on
+        where it stopped, and after adding files only theirs are written.
+
+        Args:
+            writer: keeps them in ``cache=qa.traces_path``. Without a way to draw pages it gets ours.
+            filter: only these records.
+
+        Returns:
+            How many records have their trace now.
+
+        Raises:
+            ValueError: the writer keeps nothing.
+            ServerError: its server failed; the traces that came are kept.
+        """
+        if writer.cache is None:
+            raise ValueError(
+                "a writer of traces must keep them, got cache=None. "
+                "Pass TraceWriter(..., cache=qa.traces_path)."
+            )
+        drawing = self._drawing(writer)
+        ids = self.index.ids(filter)
+        for start in range(0, len(ids), TRACE_BATCH):
+            drawing.write_documents(self.index.get(ids[start : start + TRACE_BATCH]))
+        return len(ids)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete records by id; ids that are not there are passed over.
@@ -606,6 +637,11 @@ class DocumentQA:
     def replies_path(self) -> Path | None:
         """Where replies of a reranker's server are kept; None where nothing can be written, as in memory."""
         return None if self.path is None else beside(self.path, "replies")
+
+    @property
+    def traces_path(self) -> Path | None:
+        """Where traces of pages are kept; None where nothing can be written."""
+        return None if self.path is None else beside(self.path, "traces")
 
     def _seeing(self, answerer: Answerer | None) -> Answerer:
         """The answerer to use, drawing pages as we do."""

@@ -276,3 +276,16 @@ def test_evaluate_says_what_reranking_gained(capsys, tmp_path, make_pdf):
         "gain": None,
     }
     assert set(data) >= {"scopes", "without_reranking", "reranking"}
+
+
+def test_index_writes_traces_where_a_server_is_named(capsys, tmp_path, make_pdf, fake_server):
+    make_pdf(tmp_path / "tea.pdf", ["Green tea is drunk in Japan."])
+    fake_server.chat("<think>A page on tea.</think>Where green tea is drunk.")
+    arguments = ("index", tmp_path / "tea.pdf", "--index", tmp_path / "index", "--ocr", "off")
+    server = ("--trace-url", fake_server.url, "--trace-model", "m", "--trace-text-only")
+    code, out, _ = call(capsys, *arguments, *server)
+    assert code == 0
+    assert out.splitlines()[-1] == f"1 traces in {tmp_path / 'index' / 'traces'}"
+    assert "green tea is drunk" in fake_server.requests[0].body.decode().lower()
+    code, _, error = call(capsys, *arguments, "--trace-model", "m")
+    assert (code, "need --trace-url" in error) == (2, True)

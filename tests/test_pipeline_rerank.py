@@ -13,6 +13,7 @@ from mmrag.rerank import ThinkReranker
 from mmrag.rerank.apply import DEFAULT_DEPTH
 from mmrag.rerank.base import kept, reordered
 from mmrag.rerank.local import LocalReranker
+from mmrag.rerank.traces import TraceWriter
 from mmrag.types import Usage, Verdict
 
 TEXTS = [
@@ -308,3 +309,30 @@ def test_a_url_is_a_server_that_judges_pointwise(pages):
     reranker = pages._reranker("http://localhost:1")
     assert (reranker.mode, reranker.client.base_url) == ("pointwise", "http://localhost:1/v1")
     assert reranker.render is not None
+
+
+# --- traces, written when pages are indexed
+
+
+def test_traces_are_written_once_and_found_by_the_reranker(pages, fake_server, make_pdf, tmp_path):
+    def writer() -> TraceWriter:
+        return TraceWriter(fake_server.url, "m", cache=pages.traces_path, image_pixels=10_000)
+
+    for _ in range(2):
+        fake_server.chat("<think>A page about whales.</think>It tells how large a whale is.")
+    assert pages.write_traces(writer()) == 2
+    assert all("data:image/" in seen.body.decode() for seen in fake_server.requests)  # our pictures
+    assert pages.write_traces(writer()) == 2
+    assert len(fake_server.requests) == 2
+    assert len(list(pages.traces_path.rglob("*.json"))) == 2
+
+    make_pdf(tmp_path / "more.pdf", ["Tea."])
+    pages.add(tmp_path / "more.pdf")
+    fake_server.chat("<think>Tea.</think>Tea.")
+    assert pages.write_traces(writer()) == 3
+    assert len(fake_server.requests) == 3
+
+
+def test_a_writer_that_keeps_nothing_is_refused(pages):
+    with pytest.raises(ValueError, match="a writer of traces must keep them, got cache=None"):
+        pages.write_traces(TraceWriter("http://localhost:1", "m"))
