@@ -427,3 +427,177 @@ def test_checkpoints_with_the_names_of_the_hub_load(tiny_folder, backbones, tmp_
     expected = backbones[family].model.state_dict()
     assert loaded.state_dict().keys() == expected.keys()
     assert all(torch.equal(value, expected[name]) for name, value in loaded.state_dict().items())
+
+
+# Sizes and key names as the published config.json and preprocessor_config.json have them (2026-11): those of
+# Qwen2.5-VL lie flat beside the vision_config, the others' under text_config.
+PUBLISHED = {
+    "qwen2_5_vl": {
+        "config": {
+            "model_type": "qwen2_5_vl",
+            "hidden_size": 3584,
+            "intermediate_size": 18944,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 28,
+            "num_key_value_heads": 4,
+            "vocab_size": 152064,
+            "max_window_layers": 28,
+            "sliding_window": 32768,
+            "use_sliding_window": False,
+            "rope_theta": 1000000.0,
+            "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
+            "image_token_id": 151655,
+            "vision_config": {
+                "depth": 32,
+                "hidden_size": 1280,
+                "intermediate_size": 3420,
+                "num_heads": 16,
+                "in_chans": 3,
+                "out_hidden_size": 3584,
+                "patch_size": 14,
+                "spatial_merge_size": 2,
+                "spatial_patch_size": 14,
+                "window_size": 112,
+                "fullatt_block_indexes": [7, 15, 23, 31],
+                "temporal_patch_size": 2,
+            },
+        },
+        "processor": {"min_pixels": 3136, "max_pixels": 12845056, "patch_size": 14, "merge_size": 2},
+        "expected": (3584, 151655),
+    },
+    "qwen3_vl": {
+        "config": {
+            "model_type": "qwen3_vl",
+            "image_token_id": 151655,
+            "tie_word_embeddings": True,
+            "text_config": {
+                "model_type": "qwen3_vl_text",
+                "hidden_size": 2560,
+                "intermediate_size": 9728,
+                "num_hidden_layers": 36,
+                "num_attention_heads": 32,
+                "num_key_value_heads": 8,
+                "head_dim": 128,
+                "vocab_size": 151936,
+                "rope_theta": 5000000,
+                "rope_scaling": {
+                    "mrope_interleaved": True,
+                    "mrope_section": [24, 20, 20],
+                    "rope_type": "default",
+                },
+            },
+            "vision_config": {
+                "model_type": "qwen3_vl",
+                "depth": 24,
+                "hidden_size": 1024,
+                "intermediate_size": 4096,
+                "num_heads": 16,
+                "patch_size": 16,
+                "spatial_merge_size": 2,
+                "temporal_patch_size": 2,
+                "num_position_embeddings": 2304,
+                "out_hidden_size": 2560,
+                "deepstack_visual_indexes": [5, 11, 17],
+            },
+        },
+        "processor": {
+            "size": {"shortest_edge": 65536, "longest_edge": 16777216},
+            "patch_size": 16,
+            "merge_size": 2,
+            "image_mean": [0.5, 0.5, 0.5],
+            "image_std": [0.5, 0.5, 0.5],
+        },
+        "expected": (2560, 151655),
+    },
+    "internvl": {
+        "config": {
+            "model_type": "internvl",
+            "image_token_id": 151667,
+            "image_seq_length": 256,
+            "downsample_ratio": 0.5,
+            "vision_feature_layer": -1,
+            "vision_feature_select_strategy": "default",
+            "text_config": {
+                "model_type": "qwen2",
+                "hidden_size": 1536,
+                "intermediate_size": 8960,
+                "num_hidden_layers": 28,
+                "num_attention_heads": 12,
+                "num_key_value_heads": 2,
+                "vocab_size": 151674,
+                "rope_theta": 1000000.0,
+            },
+            "vision_config": {
+                "model_type": "internvl_vision",
+                "hidden_size": 1024,
+                "intermediate_size": 4096,
+                "num_hidden_layers": 24,
+                "num_attention_heads": 16,
+                "attention_bias": True,
+                "image_size": [448, 448],
+                "patch_size": [14, 14],
+            },
+        },
+        "processor": {
+            "size": {"height": 448, "width": 448},
+            "crop_to_patches": False,
+            "min_patches": 1,
+            "max_patches": 12,
+            "image_mean": [0.485, 0.456, 0.406],
+            "image_std": [0.229, 0.224, 0.225],
+        },
+        "expected": (1536, 151667),
+    },
+}
+
+
+@pytest.fixture(scope="module", params=PUBLISHED)
+def published(request):
+    """An adapter around a model of true size without memory for weights, and the true image processor."""
+    from transformers import CONFIG_MAPPING
+
+    known, adapter = PUBLISHED[request.param], backbone_for(request.param)
+    config = CONFIG_MAPPING[request.param].from_dict(known["config"])
+    with torch.device("meta"):
+        model = adapter.model_class(config)
+    processor = adapter.image_processor_class.from_dict(known["processor"])
+    return adapter(model, None, processor), known["expected"]
+
+
+def test_published_configurations_are_read(published) -> None:
+    backbone, (hidden, image_token) = published
+    assert (backbone.hidden_size, backbone.image_token_id, backbone.merge) == (hidden, image_token, 2)
+    width = backbone.model.get_input_embeddings().weight.shape[1]
+    assert width == hidden
+
+
+@pytest.mark.parametrize(("factor", "budget"), [(1, 1280), (2, 320), (3, 142), (4, 80)])
+def test_a_page_of_a_published_model_keeps_its_budget_at_any_factor(published, factor, budget) -> None:
+    """One page at one input resolution: 1280 tokens uncompressed, a fourth at s = 2, as in the paper."""
+    backbone, compression = published[0], Compression(factor)
+    page = Image.new("RGB", (1700, 2200), "white")  # letter at 200 dpi
+    image = backbone.preprocess(page, budget, compression)
+    tokens = backbone.token_count(image, compression)
+    assert 0.75 * budget <= tokens <= budget
+    if backbone.model_type == "internvl":
+        assert tokens == 5 * {1: 256, 2: 64, 3: 25, 4: 16}[factor]
+    else:
+        assert image.pixels.shape == (
+            math.prod(image.grids[0]),
+            3 * 2 * backbone.image_processor.patch_size**2,
+        )
+
+
+@pytest.mark.parametrize("published", ["internvl"], indirect=True)
+def test_tiles_follow_the_shape_so_a_page_of_a4_has_fewer_than_one_of_letter(published) -> None:
+    """InternVL's rule: 210 : 297 is nearer to 1 : 2 than to 1 : 1; 8.5 : 11 is not."""
+    backbone = published[0]
+    a4, letter = (Image.new("RGB", size) for size in ((1654, 2339), (1700, 2200)))
+    assert [len(backbone.preprocess(page, 320, Compression(2)).grids) for page in (a4, letter)] == [3, 5]
+
+
+def test_the_papers_page_of_896_pixels_has_320_tokens(published) -> None:
+    backbone = published[0]
+    image = backbone.preprocess(Image.new("RGB", (896, 896)), 320, Compression(2))
+    expected = {"internvl": 320, "qwen2_5_vl": 256, "qwen3_vl": 196}[backbone.model_type]
+    assert backbone.token_count(image, Compression(2)) == expected
