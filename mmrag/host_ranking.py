@@ -29,18 +29,36 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from mmrag.load import load_image
+from mmrag.rerank.base import Reranker
 from mmrag.types import Candidate, Page, Query, Ranking, Record, Scalar, Source
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from mmrag.documents import DocumentReader
-    from mmrag.rerank import Reranker
 
 logger = logging.getLogger(__name__)
 
 PLACE = "_place"
 """Metadata key of a record: its item's position."""
+
+SETTINGS = (
+    "model",
+    "think_tokens",
+    "instruction",
+    "images",
+    "text",
+    "image_pixels",
+    "prompts",
+    "traces",
+    "cache",
+    "on_error",
+    "timeout",
+    "max_retries",
+    "max_concurrency",
+    "extra",
+)
+"""Settings of `mmrag.rerank.ThinkReranker` that both hosts' classes pass on as they are."""
 
 _DOCUMENT_ID = re.compile(r"[0-9a-f]{16}")
 
@@ -194,8 +212,21 @@ def sees(reranker: Reranker) -> bool:
     return bool(getattr(getattr(reranker, "settings", None), "images", True))
 
 
-def with_drawer(reranker: Reranker, render: PageDrawer) -> Reranker:
-    """The reranker, or a copy of one that cannot draw pages, which then can."""
+def ready_reranker(reranker: object, render: PageDrawer, given: Sequence[str]) -> Reranker:
+    """A reranker that a host's user has made, or a copy of it that can draw pages where it could not.
+
+    Args:
+        reranker: anything with ``rerank`` and ``arerank``.
+        render: draws pages.
+        given: names of settings that were given beside it.
+
+    Raises:
+        ValueError: it is no reranker, or there are such settings.
+    """
+    if given:
+        raise ValueError(f"a ready reranker takes no {' or '.join(given)}. Set them where it is made.")
+    if not isinstance(reranker, Reranker):
+        raise ValueError(f"reranker must have rerank and arerank, got {type(reranker).__name__}.")
     if hasattr(reranker, "with_render") and getattr(reranker, "render", None) is None:
         drawing: Reranker = reranker.with_render(render)
         return drawing

@@ -8,6 +8,7 @@ so a chain needs ``langchain-core`` alone.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,18 +17,19 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import Runnable, RunnableParallel, RunnablePassthrough, RunnableSerializable
 from langchain_core.utils import secret_from_env
 from mmrag.host_ranking import (
+    SETTINGS,
     HostItem,
     PageDrawer,
     host_reranker,
     judgement,
     place_of,
     ranking_of,
+    ready_reranker,
     sees,
-    with_drawer,
 )
 from mmrag.rerank import Reranker
 from mmrag.types import Ranking
-from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator
 
 from langchain_mmrag._inputs import as_query
 
@@ -40,22 +42,6 @@ QUESTION_KEYS = ("query", "question", "input")
 """Keys under which a chain may carry the question; the first that is there counts."""
 
 _ENVIRONMENT_KEY = secret_from_env("MMRAG_API_KEY", default=None)
-_SETTINGS = (
-    "model",
-    "think_tokens",
-    "instruction",
-    "images",
-    "text",
-    "image_pixels",
-    "prompts",
-    "traces",
-    "cache",
-    "on_error",
-    "timeout",
-    "max_retries",
-    "max_concurrency",
-    "extra",
-)
 
 
 class MMRagThinkRerank(BaseDocumentCompressor, RunnableSerializable[dict[str, Any], list[Document]]):
@@ -123,29 +109,33 @@ class MMRagThinkRerank(BaseDocumentCompressor, RunnableSerializable[dict[str, An
     _reranker: Reranker | None = PrivateAttr(default=None)
     _drawer: PageDrawer = PrivateAttr(default_factory=PageDrawer)
 
+    @field_validator("prompts", "cache", mode="before")
+    @classmethod
+    def _folder(cls, value: Any) -> Any:  # what a user wrote
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
+
     def model_post_init(self, context: Any, /) -> None:  # pydantic's
         """Make the reranker, so that a wrong setting is refused here and not at the first question."""
         self._reranker = self._made()
 
     def _made(self) -> Reranker:
         if self.reranker is not None:
-            return self._ready(self.reranker)
+            return ready_reranker(self.reranker, self._drawer, self._given())
         return host_reranker(
             self.base_url,
             mode=self.mode,
             alpha=self.alpha,
             render=self._drawer,
             api_key=None if self.api_key is None else self.api_key.get_secret_value(),
-            **{name: getattr(self, name) for name in _SETTINGS},
+            **{name: getattr(self, name) for name in SETTINGS},
         )
 
-    def _ready(self, reranker: Any) -> Reranker:
-        given = sorted(self.model_fields_set - {"reranker", "top_n", "keep_thought", "name"})
-        if given:
-            raise ValueError(f"a ready reranker takes no {' or '.join(given)}. Set them where it is made.")
-        if not isinstance(reranker, Reranker):
-            raise ValueError(f"reranker must have rerank and arerank, got {type(reranker).__name__}.")
-        return with_drawer(reranker, self._drawer)
+    def _given(self) -> list[str]:
+        """Settings that are not as they are by default, beside those that any reranker leaves to this."""
+        fields = type(self).model_fields
+        free = {"reranker", "top_n", "keep_thought", "name"}
+        usual = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
+        return [name for name in fields if name not in free and getattr(self, name) != usual[name]]
 
     @property
     def core(self) -> Reranker:

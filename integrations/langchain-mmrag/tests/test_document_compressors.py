@@ -14,6 +14,7 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.load import dumps, loads
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import ConfigurableField, Runnable, RunnableLambda, RunnablePassthrough
+from mmrag.errors import ServerStatusError
 from mmrag.rerank.base import reordered
 from mmrag.rerank.local import LocalReranker
 from mmrag.types import Query, Verdict
@@ -240,6 +241,50 @@ def test_a_thought_is_told_where_asked_for(swatches) -> None:
     assert told[0].metadata["thought"] == "I looked."
 
 
+# ---- by a served model (real ones: tests/vllm)
+
+
+def test_a_served_model_judges_and_is_sent_the_key(judge, animals) -> None:
+    served = MMRagThinkRerank(base_url=judge.url, api_key="sk-mine", top_n=2)
+    found = served.compress_documents(animals, QUESTION)
+    assert texts(found) == ["Owls hoot at night.", "Cats purr."]
+    assert [one.metadata["relevance_score"] for one in found] == [pytest.approx(0.99), pytest.approx(0.01)]
+    assert {headers["authorization"] for headers in judge.headers} == {"Bearer sk-mine"}
+    assert {body["model"] for body in judge.bodies if "messages" in body} == {"judge"}
+
+
+async def test_it_thinks_where_asked_to_and_async_is_the_same(judge, animals) -> None:
+    served = MMRagThinkRerank(base_url=judge.url, model="judge", think_tokens=32, keep_thought=True)
+    found = await served.acompress_documents(animals, QUESTION)
+    assert found == served.compress_documents(animals, QUESTION)
+    assert found[0].metadata["thought"] == "It is about owls."
+    assert {body["max_tokens"] for body in judge.bodies if "stop" in body} == {32}
+
+
+def test_a_served_model_is_shown_the_pictures(judge, swatches, samples) -> None:
+    served = MMRagThinkRerank(base_url=judge.url, image_pixels=40_000)
+    best, *rest = served.compress_documents(pictured(swatches), "red")
+    assert best.metadata["image"].startswith("data:") and len(rest) == 3
+    page = MMRagRetriever(qa=samples, k=1, images=False).invoke(NET_SALES)
+    (judged,) = served.compress_documents(page, NET_SALES)
+    assert judged.metadata["relevance_score"] == pytest.approx(0.33, abs=0.05)  # mostly white
+    blind = MMRagThinkRerank(base_url=judge.url, images=False)
+    assert blind.compress_documents(pictured(swatches), "red")[0].metadata["relevance_score"] < 0.02
+
+
+def test_a_server_that_fails_is_an_error_or_keeps_the_order_and_says_so(judge, animals) -> None:
+    judge.status = 400
+    with pytest.raises(ServerStatusError, match=r"127\.0\.0\.1.*400.*out of order"):
+        MMRagThinkRerank(base_url=judge.url).compress_documents(animals, QUESTION)
+    animals[1].metadata["relevance_score"] = 0.5
+    kept = MMRagThinkRerank(base_url=judge.url, on_error="keep", top_n=2)
+    found = kept.compress_documents(animals, QUESTION)
+    assert texts(found) == ANIMALS[:2]
+    assert [one.metadata["reranked"] for one in found] == [False, False]
+    assert "out of order" in found[0].metadata["why_not"] and "relevance_score" not in found[0].metadata
+    assert found[1].metadata["relevance_score"] == 0.5
+
+
 # ---- in chains
 
 
@@ -376,6 +421,7 @@ def test_a_ready_reranker_is_not_pretended_to_be_written_down() -> None:
         ({"mode": "local", "base_url": "http://x"}, "takes no base_url"),
         ({"alpha": 2.0}, "alpha is the retrieval score's share"),
         ({"on_error": "hide", "base_url": "http://x"}, "on_error must be 'raise' or 'keep'"),
+        ({"think_tokens": -1, "base_url": "http://x"}, "think_tokens must be a whole number"),
         ({"topn": 3}, "Extra inputs are not permitted"),
         ({"reranker": "local"}, "must have rerank and arerank, got str"),
         ({"reranker": LocalReranker(), "mode": "local"}, "a ready reranker takes no mode"),

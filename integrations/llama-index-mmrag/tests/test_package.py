@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 HOME = Path(__file__).parent.parent
-LEAVES = ("embeddings", "query_engine", "readers", "retrievers", "vector_stores")
+LEAVES = ("embeddings", "postprocessor", "query_engine", "readers", "retrievers", "vector_stores")
 
 
 def run(code: str, cwd: Path | None = None) -> str:

@@ -148,6 +148,18 @@ def image_path_of(node: BaseNode) -> str | None:
     return str(named) if named else None
 
 
+def image_of(node: BaseNode) -> str | None:
+    """A node's picture as `mmrag.load.load_image` takes it: path, data URI, or its address; None without."""
+    held: str | bytes | None = node.image if isinstance(node, ImageNode) else None
+    address = node.image_url if isinstance(node, ImageNode) else None
+    if isinstance(node, Node) and node.image_resource is not None:
+        held = node.image_resource.data
+        address = None if node.image_resource.url is None else str(node.image_resource.url)
+    if held:
+        return f"data:image;base64,{held.decode('ascii') if isinstance(held, bytes) else held}"
+    return image_path_of(node) or address
+
+
 def _check_image(node: BaseNode) -> None:
     held: str | bytes | None = node.image if isinstance(node, ImageNode) else None
     if isinstance(node, Node) and node.image_resource is not None:
