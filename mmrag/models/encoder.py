@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mmrag.types import Matrix
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 BATCH_COST = 16_384
 """Most padded tokens of a batch, visual ones counted before compression: about eleven pages."""
@@ -112,23 +114,33 @@ class Encoder:
             ) from error
 
     def _forward(self, rows: list[TokenRow], side: str, count: int, meta: int) -> list[Matrix]:
-        with self._lock:
-            try:
-                batch = collate(rows, pad=self._pad, meta=meta).to(self.device)
-                with torch.inference_mode():
-                    vectors = self.model(batch, side, count).cpu().numpy()
-            except RuntimeError as error:
-                if not _is_memory(error):
-                    raise
-                shortage = str(error).splitlines()[0][:200]
-            else:
-                return [matrix.copy() for matrix in vectors]
-            # here the error is gone, and with its traceback the tensors of the batch
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-            elif self.device.type == "mps":
-                torch.mps.empty_cache()
-        raise OutOfMemoryError(shortage)
+        def work() -> list[Matrix]:
+            batch = collate(rows, pad=self._pad, meta=meta).to(self.device)
+            return [matrix.copy() for matrix in self.model(batch, side, count).cpu().numpy()]
+
+        return in_turn(self._lock, self.device, work)
+
+
+def in_turn(lock: threading.Lock, device: torch.device, work: Callable[[], Result]) -> Result:
+    """What `work` gives, computed alone on a device and without gradients.
+
+    Raises:
+        OutOfMemoryError: the device ran out of memory, which is free again.
+    """
+    with lock:
+        try:
+            with torch.inference_mode():
+                return work()
+        except RuntimeError as error:
+            if not _is_memory(error):
+                raise
+            shortage = str(error).splitlines()[0][:200]
+        # here the error is gone, and with its traceback the tensors of the batch
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif device.type == "mps":
+            torch.mps.empty_cache()
+    raise OutOfMemoryError(shortage)
 
 
 def _is_memory(error: RuntimeError) -> bool:

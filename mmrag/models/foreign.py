@@ -12,7 +12,7 @@ The rule, first match:
    nothing else that tells them from a chat model).
 4. Anything else is not foreign.
 
-A caller overrides it with ``family=``.
+A caller overrides it with ``family=``; ``family="mmrag"`` is "not foreign".
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
 }
 """Family to module and class."""
 
+OURS = "mmrag"
+"""The family of checkpoints of ours and of plain backbones."""
+
 
 def find(
     folder: Path, config: Mapping[str, Any], *, name: str = "", family: str | None = None
@@ -41,16 +44,16 @@ def find(
         folder: of the checkpoint.
         config: its config.json.
         name: what the caller asked for; a hub name tells more than the folder of a cache.
-        family: one of `FAMILIES`, where the caller knows better.
+        family: one of `FAMILIES`, or `OURS`, where the caller knows better.
 
     Raises:
         ValueError: an unknown family, or a folder with an adapter instead of a model.
     """
     chosen = family_of(folder, config, name) if family is None else family
-    if chosen is None:
+    if chosen in (None, OURS):
         return None
     if chosen not in FAMILIES:
-        raise ValueError(f"family must be one of {tuple(FAMILIES)}, got {chosen!r}.")
+        raise ValueError(f"family must be one of {(*FAMILIES, OURS)}, got {chosen!r}.")
     module, attribute = FAMILIES[chosen]
     found: type = getattr(importlib.import_module(module), attribute)
     return found

@@ -22,33 +22,27 @@ Decisions taken here:
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import hashlib
 import json
 import logging
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
-from mmrag.embedder import DocumentInput, EmbedderBase, QueryInput, Reasoner
-from mmrag.errors import BadInputError, MissingExtraError
-from mmrag.models.inputs import PAGE_TEXT, Item, document_item, query_item
+from mmrag.embedder import Reasoner
+from mmrag.errors import MissingExtraError
+from mmrag.models.calls import BATCH_SIZE, EncodingCalls, whole
 from mmrag.models.prompt import Layout, Prompts
-from mmrag.types import Budget, Matrix
+from mmrag.types import Budget
 
 if TYPE_CHECKING:
     import torch
 
     from mmrag.models.checkpoint import CheckpointConfig
     from mmrag.models.compression import Compression
-    from mmrag.models.encoder import Encoder, Prepared
+    from mmrag.models.encoder import Encoder
     from mmrag.models.model import RetrievalModel
 
 logger = logging.getLogger(__name__)
@@ -57,10 +51,6 @@ VISUAL_TOKENS = 1280
 """Of a page, before compression: the paper's, an area of about 1.3 million pixels in Qwen3-VL."""
 
 MAX_TOKENS = 8192
-BATCH_SIZE = 32
-ON_ERROR = ("raise", "skip")
-PICTURES = 16
-"""Inputs whose pixels are in memory together, twice: about 30 MB each at the paper's size."""
 
 _LEFT_OUT = {
     "max_tokens": MAX_TOKENS,
@@ -75,23 +65,7 @@ _PIXELS_A_TOKEN = 32 * 32  # Qwen3-VL; 28 * 28 in the other families, so never t
 _ALGORITHM = "mllm-1"  # part of the fingerprint: raise it when the same settings give other vectors
 
 
-class Encoded(list[Any]):
-    """The matrices of a call, in input order, and what has to be said of single inputs.
-
-    With ``on_error="skip"`` the place of an input that was left out holds None.
-
-    Attributes:
-        skipped: place of each input left out, and why.
-        cut: places of inputs whose text was longer than ``max_tokens`` and was cut.
-    """
-
-    def __init__(self, matrices: Sequence[Matrix | None] = ()) -> None:
-        super().__init__(matrices)
-        self.skipped: dict[int, str] = {}
-        self.cut: list[int] = []
-
-
-class MLLMEmbedder(EmbedderBase):
+class MLLMEmbedder(EncodingCalls):
     """A multimodal language model as an embedder of text and images, nested vectors out.
 
     Made by `from_pretrained`, or of a model in memory:
@@ -125,22 +99,20 @@ class MLLMEmbedder(EmbedderBase):
         thoughts: Reasoner | None = None,
         on_error: str = "raise",
     ) -> None:
-        _whole("max_tokens", max_tokens)
-        _whole("batch_size", batch_size)
-        _one_of("page_text", page_text, PAGE_TEXT)
-        _one_of("on_error", on_error, ON_ERROR)
+        super().__init__(
+            max_tokens=max_tokens,
+            batch_size=batch_size,
+            page_text=page_text,
+            thoughts=thoughts,
+            on_error=on_error,
+        )
         encoder_class = _torch_part("encoder").Encoder
         factor = config.compression.factor
         visual = config.max_visual_tokens or VISUAL_TOKENS // factor**2
         layout = Layout(model.backbone.tokenizer, config.prompts, max_tokens, model.backbone.image_token)
         self.model = model
         self.config = config
-        self.max_tokens = max_tokens
-        self.max_visual_tokens = _whole("max_visual_tokens", visual)
-        self.batch_size = batch_size
-        self.page_text = page_text
-        self.thoughts = thoughts
-        self.on_error = on_error
+        self.max_visual_tokens = whole("max_visual_tokens", visual)
         self._name = name
         self._encoder: Encoder = encoder_class(model, layout, max_visual_tokens=visual, batch_size=batch_size)
         self._fingerprint: str | None = None
@@ -167,6 +139,8 @@ class MLLMEmbedder(EmbedderBase):
         allow_untrained: bool = False,
         revision: str | None = None,
         local_files_only: bool = False,
+        family: str | None = None,
+        **options: Any,  # noqa: ANN401  of a foreign class
     ) -> Any:  # noqa: ANN401  this class, or a foreign checkpoint's embedder
         """Load a checkpoint: a folder, or a hub name, which is fetched where it is not on this machine.
 
@@ -192,6 +166,9 @@ class MLLMEmbedder(EmbedderBase):
             allow_untrained: take tables that mean nothing, to try things out.
             revision: of a hub repository.
             local_files_only: fetch nothing.
+            family: what the checkpoint is, where `mmrag.models.foreign` cannot tell; ``"mmrag"``: a backbone
+                or a checkpoint of ours.
+            options: of a checkpoint of another design, for example ``query_template`` of ColQwen2.
 
         Returns:
             An `MLLMEmbedder`; for a checkpoint of another design, such as ColQwen2, its embedder.
@@ -200,6 +177,7 @@ class MLLMEmbedder(EmbedderBase):
             MissingExtraError: torch or transformers is not installed.
             FileNotFoundError: the checkpoint or a file of it is not there and cannot be fetched.
             ValueError: it is no such checkpoint, or is asked for what it does not have.
+            TypeError: an option that nobody knows.
         """
         checkpoint, places = _torch_part("checkpoint"), _torch_part("places")
         use: dict[str, Any] = {
@@ -221,10 +199,12 @@ class MLLMEmbedder(EmbedderBase):
         place: dict[str, Any] = {"device": device, "dtype": dtype}
         hub: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
         folder = places.resolve_folder(str(name_or_path), **hub)
-        foreign = _foreign(folder, str(name_or_path))
+        foreign = _foreign(folder, str(name_or_path), family)
         if foreign is not None:
             given = {k: v for k, v in {**wish, **use}.items() if v != _LEFT_OUT.get(k)}
-            return foreign.from_folder(folder, name=_shown_name(name_or_path), **given, **place)
+            return foreign.from_folder(folder, name=_shown_name(name_or_path), **given, **place, **options)
+        if options:
+            raise TypeError(f"from_pretrained takes no {', '.join(sorted(options))} for this checkpoint.")
         where = places.pick_device(device)
         wanted = checkpoint.wanted(**wish)
         number = places.pick_dtype(dtype, checkpoint.own_dtype(folder), where)
@@ -311,186 +291,13 @@ class MLLMEmbedder(EmbedderBase):
         """Text and images."""
         return frozenset({"text", "image"})
 
+    def _instruction(self, side: str) -> str:
+        return self.config.prompts.query if side == "query" else self.config.prompts.document
+
     @property
     def image_pixels(self) -> int:
         """Largest picture area that it makes use of: what pages are rendered at."""
         return self.max_visual_tokens * self.config.compression.factor**2 * _PIXELS_A_TOKEN
-
-    # ---- encoding ----------------------------------------------------------------------------------
-
-    def encode_query(
-        self,
-        queries: Sequence[QueryInput],
-        *,
-        batch_size: int | None = None,
-        show_progress: bool = False,
-        on_error: str | None = None,
-    ) -> Encoded:
-        """One ``(budget.query, dim)`` float32 matrix a query, rows L2-normalised, in input order.
-
-        Args:
-            queries: `str` or `Query`.
-            batch_size: most inputs of a forward pass; no more than the embedder's own.
-            show_progress: draw a bar.
-            on_error: instead of the embedder's own.
-
-        Raises:
-            BadInputError: a query cannot be embedded.
-            TypeError: an input is neither `str` nor `Query`.
-        """
-        return self._encode(queries, "query", batch_size, show_progress, on_error)
-
-    def encode_document(
-        self,
-        documents: Sequence[DocumentInput],
-        *,
-        batch_size: int | None = None,
-        show_progress: bool = False,
-        on_error: str | None = None,
-    ) -> Encoded:
-        """One ``(budget.document, dim)`` float32 matrix a document, rows L2-normalised, in input order.
-
-        Args:
-            documents: `str`, `Page` or `Content`; one without anything in it has a vector, too.
-            batch_size: see `encode_query`.
-            show_progress: see `encode_query`.
-            on_error: see `encode_query`.
-
-        Raises:
-            BadInputError: a document cannot be embedded.
-            TypeError: an input is neither `str`, `Page` nor `Content`.
-        """
-        return self._encode(documents, "document", batch_size, show_progress, on_error)
-
-    def _encode(
-        self,
-        given: Sequence[Any],
-        side: str,
-        batch_size: int | None,
-        show_progress: bool,
-        on_error: str | None,
-    ) -> Encoded:
-        what = "queries" if side == "query" else "documents"
-        if isinstance(given, str | bytes) or not isinstance(given, Sequence):
-            raise TypeError(
-                f"{what} must be a list, got {type(given).__name__}. Wrap a single one in a list."
-            )
-        size = self.batch_size if batch_size is None else _whole("batch_size", batch_size)
-        rule = _one_of("on_error", self.on_error if on_error is None else on_error, ON_ERROR)
-        done = Encoded([None] * len(given))
-        rows = self.budget.query if side == "query" else self.budget.document
-        items = self._items(given, side, rule, done)
-        with tqdm(total=len(given), desc=f"encoding {what}", unit="input", disable=not show_progress) as bar:
-            bar.update(len(done.skipped))
-            for window in self._windows(items, side):
-                ready = _sorted_out(window, rule, done)
-                places = list(ready)
-                for place, matrix in self._encoder.encode(list(ready.values()), side, rows, size):
-                    done[places[place]] = matrix
-                    bar.update()
-                bar.update(len(window) - len(ready))
-        if done.cut:
-            logger.warning(
-                "%d of %d %s were longer than max_tokens=%d and their text was cut, the first at %d",
-                len(done.cut), len(given), what, self.max_tokens, done.cut[0],
-            )  # fmt: skip
-        return done
-
-    def _items(self, given: Sequence[Any], side: str, rule: str, done: Encoded) -> dict[int, Item]:
-        """Every input as an item, thoughts included; what is none is left out or refused."""
-        items: dict[int, Item] = {}
-        for place, one in enumerate(given):
-            try:
-                if side == "query":
-                    items[place] = query_item(one, place, self.config.prompts.query)
-                else:
-                    items[place] = document_item(one, place, self.config.prompts.document, self.page_text)
-            except (TypeError, BadInputError) as error:
-                if rule == "raise":
-                    raise
-                done.skipped[place] = str(error)
-        if self.thoughts is not None:
-            wanting = [place for place, item in items.items() if not item.thought]
-            inputs = [given[place] for place in wanting]
-            think = self.thoughts.think_queries if side == "query" else self.thoughts.think_documents
-            for place, thought in zip(wanting, think(inputs) if inputs else (), strict=True):
-                items[place] = replace(items[place], thought=thought)
-        return items
-
-    def _windows(self, items: Mapping[int, Item], side: str) -> Iterator[dict[int, Prepared | BadInputError]]:
-        """Inputs as tokens and pixels: all texts at once, images `PICTURES` at a time and one window ahead.
-
-        Images are decoded and resized in threads, while the model works on the window before.
-        """
-
-        def prepare(place: int) -> Prepared | BadInputError:
-            try:
-                return self._encoder.prepare(items[place], side)
-            except ValueError as error:
-                return BadInputError(side, place, str(error))
-
-        places = list(items)
-        if all(isinstance(part, str) for item in items.values() for part in item.parts):
-            yield {place: prepare(place) for place in places}
-            return
-        pool = ThreadPoolExecutor(_torch_part("places").worker_threads(), thread_name_prefix="mmrag-images")
-        ahead: deque[dict[int, Future[Prepared | BadInputError]]] = deque()
-        try:
-            for start in range(0, len(places), PICTURES):
-                ahead.append({at: pool.submit(prepare, at) for at in places[start : start + PICTURES]})
-                if len(ahead) == 2:
-                    yield {at: future.result() for at, future in ahead.popleft().items()}
-            while ahead:
-                yield {at: future.result() for at, future in ahead.popleft().items()}
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-    async def aencode_query(
-        self,
-        queries: Sequence[QueryInput],
-        *,
-        batch_size: int | None = None,
-        show_progress: bool = False,
-        on_error: str | None = None,
-    ) -> Encoded:
-        """`encode_query` in a thread."""
-        return await asyncio.to_thread(
-            self.encode_query, queries, batch_size=batch_size, show_progress=show_progress, on_error=on_error
-        )
-
-    async def aencode_document(
-        self,
-        documents: Sequence[DocumentInput],
-        *,
-        batch_size: int | None = None,
-        show_progress: bool = False,
-        on_error: str | None = None,
-    ) -> Encoded:
-        """`encode_document` in a thread."""
-        return await asyncio.to_thread(
-            self.encode_document,
-            documents,
-            batch_size=batch_size,
-            show_progress=show_progress,
-            on_error=on_error,
-        )
-
-
-def _sorted_out(
-    window: Mapping[int, Prepared | BadInputError], rule: str, done: Encoded
-) -> dict[int, Prepared]:
-    """The inputs of a window that can be embedded; the others are noted, or raised."""
-    ready: dict[int, Prepared] = {}
-    for place, result in window.items():
-        if isinstance(result, BadInputError):
-            if rule == "raise":
-                raise result
-            done.skipped[place] = str(result)
-            continue
-        ready[place] = result
-        if result.cut:
-            done.cut.append(place)
-    return ready
 
 
 def _torch_part(name: str) -> Any:  # noqa: ANN401  a module
@@ -505,26 +312,14 @@ def _torch_part(name: str) -> Any:  # noqa: ANN401  a module
         raise MissingExtraError("MLLMEmbedder", "mllm") from error
 
 
-def _foreign(folder: Path, name: str) -> Any:  # noqa: ANN401  a class of another room's making
+def _foreign(folder: Path, name: str, family: str | None) -> Any:  # noqa: ANN401  a class of another room's making
     """The embedder of a checkpoint of another design; None for ours and for plain backbones."""
     from mmrag.models import foreign
 
     config = _torch_part("checkpoint").read_json(folder / "config.json")
-    return foreign.find(folder, config, name=name)
+    return foreign.find(folder, config, name=name, family=family)
 
 
 def _shown_name(name: str | Path) -> str:
     folder = Path(name).expanduser()
     return folder.resolve().name if folder.is_dir() else str(name)
-
-
-def _whole(name: str, value: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
-    return value
-
-
-def _one_of(name: str, value: Any, known: Sequence[Any]) -> Any:  # noqa: ANN401
-    if not any(value is one or (isinstance(value, str) and value == one) for one in known):
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}.")
-    return value
