@@ -141,6 +141,10 @@ class Backbone(ABC, nn.Module):
         """
 
     @abstractmethod
+    def pixels(self, max_tokens: int, compression: Compression) -> int:
+        """The most pixels of an image that `preprocess` makes use of; a page need not be rendered larger."""
+
+    @abstractmethod
     def image_text(self, tokens: int) -> str:
         """The placeholders of one image with the marks around them, as text for the tokenizer."""
 

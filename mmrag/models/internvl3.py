@@ -52,6 +52,19 @@ class InternVL3Backbone(Backbone):
         the paper takes natural images; so does an image that is small against a tile, at any budget.
         """
         check_image(image, max_tokens)
+        tiles = self._tiles(max_tokens, compression)
+        out = self.image_processor(
+            images=[image],
+            crop_to_patches=tiles > 1,
+            min_patches=1,
+            max_patches=tiles,
+            return_tensors="pt",
+        )
+        pixels = out["pixel_values"]
+        return VisionInput(pixels, (self.tile_grid,) * len(pixels))
+
+    def _tiles(self, max_tokens: int, compression: Compression) -> int:
+        """Most tiles, the thumbnail not counted."""
         tokens = math.prod(compression.grid(self.tile_grid, self.merge)) // self.merge**2
         fitting = max_tokens // tokens
         if fitting < 1:
@@ -59,16 +72,12 @@ class InternVL3Backbone(Backbone):
                 f"max_visual_tokens must be at least {tokens} for this model at compression "
                 f"{compression.factor} (one tile), got {max_tokens}."
             )
-        tiles = min(fitting - 1, self.image_processor.max_patches)  # one place is the thumbnail's
-        out = self.image_processor(
-            images=[image],
-            crop_to_patches=tiles > 1,
-            min_patches=1,
-            max_patches=max(tiles, 1),
-            return_tensors="pt",
-        )
-        pixels = out["pixel_values"]
-        return VisionInput(pixels, (self.tile_grid,) * len(pixels))
+        return int(max(1, min(fitting - 1, self.image_processor.max_patches)))  # one place is the thumbnail's
+
+    def pixels(self, max_tokens: int, compression: Compression) -> int:
+        """See `Backbone.pixels`."""
+        size = self.image_processor.size
+        return int(self._tiles(max_tokens, compression) * size["height"] * size["width"])
 
     def image_text(self, tokens: int) -> str:
         """See `Backbone.image_text`."""

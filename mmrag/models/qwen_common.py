@@ -37,7 +37,7 @@ class QwenBackbone(Backbone):
         """
         check_image(image, max_tokens)
         processor = self.image_processor
-        block = processor.patch_size * self.merge  # pixels a side
+        block = self._block
         rows, columns = fit(
             (image.height, image.width),
             block=block,
@@ -48,6 +48,16 @@ class QwenBackbone(Backbone):
         resized = image.resize((columns * block, rows * block), resample=processor.resample)
         out = processor(images=[resized], do_resize=False, return_tensors="pt")
         return VisionInput(out["pixel_values"], ((rows * self.merge, columns * self.merge),))
+
+    def pixels(self, max_tokens: int, compression: Compression) -> int:
+        """See `Backbone.pixels`."""
+        budget = max_tokens * (compression.factor * self._block) ** 2
+        return min(budget, int(self.image_processor.size["longest_edge"]))
+
+    @property
+    def _block(self) -> int:
+        """Pixels a side of what becomes one token before compression."""
+        return int(self.image_processor.patch_size) * self.merge
 
     def image_text(self, tokens: int) -> str:
         """See `Backbone.image_text`."""

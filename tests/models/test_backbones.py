@@ -328,6 +328,23 @@ def test_odd_sizes_are_read_as_what_they_are(backbone, size) -> None:
     torch.testing.assert_close(channels, colours[None, :, None].expand_as(channels), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_a_picture_of_the_pixels_in_use_is_taken_whole_and_a_larger_one_no_larger(backbone, factor) -> None:
+    compression = Compression(factor)
+    budget = 5 * least_tokens(backbone, compression) if backbone.model_type == "internvl" else 64
+    used = backbone.pixels(budget, compression)
+    side = math.isqrt(used)
+    shapes = [
+        backbone.preprocess(Image.new("RGB", (size, size)), budget, compression).pixels.shape
+        for size in (side, 4 * side, side // 2)
+    ]
+    assert shapes[0] == shapes[1]
+    assert shapes[0].numel() > shapes[2].numel()
+    thumbnail = 64**2 if backbone.model_type == "internvl" else 0
+    frames = 1 if backbone.model_type == "internvl" else 2  # Qwen writes a picture as two frames
+    assert shapes[0].numel() // (3 * frames) - thumbnail == side**2 == used
+
+
 # --- what is refused ---------------------------------------------------------------------------------
 
 
