@@ -10,7 +10,7 @@ from mmrag.mining.lines import read_mined
 from mmrag.mining.miner import Miner
 from mmrag.mining.questions import MiningQuestion, read_questions
 from mmrag.mining.report import MiningReport, save_plot
-from mmrag.mining.rules import Rules, Scored, Selection, select
+from mmrag.mining.rules import Rules, Scored, Selection, rules_for, select
 
 __all__ = [
     "Miner",
@@ -21,6 +21,7 @@ __all__ = [
     "Selection",
     "read_mined",
     "read_questions",
+    "rules_for",
     "save_plot",
     "select",
 ]

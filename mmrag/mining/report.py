@@ -144,14 +144,12 @@ def _draw(axis: Axes, values: Mapping[str, Sequence[float]], label: str) -> None
                 some,
                 bins=30,
                 range=(low, high if high > low else low + 1),
-                histtype="stepfilled",
-                alpha=0.35,
-                edgecolor=_COLOURS[name],
-                facecolor=_COLOURS[name],
+                weights=[1 / len(some)] * len(some),
+                histtype="step",
+                lw=1.8,
+                color=_COLOURS[name],
                 label=f"{name} ({len(some)})",
             )
-    axis.set_yscale("symlog")  # one positive a query stands beside a dozen negatives
-    axis.set_ylim(bottom=0)
     axis.set_xlabel(label)
-    axis.set_ylabel("candidates")
+    axis.set_ylabel("share of its list")
     axis.spines[["top", "right"]].set_visible(False)

@@ -17,7 +17,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Pick = Literal["best", "random"]
 
@@ -86,6 +86,34 @@ class Rules:
         if self.ratio is not None:
             limits.append(min(self.ratio * positive, positive))
         return min(limits)
+
+
+def rules_for(mode: str, **given: Any) -> Rules:  # noqa: ANN401  the attributes of `Rules`
+    """Rules whose defaults fit a judge's scale.
+
+    Args:
+        mode: of `mmrag.rerank.ThinkReranker`; ``"none"`` for no judge, which mines as Magic-MM's second
+            stage does: two at random from ranks 50 to 100.
+        given: attributes of `Rules` that replace the defaults.
+
+    Raises:
+        ValueError: ``listwise``, whose scores say nothing but an order; or a number out of its range.
+    """
+    if mode == "listwise":
+        raise ValueError(
+            "a judge must give scores that can be compared, got mode 'listwise', which gives an order only. "
+            "Use pointwise, ecrr, qar, served, likelihood or local."
+        )
+    return Rules(**{**_DEFAULTS.get(mode, {}), **given})
+
+
+_OPEN: dict[str, Any] = {"false_negative": None, "least_positive": None}
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    # The same points in log-odds: 0.9 is 2.2 and 0.5 is 0; 0.1 about one half is 0.4.
+    "local": {"margin": 0.4, "false_negative": 2.2, "least_positive": 0.0},
+    "likelihood": {"margin": 0.4, **_OPEN},
+    "none": {"ranks": (50, 100), "negatives": 2, "margin": None, "pick": "random", **_OPEN},
+}
 
 
 @dataclass(frozen=True, slots=True)

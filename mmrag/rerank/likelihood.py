@@ -21,6 +21,7 @@ from mmrag.rerank.steps import Ask, Steps
 from mmrag.types import Candidate, Query, Verdict
 
 PROMPTS = ("likelihood",)
+TOO_LONG = "pages were too long for the model: see the verdicts"
 NO_TEXT = "no text to read: scored as a page that says nothing"
 
 
@@ -44,6 +45,11 @@ class LikelihoodMode:
         self.fingerprint = settings.prompts.digest(PROMPTS)
         before, _, after = settings.prompts.text("likelihood").partition("$page")
         self._before, self._after = before, after + "\n"
+        self._context = 0
+
+    def prepare(self) -> Steps[None]:
+        """Ask for the model's context."""
+        self._context = read_context((yield Ask("/tokenize", text_tokens_body("?"), cached=False)))
 
     def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Steps[Sequence[Verdict]]]:
         """One generator a candidate.
@@ -56,11 +62,9 @@ class LikelihoodMode:
         return [self._judge(query.text.strip(), candidate) for candidate in candidates]
 
     def _judge(self, query: str, candidate: Candidate) -> Steps[Sequence[Verdict]]:
-        asked_reply = yield Ask("/tokenize", text_tokens_body(as_data(query)), shared=True)
-        asked, context = read_tokens(asked_reply), read_context(asked_reply)
-        after_reply = yield Ask("/tokenize", text_tokens_body(self._after), shared=True)
-        after = read_tokens(after_reply)
-        room = context - len(asked) - len(after) - 1
+        asked = read_tokens((yield Ask("/tokenize", text_tokens_body(as_data(query)), shared=True)))
+        after = read_tokens((yield Ask("/tokenize", text_tokens_body(self._after), shared=True)))
+        room = self._context - len(asked) - len(after) - 1
         without = yield from self._page("", room)
         alone = yield Ask("completions", likelihood_body([*without, *after, *asked]), shared=True)
         base = read_likelihood(alone, asked)
@@ -70,13 +74,10 @@ class LikelihoodMode:
         page = yield from self._page(as_data(text), None)
         note = ""
         if len(page) > room:
-            note = f"read to token {room} of {len(page)} to fit the model's {context} tokens"
+            note = f"read to token {room} of {len(page)} to fit the model's {self._context} tokens"
         reply = yield Ask("completions", likelihood_body([*page[:room], *after, *asked]))
         score = (read_likelihood(reply, asked) - base) / len(asked)
-        return Judged(
-            (Verdict(score, note=note),),
-            ("pages were too long for the model: see the verdicts",) if note else (),
-        )
+        return Judged((Verdict(score, note=note),), (TOO_LONG,) if note else ())
 
     def _page(self, text: str, room: int | None) -> Steps[list[int]]:
         reply = yield Ask("/tokenize", text_tokens_body(self._before + text, special=True), shared=not text)

@@ -227,7 +227,7 @@ def answer_body(messages: Sequence[Json], ids: Sequence[int], extra: Mapping[str
     """A chat request for one token, with the log-probabilities of these tokens in its place."""
     return {
         "messages": list(messages),
-        **extra,
+        **no_thought(extra),
         "temperature": 0.0,
         "max_tokens": 1,
         "logprobs": True,
@@ -242,7 +242,7 @@ def order_body(messages: Sequence[Json], count: int, extra: Mapping[str, Any]) -
     number = "|".join(str(n) for n in range(1, count + 1))
     return {
         "messages": list(messages),
-        **extra,
+        **no_thought(extra),
         "temperature": 0.0,
         "max_tokens": 16 + 8 * count,
         "structured_outputs": {"regex": rf"\[({number})\]( > \[({number})\]){{{count - 1}}}"},
@@ -263,8 +263,12 @@ def _continuing(messages: Sequence[Json]) -> Json:
 
 
 def no_thought(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """`extra` with the switch that models which can do both (Qwen3) read; other templates ignore it."""
-    wanted = {"enable_thinking": False, **(extra.get("chat_template_kwargs") or {})}
+    """`extra` with the switch for "no thought from here on", which templates without one ignore.
+
+    Models that can do both (Qwen3) then do not begin with a thought. After a closed thought it is for the
+    server: vLLM with a reasoning parser would take all of the answer for a thought otherwise.
+    """
+    wanted = {**(extra.get("chat_template_kwargs") or {}), "enable_thinking": False}
     return {**extra, "chat_template_kwargs": wanted}
 
 

@@ -54,7 +54,9 @@ class Thinker:
     def prepare(self) -> Steps[None]:
         """Ask the server what its template ends in, and for the length of its context."""
         body = count_body([{"role": "user", "content": "?"}], self.extra, words=True)
-        reply = yield Ask("/tokenize", body)
+        reply = yield Ask(
+            "/tokenize", body, cached=False
+        )  # a server may be started anew with another context
         self._opens = opens_thought(reply)
         self.context = read_context(reply)
 
@@ -115,7 +117,7 @@ class YesNo(Thinker):
         for word, found in ids.items():
             for spelling in self._spellings:
                 text = spelling.format(word, title=word.title(), upper=word.upper())
-                tokens = read_tokens((yield Ask("/tokenize", text_tokens_body(text))))
+                tokens = read_tokens((yield Ask("/tokenize", text_tokens_body(text), cached=False)))
                 found += tokens[:1]
                 if len(tokens) > 1 and spelling == "{}":
                     split.add(word)
