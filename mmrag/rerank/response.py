@@ -233,6 +233,29 @@ def read_relevance(reply: Json, count: int) -> list[float]:
     return [scores[place] for place in range(count)]
 
 
+def read_score(reply: Json) -> float:
+    """The one score in the answer of ``/score``.
+
+    Raises:
+        ServerAnswerError: not just one, or one that is no number.
+    """
+    data = reply.get("data")
+    first = data[0] if isinstance(data, list) and len(data) == 1 else None
+    value = first.get("score") if isinstance(first, dict) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _refused(f"/score must answer with one score, a number, got {value!r}", reply)
+    return float(value)
+
+
+def read_served_context(reply: Json) -> int | None:
+    """The smallest ``max_model_len`` of the models that ``/v1/models`` lists; None where none tells it."""
+    data = reply.get("data")
+    models = data if isinstance(data, list) else []
+    listed = [model.get("max_model_len") for model in models if isinstance(model, dict)]
+    known = [length for length in listed if type(length) is int and length > 0]
+    return min(known, default=None)
+
+
 def read_boxes(thought: str) -> tuple[Box, ...]:
     """Boxes that a thought names as ``"bbox_2d": [x0, y0, x1, y1]`` in thousandths; others are not read."""
     boxes: list[Box] = []

@@ -1,4 +1,7 @@
-"""``served``: a server that is a reranker itself says how relevant a page is (``POST /rerank``).
+"""``served``: a server that is a reranker itself says how relevant a page is.
+
+Texts go to ``/rerank``, which many servers have. What has a picture goes to vLLM's ``/score``: the number is
+the same, and its answer does not repeat the picture.
 
 A reranker served in the wrong way answers too: Qwen3-VL-Reranker without its overrides and its template
 gives about 0.5 to everything. So a pair that leaves no doubt is asked first, once a client, and a server
@@ -16,13 +19,15 @@ from mmrag.rerank.pointwise import NOTHING, NOTHING_SOMEWHERE
 from mmrag.rerank.request import (
     View,
     as_data,
+    cut_text,
     picture_part,
     query_view,
     share_of_pixels,
     text_part,
+    text_tokens_body,
     view_of,
 )
-from mmrag.rerank.response import read_relevance
+from mmrag.rerank.response import read_relevance, read_score, read_served_context, read_tokens
 from mmrag.rerank.steps import Ask, Steps
 from mmrag.types import Candidate, Query, Verdict
 
@@ -30,6 +35,9 @@ PROBE_QUERY = "What is the capital of France?"
 PROBE_GOOD = "Paris is the capital of France and its largest city."
 PROBE_BAD = "Bread dough rises faster in a warm kitchen."
 LEAST_DIFFERENCE = 0.01  # of two scores of the obvious pair
+TEMPLATE_TOKENS = 256  # what a reranker's template puts around query and document, instruction included
+PIXELS_A_TOKEN = 768  # 28 x 28, the smallest patch of today's vision rerankers, rounded down
+TOO_LONG = "pages were too long for the model: see the verdicts"
 
 WRONGLY_SERVED = (
     "Qwen3-VL-Reranker needs --runner pooling, --hf-overrides "
@@ -58,13 +66,15 @@ class ServedMode:
             )
         self.settings = settings
         self.fingerprint = ""
+        self._context: int | None = None
 
     def prepare(self) -> Steps[None]:
-        """Ask an obvious pair.
+        """Ask for the model's context, where the server tells it, and an obvious pair.
 
         Raises:
             ServerAnswerError: the server cannot tell which of the two answers.
         """
+        self._context = read_served_context((yield Ask("models", optional=True)))
         if not self.settings.probe:
             return
         body = {"query": PROBE_QUERY, "documents": [PROBE_GOOD, PROBE_BAD]}
@@ -80,24 +90,47 @@ class ServedMode:
     def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Steps[Sequence[Verdict]]]:
         """One generator a candidate."""
         settings = self.settings
-        # No template stands between marker and data here: the server's own does, and control tokens count.
-        body: Json = {**settings.extra, "query": self._side(query_view(query, settings))}
+        asked = query_view(query, settings)
+        body: Json = dict(settings.extra)
         if instruction := settings.instruction or query.instruction:
             body["instruction"] = as_data(instruction)
-        return [self._judge(body, candidate) for candidate in candidates]
+        return [self._judge(asked, body, candidate) for candidate in candidates]
 
-    def _judge(self, body: Json, candidate: Candidate) -> Steps[Sequence[Verdict]]:
+    def _judge(self, asked: View, body: Json, candidate: Candidate) -> Steps[Sequence[Verdict]]:
         view = view_of(candidate, self.settings)
+        view, note = yield from self._cut(asked, view)
+        query, document = self._side(asked), self._side(view)
+        if asked.image is None and view.image is None:
+            reply = yield Ask("/rerank", {**body, "query": query, "documents": [document]})
+            score = read_relevance(reply, 1)[0]
+        else:
+            score = read_score((yield Ask("/score", {**body, "queries": query, "documents": [document]})))
         if view.empty:
-            # A reranker cannot be asked about nothing; what says nothing is asked about as a blank.
-            view = View(" ")
-        reply = yield Ask("/rerank", {**body, "documents": [self._side(view)]})
-        note = NOTHING if not view.text.strip() and view.image is None else ""
-        verdict = Verdict(read_relevance(reply, 1)[0], note=note)
-        return Judged((verdict,), (NOTHING_SOMEWHERE,) if note else ())
+            return Judged((Verdict(score, note=NOTHING),), (NOTHING_SOMEWHERE,))
+        return Judged((Verdict(score, note=note),), (TOO_LONG,) if note else ())
+
+    def _cut(self, asked: View, view: View) -> Steps[tuple[View, str]]:
+        """The view with its text cut to what the model's context leaves for it, and what is to be said."""
+        if self._context is None:
+            return view, ""
+        areas = [
+            share_of_pixels(side.image, self.settings.image_pixels, 1.0)
+            for side in (asked, view)
+            if side.image is not None
+        ]
+        room = self._context - TEMPLATE_TOKENS - len(as_data(asked.text).encode())
+        room -= sum(areas) // PIXELS_A_TOKEN
+        if len(as_data(view.text).encode()) <= room:
+            return view, ""
+        length = len(read_tokens((yield Ask("/tokenize", text_tokens_body(as_data(view.text))))))
+        if length <= room:
+            return view, ""
+        cap = int(0.95 * len(view.text) * max(0, room) / length)
+        note = f"cut to {cap} of {len(view.text)} characters to fit the model's {self._context} tokens"
+        return View(cut_text(view.text, cap), view.image), note
 
     def _side(self, view: View) -> str | Json:
-        """Plain text where there is no picture: rerankers that only read take no parts."""
+        """One side of a pair: plain text without a picture, since rerankers that only read take no parts."""
         if view.image is None:
             return as_data(view.text)
         area = share_of_pixels(view.image, self.settings.image_pixels, 1.0)

@@ -24,20 +24,20 @@ import copy
 import hashlib
 import json
 import logging
-import os
-import tempfile
 import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from mmrag.client import Json, ServerClient
 from mmrag.errors import ServerAnswerError, ServerError, ServerStatusError
+from mmrag.rerank.reply_cache import ReplyCache
 from mmrag.types import Usage
 from mmrag.wire import join_url
+
+__all__ = ["Ask", "Meter", "ReplyCache", "Runner", "Steps", "with_pictures"]
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ class Ask:
         cached: whether the same request may be answered from the cache.
         client: whom to ask, where that is not the runner's own client.
         shared: generators of one run that ask the same thing wait for one reply; who asked it pays.
+        optional: a server that has no such path (404, 405) gives an empty reply instead of an error.
         pictures: data URLs by the uuid under which the body's image parts name them.
     """
 
@@ -61,6 +62,7 @@ class Ask:
     cached: bool = True
     client: ServerClient | None = None
     shared: bool = False
+    optional: bool = False
     pictures: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -86,45 +88,6 @@ class Meter:
             completion_tokens=_count(said.get("completion_tokens")),
             requests=1,
         )
-
-
-class ReplyCache:
-    """Replies on disk, one small file each, named by a digest of server, model and request.
-
-    Two processes may share a folder: a file appears whole or not at all.
-
-    Args:
-        folder: made when the first reply is stored.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-
-    def get(self, key: str) -> Json | None:
-        """The reply stored under a key; None where there is none, or where its file is not whole."""
-        try:
-            reply = json.loads(self._path(key).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            return None  # cut off by a full disk, say; it will be asked for and written again
-        return reply if isinstance(reply, dict) else None
-
-    def put(self, key: str, reply: Json) -> None:
-        """Store a reply; the file is written beside its place and then moved into it."""
-        path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(reply, file)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-
-    def _path(self, key: str) -> Path:
-        return self.folder / key[:2] / f"{key}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +197,10 @@ class Runner:
             meter.count(reply, hit=True)
             return reply, None
         started = time.monotonic()
-        reply = self._client(ask).get(ask.path) if ask.body is None else self._post(ask, model)
+        try:
+            reply = self._client(ask).get(ask.path) if ask.body is None else self._post(ask, model)
+        except ServerStatusError as error:
+            reply = _absent(ask, error)
         meter.count(reply, hit=False, seconds=time.monotonic() - started)
         return reply, key
 
@@ -294,10 +260,13 @@ class Runner:
             meter.count(reply, hit=True)
             return reply, None
         started = time.monotonic()
-        if ask.body is None:
-            reply = await self._client(ask).aget(ask.path)
-        else:
-            reply = await self._apost(ask, model)
+        try:
+            if ask.body is None:
+                reply = await self._client(ask).aget(ask.path)
+            else:
+                reply = await self._apost(ask, model)
+        except ServerStatusError as error:
+            reply = _absent(ask, error)
         meter.count(reply, hit=False, seconds=time.monotonic() - started)
         return reply, key
 
@@ -349,6 +318,13 @@ class Runner:
     def _keep(self, key: str | None, reply: Json) -> None:
         if self.cache is not None and key is not None:
             self.cache.put(key, reply)
+
+
+def _absent(ask: Ask, error: ServerStatusError) -> Json:
+    """The empty reply of a path that need not be there; otherwise the error goes on."""
+    if ask.optional and error.status in (404, 405):
+        return {}
+    raise error
 
 
 def with_pictures(body: Json, pictures: Mapping[str, str]) -> Json:

@@ -20,7 +20,9 @@ def test_a_file_of_ones_own_replaces_the_prompt_of_its_name_and_changes_the_dige
 
 def test_a_name_that_replaces_nothing_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pointwise_sytem.txt").write_text("x", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"pointwise_sytem.txt' replaces no prompt. Name it as one of: .*ecr"):
+    with pytest.raises(
+        ValueError, match=r"pointwise_sytem.txt' replaces no prompt. Name it as one of: .*ecr"
+    ):
         Prompts(tmp_path)
 
 

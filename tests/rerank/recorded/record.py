@@ -34,7 +34,10 @@ def main(url: str, kind: str) -> None:
     if kind == "pooling":
         keep("rerank", "/rerank", {"query": "a query", "documents": ["one", "two", "three"]})
         return
-    yes, no = (client.post("/tokenize", {"model": model, **r.text_tokens_body(w)})["tokens"][0] for w in ("yes", "no"))
+    yes, no = (
+        client.post("/tokenize", {"model": model, **r.text_tokens_body(w)})["tokens"][0]
+        for w in ("yes", "no")
+    )
     counted = keep(f"{kind}_tokenize", "/tokenize", r.count_body(QUESTION, {}, words=True))
     if kind == "thinking":
         keep("thinking_thought", "chat/completions", r.thought_body(QUESTION, 12, {}))
@@ -46,7 +49,11 @@ def main(url: str, kind: str) -> None:
     keep("yes_no", "chat/completions", r.answer_body(QUESTION, [yes, no], {}))
     keep("order", "chat/completions", r.order_body(QUESTION, 3, {}))
     keep("likelihood", "completions", r.likelihood_body(counted["tokens"][:8]))
-    keep("picture_lost", "chat/completions", r.answer_body([{"role": "user", "content": [PICTURE]}], [1, 2], {}))
+    keep(
+        "picture_lost",
+        "chat/completions",
+        r.answer_body([{"role": "user", "content": [PICTURE]}], [1, 2], {}),
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,9 @@
+"""pytest's importlib mode does not put a test's folder on the path; `asking` is there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if str(Path(__file__).parent) not in sys.path:
+    sys.path.insert(0, str(Path(__file__).parent))
