@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from mmrag.models.late_interaction import LateInteractionEmbedder, LateInteractionFamily, Row
+from mmrag.models.late_interaction import LateInteractionEmbedder
+from mmrag.models.late_interaction_family import LateInteractionFamily, Row
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -53,6 +54,10 @@ class ColModernVBert(LateInteractionFamily):
         config = self.model.config.vlm_config
         vision = config.vision_config
         return int((vision.image_size // vision.patch_size) ** 2 // config.pixel_shuffle_factor**2)
+
+    def image_pixels(self, max_tokens: int | None) -> int:
+        """A square of the longer side."""
+        return int(self.image_processor.size["longest_edge"]) ** 2
 
     def image_row(self, image: Image, max_tokens: int | None) -> Row:
         """See `LateInteractionFamily.image_row`; `max_tokens` sets the longer side, in whole tiles."""

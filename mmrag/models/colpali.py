@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mmrag.models.late_interaction import LateInteractionEmbedder, LateInteractionFamily, Row
+from mmrag.models.late_interaction import LateInteractionEmbedder
+from mmrag.models.late_interaction_family import LateInteractionFamily, Row
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,6 +50,10 @@ class ColPali(LateInteractionFamily):
     def text_template(self) -> str:
         """See `LateInteractionFamily.text_template`."""
         return f"{self.tokenizer.bos_token}{{text}}\n"
+
+    def image_pixels(self, max_tokens: int | None) -> int:
+        """Four times the square, so that the processor has something to smooth."""
+        return 4 * int(self.model.config.vlm_config.vision_config.image_size) ** 2
 
     def image_row(self, image: Image, max_tokens: int | None) -> Row:
         """See `LateInteractionFamily.image_row`; the number of tokens is the model's and cannot be chosen."""

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from mmrag.models.late_interaction import LateInteractionEmbedder, LateInteractionFamily, Row
+from mmrag.models.late_interaction import LateInteractionEmbedder
+from mmrag.models.late_interaction_family import LateInteractionFamily, Row
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,6 +51,12 @@ class ColQwen2(LateInteractionFamily):
     def query_template(self) -> str:
         """See `LateInteractionFamily.query_template`."""
         return f"{self.settings.get('query_prefix', 'Query: ')}{{query}}{{augmentation}}\n"
+
+    def image_pixels(self, max_tokens: int | None) -> int:
+        """What its tokens cover."""
+        processor = self.image_processor
+        area = int((processor.patch_size * processor.merge_size) ** 2)
+        return int(processor.size["longest_edge"]) if max_tokens is None else max_tokens * area
 
     def image_row(self, image: Image, max_tokens: int | None) -> Row:
         """See `LateInteractionFamily.image_row`; None is the processor's own limit of pixels."""

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 
@@ -15,7 +15,7 @@ from mmrag.models.inputs import Item, ready_image
 from mmrag.models.model import RetrievalModel, TokenRow, collate
 
 if TYPE_CHECKING:
-    from mmrag.models.prompt import Layout
+    from mmrag.models.prompt import Laid
     from mmrag.types import Matrix
 
 logger = logging.getLogger(__name__)
@@ -41,6 +41,19 @@ class Prepared:
     cut: bool
 
 
+class Lays(Protocol):
+    """How inputs become tokens: `mmrag.models.prompt.Layout`, or another checkpoint's template."""
+
+    @property
+    def vocabulary(self) -> str:
+        """The tokenizer as JSON, for fingerprints."""
+        ...
+
+    def lay(self, item: Item, side: str, placeholders: Sequence[str]) -> Laid:
+        """Tokens of an input, given the text of each image's placeholders. Raises ValueError."""
+        ...
+
+
 class Encoder:
     """A model on its device; safe to share between threads, which take turns batch by batch.
 
@@ -55,7 +68,7 @@ class Encoder:
     """
 
     def __init__(
-        self, model: RetrievalModel, layout: Layout, *, max_visual_tokens: int, batch_size: int
+        self, model: RetrievalModel, layout: Lays, *, max_visual_tokens: int, batch_size: int
     ) -> None:
         self.model = model
         self.layout = layout

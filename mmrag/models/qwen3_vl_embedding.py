@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 import unicodedata
 from collections.abc import Sequence
 from functools import cached_property
@@ -34,20 +33,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
-from mmrag.embedder import DocumentInput, EmbedderBase, QueryInput
-from mmrag.errors import BadInputError
-from mmrag.models.backbone import VisionInput
-from mmrag.models.batching import Batcher
-from mmrag.models.checkpoint import check_weights, own_dtype, state_digest
+from mmrag.embedder import Reasoner
+from mmrag.models.calls import EncodingCalls, whole
+from mmrag.models.checkpoint import check_weights, own_dtype, processor_settings, state_digest
 from mmrag.models.compression import Compression
-from mmrag.models.inputs import Item, document_item, query_item, ready_image
-from mmrag.models.late_interaction import MOST_TOKENS, common_end, shortened, without_special
-from mmrag.models.model import RetrievalModel, TokenRow, collate
+from mmrag.models.encoder import Encoder
+from mmrag.models.inputs import Item
+from mmrag.models.model import RetrievalModel
 from mmrag.models.places import pick_device, pick_dtype
+from mmrag.models.prompt import Laid
 from mmrag.models.qwen3_vl import Qwen3VLBackbone
-from mmrag.types import Budget, Matrix
+from mmrag.models.templates import common_end, refuse, shortened, without_special
+from mmrag.types import Budget
 
 DEFAULT_INSTRUCTION = "Represent the user's input."
 
@@ -56,12 +54,63 @@ NOTHING = "NULL"
 
 MAX_VISUAL_TOKENS = 1800
 MIN_VISUAL_TOKENS = 4
-MAX_LENGTH = 8192
+MAX_TOKENS = 8192
+BATCH_SIZE = 8
 
 _ALGORITHM = "qwen3-vl-embedding-1"  # part of the fingerprint
 
 
-class Qwen3VLEmbedding(EmbedderBase):
+class ChatLayout:
+    """Lays inputs out as the conversation of the recipe; a `mmrag.models.encoder.Lays`.
+
+    Args:
+        tokenizer: of the checkpoint.
+        max_tokens: most tokens of an input; a text that is longer is cut at its end.
+        image_token_id: of the placeholder, which is never cut.
+    """
+
+    def __init__(self, tokenizer: Any, max_tokens: int, image_token_id: int) -> None:  # noqa: ANN401
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        self.image_token_id = image_token_id
+
+    @property
+    def vocabulary(self) -> str:
+        """The tokenizer as JSON, for fingerprints."""
+        return str(self.tokenizer.backend_tokenizer.to_str())
+
+    def lay(self, item: Item, side: str, placeholders: Sequence[str]) -> Laid:
+        """Tokens of an input.
+
+        Raises:
+            ValueError: placeholders alone are too many.
+        """
+        images = iter(placeholders)
+        parts = [
+            without_special(part, self.tokenizer) if isinstance(part, str) else next(images)
+            for part in item.parts or (NOTHING,)
+        ]
+        if item.thought.strip():
+            parts.append("\n" + without_special(item.thought, self.tokenizer))
+        instruction = without_special(item.instruction, self.tokenizer)
+        ids = self._ids(instruction, "".join(parts))
+        if len(ids) <= self.max_tokens:
+            return Laid(ids, cut=False)
+        tail = common_end(self._ids(instruction, "0"), self._ids(instruction, "x"))
+        short = shortened(ids, self.max_tokens, tail)
+        image = self.image_token_id
+        if short.count(image) < ids.count(image):
+            raise ValueError(
+                f"instruction and images must leave room for text within max_tokens={self.max_tokens}, got "
+                f"{ids.count(image)} visual tokens. Give fewer images, or lower max_visual_tokens."
+            )
+        return Laid(short, cut=True)
+
+    def _ids(self, instruction: str, content: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer(chat(finished(instruction) or DEFAULT_INSTRUCTION, content))["input_ids"])
+
+
+class Qwen3VLEmbedding(EncodingCalls):
     """A Qwen3-VL-Embedding checkpoint as an embedder; see the module docstring. Safe between threads.
 
     Args:
@@ -70,7 +119,13 @@ class Qwen3VLEmbedding(EmbedderBase):
         instruction: of inputs on both sides that bring none.
         batch_size: inputs in one forward pass at most.
         max_visual_tokens: of an image, after compression.
-        max_length: tokens of an input; a text that is longer is cut at its end.
+        max_tokens: of an input; a text that is longer is cut at its end.
+        page_text: whether the text of a rendered page is embedded with its picture.
+        thoughts: writes thoughts, which stand behind the content; the published weights know of none.
+        on_error: ``"raise"``, or ``"skip"`` to leave out inputs that cannot be embedded.
+
+    Raises:
+        ValueError: an argument is out of its range.
     """
 
     nested = True
@@ -81,18 +136,29 @@ class Qwen3VLEmbedding(EmbedderBase):
         *,
         name: str,
         instruction: str = DEFAULT_INSTRUCTION,
-        batch_size: int = 8,
+        batch_size: int = BATCH_SIZE,
         max_visual_tokens: int = MAX_VISUAL_TOKENS,
-        max_length: int = MAX_LENGTH,
+        max_tokens: int = MAX_TOKENS,
+        page_text: bool | str = False,
+        thoughts: Reasoner | None = None,
+        on_error: str = "raise",
     ) -> None:
+        super().__init__(
+            max_tokens=max_tokens,
+            batch_size=batch_size,
+            page_text=page_text,
+            thoughts=thoughts,
+            on_error=on_error,
+        )
         self.model = model
-        self.instruction = finished(instruction)
-        self.batch_size = batch_size
-        self.max_visual_tokens = max_visual_tokens
-        self.max_length = max_length
+        self.instruction = finished(instruction) or DEFAULT_INSTRUCTION
+        self.max_visual_tokens = whole("max_visual_tokens", max_visual_tokens)
         self._name = name
-        self._batcher = Batcher(batch_size, MOST_TOKENS)
-        self._lock = threading.Lock()
+        backbone = model.backbone
+        layout = ChatLayout(backbone.tokenizer, max_tokens, backbone.image_token_id)
+        self._encoder: Encoder = Encoder(
+            model, layout, max_visual_tokens=max_visual_tokens, batch_size=batch_size
+        )
 
     @classmethod
     def from_folder(
@@ -100,15 +166,14 @@ class Qwen3VLEmbedding(EmbedderBase):
         folder: Path,
         *,
         name: str | None = None,
-        device: str | torch.device = "auto",
+        device: str = "auto",
         dtype: str | torch.dtype = "auto",
         compression: int | Compression | None = None,
         dim: int | None = None,
-        budget: Budget | None = None,
         max_visual_tokens: int | None = None,
         **options: Any,  # noqa: ANN401  of the class
     ) -> Qwen3VLEmbedding:
-        """Load a checkpoint.
+        """Load a checkpoint; what `mmrag.models.mllm_embedder.MLLMEmbedder.from_pretrained` calls.
 
         Args:
             folder: model, tokenizer and image processor.
@@ -117,16 +182,20 @@ class Qwen3VLEmbedding(EmbedderBase):
             dtype: as `mmrag.models.places.pick_dtype`.
             compression: None: none, as the published weights were trained.
             dim: width of the vectors, a prefix; None: all.
-            budget: has no meaning for one vector an input, and must allow it.
-            max_visual_tokens: None: 1800.
-            options: the other arguments of the class.
+            max_visual_tokens: None: 1800 / s².
+            options: the other arguments of the class. ``budget`` may be given and changes nothing, and so
+                may ``pooling="last"``.
 
         Raises:
             FileNotFoundError: no safetensors.
-            ValueError: an option is out of its range.
+            ValueError: an option does not apply, or is out of its range.
         """
+        options.pop("budget", None)
+        if options.get("pooling") == "last":
+            del options["pooling"]
+        refuse(options, "Qwen3-VL-Embedding checkpoints", cls._options)
         check_weights(folder)
-        place = pick_device(str(device))
+        place = pick_device(device)
         parts = Qwen3VLBackbone.load_parts(
             str(folder), dtype=pick_dtype(dtype, own_dtype(folder), place), local_files_only=True
         )
@@ -136,11 +205,13 @@ class Qwen3VLEmbedding(EmbedderBase):
             "shortest_edge": MIN_VISUAL_TOKENS * block**2,
             "longest_edge": max(backbone.image_processor.size["longest_edge"], MAX_VISUAL_TOKENS * block**2),
         }
-        if compression is None or isinstance(compression, int):
+        if not isinstance(compression, Compression):
             compression = Compression(1 if compression is None else compression)
         model = RetrievalModel(backbone, compression, None, dim).to(place).eval()
-        most = MAX_VISUAL_TOKENS if max_visual_tokens is None else max_visual_tokens
+        most = max_visual_tokens or MAX_VISUAL_TOKENS // compression.factor**2
         return cls(model, name=name or folder.name, max_visual_tokens=most, **options)
+
+    _options = ("batch_size", "instruction", "max_tokens", "on_error", "page_text", "thoughts")
 
     @property
     def name(self) -> str:
@@ -154,16 +225,17 @@ class Qwen3VLEmbedding(EmbedderBase):
         settings = {
             "algorithm": _ALGORITHM,
             "weights": state_digest(backbone.model.state_dict().values()),
-            "tokenizer": backbone.tokenizer.backend_tokenizer.to_str(),
-            "images": backbone.image_processor.to_dict(),
+            "tokenizer": self._encoder.layout.vocabulary,
+            "images": processor_settings(backbone.image_processor),
             "compression": repr(self.model.compression),
             "dim": self.dim,
             "instruction": self.instruction,
             "max_visual_tokens": self.max_visual_tokens,
-            "max_length": self.max_length,
+            "max_tokens": self.max_tokens,
+            "page_text": self.page_text,
+            "thoughts": None if self.thoughts is None else self.thoughts.fingerprint,
         }
-        text = json.dumps(settings, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
 
     @property
     def dim(self) -> int:
@@ -180,96 +252,15 @@ class Qwen3VLEmbedding(EmbedderBase):
         """Text and images."""
         return frozenset({"text", "image"})
 
-    def encode_query(
-        self, queries: Sequence[QueryInput], *, batch_size: int | None = None, show_progress: bool = False
-    ) -> list[Matrix]:
-        """One ``(1, dim)`` float32 matrix a query, L2-normalised, in input order.
+    @property
+    def image_pixels(self) -> int:
+        """Largest picture area that it makes use of: what pages are rendered at."""
+        backbone = self.model.backbone
+        block = int(backbone.image_processor.patch_size) * backbone.merge
+        return self.max_visual_tokens * self.model.compression.factor**2 * block**2
 
-        Raises:
-            BadInputError: an input cannot be used, or its images are too many tokens.
-            TypeError: an input is neither `str` nor `Query`.
-        """
-        items = [query_item(query, at, "") for at, query in enumerate(queries)]
-        return self._encode(items, "query", batch_size, show_progress)
-
-    def encode_document(
-        self,
-        documents: Sequence[DocumentInput],
-        *,
-        batch_size: int | None = None,
-        show_progress: bool = False,
-    ) -> list[Matrix]:
-        """One ``(1, dim)`` float32 matrix a document, L2-normalised, in input order.
-
-        A page is its image where it has one, else its text.
-
-        Raises:
-            BadInputError: an input cannot be used, or its images are too many tokens.
-            TypeError: an input is neither `str`, `Page` nor `Content`.
-        """
-        items = [document_item(document, at, "", False) for at, document in enumerate(documents)]
-        return self._encode(items, "document", batch_size, show_progress)
-
-    def _encode(
-        self, items: Sequence[Item], side: str, batch_size: int | None, show_progress: bool
-    ) -> list[Matrix]:
-        size = self.batch_size if batch_size is None else min(batch_size, self.batch_size)
-        if size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
-        rows = [self._row(item, at, side) for at, item in enumerate(items)]
-        pad = int(self.model.backbone.tokenizer.pad_token_id)
-        device = self.model.backbone.model.device
-
-        @torch.inference_mode()
-        def work(places: Sequence[int]) -> list[Matrix]:
-            batch = collate([rows[at] for at in places], pad=pad).to(device)
-            return list(self.model(batch, side).cpu().numpy())
-
-        out: dict[int, Matrix] = {}
-        with (
-            self._lock,
-            tqdm(total=len(rows), desc=f"encoding {side}s", unit=side, disable=not show_progress) as bar,
-        ):
-            for at, matrix in self._batcher.run([len(row.ids) for row in rows], work, size):
-                out[at] = matrix
-                bar.update()
-        return [out[at] for at in range(len(rows))]
-
-    def _row(self, item: Item, at: int, side: str) -> TokenRow:
-        backbone, compression = self.model.backbone, self.model.compression
-        try:
-            images: list[VisionInput] = []
-            parts: list[str] = []
-            for part in item.parts or (NOTHING,):
-                if isinstance(part, str):
-                    parts.append(without_special(part, backbone.tokenizer))
-                    continue
-                images.append(backbone.preprocess(ready_image(part), self.max_visual_tokens, compression))
-                parts.append(backbone.image_text(backbone.token_count(images[-1], compression)))
-            if item.thought.strip():
-                parts.append("\n" + without_special(item.thought, backbone.tokenizer))
-            instruction = without_special(finished(item.instruction), backbone.tokenizer) or self.instruction
-            return TokenRow(self._ids(instruction, "".join(parts), bool(images)), tuple(images))
-        except ValueError as error:
-            raise BadInputError(side, at, str(error)) from error
-
-    def _ids(self, instruction: str, content: str, has_image: bool) -> tuple[int, ...]:
-        """Token ids of the whole chat, at most `max_length`; placeholders are never cut."""
-        ids = self._tokens(instruction, content)
-        if len(ids) <= self.max_length:
-            return ids
-        tail = common_end(self._tokens(instruction, "0"), self._tokens(instruction, "x"))
-        short = shortened(ids, self.max_length, tail)
-        image = self.model.backbone.image_token_id
-        if has_image and short.count(image) < ids.count(image):
-            raise ValueError(
-                f"images must leave room within {self.max_length} tokens, got {ids.count(image)} tokens of "
-                "images. Give fewer images, or lower max_visual_tokens."
-            )
-        return short
-
-    def _tokens(self, instruction: str, content: str) -> tuple[int, ...]:
-        return tuple(self.model.backbone.tokenizer(chat(instruction, content))["input_ids"])
+    def _instruction(self, side: str) -> str:
+        return self.instruction
 
 
 def chat(instruction: str, content: str) -> str:

@@ -35,13 +35,15 @@ def pool_tokens(matrix: Matrix, rows: int) -> Matrix:
     if rows < 1:
         raise ValueError(f"rows must be at least 1, got {rows}.")
     if len(matrix) <= rows:
-        return matrix.astype(np.float32, copy=False)
+        whole: NDArray[np.float32] = matrix.astype(np.float32, copy=False)
+        return whole
     labels = cluster(matrix, rows)
     pooled = np.stack(
         [matrix[labels == label].mean(0, dtype=np.float64) for label in range(labels.max() + 1)]
     )
     length = np.linalg.norm(pooled, axis=1, keepdims=True)
-    return (pooled / np.maximum(length, 1e-12)).astype(np.float32)
+    scaled: NDArray[np.float32] = (pooled / np.maximum(length, 1e-12)).astype(np.float32)
+    return scaled
 
 
 def cluster(matrix: Matrix, count: int) -> NDArray[np.intp]:

@@ -13,6 +13,7 @@ from mmrag.index.memory import MemoryIndex
 from mmrag.models.colmodernvbert import ColModernVBertEmbedder
 from mmrag.models.colpali import ColPaliEmbedder
 from mmrag.models.colqwen2 import ColQwen2Embedder
+from mmrag.models.inputs import Item
 from mmrag.models.late_interaction import MAX_ROWS
 from mmrag.models.token_pooling import pool_tokens
 from mmrag.scoring import maxsim_ragged
@@ -259,32 +260,30 @@ def test_visual_tokens_can_be_limited(folders, embedders, family):
 
 
 def test_colpali_has_one_size_and_says_so(folders):
-    embedder = load(folders, "colpali", max_visual_tokens=8)
-
-    with pytest.raises(BadInputError, match="document 0: max_visual_tokens must be at least 16"):
-        embedder.encode_document(PAGES[:1])
+    with pytest.raises(ValueError, match=r"max_visual_tokens must be at least 16 .* got 8"):
+        load(folders, "colpali", max_visual_tokens=8)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_long_query_is_cut_and_keeps_its_end(folders, family):
-    embedder = load(folders, family, max_length=40)
+    embedder = load(folders, family, max_tokens=40)
     family_ = embedder.family
     short = embedder.encode_query(["word " * 3])[0]
     [long] = embedder.encode_query(["word " * 500])
-    ids = embedder._text_row("word " * 500, "query").ids
+    ids = embedder._encoder.prepare(Item(("word " * 500,)), "query").row.ids
 
     assert len(short) < len(long) == len(ids) == 40
     augmentation = family_.tokenizer.convert_tokens_to_ids(family_.augmentation_token)
     assert ids[-15:].count(augmentation) == 10
-    assert ids[-1] == embedder._text_row("word", "query").ids[-1]
+    assert ids[-1] == embedder._encoder.prepare(Item(("word",)), "query").row.ids[-1]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_text_cannot_spell_a_special_token(embedders, family):
     ours = embedders[family].family
     special = [token.content for token in ours.tokenizer.added_tokens_decoder.values() if token.special]
-    plain = embedders[family]._text_row("x", "query").ids
-    ids = embedders[family]._text_row(" ".join(special), "query").ids
+    plain = embedders[family]._encoder.prepare(Item(("x",)), "query").row.ids
+    ids = embedders[family]._encoder.prepare(Item((" ".join(special),)), "query").row.ids
 
     marks = set(ours.tokenizer.convert_tokens_to_ids(special))
     assert [i for i in ids if i in marks] == [i for i in plain if i in marks]
@@ -304,7 +303,7 @@ def test_pictures_of_any_mode_are_taken(embedders, family):
 def test_bad_input_is_named_by_its_place(embedders, family):
     embedder = embedders[family]
 
-    with pytest.raises(BadInputError, match=r"query 1: .*text or an image, got 2 parts"):
+    with pytest.raises(BadInputError, match=r"query 1: .*words or an image.* got both"):
         embedder.encode_query(["fine", Query(text="and", image=PICTURES[0])])
     with pytest.raises(BadInputError, match=r"document 2: .*at most one image"):
         embedder.encode_document(["fine", "too", Content(parts=(PICTURES[0], PICTURES[1]))])
@@ -312,7 +311,7 @@ def test_bad_input_is_named_by_its_place(embedders, family):
         embedder.encode_document([PAGES[0], Content(image=Image.new("RGB", (900, 2)))])
     with pytest.raises(TypeError, match="a document must be str, Page or Content, got int at 0"):
         embedder.encode_document([3])
-    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="batch_size must be a whole number of at least 1, got 0"):
         embedder.encode_query(["x"], batch_size=0)
 
 

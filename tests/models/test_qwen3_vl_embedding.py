@@ -156,10 +156,10 @@ def test_a_shorter_vector_is_the_prefix_scaled_to_length_one(folder, embedder):
 
 
 def test_a_text_cannot_spell_a_special_token(embedder):
-    plain, spelled = embedder._ids(DEFAULT, "x", False), None
+    plain = embedder._encoder.prepare(_item("x"), "document").row.ids
     text = "<|im_end|> <|image_pad|> <|vision_start|>"
     [matrix] = embedder.encode_document([text])
-    row = embedder._row(_item(text), 0, "document")
+    row = embedder._encoder.prepare(_item(text), "document").row
     image = embedder.model.backbone.image_token_id
 
     spelled = [i for i in row.ids if i in _special(embedder)]
@@ -179,21 +179,23 @@ def _special(embedder):
 
 
 def test_a_long_text_is_cut_before_the_end_of_the_turn(folder, reference):
-    embedder = load(folder, max_length=120)
-    row = embedder._row(_item("word " * 300), 0, "document")
+    embedder = load(folder, max_tokens=120)
+    row = embedder._encoder.prepare(_item("word " * 300), "document").row
     tail = reference.tokenizer("<|im_end|>\n<|im_start|>assistant\n")["input_ids"]
 
     assert len(row.ids) == 120 and list(row.ids[-len(tail) :]) == tail
-    kept = 120 - len(embedder._tokens(DEFAULT, ""))
+    kept = 120 - len(embedder._encoder.layout._ids(DEFAULT, ""))
     [ours] = embedder.encode_document(["word " * 300])
     expected = reference.encode([(DEFAULT, [("word " * 300)[:kept]])])  # a token is a byte here
     np.testing.assert_allclose(ours, expected, atol=TOLERANCE)
 
 
 def test_images_that_leave_no_room_are_refused(folder):
-    embedder = load(folder, max_length=120)
+    embedder = load(folder, max_tokens=120)
 
-    with pytest.raises(BadInputError, match="document 1: images must leave room within 120 tokens, got 90"):
+    with pytest.raises(
+        BadInputError, match=r"document 1: .* leave room for text within max_tokens=120, got 90"
+    ):
         embedder.encode_document(["fine", Content(image=picture(160, 144))])
 
 
@@ -202,7 +204,7 @@ def test_visual_tokens_stay_within_the_budget(folder):
     image = embedder.model.backbone.image_token_id
 
     for size in ((70, 50), (400, 300), (16, 700), (8, 8)):
-        row = embedder._row(_item_of(picture(*size)), 0, "document")
+        row = embedder._encoder.prepare(_item_of(picture(*size)), "document").row
         assert 1 <= row.ids.count(image) <= 9
 
 
@@ -217,7 +219,7 @@ def test_compression_is_off_unless_asked_for(folder, embedder):
     image = embedder.model.backbone.image_token_id
     item = _item_of(picture(96, 128))
 
-    counts = [e._row(item, 0, "document").ids.count(image) for e in (embedder, compressed)]
+    counts = [e._encoder.prepare(item, "document").row.ids.count(image) for e in (embedder, compressed)]
     assert counts == [48, 12]
     assert embedder.fingerprint != compressed.fingerprint
 
@@ -238,7 +240,7 @@ async def test_an_embedder_by_the_protocol(embedder):
 
 
 def test_what_changes_vectors_changes_the_fingerprint(folder, embedder, tmp_path):
-    options = [{"dim": 16}, {"instruction": "Else"}, {"max_visual_tokens": 9}, {"max_length": 100}]
+    options = [{"dim": 16}, {"instruction": "Else"}, {"max_visual_tokens": 9}, {"max_tokens": 100}]
     others = [load(folder, **option).fingerprint for option in options]
     others.append(load(make_qwen3_vl_embedding(tmp_path / "other", seed=1)).fingerprint)
 
@@ -251,7 +253,7 @@ def test_bad_input_is_named_by_its_place(embedder):
         embedder.encode_query(["x", " "])
     with pytest.raises(BadInputError, match="document 1: an image must be at most 200 times"):
         embedder.encode_document(["x", Content(image=Image.new("RGB", (900, 2)))])
-    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+    with pytest.raises(ValueError, match="batch_size must be a whole number"):
         embedder.encode_query(["x"], batch_size=0)
 
 

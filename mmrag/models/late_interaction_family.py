@@ -1,0 +1,173 @@
+"""What ColPali, ColQwen2 and ColModernVBert share, and where they differ.
+
+A family makes token ids and pixels from a tokenizer and a PIL image processor, so neither torchvision nor a
+processor class is needed, and runs the ``...ForRetrieval`` class of ``transformers``. Padding is on the
+right and leaves no trace.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from mmrag.models.checkpoint import check_weights, own_dtype
+from mmrag.models.places import pick_dtype
+from mmrag.types import Matrix
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One input: token ids, and what the vision encoder takes of its image."""
+
+    ids: tuple[int, ...]
+    vision: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class LateInteractionFamily(ABC):
+    """One loaded model with what its family does differently.
+
+    Attributes:
+        model: a ``...ForRetrieval`` of ``transformers``.
+        tokenizer: its tokenizer.
+        image_processor: its PIL image processor.
+        settings: the checkpoint's own ``query_prefix`` and ``visual_prompt_prefix`` where its
+            processor_config.json has them, and ``positions`` where the caller chose.
+    """
+
+    model_type: ClassVar[str]
+    """``model_type`` of the family's config.json."""
+
+    position_kinds: ClassVar[tuple[str, ...]] = ()
+    """What `positions` may be; none where there is no choice."""
+
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401  transformers'
+        tokenizer: Any,  # noqa: ANN401
+        image_processor: Any,  # noqa: ANN401
+        settings: Mapping[str, Any],
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+        self.settings = dict(settings)
+
+    @classmethod
+    @abstractmethod
+    def classes(cls) -> tuple[Any, Any]:
+        """The model's class and the PIL image processor's."""
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        device: torch.device,
+        dtype: str | torch.dtype,
+        image_prompt: str | None = None,
+        positions: str | None = None,
+    ) -> LateInteractionFamily:
+        """The model of a folder on its device; see `LateInteractionEmbedder.from_folder`."""
+        from transformers import AutoTokenizer
+
+        if positions is not None and positions not in cls.position_kinds:
+            raise ValueError(
+                f"positions of {cls.model_type} must be one of {cls.position_kinds}, got {positions!r}."
+            )
+        check_weights(folder)
+        model_class, processor_class = cls.classes()
+        model, info = model_class.from_pretrained(
+            str(folder),
+            dtype=pick_dtype(dtype, own_dtype(folder), device),
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+        if info["missing_keys"]:
+            raise ValueError(
+                f"the weights of {folder} must fill the whole model, got none for "
+                f"{sorted(info['missing_keys'])[:3]}. Copy all files of the checkpoint."
+            )
+        return cls(
+            model.to(device).eval(),
+            AutoTokenizer.from_pretrained(str(folder), local_files_only=True),
+            processor_class.from_pretrained(str(folder), local_files_only=True),
+            {
+                **_processor_config(folder),
+                **({} if image_prompt is None else {"visual_prompt_prefix": image_prompt}),
+                **({} if positions is None else {"positions": positions}),
+            },
+        )
+
+    @property
+    @abstractmethod
+    def augmentation_token(self) -> str:
+        """What a query is augmented with."""
+
+    @property
+    @abstractmethod
+    def query_template(self) -> str:
+        """A query's text with ``{query}`` and ``{augmentation}``."""
+
+    @property
+    def text_template(self) -> str:
+        """A text document's text with ``{text}``."""
+        return "{text}"
+
+    @abstractmethod
+    def image_pixels(self, max_tokens: int | None) -> int:
+        """Largest picture area worth rendering; the image processor makes it smaller where it must."""
+
+    @abstractmethod
+    def image_row(self, image: Image, max_tokens: int | None) -> Row:
+        """A page image, with its prompt."""
+
+    def model_inputs(self, rows: Sequence[Row], ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """What the model takes beside ids and mask; ``vision`` of all rows joined."""
+        names = rows[0].vision.keys()
+        return {name: torch.cat([row.vision[name] for row in rows]) for name in names}
+
+    def encode_ids(self, text: str) -> tuple[int, ...]:
+        """Token ids of a whole template, special tokens included."""
+        return tuple(self.tokenizer(text)["input_ids"])
+
+    def forward(self, rows: Sequence[Row]) -> list[Matrix]:
+        """One ``(tokens, dim)`` float32 matrix a row; rows all with an image, or all without."""
+        longest = max(len(row.ids) for row in rows)
+        ids = torch.full((len(rows), longest), int(self.tokenizer.pad_token_id))
+        mask = torch.zeros_like(ids)
+        for place, row in enumerate(rows):
+            ids[place, : len(row.ids)] = torch.tensor(row.ids)
+            mask[place, : len(row.ids)] = 1
+        more = self.model_inputs(rows, ids, mask)
+        device = self.model.device
+        inputs = {name: value.to(device) for name, value in more.items()}
+        out = self.model(input_ids=ids.to(device), attention_mask=mask.to(device), **inputs)
+        vectors = normalize(out.embeddings.float(), dim=-1).cpu()
+        return [vectors[place, : len(row.ids)].numpy().copy() for place, row in enumerate(rows)]
+
+
+def _processor_config(folder: Path) -> dict[str, Any]:
+    """The prompts that a checkpoint brings in processor_config.json."""
+    path = folder / "processor_config.json"
+    if not path.is_file():
+        return {}
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} must be JSON, got {error}. Download it again.") from error
+    return {
+        name: config[name]
+        for name in ("query_prefix", "visual_prompt_prefix")
+        if config.get(name) is not None
+    }
