@@ -11,7 +11,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 
-from langchain_mmrag import MMRagVectorStore
+from langchain_mmrag import MMRagThinkRerank, MMRagVectorStore
 
 README = Path(__file__).parents[1] / "README.md"
 GUIDE = Path(__file__).parents[3] / "docs" / "langchain-migration.md"
@@ -61,9 +61,11 @@ def test_readme_example_runs(model, prompts, tmp_path, monkeypatch, capsys) -> N
     assert len(lines) <= 10
     assert [block["type"] for block in names["pages"]] == ["text", "image"] * 3
     run(README, "2", names)
-    names["store"].close()
-    assert kinds(prompts.seen[0][0]) == ["text", "image"] * 3 + ["text"]
     printed = capsys.readouterr().out.splitlines()
+    run(README, "3", names)
+    names["store"].close()
+    assert len(names["best"]) == 3 and "287.9" in names["best"][0].page_content
+    assert kinds(prompts.seen[0][0]) == ["text", "image"] * 3 + ["text"]
     assert len(printed) == 2 and all(
         line.startswith("harbor-annual-report-2024.pdf, page") for line in printed
     )
@@ -116,6 +118,24 @@ def test_pictures_come_into_the_chain(model, prompts, samples: MMRagVectorStore)
 
 
 @needs_guide
+def test_what_was_found_is_judged_again(model, prompts, samples: MMRagVectorStore) -> None:
+    names = {"model": model, "store": samples, "retriever": samples.as_retriever()}
+    question = "What were the net sales of Environmental Sensing in 2024?"
+    run(GUIDE, "chain", names)
+    run(GUIDE, "pictures", names)
+    run(GUIDE, "rerank", names)
+    assert names["chain"].invoke(question).content.startswith("It was $287.9 million")
+    assert kinds(prompts.seen[-1][1]) == ["text", "image"] * 3
+    run(GUIDE, "served", names)
+    assert names["reranker"].think_tokens == 256
+    pytest.importorskip("langchain_classic", reason="the extra 'test' has it")
+    names["reranker"] = MMRagThinkRerank(top_n=3)
+    run(GUIDE, "classic", names)
+    assert len(names["retriever"].invoke(question)) == 3
+
+
+@needs_guide
 def test_no_snippet_is_left_unrun() -> None:
-    assert list(snippets(GUIDE)) == ["before", "five-lines", "pages", "chain", "pictures", "citations"]
-    assert list(snippets(README)) == ["1", "2"]
+    shown = ["before", "five-lines", "pages", "chain", "pictures", "citations", "rerank", "served", "classic"]
+    assert list(snippets(GUIDE)) == shown
+    assert list(snippets(README)) == ["1", "2", "3"]

@@ -31,6 +31,8 @@ def test_the_steps_run_in_order(tmp_path, monkeypatch, embedder, capsys):
         "pictures",
         "citations",
         "quoting",
+        "rerank",
+        "served",
     ]
     assert len(blocks[1][1].strip().splitlines()) == 5
     for _, code in blocks:
@@ -41,4 +43,7 @@ def test_the_steps_run_in_order(tmp_path, monkeypatch, embedder, capsys):
     assert given["page"].node.image_resource.path.is_file()
     assert "287.9" in capsys.readouterr().out
     assert list(tmp_path.glob("page-*.png"))
+    assert len(given["response"].source_nodes) == 3
+    assert "287.9" in given["response"].source_nodes[0].text
+    assert given["reranker"].think_tokens == 256
     given["store"].close()
