@@ -60,6 +60,7 @@ def query_item(query: QueryInput, at: int, instruction: str, *, images: bool) ->
             f"this embedder takes text only, got an image in query {at}. Ask in words, or make the "
             "embedder of a model that sees with modalities=('text', 'image')."
         )
+    _refuse_several(query.parts, "query", at)
     return Item(
         query.text or "", query.image, instruction if query.instruction is None else query.instruction
     )
@@ -80,6 +81,10 @@ def document_item(
         raise TypeError(f"a document must be str, Page or Content, got {type(document).__name__} at {at}.")
     image = document.image if images else None
     text = document.text
+    if isinstance(document, Content):
+        instruction = instruction if document.instruction is None else document.instruction
+        if images:
+            _refuse_several(document.parts, "document", at)
     if isinstance(document, Page):
         if image is not None and not page_text:
             text = ""
@@ -91,6 +96,15 @@ def document_item(
             "text, or make the embedder of a model that sees with modalities=('text', 'image')."
         )
     return Item(text, image, instruction)
+
+
+def _refuse_several(parts: tuple[str | Image, ...], what: str, at: int) -> None:
+    """A request has room for one picture, and words after it."""
+    pictures = sum(not isinstance(part, str) for part in parts)
+    if pictures > 1:
+        raise UnsupportedInputError(
+            f"this embedder takes one image an input, got {pictures} in {what} {at}. Embed them one by one."
+        )
 
 
 def parse_embeddings(answer: Json, count: int) -> tuple[Vectors, bool]:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any, Protocol
 
+import numpy as np
 from tqdm import tqdm
 
 from mmrag.embedder import DocumentInput, EmbedderBase, QueryInput, Reasoner
@@ -178,7 +179,7 @@ class EncodingCalls(EmbedderBase):
                 ready = _sorted_out(window, rule, done)
                 places = list(ready)
                 for place, matrix in self._encoder.encode(list(ready.values()), side, rows, size):
-                    done[places[place]] = matrix
+                    _keep(matrix, side, places[place], rule, done)
                     bar.update()
                 bar.update(len(window) - len(ready))
         if done.cut:
@@ -286,6 +287,20 @@ def _sorted_out(
         if result.cut:
             done.cut.append(place)
     return ready
+
+
+def _keep(matrix: Matrix, side: str, place: int, rule: str, done: Encoded) -> None:
+    """A matrix of numbers in its place; one of NaN would be in an index and rank as it likes."""
+    if np.isfinite(matrix).all():
+        done[place] = matrix
+        return
+    reason = (
+        "its vectors must be finite, got NaN or infinity from the model. Load it with dtype='bfloat16' or "
+        "'float32'; float16 overflows."
+    )
+    if rule == "raise":
+        raise BadInputError(side, place, reason)
+    done.skipped[place] = reason
 
 
 def whole(name: str, value: int) -> int:

@@ -271,6 +271,8 @@ def _settled(
             "nothing. Take a trained checkpoint, pooling='last' for a single vector, or allow_untrained=True "
             "to try things out."
         )
+    if not trained and pooling == "last":
+        logger.warning("nothing says that %s was trained to embed; a chat model's vectors are poor", folder)
     if saved is not None and compression != saved.compression:
         logger.warning(
             "%s was trained with %s and is used with %s: expect worse vectors, and none that fit its own",

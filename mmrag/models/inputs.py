@@ -66,7 +66,11 @@ def query_item(query: QueryInput, at: int, instruction: str) -> Item:
     elif not isinstance(query, Query):
         raise TypeError(f"a query must be str or Query, got {type(query).__name__} at {at}.")
     own = instruction if query.instruction is None else query.instruction
-    return Item(_parts(query.parts or (query.image, query.text), at, "query"), own, query.thought)
+    return Item(
+        _parts(query.parts or (_picture(query.image, at, "query"), query.text), at, "query"),
+        own,
+        query.thought,
+    )
 
 
 def document_item(document: DocumentInput, at: int, instruction: str, page_text: bool | str) -> Item:
@@ -92,7 +96,8 @@ def document_item(document: DocumentInput, at: int, instruction: str, page_text:
         return Item(_parts((document.image, text), at, "document"), instruction)
     if isinstance(document, Content):
         own = instruction if document.instruction is None else document.instruction
-        parts = _parts(document.parts or (document.image, document.text), at, "document")
+        given = document.parts or (_picture(document.image, at, "document"), document.text)
+        parts = _parts(given, at, "document")
         return Item(parts, own, document.thought)
     hint = " Wrap it: Content(image=...)." if hasattr(document, "getpixel") else ""
     raise TypeError(f"a document must be str, Page or Content, got {type(document).__name__} at {at}.{hint}")
@@ -105,14 +110,18 @@ def _parts(given: Sequence[Any], at: int, what: str) -> tuple[Part, ...]:
         if isinstance(part, str):
             if part.strip():
                 parts.append(part)
-        elif hasattr(part, "getexif") and hasattr(part, "convert"):
-            parts.append(part)
         elif part is not None:
-            raise TypeError(
-                f"a {what}'s image must be a PIL image, got {type(part).__name__} at {at}. "
-                "mmrag.load.load_image opens paths and bytes."
-            )
+            parts.append(_picture(part, at, what))
     return tuple(parts)
+
+
+def _picture(image: Any, at: int, what: str) -> Any:  # noqa: ANN401  a picture, or None
+    if image is None or (hasattr(image, "getexif") and hasattr(image, "convert")):
+        return image
+    raise TypeError(
+        f"a {what}'s image must be a PIL image, got {type(image).__name__} at {at}. mmrag.load.load_image "
+        "opens paths and bytes."
+    )
 
 
 def ready_image(image: Image) -> Image:

@@ -61,7 +61,6 @@ _LEFT_OUT = {
 }
 """Arguments of `from_pretrained` whose default is not None."""
 
-_PIXELS_A_TOKEN = 32 * 32  # Qwen3-VL; 28 * 28 in the other families, so never too small a picture
 _ALGORITHM = "mllm-1"  # part of the fingerprint: raise it when the same settings give other vectors
 
 
@@ -108,11 +107,12 @@ class MLLMEmbedder(EncodingCalls):
         )
         encoder_class = _torch_part("encoder").Encoder
         factor = config.compression.factor
-        visual = config.max_visual_tokens or VISUAL_TOKENS // factor**2
+        visual = config.max_visual_tokens
+        visual = VISUAL_TOKENS // factor**2 if visual is None else whole("max_visual_tokens", visual)
         layout = Layout(model.backbone.tokenizer, config.prompts, max_tokens, model.backbone.image_token)
         self.model = model
         self.config = config
-        self.max_visual_tokens = whole("max_visual_tokens", visual)
+        self.max_visual_tokens = visual
         self._name = name
         self._encoder: Encoder = encoder_class(model, layout, max_visual_tokens=visual, batch_size=batch_size)
         self._fingerprint: str | None = None
@@ -297,7 +297,7 @@ class MLLMEmbedder(EncodingCalls):
     @property
     def image_pixels(self) -> int:
         """Largest picture area that it makes use of: what pages are rendered at."""
-        return self.max_visual_tokens * self.config.compression.factor**2 * _PIXELS_A_TOKEN
+        return self.model.backbone.pixels(self.max_visual_tokens, self.config.compression)
 
 
 def _torch_part(name: str) -> Any:  # noqa: ANN401  a module
@@ -307,6 +307,7 @@ def _torch_part(name: str) -> Any:  # noqa: ANN401  a module
         MissingExtraError: torch, transformers or safetensors is not installed.
     """
     try:
+        import_module("transformers")  # the families are imported later, by name
         return import_module(f"mmrag.models.{name}")
     except ImportError as error:
         raise MissingExtraError("MLLMEmbedder", "mllm") from error
