@@ -28,7 +28,8 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from mmrag.errors import DocumentError, PageError, SourceChangedError
 from mmrag.index.base import DocumentEntry, Index
@@ -152,6 +153,7 @@ class DocumentQA:
         self._answerer = answerer
         self._sentences: Embedder | None = None
         self._named_rerankers: dict[str, Reranker] = {}
+        self._drawing_rerankers: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
         self._pictures: Path | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.Lock()  # what is made on first use is made once, whoever asks first
@@ -666,16 +668,22 @@ class DocumentQA:
         return chosen
 
     def _reranker(self, given: Reranker | str | None) -> Reranker | None:
-        """The reranker a caller named; one that has no other name than a string is made once."""
+        """The reranker a caller named, made ready once: what it learns of its server is not asked again."""
         with self._lock:
-            if isinstance(given, str) and given in self._named_rerankers:
+            if isinstance(given, str):
+                if given not in self._named_rerankers:
+                    loaded = load_reranker(given, self.replies_path)
+                    self._named_rerankers[given] = cast("Reranker", self._drawing(loaded))
                 return self._named_rerankers[given]
-            loaded = load_reranker(given, self.replies_path)
-            if loaded is not None:
-                loaded = self._drawing(loaded)
-            if isinstance(given, str) and loaded is not None:
-                self._named_rerankers[given] = loaded
-            return loaded
+            loaded = load_reranker(given)
+            if getattr(loaded, "render", False) is not None:
+                return loaded
+            try:
+                if loaded not in self._drawing_rerankers:
+                    self._drawing_rerankers[loaded] = self._drawing(loaded)
+                return cast("Reranker", self._drawing_rerankers[loaded])
+            except TypeError:  # nothing can be remembered of an object that no weak reference can name
+                return self._drawing(loaded)
 
     def _wanted(self, k: int, reranker: Reranker | None) -> int:
         """How many candidates to retrieve; a `k` that means nothing is left to the retriever to refuse."""

@@ -166,3 +166,30 @@ def fake_server() -> Iterator[FakeServer]:
     server = FakeServer()
     yield server
     server.close()
+
+
+@pytest.fixture
+def length_reranker(fake_server: FakeServer) -> FakeServer:
+    """The fake server as a reranker: it scores a document by its length, whoever asks first.
+
+    `requests` then holds the bodies of ``/rerank`` and ``/score`` alone.
+    """
+
+    def serve(handler: BaseHTTPRequestHandler) -> None:
+        body = handler.rfile.read(int(handler.headers.get("content-length", 0)))
+        if handler.command == "GET":
+            fake_server._send(handler, {"status": 200, "body": {"data": [{"id": "m"}]}})
+            return
+        asked = json.loads(body)
+        with fake_server._lock:
+            fake_server.requests.append(asked)
+        scores = []
+        for document in asked["documents"]:
+            parts = document["content"] if isinstance(document, dict) else [{"text": document}]
+            scores.append(sum(len(part.get("text", "")) for part in parts) / 100)
+        rows = [{"index": n, "relevance_score": score, "score": score} for n, score in enumerate(scores)]
+        reply = {"results": rows, "data": rows, "usage": {"prompt_tokens": 7}}
+        fake_server._send(handler, {"status": 200, "body": reply})
+
+    fake_server._serve = serve  # type: ignore[method-assign]
+    return fake_server

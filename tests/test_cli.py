@@ -204,25 +204,18 @@ def test_reranking_is_in_the_json(capsys, index):
         assert "reranked" not in call(capsys, *arguments[:-1], *more)[1]
 
 
-def relevance(*scores: float) -> dict:
-    return {"results": [{"index": n, "relevance_score": score} for n, score in enumerate(scores)]}
-
-
-def test_ask_reranks_by_a_server_and_shows_the_cost(capsys, index, fake_server):
-    for scores in ((0.9, 0.1), (0.9,), (0.8,)):  # an obvious pair first, then the pages one by one
-        fake_server.reply(200, relevance(*scores))
+def test_ask_reranks_by_a_server_and_shows_the_cost(capsys, index, length_reranker):
     arguments = ("ask", "Where was the ferry built?", "--index", index, "--rerank", "served")
-    server = ("--reranker-url", fake_server.url, "--reranker-model", "m", "--reranker-text-only")
+    server = ("--reranker-url", length_reranker.url, "--reranker-model", "m", "--reranker-text-only")
     code, out, _ = call(capsys, *arguments, *server)
     assert code == 0
     assert "Turku" in out
-    assert out.splitlines()[-1].startswith("  reranked: ")
-    assert [json.loads(seen.body)["model"] for seen in fake_server.requests] == ["m", "m", "m"]
-    fake_server.reply(200, relevance(0.9, 0.1))
+    assert out.splitlines()[-1].startswith("  reranked: 21 tokens, ")  # an obvious pair, then two pages
+    assert [asked["model"] for asked in length_reranker.requests] == ["m", "m", "m"]
+    assert any((index / "replies").rglob("*.json"))
     code, out, _ = call(capsys, *arguments, *server)
     assert code == 0
     assert "2 from cache" in out.splitlines()[-1]
-    assert any((index / "replies").rglob("*.json"))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import replace
 
 import pytest
@@ -242,25 +241,6 @@ def test_every_way_to_ask_reranks_alike(embedder):
 # --- a served reranker
 
 
-def judged_by_length(server) -> None:
-    """Let the fake server score documents of ``/rerank`` by their length, whoever asks first."""
-
-    def serve(handler) -> None:
-        body = handler.rfile.read(int(handler.headers.get("content-length", 0)))
-        asked = json.loads(body)
-        with server._lock:
-            server.requests.append(asked)
-        results = []
-        for place, document in enumerate(asked["documents"]):
-            parts = document["content"] if isinstance(document, dict) else [{"text": document}]
-            text = "".join(part.get("text", "") for part in parts)
-            results.append({"index": place, "relevance_score": len(text) / 1000})
-        reply = {"results": results, "usage": {"prompt_tokens": 7}}
-        server._send(handler, {"status": 200, "body": reply})
-
-    server._serve = serve
-
-
 @pytest.fixture
 def pages(tmp_path, make_pdf, embedder):
     make_pdf(tmp_path / "docs" / "a.pdf", ["A whale is large.", "A whale is a large animal of the sea."])
@@ -271,12 +251,10 @@ def pages(tmp_path, make_pdf, embedder):
         yield qa
 
 
-def test_a_served_reranker_sees_our_pages_and_its_replies_are_kept(pages, fake_server):
-    judged_by_length(fake_server)
-
+def test_a_served_reranker_sees_our_pages_and_its_replies_are_kept(pages, length_reranker):
     def fresh() -> ThinkReranker:
         return ThinkReranker(
-            fake_server.url,
+            length_reranker.url,
             mode="served",
             model="m",
             image_pixels=10_000,
@@ -286,15 +264,15 @@ def test_a_served_reranker_sees_our_pages_and_its_replies_are_kept(pages, fake_s
 
     first = pages.ask("How large is a whale?", rerank=fresh())
     assert [c.page.number for c in first.ranking] == [1, 0]
-    assert (first.usage.prompt_tokens, first.usage.requests, first.usage.cache_hits) == (14, 2, 0)
-    for asked in fake_server.requests:
+    assert (first.usage.prompt_tokens, first.usage.cache_hits) == (14, 0)
+    for asked in length_reranker.requests:
         (document,) = asked["documents"]
         assert document["content"][0]["image_url"]["url"].startswith("data:image/")
     assert any(pages.replies_path.rglob("*.json"))
 
     again = pages.ask("How large is a whale?", rerank=fresh())
-    assert len(fake_server.requests) == 2
-    assert (again.usage.prompt_tokens, again.usage.requests, again.usage.cache_hits) == (0, 0, 2)
+    assert len(length_reranker.requests) == 2
+    assert (again.usage.prompt_tokens, again.usage.cache_hits) == (0, 2)
     assert ids(again.ranking) == ids(first.ranking)
 
 
@@ -309,6 +287,15 @@ def test_a_url_is_a_server_that_judges_pointwise(pages):
     reranker = pages._reranker("http://localhost:1")
     assert (reranker.mode, reranker.client.base_url) == ("pointwise", "http://localhost:1/v1")
     assert reranker.render is not None
+
+
+def test_a_server_is_asked_once_what_it_is(pages, length_reranker):
+    reranker = ThinkReranker(length_reranker.url, mode="served", model="m", image_pixels=10_000)
+    for _ in range(2):
+        pages.search("How large is a whale?", rerank=reranker)
+    probes = [asked for asked in length_reranker.requests if len(asked["documents"]) == 2]
+    assert len(probes) == 1
+    assert len(length_reranker.requests) == 1 + 2 * 2  # without a cache every page is judged again
 
 
 # --- traces, written when pages are indexed
