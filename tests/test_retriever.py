@@ -300,3 +300,29 @@ def test_the_default_embedder_finds_meaning_by_vectors_and_codes_by_words():
     assert retriever.search("Where is AK-4417?")[0].id == "valve"
     assert retriever.search("Where is AK-4471?")[0].id == "pump"
     assert retriever.search("How long does an egg cook?", channels=["vectors"])[0].id == "menu"
+
+
+# --- rows that are no nested prefix
+
+
+@pytest.fixture
+def flat(index, embedder) -> Retriever:
+    """Its rows are tokens: no prefix of them stands for the record."""
+    embedder.nested = False
+    return Retriever(index, embedder)
+
+
+def test_rows_that_are_not_nested_are_searched_exactly_and_whole(flat):
+    flat.search("red", k=2, budget=flat.embedder.budget)
+    asked = [how for name, how in flat.index.calls if name == "vectors"]
+    assert [(budget, exact) for _, budget, exact in asked] == [(None, True)]
+
+
+@pytest.mark.parametrize("budget", [Budget(1, 64), Budget(2, 63), Budget(1, 1)])
+async def test_a_smaller_budget_of_rows_that_are_not_nested_is_refused(flat, budget):
+    words = r"budget must be left out for 'counting' \(its vectors are no nested prefix.* of \(2, 64\)"
+    with pytest.raises(ValueError, match=words):
+        flat.search("red", budget=budget)
+    with pytest.raises(ValueError, match=words):
+        await flat.asearch("red", budget=budget)
+    assert flat.index.calls == [] and flat.embedder.thread is None, "work was done before it was refused"
