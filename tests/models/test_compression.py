@@ -95,12 +95,21 @@ def test_factor_one_gives_back_the_very_tensor() -> None:
     assert compress_blocks(grid, [(4, 4)], Compression(1), 2) is grid
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
-def test_the_dtype_is_kept_and_rounded_once(dtype: torch.dtype) -> None:
-    grid = features(6, 6).to(dtype)
-    out = Compression(2).resize(grid, (3, 3))
+@pytest.mark.parametrize("options", [{}, {"align_corners": True}, {"antialias": True}])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_float32_and_rounded_once(dtype, options) -> None:
+    """torch has no antialias for it on a CPU, and rounds the weights of its plain resize."""
+    grid, compression = features(12, 13).to(dtype), Compression(3, **options)
+    out = compression.resize(grid, (4, 5))
     assert out.dtype == dtype
-    assert torch.equal(out, Compression(2).resize(grid.double(), (3, 3)).to(dtype))
+    assert torch.equal(out, compression.resize(grid.float(), (4, 5)).to(dtype))
+
+
+def test_double_precision_stays_double() -> None:
+    grid = features(12, 13).double()
+    out = Compression(3).resize(grid, (4, 5))
+    assert out.dtype == torch.float64
+    np.testing.assert_allclose(out[0].numpy(), bilinear(grid[0].numpy(), (4, 5), False), atol=1e-14)
 
 
 def test_sides_become_the_nearest_multiple_and_ties_the_larger_one() -> None:

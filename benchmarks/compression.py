@@ -1,0 +1,328 @@
+"""Time one document page through a backbone of random weights at s = 1, 2, 3, and with a smaller picture.
+
+    OMP_NUM_THREADS=1 python benchmarks/compression.py
+    python benchmarks/compression.py --device cuda --dtype bfloat16 --shape 2b
+    python benchmarks/compression.py --device cuda --dtype bfloat16 --shape 8b --family qwen3_vl
+
+Shapes ``2b`` and ``8b`` are those of InternVL3 and Qwen3-VL; ``mid`` has about a twentieth of the weights of
+InternVL3-2B and its balance between vision encoder and language model, for a CPU. The weights are random,
+so only tokens, time and memory mean something. One page a forward pass, as in Magic-MM-Embedding
+(arXiv 2602.05275). On a CPU times are CPU seconds of this process, which other work on the machine moves
+less than the wall clock; on a GPU the wall clock, waited for after every stage.
+
+The runs of all settings alternate; a ratio is taken within each round, and its median and range over the
+rounds are printed. The baseline is the uncompressed model on a picture small enough to give no more tokens
+than s = 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import re
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from mmrag.models.backbone import Backbone
+from mmrag.models.compression import Compression
+from mmrag.models.families import backbone_for
+from mmrag.models.meta_tokens import MetaTokens
+from mmrag.models.model import Batch, RetrievalModel, TokenRow, collate
+from mmrag.models.tiny import byte_tokenizer
+from mmrag.types import Budget
+
+INSTRUCTION = "Represent this page for retrieval."
+STAGES = ("vision encoder", "connector", "language model")
+
+
+def internvl_text(hidden: int, layers: int, heads: int, kv: int, inner: int) -> dict[str, Any]:
+    return {
+        "model_type": "qwen2",
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv,
+        "intermediate_size": inner,
+    }
+
+
+def internvl_vision(hidden: int, layers: int, heads: int, inner: int) -> dict[str, Any]:
+    return {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": inner,
+        "attention_bias": True,
+        "image_size": [448, 448],
+        "patch_size": [14, 14],
+    }
+
+
+def qwen_text(hidden: int, layers: int, heads: int, kv: int, inner: int) -> dict[str, Any]:
+    return {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv,
+        "intermediate_size": inner,
+        "head_dim": 128,
+        "rope_scaling": {"rope_type": "default", "mrope_section": [24, 20, 20], "mrope_interleaved": True},
+    }
+
+
+def qwen_vision(hidden: int, layers: int, heads: int, inner: int, out: int) -> dict[str, Any]:
+    return {
+        "hidden_size": hidden,
+        "depth": layers,
+        "num_heads": heads,
+        "intermediate_size": inner,
+        "out_hidden_size": out,
+        "deepstack_visual_indexes": [layers // 4, layers // 2, 3 * layers // 4],
+    }
+
+
+SHAPES = {
+    ("internvl", "mid"): (internvl_text(768, 6, 6, 2, 4096), internvl_vision(512, 4, 8, 2048)),
+    ("internvl", "2b"): (internvl_text(1536, 28, 12, 2, 8960), internvl_vision(1024, 24, 16, 4096)),
+    ("internvl", "8b"): (internvl_text(3584, 28, 28, 4, 18944), internvl_vision(1024, 24, 16, 4096)),
+    ("qwen3_vl", "mid"): (qwen_text(768, 6, 6, 2, 4096), qwen_vision(512, 4, 8, 2048, 768)),
+    ("qwen3_vl", "2b"): (qwen_text(2048, 28, 16, 8, 6144), qwen_vision(1024, 24, 16, 4096, 2048)),
+    ("qwen3_vl", "8b"): (qwen_text(4096, 36, 32, 8, 12288), qwen_vision(1152, 27, 16, 4304, 4096)),
+}
+
+
+def random_backbone(family: str, shape: str, device: str, dtype: torch.dtype) -> Backbone:
+    """A true class of true or middle size; only the vocabulary is small, and no head reads it."""
+    from transformers import CONFIG_MAPPING
+
+    tokenizer, adapter = byte_tokenizer(), backbone_for(family)
+    text, vision = SHAPES[family, shape]
+    mark = "<IMG_CONTEXT>" if family == "internvl" else "<|image_pad|>"
+    config = CONFIG_MAPPING[family](
+        text_config={**text, "vocab_size": len(tokenizer), "max_position_embeddings": 32768},
+        vision_config=vision,
+        image_token_id=tokenizer.convert_tokens_to_ids(mark),
+    )
+    torch.manual_seed(0)
+    torch.set_default_dtype(dtype)
+    with torch.device(device):
+        model = adapter.model_class(config)
+    torch.set_default_dtype(torch.float32)
+    if family == "internvl":
+        processor = adapter.image_processor_class(size={"height": 448, "width": 448})
+    else:
+        bounds = {"shortest_edge": 65536, "longest_edge": 16777216}
+        processor = adapter.image_processor_class(patch_size=16, size=bounds)
+    return adapter(model, tokenizer, processor).to(device).eval()
+
+
+class Stages:
+    """Time spent in modules, that of a hooked module inside another counted for the inner one alone."""
+
+    def __init__(self, model: torch.nn.Module, now: Callable[[], float]) -> None:
+        self.spent: dict[str, float] = defaultdict(float)
+        self._open: list[list[float]] = []
+        self._now = now
+        for name, module in model.named_modules():
+            stage = stage_of(name)
+            if stage:
+                module.register_forward_pre_hook(self._enter, prepend=True)
+                module.register_forward_hook(lambda *_, stage=stage: self._leave(stage), always_call=True)
+
+    def _enter(self, *_: object) -> None:
+        self._open.append([self._now(), 0.0])
+
+    def _leave(self, stage: str) -> None:
+        start, inner = self._open.pop()
+        whole = self._now() - start
+        self.spent[stage] += whole - inner
+        if self._open:
+            self._open[-1][1] += whole
+
+
+STAGE_OF = {
+    r"model\.(visual|vision_tower)": "vision encoder",
+    r"model\.(visual\.merger|visual\.deepstack_merger_list\.\d+|multi_modal_projector)": "connector",
+    r"model\.language_model": "language model",
+}
+
+
+def stage_of(name: str) -> str | None:
+    """The stage that a module of the backbone is; None: part of one, or of the rest."""
+    return next((stage for pattern, stage in STAGE_OF.items() if re.fullmatch(pattern, name)), None)
+
+
+class Memory:
+    """Peak memory of a forward pass above what stood before it."""
+
+    def __init__(self, device: str) -> None:
+        self.cuda = device.startswith("cuda")
+        self.known = self.cuda or Path("/proc/self/clear_refs").exists()
+
+    def start(self) -> None:
+        gc.collect()
+        if self.cuda:
+            torch.cuda.reset_peak_memory_stats()
+            self.before = torch.cuda.memory_allocated()
+        elif self.known:
+            ctypes.CDLL(None).malloc_trim(0)
+            Path("/proc/self/clear_refs").write_text("5")  # forget the peak
+            self.before = resident("VmRSS")
+
+    def peak(self) -> int:
+        if self.cuda:
+            return torch.cuda.max_memory_allocated() - self.before
+        return resident("VmHWM") - self.before if self.known else 0
+
+
+def resident(field_name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field_name))
+
+
+@dataclass
+class Setting:
+    """One row of the table."""
+
+    name: str
+    model: RetrievalModel
+    batch: Batch
+    side_rows: int
+    tokens: int
+    patches: int
+    pixels_ms: float
+    seconds: list[float] = field(default_factory=list)
+    stages: list[dict[str, float]] = field(default_factory=list)
+    memory: list[int] = field(default_factory=list)
+
+
+def setting(name: str, backbone: Backbone, page: Image.Image, factor: int, budget: int, rows: int) -> Setting:
+    compression = Compression(factor)
+    start = time.perf_counter()
+    image = backbone.preprocess(page, budget, compression)
+    pixels_ms = 1000 * (time.perf_counter() - start)
+    tokens = backbone.token_count(image, compression)
+    ids = backbone.tokenizer(f"{INSTRUCTION} {backbone.image_text(tokens)}").input_ids
+    device = next(backbone.model.parameters()).device
+    meta = MetaTokens(Budget(16, 64), backbone.hidden_size).to(device) if rows else None
+    model = RetrievalModel(backbone, compression, meta).eval()
+    count = model.meta_count("document", rows) if rows else 0
+    batch = collate([TokenRow(tuple(ids), (image,))], pad=backbone.tokenizer.pad_token_id, meta=count).to(
+        device
+    )
+    patches = sum(height * width for height, width in image.grids)
+    return Setting(name, model, batch, max(rows, 1), tokens, patches, pixels_ms)
+
+
+def gpu_clock() -> float:
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def run(one: Setting, stages: Stages, memory: Memory, now: Callable[[], float], *, keep: bool) -> None:
+    stages.spent.clear()
+    memory.start()
+    start = now()
+    with torch.inference_mode():
+        one.model(one.batch, "document", one.side_rows)
+    spent = now() - start
+    if keep:
+        one.seconds.append(spent)
+        one.stages.append(dict(stages.spent))
+        one.memory.append(memory.peak())
+
+
+def spread(values: list[float], form: str) -> str:
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{middle:{form}} ({low:{form}} to {high:{form}})"
+
+
+def report(settings: list[Setting], known_memory: bool) -> str:
+    first = settings[0]
+    head = [
+        "setting",
+        "patches",
+        "visual tokens",
+        "sequence",
+        "ms a page",
+        *STAGES,
+        "rest",
+        "faster",
+        "peak MiB",
+    ]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for one in settings:
+        parts = [statistics.median(1000 * run.get(stage, 0.0) for run in one.stages) for stage in STAGES]
+        rests = [1000 * (s - sum(r.values())) for s, r in zip(one.seconds, one.stages, strict=True)]
+        ratios = [a / b for a, b in zip(first.seconds, one.seconds, strict=True)]
+        cells = [
+            one.name,
+            f"{one.patches:,}",
+            f"{one.tokens:,}",
+            f"{int(one.batch.attention_mask.sum()):,}",
+            spread([1000 * s for s in one.seconds], ",.0f"),
+            *(f"{part:,.0f}" for part in parts),
+            f"{statistics.median(rests):,.0f}",
+            "1" if one is first else spread(ratios, ".2f"),
+            f"{statistics.median(one.memory) / 2**20:,.0f}" if known_memory else "-",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--family", default="internvl", choices=sorted({family for family, _ in SHAPES}))
+    parser.add_argument("--shape", default="mid", choices=["mid", "2b", "8b"])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--page", type=int, nargs=2, default=(896, 896), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--tokens", type=int, default=1280, help="most visual tokens at s = 1")
+    parser.add_argument("--rows", type=int, default=0, help="meta-token vectors; 0: a single vector")
+    parser.add_argument("--repeats", type=int, default=3)
+    given = parser.parse_args()
+
+    cuda = given.device.startswith("cuda")
+    now = gpu_clock if cuda else time.process_time
+    backbone = random_backbone(given.family, given.shape, given.device, getattr(torch, given.dtype))
+    weights = sum(parameter.numel() for parameter in backbone.parameters())
+    noise = np.random.default_rng(0).integers(0, 256, (*given.page, 3), dtype=np.uint8)
+    page = Image.fromarray(noise)
+
+    def make(name: str, factor: int, budget: int) -> Setting:
+        return setting(name, backbone, page, factor, budget, given.rows)
+
+    settings = [make(f"s = {factor}", factor, given.tokens // factor**2) for factor in (1, 2, 3)]
+    settings.append(make("smaller picture, s = 1", 1, settings[1].tokens))
+    stages, memory = Stages(backbone, now), Memory(given.device)
+    for round_ in range(given.repeats + 1):  # the first warms up
+        for one in settings:
+            run(one, stages, memory, now, keep=round_ > 0)
+
+    where = torch.cuda.get_device_name() if cuda else f"{given.device}, {torch.get_num_threads()} thread(s)"
+    size = f"{weights / 1e6:,.0f} M random weights without vocabulary"
+    height, width = given.page
+    print(f"{given.family} {given.shape} ({size}), {given.dtype}, {where}, torch {torch.__version__};")
+    print(
+        f"page {height} x {width}, one a forward pass, {given.repeats} rounds; times in ms, median and range."
+    )
+    print(
+        f"Pixels of the page made ready in {settings[0].pixels_ms:.0f} ms (s = 1), not part of the times.\n"
+    )
+    print(report(settings, memory.known))
+
+
+if __name__ == "__main__":
+    main()
