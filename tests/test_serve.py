@@ -334,7 +334,7 @@ class Cli:
         self.port = free_port()
         command = [sys.executable, "-m", "mmrag.cli", "serve"]
         self.process = subprocess.Popen(
-            [*command, str(model), f"--python={python}", f"--port={self.port}", *options],
+            [*command, str(model), f"--python={python}", f"--port={self.port}", "--timeout=60", *options],
             env={**os.environ, "WAY": way, "STATE": str(self.state_path), "TMPDIR": str(folder)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -21,7 +21,7 @@ from mmrag.serve.process import free_port
 
 PROJECT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = PROJECT / ".venv-vllm"
-START_SECONDS = 300.0
+START_SECONDS = 600.0
 KEEPER = pytest.StashKey["Keeper"]()
 SERVERS = ("tiny_vl_server", "tiny_pooling_server", "smol_server")
 
