@@ -37,7 +37,8 @@ class MMRagEmbeddings(BaseModel, Embeddings):
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     model: Any = None
-    """None for the one that ships with mmrag, a folder, the name on a server, or a ready `Embedder`."""
+    """None for the one that ships with mmrag, a folder, a hub name ``org/name`` of a multimodal model, the
+    name on a server, or a ready `Embedder`."""
     compression: int | None = None
     """Visual-token compression factor per axis, for models that have one."""
     budget: Budget | None = None

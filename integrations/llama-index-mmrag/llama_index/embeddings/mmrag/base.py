@@ -29,7 +29,7 @@ from llama_index.core.schema import ImageType
 
 from llama_index.embeddings.mmrag.embedder import Model, check_fingerprint, model_setting
 from mmrag.embedder import Content, DocumentInput, Embedder, QueryInput
-from mmrag.load import load_embedder, load_image
+from mmrag.load import is_embedder, load_embedder, load_image
 from mmrag.scoring import take_budget
 from mmrag.types import Budget, Matrix
 
@@ -44,7 +44,8 @@ class MMRagEmbedding(MultiModalEmbedding):
 
     Args:
         model: None or ``"bge-small-en-v1.5"``: the shipped text embedder, no download; a folder: an
-            exported encoder; a ready mmrag `Embedder`; with `base_url`, a served model's name.
+            exported encoder or a multimodal checkpoint; ``org/name``: a multimodal checkpoint on the hub; a
+            ready mmrag `Embedder`; with `base_url`, a served model's name.
         model_name: the same as `model`, for those who type it.
         compression: of visual tokens, for embedders that have it.
         budget: ``(query, document)`` rows that `encode_query` and `encode_document` keep; None: all.
@@ -65,6 +66,7 @@ class MMRagEmbedding(MultiModalEmbedding):
     device: str | None = Field(default=None, description="Where the model runs.")
     fingerprint: str | None = Field(default=None, description="Of the embedder this was first made with.")
     _embedder: Embedder = PrivateAttr()
+    _given: bool = PrivateAttr()  # a ready object: perhaps not to be made again from the settings
 
     def __init__(
         self,
@@ -111,6 +113,7 @@ class MMRagEmbedding(MultiModalEmbedding):
         }
         super().__init__(**fields)
         self._embedder = embedder
+        self._given = base_url is None and is_embedder(model)
 
     @classmethod
     def class_name(cls) -> str:
@@ -140,7 +143,7 @@ class MMRagEmbedding(MultiModalEmbedding):
         """
         left_out = ("api_key", "callback_manager")  # the host leaves both out of `to_dict`
         fields = {k: v for k, v in self.__dict__.items() if k not in left_out}
-        if self.base_url is None and load_embedder(self.model).fingerprint != self.fingerprint:
+        if self._given and load_embedder(self.model).fingerprint != self.fingerprint:
             try:
                 pickle.dumps(self._embedder)
             except TypeError as error:
