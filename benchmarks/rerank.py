@@ -486,7 +486,7 @@ def by_vllm(prompts: Sequence[str], model: str, options: argparse.Namespace) -> 
         command += ["--backend", "openai-chat", "--endpoint", "/v1/chat/completions"]
         command += ["--base-url", options.server.rstrip("/").removesuffix("/v1"), "--model", model]
         command += ["--tokenizer", options.tokenizer or model, "--dataset-name", "custom"]
-        command += ["--dataset-path", data, "--custom-output-len", "8", "--custom-skip-chat-template"]
+        command += ["--dataset-path", data, "--custom-output-len", "8", "--skip-chat-template"]
         command += ["--disable-shuffle", "--num-prompts", len(prompts), "--ignore-eos", "--temperature", "0"]
         command += ["--max-concurrency", options.concurrency, "--disable-tqdm"]
         command += ["--save-result", "--result-dir", scratch, "--result-filename", "result.json"]

@@ -52,27 +52,28 @@ def main() -> int:
         return 1
     started = time.perf_counter()
     python = folder / "bin" / "python"
-    step(folder / "install.stamp", [CONSTRAINTS, Path(__file__)], lambda: install(folder, python))
+    versions = CONSTRAINTS.read_text()
+    step(folder / "install.stamp", [versions, *PACKAGES, HOOK], lambda: install(folder, python))
     script = PROJECT / "scripts" / "make_test_models.py"
-    step(folder / "models.stamp", [CONSTRAINTS, script], lambda: run([python, script, folder / "models"]))
+    models = [versions, script.read_text()]
+    step(folder / "models.stamp", models, lambda: run([python, script, folder / "models"]))
     print(f"{folder} is ready ({time.perf_counter() - started:.0f} s).")
     return 0
 
 
-def step(stamp: Path, inputs: list[Path], make) -> None:
+def step(stamp: Path, inputs: list[str], make) -> None:
     """Make what the stamp stands for, unless it was made from the same inputs by the same Python."""
-    digest = hashlib.sha256(sys.version.encode())
-    for path in inputs:
-        digest.update(path.read_bytes())
-    if stamp.is_file() and stamp.read_text() == digest.hexdigest():
+    digest = hashlib.sha256("\n".join([sys.version, *inputs]).encode()).hexdigest()
+    if stamp.is_file() and stamp.read_text() == digest:
         return
     make()
-    stamp.write_text(digest.hexdigest())
+    stamp.write_text(digest)
 
 
 def install(folder: Path, python: Path) -> None:
     print(f"Installing {', '.join(PACKAGES)} into {folder}: a few minutes, 3.5 GB.", flush=True)
-    venv.create(folder, with_pip=True)
+    # Another Python or other versions: from the start, its models too. Only what is an environment is cleared.
+    venv.create(folder, with_pip=True, clear=(folder / "pyvenv.cfg").is_file())
     pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     run([*pip, "install", "--constraint", CONSTRAINTS, *PACKAGES])
     # Their PyPI builds do not load beside a CPU torch, and vLLM runs without them.
