@@ -72,7 +72,7 @@ def step(stamp: Path, inputs: list[str], make) -> None:
 
 def install(folder: Path, python: Path) -> None:
     print(f"Installing {', '.join(PACKAGES)} into {folder}: a few minutes, 3.5 GB.", flush=True)
-    # Another Python or other versions: from the start, its models too. Only what is an environment is cleared.
+    # Another Python or other versions: from the start. Only what is an environment is cleared.
     venv.create(folder, with_pip=True, clear=(folder / "pyvenv.cfg").is_file())
     pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     run([*pip, "install", "--constraint", CONSTRAINTS, *PACKAGES])

