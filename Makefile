@@ -1,5 +1,5 @@
-# Two commands: `make demo` and `make test`. Everything lives in .venv (vLLM in .venv-vllm); `make clean`
-# removes it.
+# Two commands: `make demo` and `make test`. Everything lives in .venv (vLLM in .venv-vllm, the libraries
+# that foreign models are compared with in .references); `make clean` removes it.
 # constraints.txt holds versions for the project's own machines; outside users do not need it.
 
 PYTHON ?= python3
@@ -10,7 +10,7 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt
 LANGCHAIN := integrations/langchain-mmrag
 LLAMA_INDEX := integrations/llama-index-mmrag
 
-.PHONY: demo test vllm test-vllm lint types notebooks wheels samples clean
+.PHONY: demo test vllm test-vllm test-references lint types notebooks wheels samples clean
 
 $(VENV)/demo.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -33,6 +33,10 @@ vllm:                               ## make .venv-vllm, where vLLM runs on a CPU
 test-vllm: $(VENV)/dev.stamp vllm   ## every served mode and both integrations, against real servers
 	$(BIN)/python -m pytest -m vllm tests/vllm
 
+test-references: $(VENV)/dev.stamp  ## models of others against colpali-engine and sentence-transformers
+	$(BIN)/python scripts/make_references.py .references
+	PYTHONPATH=.references $(BIN)/python -m pytest tests/models/test_references.py tests/models/test_stock_processors.py
+
 lint: $(VENV)/dev.stamp             ## ruff, and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -53,4 +57,4 @@ samples: $(VENV)/dev.stamp          ## make the sample documents again
 	$(BIN)/python scripts/make_samples.py
 
 clean:
-	rm -rf $(VENV) .venv-vllm demo dist build
+	rm -rf $(VENV) .venv-vllm .references demo dist build

@@ -1,10 +1,10 @@
 """Fewer vectors a page for models that were not trained for it: similar tokens become their mean.
 
-The method is the hierarchical token pooling of colpali-engine and sentence-transformers (measured on
-ColPali by its authors, so their figures carry over): Ward's clustering of the tokens, each described by
-its cosine distances to all tokens of the page, cut at the wanted number of clusters; a cluster's vector is
-the mean of its tokens, scaled to length one. Written here with NumPy alone, so that SciPy is not needed;
-both give the same clusters (a test states it).
+The method is the hierarchical token pooling of colpali-engine: Ward's clustering of the tokens, each
+described by its cosine distances to all tokens of the page, cut at the wanted number of clusters; a
+cluster's vector is the mean of its tokens, scaled to length one. Written here with NumPy alone, so that
+SciPy is not needed; both give the same rows (tests state it). sentence-transformers has a method of the
+same name that clusters the vectors themselves, which gives other clusters.
 
 Why not a grid of neighbours: a page is mostly background, and a grid spends most of its rows on it.
 
