@@ -14,7 +14,7 @@ from mmrag.rerank.steps import Ask, Steps
 
 ROUNDS = 8
 MARGIN = 0.97  # of what is left after the first guess: cut texts do not get shorter quite in proportion
-PIXELS_A_TOKEN = 256  # no vision model of today makes more than one token of 16 x 16 pixels
+PIXELS_A_TOKEN = 512  # today's vision models that keep a page's size make a token of 28 x 28 pixels or more
 TOKENS_A_MESSAGE = 32  # role, markers
 
 
@@ -34,7 +34,7 @@ class Prompt:
 
     @property
     def most_tokens(self) -> int:
-        """A bound that needs no tokenizer: a token is at least one byte."""
+        """A bound that needs no tokenizer: a token is at least one byte, and a picture's are few."""
         size = 0
         for message in self.messages:
             parts = message["content"]

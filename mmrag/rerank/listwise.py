@@ -23,9 +23,8 @@ from mmrag.rerank.request import (
     mark,
     messages_of,
     order_body,
-    picture_part,
     query_view,
-    share_of_pixels,
+    shown,
     text_part,
     view_of,
 )
@@ -130,37 +129,28 @@ class ListwiseMode:
 
     def _prompt(self, query: Query, views: Sequence[View], share: float) -> Prompt:
         settings, asked = self.settings, query_view(query, self.settings)
-        pictures: dict[str, str] = {}
-        areas: list[int] = []
-
-        def picture(view: View, left: float) -> list[Json]:
-            if view.image is None:
-                return []
-            areas.append(share_of_pixels(view.image, settings.image_pixels, left))
-            part, data = picture_part(view.image, areas[-1])
-            pictures.update(data)
-            return [part]
-
+        picture = shown(asked.image, settings.image_pixels)
+        data, area = dict(picture.data), picture.area
         digest = mark(asked.text, *(view.text for view in views))
         cap = even_cap([len(view.text) for view in views], share)
         pages: list[Json] = []
         for number, view in enumerate(views, start=1):
             text = as_data(cut_text(view.text, cap) if share < 1.0 else view.text)
             texts = {"mark": digest, "number": str(number), "page": text}
-            shown = {"page_picture": picture(view, share)}
-            pages += [*filled(settings.prompts.text("listwise_page"), texts, shown), text_part("\n\n")]
+            page = shown(view.image, settings.image_pixels, share)
+            data, area = {**data, **page.data}, area + page.area
+            template = settings.prompts.text("listwise_page")
+            pages += [*filled(template, texts, {"page_picture": page.parts}), text_part("\n\n")]
         texts = {
             "instruction": as_data(instruction_of(query, settings)),
             "query": as_data(asked.text),
             "mark": digest,
             "count": str(len(views)),
         }
-        shown = {"query_picture": picture(asked, 1.0), "pages": pages[:-1]}
-        user = filled(settings.prompts.text("listwise_user"), texts, shown)
-        think = settings.think_tokens
-        system = (
-            settings.prompts.fill("listwise_think", words=in_words(think))
-            if think
-            else settings.prompts.text("listwise_system")
-        )
-        return Prompt(messages_of(system, user), pictures, sum(areas))
+        places = {"query_picture": picture.parts, "pages": pages[:-1]}
+        user = filled(settings.prompts.text("listwise_user"), texts, places)
+        if settings.think_tokens:
+            system = settings.prompts.fill("listwise_think", words=in_words(settings.think_tokens))
+        else:
+            system = settings.prompts.text("listwise_system")
+        return Prompt(messages_of(system, user), data, area)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mmrag.client import Json
 from mmrag.rerank.fit import Prompt, fitted
 from mmrag.rerank.mode import Judged, Settings
 from mmrag.rerank.request import (
+    Shown,
     View,
     as_data,
     cut_text,
@@ -16,9 +16,8 @@ from mmrag.rerank.request import (
     instruction_of,
     mark,
     messages_of,
-    picture_part,
     query_view,
-    share_of_pixels,
+    shown,
     view_of,
 )
 from mmrag.rerank.response import read_boxes
@@ -52,14 +51,18 @@ class PointwiseMode:
     def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Steps[Sequence[Verdict]]]:
         """One generator a candidate."""
         asked = query_view(query, self.settings)
+        # Once, and here: the generators run side by side, and a lazy picture must not be loaded by two.
+        picture = shown(asked.image, self.settings.image_pixels)
         instruction = instruction_of(query, self.settings)
-        return [self._judge(asked, instruction, candidate) for candidate in candidates]
+        return [self._judge(asked.text, picture, instruction, candidate) for candidate in candidates]
 
-    def _judge(self, asked: View, instruction: str, candidate: Candidate) -> Steps[Sequence[Verdict]]:
+    def _judge(
+        self, query: str, picture: Shown, instruction: str, candidate: Candidate
+    ) -> Steps[Sequence[Verdict]]:
         view = view_of(candidate, self.settings)
 
         def build(share: float) -> Prompt:
-            return self._prompt(asked, instruction, view, share)
+            return self._prompt(query, picture, instruction, view, share)
 
         limit = self._yes_no.room(answer_tokens=1)
         prompt, share = yield from fitted(build, limit, self._yes_no.extra)
@@ -74,31 +77,21 @@ class PointwiseMode:
         boxes = read_boxes(verdict.thought) if view.image is not None else ()
         return Judged((replace(verdict, evidence=boxes, note="; ".join(said)),), notes)
 
-    def _prompt(self, asked: View, instruction: str, view: View, share: float) -> Prompt:
-        settings, pixels = self.settings, 0
-        pictures: dict[str, str] = {}
-        parts: dict[str, list[Json]] = {}
-        # Only what is the candidate's gives way: all candidates are to see the same query.
-        for place, image, left in (("query_picture", asked.image, 1.0), ("page_picture", view.image, share)):
-            parts[place] = []
-            if image is not None:
-                area = share_of_pixels(image, settings.image_pixels, left)
-                part, data = picture_part(image, area)
-                parts[place].append(part)
-                pictures.update(data)
-                pixels += area
+    def _prompt(self, query: str, picture: Shown, instruction: str, view: View, share: float) -> Prompt:
+        """The question with this share of the candidate; all candidates are to see the same query."""
+        settings = self.settings
+        page = shown(view.image, settings.image_pixels, share)
         text = cut_text(view.text, int(share * len(view.text))) if share < 1.0 else view.text
         texts = {
             "instruction": as_data(instruction),
-            "query": as_data(asked.text),
+            "query": as_data(query),
             "page": as_data(text),
-            "mark": mark(asked.text, view.text),
+            "mark": mark(query, view.text),
         }
-        think = settings.think_tokens
-        system = (
-            settings.prompts.fill("pointwise_think", words=in_words(think))
-            if think
-            else settings.prompts.text("pointwise_system")
-        )
-        user = filled(settings.prompts.text("pointwise_user"), texts, parts)
-        return Prompt(messages_of(system, user), pictures, pixels)
+        pictures = {"query_picture": picture.parts, "page_picture": page.parts}
+        user = filled(settings.prompts.text("pointwise_user"), texts, pictures)
+        if settings.think_tokens:
+            system = settings.prompts.fill("pointwise_think", words=in_words(settings.think_tokens))
+        else:
+            system = settings.prompts.text("pointwise_system")
+        return Prompt(messages_of(system, user), {**picture.data, **page.data}, picture.area + page.area)

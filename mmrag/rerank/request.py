@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from string import Template
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +136,30 @@ def picture_part(image: Image, pixels: int) -> tuple[Json, dict[str, str]]:
     data = data_url(image, pixels)
     uuid = hashlib.sha256(data.encode("ascii")).hexdigest()[:32]
     return {"type": "image_url", "image_url": None, "uuid": uuid}, {uuid: data}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture as a message shows it; without one there is nothing in it.
+
+    Attributes:
+        parts: of the message.
+        data: data URL by uuid.
+        area: pixels.
+    """
+
+    parts: Sequence[Json] = ()
+    data: Mapping[str, str] = field(default_factory=dict)
+    area: int = 0
+
+
+def shown(image: Image | None, most: int, share: float = 1.0) -> Shown:
+    """A picture at a share of its size, and of at most `most` pixels."""
+    if image is None:
+        return Shown()
+    area = share_of_pixels(image, most, share)
+    part, data = picture_part(image, area)
+    return Shown([part], data, area)
 
 
 def share_of_pixels(image: Image, most: int, share: float) -> int:

@@ -94,12 +94,15 @@ class ServedMode:
         body: Json = dict(settings.extra)
         if instruction := settings.instruction or query.instruction:
             body["instruction"] = as_data(instruction)
-        return [self._judge(asked, body, candidate) for candidate in candidates]
+        side = self._side(asked)  # once: a lazy picture must not be loaded by two generators side by side
+        return [self._judge(asked, side, body, candidate) for candidate in candidates]
 
-    def _judge(self, asked: View, body: Json, candidate: Candidate) -> Steps[Sequence[Verdict]]:
+    def _judge(
+        self, asked: View, query: str | Json, body: Json, candidate: Candidate
+    ) -> Steps[Sequence[Verdict]]:
         view = view_of(candidate, self.settings)
         view, note = yield from self._cut(asked, view)
-        query, document = self._side(asked), self._side(view)
+        document = self._side(view)
         if asked.image is None and view.image is None:
             reply = yield Ask("/rerank", {**body, "query": query, "documents": [document]})
             score = read_relevance(reply, 1)[0]

@@ -91,6 +91,8 @@ def test_pointwise_without_a_thought_is_one_request_and_with_one_it_is_two() -> 
         "role": "assistant",
         "content": "<think>\nIt is.\n</think>\n\n",
     }
+    # A server with a reasoning parser would take the answer for more of the thought otherwise.
+    assert answer.body["chat_template_kwargs"] == {"enable_thinking": False}
     assert answer.body["continue_final_message"] is True
     assert answer.body["add_generation_prompt"] is False
     assert verdicts[0].thought == "It is."
@@ -268,6 +270,7 @@ def test_listwise_thinks_before_it_orders() -> None:
     think, answer = asked[0]
     assert think.body["max_tokens"] == 32
     assert "structured_outputs" not in think.body
+    assert answer.body["chat_template_kwargs"] == {"enable_thinking": False}
     assert answer.body["messages"][-1]["content"] == "<think>\nIt is.\n</think>\n\n"
     assert {verdict.thought for verdict in verdicts} == {"It is."}
 

@@ -163,6 +163,17 @@ def test_the_key_is_in_no_repr_and_no_pickle(fake_server) -> None:
     assert again.rerank(ranking("one", images=False)).reranked
 
 
+@HOW
+def test_a_mode_without_a_server_needs_no_address(how: str) -> None:
+    given = ranking(
+        "Cows eat grass.", "Paris is the capital of France.", query="capital of France?", images=False
+    )
+    after = rerank(ThinkReranker(mode="local"), given, how)
+    assert [c.id for c in after] == ["p1", "p0"]
+    assert after.usage.requests == 0
+    assert after.notes[0].startswith("reranked local, prompts ")
+
+
 def test_it_is_a_reranker() -> None:
     assert isinstance(ThinkReranker("http://localhost:1"), Reranker)
 
