@@ -638,6 +638,23 @@ def test_a_picture_for_an_embedder_of_text_is_refused_before_anything_is_sent(se
     assert server.requests[0]["input"] == ["caption"]
 
 
+def test_several_pictures_in_one_input_are_refused_before_one_is_lost(server, encode):
+    parts = ("a", picture(), "b", picture("black"))
+    sees = ServedEmbedder(server.url, modalities=("text", "image"))
+    for side, given in (("document", Content(parts=parts)), ("query", Query(parts=parts))):
+        with pytest.raises(UnsupportedInputError, match=rf"one image an input, got 2 in {side} 0"):
+            encode(sees, [given], side=side)
+    assert server.requests == []
+    encode(ServedEmbedder(server.url), [Content(parts=parts)])
+    assert server.requests[0]["input"] == ["a\nb"]
+
+
+def test_a_documents_own_instruction_replaces_the_embedders(server, encode):
+    embedder = ServedEmbedder(server.url, document_instruction="all: ")
+    encode(embedder, ["a", Content("b", instruction="own: "), Content("c", instruction="")])
+    assert server.requests[0]["input"] == ["all: a", "own: b", "c"]
+
+
 def test_wrong_types_are_said_with_their_position(server, encode):
     embedder = ServedEmbedder(server.url)
     with pytest.raises(TypeError, match=r"documents must be a list, got str\. Wrap a single one in a list"):

@@ -356,7 +356,7 @@ def state_digest(tensors: Iterable[Tensor]) -> str:
 
     Each tensor is hashed as rounded to bfloat16, so the same checkpoint loaded in float32 and in bfloat16
     is the same model; the digests are sorted, so names, which differ between versions of transformers, do
-    not count. About a second for each 2 GB in bfloat16 on two cores.
+    not count. A second or two of one core for each GB in bfloat16.
     """
     with ThreadPoolExecutor(4) as pool:
         digests = sorted(pool.map(_tensor_digest, list(tensors)))
@@ -368,7 +368,9 @@ def _tensor_digest(tensor: Tensor) -> str:
     if tensor.is_floating_point():
         tensor = tensor.to(torch.bfloat16).view(torch.int16)
     data = tensor.cpu().contiguous().numpy()
-    return hashlib.sha256(str(data.shape).encode() + data.tobytes()).hexdigest()
+    digest = hashlib.blake2b(str(data.shape).encode(), digest_size=32)  # faster than sha256 in software
+    digest.update(data)
+    return digest.hexdigest()
 
 
 def exact_digest(tensors: dict[str, Tensor]) -> str:
@@ -376,7 +378,8 @@ def exact_digest(tensors: dict[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         data = tensors[name].detach().float().cpu().contiguous().numpy()
-        digest.update(f"{name}{data.shape}".encode() + data.tobytes())
+        digest.update(f"{name}{data.shape}".encode())
+        digest.update(data)
     return digest.hexdigest()
 
 

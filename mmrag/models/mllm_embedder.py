@@ -250,7 +250,7 @@ class MLLMEmbedder(EncodingCalls):
     def fingerprint(self) -> str:
         """Digest of all that changes its vectors beyond rounding; 32 hexadecimal digits.
 
-        Reads all weights on first use: about a second for each 2 GB.
+        Reads all weights on first use: a second or two of one core for each GB, on several cores.
         """
         if self._fingerprint is None:
             checkpoint = _torch_part("checkpoint")
