@@ -32,13 +32,14 @@ class Rules:
     """Numbers of a selection. Scores are the judge's, in the judge's own scale.
 
     A rule whose number is None is off. ``false_negative`` and ``least_positive`` are points on the
-    judge's scale, so they only mean something where that scale is fixed, as a probability's is.
+    judge's scale, so they only mean something where that scale is fixed, as a probability's is. Whatever
+    is off, a candidate that scores as the positive or more is removed.
 
     Attributes:
         ranks: first and last retrieval rank that may become a negative, from 1.
         negatives: most hard negatives a query.
         margin: a candidate with ``s >= s_pos - margin`` is removed.
-        ratio: one with ``s >= min(ratio * s_pos, s_pos)`` is removed; meant for scores above 0.
+        ratio: one with ``s >= ratio * s_pos`` is removed; meant for scores above 0.
         false_negative: one with ``s >= false_negative`` is removed as judged relevant.
         least_positive: a labelled page that scores below is set aside, and a query without any other
             is skipped: the judge does not see why the page answers.
@@ -84,7 +85,7 @@ class Rules:
         limits = [math.inf if self.false_negative is None else self.false_negative]
         limits.append(positive if self.margin is None else positive - self.margin)
         if self.ratio is not None:
-            limits.append(min(self.ratio * positive, positive))
+            limits.append(self.ratio * positive)
         return min(limits)
 
 
