@@ -263,8 +263,9 @@ def test_a_model_that_is_not_served_is_a_typed_error(tiny_vl_server) -> None:
 @pytest.mark.parametrize("think_tokens", [0, 16])
 @pytest.mark.parametrize("count", [1, 5, 23])
 def test_listwise_gives_a_permutation(tiny_vl_server, count: int, think_tokens: int) -> None:
-    given = ranking(*(f"{TEXTS[n % 5]} Copy {n}." for n in range(count)), images=count < 10)
-    ranked = made(tiny_vl_server, mode="listwise", think_tokens=think_tokens).rerank(given)
+    images = count < 10
+    given = ranking(*(f"{TEXTS[n % 5]} Copy {n}." for n in range(count)), images=images)
+    ranked = made(tiny_vl_server, mode="listwise", think_tokens=think_tokens, images=images).rerank(given)
     assert sorted(c.id for c in ranked) == sorted(c.id for c in given)
     assert sorted(scores(ranked).values()) == [float(n) for n in range(1, count + 1)]
     assert ranked.reranked
