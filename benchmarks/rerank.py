@@ -38,7 +38,7 @@ import numpy as np
 
 from mmrag import DocumentQA
 from mmrag.client import ServerClient
-from mmrag.errors import ServerError
+from mmrag.errors import ServerAnswerError, ServerError
 from mmrag.evaluation import load_pack
 from mmrag.evaluation.metrics import bootstrap_interval, ndcg
 from mmrag.evaluation.pack import Pack, Question
@@ -77,10 +77,14 @@ def main() -> int:
                 options.work / "rows.jsonl", {key: report[key] for key in ("pack", "model", "top", "images")}
             )
             jobs = [(f"pointwise {tokens}", sample) for tokens in options.tokens]
-            jobs += [(mode, questions[: options.limit]) for mode in options.modes]
-            for name, asked in jobs:
-                judge_all(name, asked, qa, rows, options)
-            report["settings"] = [summary(name, asked, rows) for name, asked in jobs]
+            jobs += [(mode, drawn(questions, options.limit, options.seed)) for mode in options.modes]
+            try:
+                for name, asked in jobs:
+                    judge_all(name, asked, qa, rows, options)
+            except KeyboardInterrupt:
+                print("\nStopped; this is of what was judged. The same command goes on.", file=sys.stderr)
+            judged = [(name, [one for one in asked if (name, one.id) in rows.done]) for name, asked in jobs]
+            report["settings"] = [summary(name, asked, rows) for name, asked in judged if asked]
             print(table(report))
         if options.only in ("throughput", "all"):
             report["throughput"] = throughput(page_texts(qa, questions), model, options)
@@ -140,9 +144,11 @@ def subset(pack: Pack) -> list[Question]:
     ]
 
 
-def drawn(questions: Sequence[Question], count: int, seed: int) -> list[Question]:
-    """A sample in the pack's order."""
-    chosen = set(random.Random(seed).sample(range(len(questions)), min(count, len(questions))))
+def drawn(questions: Sequence[Question], count: int | None, seed: int) -> list[Question]:
+    """A sample in the pack's order; a larger one of the same seed holds the smaller. None takes all."""
+    order = list(range(len(questions)))
+    random.Random(seed).shuffle(order)
+    chosen = set(order[:count])
     return [question for place, question in enumerate(questions) if place in chosen]
 
 
@@ -184,7 +190,7 @@ def judge_all(
         try:
             judged = reranker.rerank(ranking)
             usage = judged.usage
-        except ServerError as error:
+        except ServerAnswerError as error:  # any other failure of the server ends the run
             refused = str(error)[:300]
         rows.add(row_of(name, question, ranking, judged, usage, time.perf_counter() - started, refused))
         print(f"\r{name}: {number} of {len(left)}", end="", file=sys.stderr, flush=True)
