@@ -107,9 +107,7 @@ def test_a_query_has_its_own_prompt_and_its_instruction(fake_server) -> None:
     writer(fake_server).write_queries([Query(text="When?", instruction="Find bridges.")])
     system, user = sent(fake_server)["messages"]
     assert system["content"].startswith("You work out what a query asks for")
-    assert user["content"] == (
-        "<instruction>\nFind bridges.\n</instruction>\n\n<query>\nWhen?\n</query>"
-    )
+    assert user["content"] == ("<instruction>\nFind bridges.\n</instruction>\n\n<query>\nWhen?\n</query>")
 
 
 def test_everything_an_index_or_an_embedder_holds_is_a_document(fake_server) -> None:
