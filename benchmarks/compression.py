@@ -1,6 +1,7 @@
 """Time one document page through a backbone of random weights at s = 1, 2, 3, and with a smaller picture.
 
     OMP_NUM_THREADS=1 python benchmarks/compression.py
+    python benchmarks/compression.py --work --shape 2b
     python benchmarks/compression.py --device cuda --dtype bfloat16 --shape 2b
     python benchmarks/compression.py --device cuda --dtype bfloat16 --shape 8b --family qwen3_vl
 
@@ -269,7 +270,7 @@ def report(settings: list[Setting], known_memory: bool) -> str:
             one.name,
             f"{one.patches:,}",
             f"{one.tokens:,}",
-            f"{int(one.batch.attention_mask.sum()):,}",
+            f"{one.batch.input_ids.shape[1]:,}",
             spread([1000 * s for s in one.seconds], ",.0f"),
             *(f"{part:,.0f}" for part in parts),
             f"{statistics.median(rests):,.0f}",
@@ -277,6 +278,41 @@ def report(settings: list[Setting], known_memory: bool) -> str:
             f"{statistics.median(one.memory) / 2**20:,.0f}" if known_memory else "-",
         ]
         lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def work(one: Setting) -> tuple[float, float]:
+    """TFLOP of vision encoder and language model: two a weight and token, and attention; norms left out."""
+    backbone = one.model.backbone
+    model, config = backbone.model, backbone.model.config
+    if backbone.model_type == "internvl":
+        blocks, width = model.vision_tower.encoder.layer, config.vision_config.hidden_size
+        lengths = [height * width_ + 1 for image in one.batch.images for height, width_ in image.grids]
+    else:
+        blocks, width = model.visual.blocks, config.vision_config.hidden_size
+        lengths = [height * width_ for image in one.batch.images for height, width_ in image.grids]
+    text = config.text_config
+    heads = text.num_attention_heads * (
+        getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    )
+    length = one.batch.input_ids.shape[1]
+    vision = 2 * count(blocks) * sum(lengths) + 4 * len(blocks) * width * sum(n * n for n in lengths)
+    layers = model.language_model.layers
+    language = 2 * count(layers) * length + 2 * len(layers) * heads * length**2  # half of it masked
+    return vision / 1e12, language / 1e12
+
+
+def count(modules: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in modules.parameters())
+
+
+def report_work(settings: list[Setting]) -> str:
+    lines = ["| setting | visual tokens | vision encoder | language model | less work |", "|" + "---|" * 5]
+    whole = sum(work(settings[0]))
+    for one in settings:
+        vision, language = work(one)
+        cells = [f"{one.tokens:,}", f"{vision:.2f}", f"{language:.2f}", f"{whole / (vision + language):.2f}"]
+        lines.append(f"| {one.name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -292,7 +328,10 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=1280, help="most visual tokens at s = 1")
     parser.add_argument("--rows", type=int, default=0, help="meta-token vectors; 0: a single vector")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--work", action="store_true", help="count TFLOP from the shapes, run nothing")
     given = parser.parse_args()
+    if given.work:
+        given.device = "meta"
 
     cuda = given.device.startswith("cuda")
     now = gpu_clock if cuda else time.process_time
@@ -306,6 +345,9 @@ def main() -> None:
 
     settings = [make(f"s = {factor}", factor, given.tokens // factor**2) for factor in (1, 2, 3)]
     settings.append(make("smaller picture, s = 1", 1, settings[1].tokens))
+    if given.work:
+        print(f"TFLOP of one page, {given.family} {given.shape}, counted:\n\n{report_work(settings)}")
+        return
     stages, memory = Stages(backbone, now), Memory(given.device)
     for round_ in range(given.repeats + 1):  # the first warms up
         for one in settings:
