@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "answer": {"types", "errors", "client", "pictures"},
     "rerank": {"types", "errors", "client", "wire", "pictures", "fusion", "onnx_bert"},
     "models": {"types", "errors", "scoring", "embedder", "rgb"},
-    "training": {"types", "errors", "documents", "embedder", "models", "mining", "rerank", "evaluation"},
+    "training": {"types", "errors", "documents", "embedder", "load", "models", "mining", "rerank", "evaluation"},
     "mining": {"types", "errors", "rerank", "index", "retriever", "pipeline", "export", "commands"},
     "serve": {"errors", "client", "wire"},
     "evaluation": {"types", "errors"},

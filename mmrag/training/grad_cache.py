@@ -44,32 +44,32 @@ class RandomState:
 def cached_backward(
     encode: Callable[[Part], Tensor],
     parts: Sequence[Part],
-    loss: Callable[[Tensor], Tensor],
+    loss: Callable[[Sequence[Tensor]], Tensor],
     *,
     device: torch.device,
     backward: Callable[[Tensor], Any] = torch.Tensor.backward,
     no_sync: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Tensor:
-    """Accumulate the gradient of ``loss(cat of encode(part))`` and return the loss, detached.
+    """Accumulate the gradient of ``loss([encode(part) for each part])`` and return the loss, detached.
 
     Args:
         encode: ``(n, ...)`` vectors of a part, with a graph where gradients are on.
         parts: each small enough for memory.
-        loss: of the vectors of all parts, in order.
+        loss: of the vectors of all parts, in order; parts of different shapes need no common one.
         device: where `encode` draws random numbers.
         backward: what runs a backward pass, for example ``accelerator.backward``. It is called once a part
             with a scalar, and must not scale what it is given other than linearly.
         no_sync: entered around all backward passes but the last, so that processes exchange gradients once.
     """
-    vectors, states = [], []
+    leaves, states = [], []
     with torch.no_grad():
         for part in parts:
             states.append(RandomState(device))
-            vectors.append(encode(part))
-    leaf = torch.cat(vectors).detach().requires_grad_()
-    value = loss(leaf)
-    (gradient,) = torch.autograd.grad(value, leaf)
-    shares = torch.split(gradient, [len(one) for one in vectors])
+            leaves.append(encode(part).detach())
+    for leaf in leaves:
+        leaf.requires_grad_()
+    value = loss(leaves)
+    shares = torch.autograd.grad(value, leaves)
     for number, (part, state, share) in enumerate(zip(parts, states, shares, strict=True)):
         last = number == len(parts) - 1
         with nullcontext() if last else no_sync(), state.again():
