@@ -368,6 +368,21 @@ def test_a_batch_that_does_not_fit_is_halved_and_remembered(most, caplog):
     assert max(tried) <= most and len(caplog.records) == told
 
 
+def test_what_is_remembered_is_the_cost_and_not_the_number():
+    """Pages that do not fit side by side do not make questions go one by one."""
+    costs = [100] * 4 + [1] * 16
+    sizes: list[int] = []
+
+    def work(positions):
+        if sum(costs[p] for p in positions) > 200:
+            raise OutOfMemoryError("full")
+        sizes.append(len(positions))
+        return list(positions)
+
+    assert dict(Batcher(16, 1000).run(costs, work, 16)) == {p: p for p in range(20)}
+    assert sizes == [2, 2, 16]
+
+
 class Crowded(RetrievalModel):
     """Stands for a device that is too small, which cannot be had at will."""
 
