@@ -369,7 +369,7 @@ def _tensor_digest(tensor: Tensor) -> str:
         tensor = tensor.to(torch.bfloat16).view(torch.int16)
     data = tensor.cpu().contiguous().numpy()
     digest = hashlib.blake2b(str(data.shape).encode(), digest_size=32)  # faster than sha256 in software
-    digest.update(data)
+    digest.update(data.data)
     return digest.hexdigest()
 
 
@@ -379,7 +379,7 @@ def exact_digest(tensors: dict[str, Tensor]) -> str:
     for name in sorted(tensors):
         data = tensors[name].detach().float().cpu().contiguous().numpy()
         digest.update(f"{name}{data.shape}".encode())
-        digest.update(data)
+        digest.update(data.data)
     return digest.hexdigest()
 
 

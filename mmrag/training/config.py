@@ -61,6 +61,7 @@ class ModelConfig:
         lora: None trains every weight of the language model.
         train_vision: train vision encoder and connector, too.
         max_visual_tokens, max_tokens: of an input; see `mmrag.MLLMEmbedder`.
+        page_text: whether the words of a document with a picture go along with it.
         dtype: ``"float32"`` or ``"bfloat16"`` of the frozen weights.
         gradient_checkpointing: compute activations again instead of keeping them.
         attention: ``attn_implementation`` of transformers; None leaves the choice to it.
@@ -75,6 +76,7 @@ class ModelConfig:
     train_vision: bool = False
     max_visual_tokens: int | None = None
     max_tokens: int = _ranged(4096, 16)
+    page_text: bool = False
     dtype: str = _choice("float32", "float32", "bfloat16")
     gradient_checkpointing: bool = False
     attention: str | None = None
@@ -133,7 +135,7 @@ class RunConfig:
         save_every, keep: checkpoints every so many steps, and how many of them stay.
         evaluate_every: steps between two looks at the validation pairs; 0 for none.
         log_every: steps between two lines of the curve.
-        workers: processes that read and resize pictures.
+        workers: threads that open and resize pictures.
         bf16: compute in bfloat16 where the device has it.
         deepspeed, fsdp: passed to transformers' `TrainingArguments`.
     """

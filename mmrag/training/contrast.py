@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from mmrag.evaluation.metrics import ndcg
 from mmrag.models.encoder import Encoder
 from mmrag.models.inputs import document_item, query_item
 from mmrag.models.model import RetrievalModel, TokenRow, collate
+from mmrag.models.prompt import Prompts
 from mmrag.training import losses, ranks
 from mmrag.training.config import LossConfig, ValidationConfig
 from mmrag.training.data import Example, Mixture, Pictures, Side
@@ -73,6 +73,7 @@ class Collator:
     Args:
         encoder: of the model that is trained; its preparing is used, not its forward pass.
         pictures: opens what sides look like.
+        prompts: the words around an input.
         negatives: of an example that are used, the hardest first.
         page_text: whether a picture's words go along with it.
         threads: that prepare pictures side by side.
@@ -82,6 +83,7 @@ class Collator:
         self,
         encoder: Encoder,
         pictures: Pictures,
+        prompts: Prompts,
         *,
         negatives: int,
         page_text: bool = False,
@@ -89,6 +91,7 @@ class Collator:
     ) -> None:
         self._encoder = encoder
         self._pictures = pictures
+        self._prompts = prompts
         self._negatives = negatives
         self._page_text = page_text
         self._pool = ThreadPoolExecutor(max(threads, 1), thread_name_prefix="mmrag-examples")
@@ -120,7 +123,7 @@ class Collator:
 
     def row(self, example: Example, side: Side, role: str) -> TokenRow:
         """Tokens and pixels of one side."""
-        prompts = self._encoder.layout.prompts
+        prompts = self._prompts
         try:
             picture = self._pictures.of(side)
             if role == "query":
@@ -197,7 +200,8 @@ class ContrastTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches by plan: `transformers` would shuffle single examples."""
         plan = _BatchPlan(self.mixture, self.args.max_steps * ranks.world()[1])
-        loader: DataLoader[Any] = DataLoader(self.mixture, batch_sampler=plan, collate_fn=self.data_collator)
+        examples: Any = self.mixture  # a sequence is all that a loader needs
+        loader: DataLoader[Any] = DataLoader(examples, batch_sampler=plan, collate_fn=self.data_collator)
         prepared: DataLoader[Any] = self.accelerator.prepare(loader)
         return prepared
 
@@ -252,9 +256,10 @@ class ContrastTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
 
     def _loss(self, batch: ContrastBatch, parts: Sequence[_Part], vectors: Sequence[Tensor]) -> Tensor:
         """The stage's loss of the vectors of all parts."""
-        count, joined = len(batch.queries), {"query": [], "document": []}
+        count = len(batch.queries)
+        joined: dict[str, list[Tensor]] = {"query": [], "document": []}
         for part, made in zip(parts, vectors, strict=True):
-            joined[part.side].append(made)  # type: ignore[attr-defined]
+            joined[part.side].append(made)
         documents = torch.cat(joined["document"])
         return contrastive_loss(
             torch.cat(joined["query"]), documents[:count], documents[count:], batch, self.loss
@@ -269,7 +274,8 @@ class ContrastTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
             for name, value in measure(self.accelerator.unwrap_model(self.model), self).items()
         }
         self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        base: Any = self  # untyped in transformers
+        base.control = base.callback_handler.on_evaluate(self.args, self.state, base.control, metrics)
         return metrics
 
     # ---- checkpoints -------------------------------------------------------------------------------
@@ -382,8 +388,3 @@ def _encoded(model: RetrievalModel, trainer: ContrastTrainer, rows: Sequence[Tok
     step = trainer.micro_batch
     parts = [_Part(tuple(rows[start : start + step]), side) for start in range(0, len(rows), step)]
     return torch.cat([trainer._encode(model, part) for part in parts])
-
-
-def single_threaded_tokenizers() -> None:
-    """Keep tokenizers quiet about forks; transformers warns at every worker otherwise."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

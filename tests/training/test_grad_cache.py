@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,9 @@ def model(dropout: float = 0.0) -> torch.nn.Module:
     )
 
 
-def nested_loss(vectors: torch.Tensor) -> torch.Tensor:
+def nested_loss(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     """First half queries, second half their documents; two rows of width 4 each."""
-    rows = torch.nn.functional.normalize(vectors.view(len(vectors), 2, 4), dim=-1)
+    rows = torch.nn.functional.normalize(torch.cat(list(parts)).view(-1, 2, 4), dim=-1)
     queries, documents = rows.chunk(2)
     documents = ranks.gathered(documents)
     first = ranks.world()[0] * len(queries)
@@ -41,7 +42,7 @@ def gradients(net: torch.nn.Module) -> list[torch.Tensor]:
 def test_cached_gradients_equal_the_big_batch(sizes: list[int]) -> None:
     inputs = torch.randn(12, 6, generator=torch.Generator().manual_seed(1))
     whole = model()
-    loss = nested_loss(whole(inputs))
+    loss = nested_loss([whole(inputs)])
     loss.backward()
     cached = model()
     made = cached_backward(cached, list(inputs.split(sizes)), nested_loss, device=CPU)
@@ -87,7 +88,7 @@ def test_two_processes_give_the_single_process_loss_and_gradient(tmp_path: Path)
     torch.multiprocessing.spawn(work, (port, str(tmp_path)), nprocs=2)
     inputs = torch.randn(12, 6, generator=torch.Generator().manual_seed(1))
     whole = model()
-    loss = nested_loss(whole(inputs))
+    loss = nested_loss([whole(inputs)])
     loss.backward()
     made = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
     assert (made[0]["loss"] + made[1]["loss"]).item() / 2 == pytest.approx(loss.item(), rel=1e-6)

@@ -1,0 +1,98 @@
+"""The model card and the curves that a run leaves beside its weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mmrag
+from mmrag.training.config import TrainConfig
+
+
+def write_card(
+    folder: Path, config: TrainConfig, history: Sequence[Mapping[str, Any]], examples: Mapping[str, int]
+) -> None:
+    """``README.md`` of a checkpoint, and ``curves.png`` where matplotlib is installed."""
+    plotted = save_curves(folder / "curves.png", history)
+    data = "\n".join(f"| {name} | {count:,} |" for name, count in examples.items())
+    settings = "\n".join(
+        f"| {section}.{name} | {value} |"
+        for section, values in dataclasses.asdict(config).items()
+        if isinstance(values, Mapping)
+        for name, value in values.items()
+        if name not in {"output", "path"}
+    )
+    measured = [line for line in history if any(name.startswith("eval_") for name in line)]
+    rows = "\n".join(_row(line) for line in measured) or "| (no validation pairs were given) | |"
+    curves = "![curves](curves.png)\n" if plotted else ""
+    name = Path(config.model.name).name
+    (folder / "README.md").write_text(
+        f"""# {folder.parent.name}
+
+Trained from `{name}` by `mmrag train {config.stage}` (mmrag {mmrag.__version__}). Load it with
+`MLLMEmbedder.from_pretrained(folder)`.
+
+## Data
+
+| sub-dataset | examples |
+|---|---|
+{data}
+
+Say here where these come from and under which licence.
+
+## Validation
+
+| step | nDCG@{config.validation.cutoff if config.validation else 5} |
+|---|---|
+{rows}
+
+{curves}
+## Settings
+
+| setting | value |
+|---|---|
+{settings}
+""",
+        encoding="utf-8",
+    )
+
+
+def _row(line: Mapping[str, Any]) -> str:
+    values = ", ".join(
+        f"{name.removeprefix('eval_ndcg_').replace('_', ',')}: {value:.3f}"
+        for name, value in line.items()
+        if name.startswith("eval_ndcg")
+    )
+    return f"| {line.get('step', '')} | {values} |"
+
+
+def save_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> bool:
+    """Loss, learning rate and validation over the steps; whether there was something to draw with."""
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot as plt
+    except ImportError:
+        return False
+    names = sorted(
+        {name for line in history for name in line if name == "loss" or name.startswith("eval_ndcg")}
+    )
+    if not names:
+        return False
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5))
+    for name in names:
+        points = [(line["step"], line[name]) for line in history if name in line]
+        axis = left if name == "loss" else right
+        axis.plot(*zip(*points, strict=True), marker=".", label=name.removeprefix("eval_"))
+    for axis, title in ((left, "training loss"), (right, "validation nDCG")):
+        axis.set_title(title)
+        axis.set_xlabel("step")
+        if axis.lines:
+            axis.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return True
