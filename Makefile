@@ -33,9 +33,11 @@ vllm:                               ## make .venv-vllm, where vLLM runs on a CPU
 test-vllm: $(VENV)/dev.stamp vllm   ## every served mode and both integrations, against real servers
 	$(BIN)/python -m pytest -m vllm tests/vllm
 
+# Two processes: colpali-engine changes the names under which transformers saves weights.
 test-references: $(VENV)/dev.stamp  ## models of others against colpali-engine and sentence-transformers
 	$(BIN)/python scripts/make_references.py .references
-	PYTHONPATH=.references $(BIN)/python -m pytest tests/models/test_references.py tests/models/test_stock_processors.py
+	PYTHONPATH=.references $(BIN)/python -m pytest tests/models/test_references.py
+	PYTHONPATH=.references $(BIN)/python -m pytest tests/models/test_stock_processors.py
 
 lint: $(VENV)/dev.stamp             ## ruff, and the direction of imports
 	$(BIN)/ruff check .
