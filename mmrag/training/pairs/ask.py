@@ -25,8 +25,8 @@ from mmrag.types import Page, Usage, Word
 
 _LINE = re.compile(r"^\W*(?P<kind>[QA])\W*[:.)]\s*(?P<text>.+?)\s*$", re.M)
 _POINTING = re.compile(
-    r"\b(?:this|the (?:above|given|following)|above|below|following)\s+(?:page|document|text|passage|table|figure|"
-    r"chart|section|form|report)\b|\b(?:the|on) (?:page|document|passage|text)\b",
+    r"\b(?:this|the (?:above|given|following)|above|below|following)\s+(?:page|document|text|passage|table|"
+    r"figure|chart|section|form|report)\b|\b(?:the|on) (?:page|document|passage|text)\b",
     re.I,
 )
 LEAST_WORDS = 4

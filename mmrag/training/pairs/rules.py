@@ -1,4 +1,4 @@
-"""What a page can be asked for: its headings, captions, table cells, fields and sentences, each with its boxes.
+"""What a page can be asked for: headings, captions, table cells, fields and sentences, each with its boxes.
 
 A query must say something of its page: at least two words that carry meaning, and letters. What several
 pages say is sorted out later, over all documents (`mmrag.training.pairs.select`).
@@ -27,7 +27,8 @@ SENTENCE = (8, 50)
 PACKAGE = "mmrag.training.pairs"
 
 _NUMBERING = re.compile(
-    r"^\s*(?:(?:chapter|section|part|appendix|annex)\s+)?(?:\d+(?:\.\d+)*|[A-Z]|[IVXLC]+)[.):]?\s+(?=\S)", re.I
+    r"^\s*(?:(?i:chapter|section|part|appendix|annex)\s+(?:\d+|[A-Z]|[IVXLC]+)[.):]?|"
+    r"\d{1,2}(?:\.\d{1,2})*[.):]?|(?:[A-Z]|[IVXLC]+)[.):])\s+(?=\S)"
 )
 _PLACES = {
     "cell": {"row", "column"},
@@ -177,9 +178,7 @@ def _row_name(row: TableRow) -> str | None:
 
 
 def _parts(table: Table, row: TableRow, column: int) -> list[Cell]:
-    return [
-        one for one in (*row.groups, row.header, *table.columns[column], row.cells[column]) if one.words
-    ]
+    return [one for one in (*row.groups, row.header, *table.columns[column], row.cells[column]) if one.words]
 
 
 def _sentences(

@@ -57,7 +57,7 @@ class PairSettings:
         for name, least in (("per_page", 1), ("per_document", 1), ("common", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)!r}.")
-        if not (0 <= self.drop and 0 <= self.replace and self.drop + self.replace <= 0.8):
+        if not (self.drop >= 0 and self.replace >= 0 and self.drop + self.replace <= 0.8):
             raise ValueError(
                 "drop and replace must be shares of at least 0 that leave a fifth of the words, got "
                 f"{self.drop!r} and {self.replace!r}."
