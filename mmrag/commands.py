@@ -212,6 +212,13 @@ def mine(options: argparse.Namespace) -> int:
     return run_mine(options)
 
 
+def train(options: argparse.Namespace) -> int:
+    """Make training pairs, or run a stage of the training."""
+    from mmrag.train_commands import run_train
+
+    return run_train(options)
+
+
 # ---- shared ------------------------------------------------------------------------------------------
 
 
@@ -422,4 +429,5 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "evaluate": evaluate,
     "serve": serve,
     "mine": mine,
+    "train": train,
 }

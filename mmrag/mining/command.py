@@ -32,7 +32,7 @@ def run_mine(options: argparse.Namespace) -> int:
         miner = Miner(
             qa,
             judge,
-            judge_data={"mode": mode, **_judge_data(judge, mode)},
+            judge_data={"mode": mode, **judge_data(judge, mode)},
             rules=rules,
             filter=options.filter,
             texts=not options.no_text,
@@ -58,7 +58,7 @@ def _rules(mode: str, options: argparse.Namespace) -> Rules:
     )
 
 
-def _judge_data(judge: Reranker | None, mode: str) -> dict[str, Any]:
+def judge_data(judge: Reranker | None, mode: str) -> dict[str, Any]:
     """What changes a judge's scores, so that no run goes on with another judge's lines."""
     if judge is None:
         return {}

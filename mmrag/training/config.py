@@ -182,14 +182,21 @@ class JudgeConfig:
 
     Attributes:
         reranker_url, reranker_model: a served judge; None: `mode` must be ``"local"``.
-        mode: of `mmrag.rerank.ThinkReranker`.
+        mode: ``"pointwise"`` or ``"served"`` (see `mmrag.rerank.ThinkReranker`), or ``"local"``.
+        think_tokens: most tokens of the judge's thought before each answer.
+        images: show the judge the pages' pictures. False is for models that only read.
+        index: folder of an index to retrieve from, made with the embedder `ModelConfig.name`; None makes
+            one of the documents that the data names.
         retrieve: candidates a query that are judged.
         negatives: judged negatives that an example keeps.
     """
 
     reranker_url: str | None = None
     reranker_model: str | None = None
-    mode: str = "pointwise"
+    mode: str = _choice("pointwise", "pointwise", "served", "local")
+    think_tokens: int = _ranged(0, 0)
+    images: bool = True
+    index: str | None = None
     retrieve: int = _ranged(20, 2)
     negatives: int = _ranged(12, 1)
 
@@ -347,4 +354,5 @@ def _from_folder(config: TrainConfig, folder: Path) -> TrainConfig:
     validation = config.validation
     if validation is not None:
         validation = dataclasses.replace(validation, path=absolute(validation.path))
-    return dataclasses.replace(config, model=model, data=data, run=run, validation=validation)
+    judge = dataclasses.replace(config.judge, index=config.judge.index and absolute(config.judge.index))
+    return dataclasses.replace(config, model=model, data=data, run=run, validation=validation, judge=judge)

@@ -310,5 +310,6 @@ def _check_ours(path: Path) -> None:
 
 
 def _shown(inputs: object) -> str:
-    text = str(inputs)
+    named = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+    text = ", ".join(str(one) for one in named)
     return repr(text if len(text) <= 120 else text[:100] + "...")
