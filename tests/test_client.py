@@ -247,7 +247,7 @@ def test_the_wait_is_capped_whatever_the_server_asks(monkeypatch):
 
 def test_connection_refused_names_the_url_and_the_remedy(call):
     port = closed_port()
-    message = rf"No server at http://127\.0\.0\.1:{port}/v1/x \(.*\)\. Start one: vllm serve MODEL"
+    message = rf"No server at http://127\.0\.0\.1:{port}/v1/x \(.*\)\. Start one: mmrag serve MODEL"
     with pytest.raises(ServerUnreachableError, match=message):
         call(ServerClient(f"http://127.0.0.1:{port}", max_retries=1), "post", "x", {})
 

@@ -98,6 +98,10 @@ def plan_server(
     )
 
 
+CPU_CACHE_GB = "4"
+"""Memory for keys and values on a CPU; the variable of the same name in the environment says otherwise."""
+
+
 def _usual_mode(facts: ModelFacts) -> str:
     words = " ".join([facts.name, *facts.architectures]).lower()
     if "rerank" in words or "forsequenceclassification" in words:
@@ -196,6 +200,8 @@ def _environment(facts: ModelFacts, python: ServingPython) -> dict[str, str]:
         environment["HF_HUB_OFFLINE"] = "1"  # nothing is missing, so nothing is looked up
     if python.cpu:
         environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"  # binding fails where cores are shared out
+        # left alone vLLM reserves 92 % of the machine's memory, and does not start where less is free
+        environment["VLLM_CPU_KVCACHE_SPACE"] = CPU_CACHE_GB
     return environment
 
 
