@@ -10,9 +10,16 @@ from typing import Any
 import mmrag
 from mmrag.training.config import TrainConfig
 
+RETRIEVER = "Load it with `MLLMEmbedder.from_pretrained(folder)`."
+
 
 def write_card(
-    folder: Path, config: TrainConfig, history: Sequence[Mapping[str, Any]], examples: Mapping[str, int]
+    folder: Path,
+    config: TrainConfig,
+    history: Sequence[Mapping[str, Any]],
+    examples: Mapping[str, int],
+    *,
+    use: str = RETRIEVER,
 ) -> None:
     """``README.md`` of a checkpoint, and ``curves.png`` where matplotlib is installed."""
     plotted = save_curves(folder / "curves.png", history)
@@ -31,8 +38,7 @@ def write_card(
     (folder / "README.md").write_text(
         f"""# {folder.parent.name}
 
-Trained from `{name}` by `mmrag train {config.stage}` (mmrag {mmrag.__version__}). Load it with
-`MLLMEmbedder.from_pretrained(folder)`.
+Trained from `{name}` by `mmrag train {config.stage}` (mmrag {mmrag.__version__}). {use}
 
 ## Data
 
@@ -63,7 +69,7 @@ def _row(line: Mapping[str, Any]) -> str:
     values = ", ".join(
         f"{name.removeprefix('eval_ndcg_').replace('_', ',')}: {value:.3f}"
         for name, value in line.items()
-        if name.startswith("eval_ndcg")
+        if name.startswith("eval_ndcg") or name == "eval_loss"
     )
     return f"| {line.get('step', '')} | {values} |"
 

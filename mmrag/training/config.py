@@ -19,6 +19,9 @@ from typing import Any, TypeVar, Union
 
 STAGES = ("restore", "contrast", "curate", "finetune", "reason", "rerank")
 
+SERVED = ("reason", "rerank")
+"""Stages whose result a server runs, which knows no compression."""
+
 T = TypeVar("T")
 
 
@@ -53,7 +56,7 @@ class ModelConfig:
 
     Attributes:
         name: folder or hub name of the checkpoint to start from.
-        compression: factor per axis.
+        compression: factor per axis; where it is left out, 2, but 1 for `SERVED` stages.
         budget: rows of the query and of the document table.
         dim: width of the projection; None for none.
         tables: how fresh tables start: ``"embeddings"`` (mean of the vocabulary plus a token each) or
@@ -202,6 +205,63 @@ class JudgeConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RestoreConfig:
+    """The stage `restore`; see `mmrag.training.lessons`.
+
+    Attributes:
+        loss_on: ``"response"``, or ``"all"``: the prompt's words are learnt, too (pictures never are).
+        page_prompt: what is asked of a page whose text layer is the response.
+        page_chars: most characters of such a response; more are cut off.
+    """
+
+    loss_on: str = _choice("response", "response", "all")
+    page_prompt: str = "Write down the text of this page."
+    page_chars: int = _ranged(4000, 20)
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonConfig:
+    """The stage `reason`: what `mmrag.rerank.traces.TraceWriter` was told, since that is who will ask.
+
+    Attributes:
+        traces: folder in which a `TraceWriter` kept the teacher's traces; for inputs that bring none.
+        teacher: the teacher's name at its server; part of what its traces are found by.
+        max_tokens, temperature, images, image_pixels, text_chars, prompts: as of the `TraceWriter`.
+    """
+
+    traces: str | None = None
+    teacher: str | None = None
+    max_tokens: int = _ranged(512, 1)
+    temperature: float = _ranged(0.0, 0.0)
+    images: bool = True
+    image_pixels: int = _ranged(1_000_000, 1024)
+    text_chars: int | None = 8000
+    prompts: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RerankConfig:
+    """The stage `rerank`: two losses, on the words that `mmrag.rerank.ThinkReranker` asks with.
+
+    Attributes:
+        negatives: pages that do not help, judged alone beside the one that does.
+        listwise: least and most of them in a list with it; an example with fewer is judged alone only.
+        pointwise_weight, listwise_weight: of the two losses; 1 and 1 are the paper's.
+        instruction, images, text, image_pixels, prompts: as of the `ThinkReranker`.
+    """
+
+    negatives: int = _ranged(1, 1)
+    listwise: tuple[int, int] = (2, 5)
+    pointwise_weight: float = _ranged(1.0, 0.0)
+    listwise_weight: float = _ranged(1.0, 0.0)
+    instruction: str | None = None
+    images: bool = True
+    text: bool = True
+    image_pixels: int = _ranged(1_000_000, 1024)
+    prompts: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TrainConfig:
     """A whole run.
 
@@ -211,6 +271,7 @@ class TrainConfig:
         loss: of the contrastive stages.
         validation: None looks at nothing.
         judge: of the stage `curate`.
+        restore, reason, rerank: of the stages of these names.
     """
 
     stage: str
@@ -220,6 +281,9 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     validation: ValidationConfig | None = None
     judge: JudgeConfig = field(default_factory=JudgeConfig)
+    restore: RestoreConfig = field(default_factory=RestoreConfig)
+    reason: ReasonConfig = field(default_factory=ReasonConfig)
+    rerank: RerankConfig = field(default_factory=RerankConfig)
 
 
 def load_config(path: str | Path, stage: str | None = None) -> TrainConfig:
@@ -245,7 +309,7 @@ def load_config(path: str | Path, stage: str | None = None) -> TrainConfig:
         value = yaml.safe_load(file.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError(f"{file} must be YAML, got something else: {error}.") from error
-    made = read(TrainConfig, value, str(file))
+    made = read(TrainConfig, _with_stage_defaults(value), str(file))
     if made.stage not in STAGES:
         raise ValueError(f"{file}: stage must be one of {', '.join(STAGES)}, got {made.stage!r}.")
     if stage is not None and made.stage != stage:
@@ -254,6 +318,15 @@ def load_config(path: str | Path, stage: str | None = None) -> TrainConfig:
         )
     _check_whole(made, str(file))
     return _from_folder(made, file.resolve().parent)
+
+
+def _with_stage_defaults(value: object) -> object:
+    """A file's content, with the defaults that depend on the stage."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("model"), Mapping):
+        return value
+    if value.get("stage") in SERVED:
+        return {**value, "model": {"compression": 1, **value["model"]}}
+    return value
 
 
 def read(kind: type[T], value: object, where: str) -> T:
@@ -336,6 +409,11 @@ def _check_whole(config: TrainConfig, where: str) -> None:
             raise ValueError(
                 f"{where}: loss: groups must be within model: budget {list(most)}, got {list(group)}."
             )
+    low, high = config.rerank.listwise
+    if not 1 <= low <= high <= 8:
+        raise ValueError(f"{where}: rerank: listwise must be two numbers from 1 to 8, got [{low}, {high}].")
+    if not config.rerank.images and not config.rerank.text:
+        raise ValueError(f"{where}: rerank: images and text must not both be false.")
     if not config.loss.groups:
         raise ValueError(f"{where}: loss: groups must name at least one budget, got none.")
 
@@ -355,4 +433,20 @@ def _from_folder(config: TrainConfig, folder: Path) -> TrainConfig:
     if validation is not None:
         validation = dataclasses.replace(validation, path=absolute(validation.path))
     judge = dataclasses.replace(config.judge, index=config.judge.index and absolute(config.judge.index))
-    return dataclasses.replace(config, model=model, data=data, run=run, validation=validation, judge=judge)
+    reason, rerank = config.reason, config.rerank
+    reason = dataclasses.replace(
+        reason,
+        traces=reason.traces and absolute(reason.traces),
+        prompts=reason.prompts and absolute(reason.prompts),
+    )
+    rerank = dataclasses.replace(rerank, prompts=rerank.prompts and absolute(rerank.prompts))
+    return dataclasses.replace(
+        config,
+        model=model,
+        data=data,
+        run=run,
+        validation=validation,
+        judge=judge,
+        reason=reason,
+        rerank=rerank,
+    )

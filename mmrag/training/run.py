@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,12 +23,13 @@ from mmrag.models.prompt import Layout
 from mmrag.training.card import write_card
 from mmrag.training.config import TrainConfig, load_config
 from mmrag.training.contrast import Collator, ContrastTrainer
-from mmrag.training.data import Example, Mixture, Pictures, SubDataset, read_data, read_examples
+from mmrag.training.data import Example, Mixture, Pictures, Side, SubDataset, read_data, read_examples
 from mmrag.training.model import count_weights, load_model, trained_weights, write_checkpoint
 
 if TYPE_CHECKING:
     from mmrag.models.checkpoint import CheckpointConfig
     from mmrag.models.model import RetrievalModel
+    from mmrag.training.generate_run import Generative
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class CheckReport:
         forward_tokens: tokens of one batch, meta tokens included.
         steps: of the optimizer.
         epochs: how often each example is seen, on average.
+        cached: whether gradients are cached, so that a batch is read twice.
     """
 
     examples: dict[str, int]
@@ -57,16 +59,18 @@ class CheckReport:
     forward_tokens: int
     steps: int
     epochs: float
+    cached: bool = True
 
     def lines(self) -> list[str]:
         """For people."""
         named = ", ".join(f"{name} {count:,}" for name, count in self.examples.items())
+        twice = ", read twice (gradients are cached)" if self.cached else ""
         return [
             f"examples     {named}",
             f"weights      {self.weights:,}, {self.trained:,} of them trained",
             f"memory       {self.fixed_bytes / 1e9:.2f} GB a device for weights, gradients and AdamW's",
             "             moments, and the activations of one micro-batch",
-            f"a batch      {self.forward_tokens:,} tokens, read twice (gradients are cached)",
+            f"a batch      {self.forward_tokens:,} tokens{twice}",
             f"the run      {self.steps:,} steps, each example {self.epochs:.2f} times on average",
         ]
 
@@ -96,15 +100,25 @@ def run_stage(
         FloatingPointError: the loss is not a number.
     """
     config = load_config(path, stage)
-    if stage not in CONTRASTIVE:
-        raise ValueError(f"run_stage knows {', '.join(CONTRASTIVE)}, got {stage!r}.")
-    made = Contrastive(config)
+    made = _assembled(config)
     try:
         for line in made.check().lines():
             say(line)
         return None if check else made.train(resume=resume)
     finally:
         made.close()
+
+
+def _assembled(config: TrainConfig) -> Contrastive | Generative:
+    """What trains a stage."""
+    if config.stage in CONTRASTIVE:
+        return Contrastive(config)
+    from mmrag.training import generate_run
+
+    if config.stage in generate_run.STAGES:
+        return generate_run.Generative(config)
+    known = (*CONTRASTIVE, *generate_run.STAGES)
+    raise ValueError(f"run_stage knows {', '.join(known)}, got {config.stage!r}.")
 
 
 class Contrastive:
@@ -252,17 +266,25 @@ def check_files(examples: Sequence[Example]) -> None:
     Raises:
         FileNotFoundError: some are not there; the message names the first and counts them.
     """
+    check_sides(
+        (f"the query {one.name!r}", side)
+        for one in examples
+        for side in (one.query, one.positive, *one.negatives)
+    )
+
+
+def check_sides(sides: Iterable[tuple[str, Side]]) -> None:
+    """`check_files` for sides, each with what it is needed for."""
     missing: dict[str, str] = {}
-    for one in examples:
-        for side in (one.query, one.positive, *one.negatives):
-            file = side.image or side.file
-            if file is not None and file not in missing and not Path(file).is_file():
-                missing[file] = one.name
+    for name, side in sides:
+        file = side.image or side.file
+        if file is not None and file not in missing and not Path(file).is_file():
+            missing[file] = name
     if missing:
         file, name = next(iter(missing.items()))
         raise FileNotFoundError(
             f"every picture's file must be there, got {len(missing)} that are not; the first is {file}, for "
-            f"the query {name!r}. Mend the paths in the JSONL file."
+            f"{name}. Mend the paths in the JSONL file."
         )
 
 
