@@ -6,6 +6,7 @@ stands for two things.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,14 +125,23 @@ def check_pages(corpus: Corpus) -> int:
 
 
 def fill_index(qa: DocumentQA, corpus: Corpus) -> None:
-    """Add what is not in the index yet.
+    """Add what is not in the index yet, and take away what the data no longer names.
 
     Raises:
         DocumentError: a picture cannot be read.
         UnsupportedInputError: the embedder cannot take pictures.
     """
+    files = {os.path.abspath(path) for path in corpus.files}  # noqa: PTH100  as documents are named
+    for entry in qa.index.documents():
+        for name in entry.names:
+            if name not in files:
+                qa.remove(name)
     qa.add(sorted(corpus.files))
     there = set(qa.index.ids())
+    documents = {entry.id for entry in qa.index.documents()}
+    qa.delete(
+        [id for id in sorted(there) if id not in corpus.items and id.rpartition("#p")[0] not in documents]
+    )
     texts = [id for id in corpus.texts if id not in there]
     for start in range(0, len(texts), BATCH):
         ids = texts[start : start + BATCH]
