@@ -16,7 +16,7 @@ from mmrag.training.pairs.alike import first_alike, jaccard, page_sketch, query_
 from mmrag.training.pairs.ask import read_reply
 from mmrag.training.pairs.corrupt import corrupt
 from mmrag.training.pairs.furniture import without_furniture
-from mmrag.training.pairs.rules import PACKAGE, Templates
+from mmrag.training.pairs.rules import PACKAGE, Templates, unnumbered
 from mmrag.types import Page, Source, Word
 
 
@@ -146,6 +146,21 @@ def test_templates_fill_their_places_and_wrong_ones_are_named(tmp_path) -> None:
         )
         with pytest.raises(ValueError, match="templates, line 1: must be a kind"):
             Templates(Prompts(tmp_path, package=PACKAGE))
+
+
+def test_headings_lose_their_numbers_and_nothing_else() -> None:
+    for text, left in (
+        ("2.1 Ships in port", "Ships in port"),
+        ("Chapter 4: Ships", "Ships"),
+        ("IV. Ships", "Ships"),
+        ("B The ships", "The ships"),
+        ("A new ship", "A new ship"),
+        ("I saw ships", "I saw ships"),
+        ("2023 results", "2023 results"),
+        ("M6 South Bay", "M6 South Bay"),
+        ("Part of the harbour", "Part of the harbour"),
+    ):
+        assert unnumbered(text) == left
 
 
 # ---- questions by a model ----------------------------------------------------------------------------

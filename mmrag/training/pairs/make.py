@@ -201,7 +201,8 @@ class _Run:
         report.documents += 1
         report.pages += len(part.items)
         report.furniture += part.counts["furniture"]
-        report.dropped.update({why: n for why, n in part.counts.items() if why != "furniture"})
+        report.bare += part.counts["bare"]
+        report.dropped.update({why: n for why, n in part.counts.items() if why not in ("furniture", "bare")})
         report.skipped += part.skipped
         report.usage += part.usage
 

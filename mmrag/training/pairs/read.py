@@ -32,7 +32,7 @@ class Part:
         path: where it is.
         items: one a page: an item of `mmrag.mining.lines`, with its text.
         pairs: for each page, its pairs as plain data.
-        counts: what was dropped, by reason; ``furniture`` counts lines.
+        counts: what was dropped, by reason; ``furniture`` counts lines, ``bare`` pages without words.
         skipped: pages that cannot be read, with the reason.
         usage: tokens and requests of questions that were asked for.
     """
@@ -111,6 +111,7 @@ def read_document(
     pages = list(_pages(reader, found, None, part))
     words, lines = without_furniture(pages)
     part.counts["furniture"] = lines
+    part.counts["bare"] = sum(not page.words for page in pages)
     vocabulary = vocabulary_of(words)
     asked = _asked(reader, found, pages, words, writer, part) if writer is not None else {}
     by_page: list[list[Pair]] = []

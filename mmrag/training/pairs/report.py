@@ -19,6 +19,7 @@ class PairReport:
         held_out: names of the documents of the second file.
         dropped: pairs that were left out, by reason.
         furniture: lines of running heads, footers and page numbers.
+        bare: pages without any words, of which nothing is made.
         skipped: files and pages that cannot be read, with the reason.
         resumed: documents that an earlier run had read.
         target, valid: the files; the second is None where nothing is held out.
@@ -33,6 +34,7 @@ class PairReport:
     held_out: list[str] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
     furniture: int = 0
+    bare: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
     resumed: int = 0
     target: str = ""
@@ -67,6 +69,8 @@ class PairReport:
         lines += [f"{count:7} pairs dropped: {reason}" for count, reason in left]
         if self.furniture:
             lines.append(f"{self.furniture:7} lines of page furniture passed over")
+        if self.bare:
+            lines.append(f"{self.bare:7} pages have no words; a scan needs OCR: pip install 'mmrag[ocr]'")
         used = self.usage
         if used.requests or used.cache_hits:
             lines.append(

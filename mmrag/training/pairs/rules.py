@@ -22,13 +22,15 @@ from mmrag.types import Box, Page, Word
 
 LONGEST = 24
 """Most words of a query made of a heading, a caption or a cell."""
+LABEL = 5
+"""Most words of a form field's label; a longer one is a line with a colon in it."""
 SENTENCE = (8, 50)
 """Fewest and most words of a sentence that a query is made of."""
 PACKAGE = "mmrag.training.pairs"
 
 _NUMBERING = re.compile(
     r"^\s*(?:(?i:chapter|section|part|appendix|annex)\s+(?:\d+|[A-Z]|[IVXLC]+)[.):]?|"
-    r"\d{1,2}(?:\.\d{1,2})*[.):]?|(?:[A-Z]|[IVXLC]+)[.):])\s+(?=\S)"
+    r"\d{1,2}(?:\.\d{1,2})*[.):]?|(?:[A-Z]|[IVXLC]+)[.):]|[B-HJ-Z](?=\s+[A-Z]))\s+(?=\S)"
 )
 _PLACES = {
     "cell": {"row", "column"},
@@ -118,14 +120,14 @@ def vocabulary_of(pages: Sequence[Sequence[Word]]) -> list[str]:
 
 def _headings(layout: Layout) -> Iterator[Pair]:
     for cell in _heading_cells(layout):
-        yield Pair(_NUMBERING.sub("", cell.text, count=1), "heading", line_boxes(cell.words), cell.text)
+        yield Pair(unnumbered(cell.text), "heading", line_boxes(cell.words), cell.text)
 
 
 def _heading_cells(layout: Layout) -> Iterator[Cell]:
     for paragraph in layout.paragraphs:
         if paragraph.kind == "heading":
             cell = _joined(paragraph.sentences)
-            if _says_something(_NUMBERING.sub("", cell.text, count=1)):
+            if _says_something(unnumbered(cell.text)):
                 yield cell
 
 
@@ -190,7 +192,8 @@ def _sentences(
             continue
         for sentence in paragraph.sentences:
             words = [word.text for word in sentence.words]
-            letters = sum(word[:1].isalpha() for word in words)
+            # Letters set apart (H A R B O U R) come as words of one letter.
+            letters = sum(len(word) > 1 and word[:1].isalpha() for word in words)
             if not fewest <= len(words) <= most or letters < 0.7 * len(words):
                 continue
             left = corrupt(words, vocabulary, drop=settings.drop, replace=settings.replace, rng=rng)
@@ -207,14 +210,14 @@ def _questions(layout: Layout, templates: Templates, rng: random.Random) -> Iter
             yield Pair(asked[0], "question", _boxes(parts), " ".join(part.text for part in parts), told)
 
     for cell in _heading_cells(layout):
-        yield from made("heading", [cell], heading=_NUMBERING.sub("", cell.text, count=1))
+        yield from made("heading", [cell], heading=unnumbered(cell.text))
     for cell in _caption_cells(layout):
         yield from made("caption", [cell], caption=_unnamed(cell.text).rstrip(". "))
     for row, column, _, parts in _named_cells(layout):
         yield from made("cell", parts, row=row, column=column)
     for field in layout.fields:
         label = field.label.text.rstrip(": ")
-        if field.value.text and _says_something(label):
+        if field.value.text and _says_something(label, most=LABEL):
             yield from made("field", [field.label, field.value], label=label)
 
 
@@ -225,6 +228,11 @@ def _says_something(text: str, *, least: int = 2, most: int = LONGEST) -> bool:
     """Whether a query has letters, words that carry meaning, and is not too long."""
     letters = sum(c.isalpha() for c in text)
     return letters >= 5 and len(text.split()) <= most and len(content_stems(text)) >= least
+
+
+def unnumbered(heading: str) -> str:
+    """A heading without its "2.1" or "Chapter 3:"."""
+    return _NUMBERING.sub("", heading, count=1)
 
 
 def _unnamed(caption: str) -> str:
