@@ -338,3 +338,20 @@ def test_making_pairs_needs_no_torch() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+def test_what_the_training_side_asks_the_held_out_side_loses(tmp_path) -> None:
+    """No near-duplicate, no copied page, and no mention of the other side's pages crosses over."""
+    head = [(72, 200, "Ships in the old harbour", 18)]
+    copy = [(72, 300 + 14 * at, text, 9) for at, text in enumerate(PROSE[:2])]
+    place(tmp_path / "docs" / "a.pdf", [[*head, (72, 300, PROSE[2], 9)], copy])
+    place(tmp_path / "docs" / "b.pdf", [[*head, (72, 300, PROSE[3], 9)], copy])
+    settings = PairSettings(rules=("heading", "sentence"), hold_out=0.5)
+    report = make_pairs(tmp_path / "docs", tmp_path / "out.jsonl", settings=settings)
+    training, validation = made(tmp_path / "out.jsonl"), made(tmp_path / "out.valid.jsonl")
+    assert Counter(line["query"]["rule"] for line in training) == {"heading": 1, "sentence": 3}
+    assert [line["query"]["source"] for line in validation] == [
+        PROSE[3 if report.held_out == ["b.pdf"] else 2]
+    ]
+    assert [line["removed"] for line in training + validation] == [[]] * 5
+    assert report.dropped == {"near-duplicate": 1, "of a page that copies another": 2}
