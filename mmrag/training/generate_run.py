@@ -251,7 +251,10 @@ class Generative:
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         visual = config.model.max_visual_tokens or VISUAL_TOKENS // config.model.compression**2
-        self.pictures = Pictures(visual * config.model.compression**2 * PIXELS_A_TOKEN)
+        shown = {"reason": config.reason.image_pixels, "rerank": config.rerank.image_pixels}
+        # pages are rendered as they will be for the server, or as large as the model can make use of
+        whole = visual * config.model.compression**2 * PIXELS_A_TOKEN
+        self.pictures = Pictures(shown.get(config.stage, whole))
         try:
             self.parts = [self._part(one) for one in config.data]
             self.validation: list[Any] = []

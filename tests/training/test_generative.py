@@ -1,9 +1,12 @@
-"""Laws of the generative stages on a tiny true model: stock losses, the served prompts, a stock-shaped result."""
+"""Laws of the generative stages, on a tiny true model: stock losses, served prompts, a stock-shaped model."""
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import math
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,12 +20,16 @@ pytest.importorskip("accelerate")
 from PIL import Image, ImageDraw  # noqa: E402
 
 from mmrag import MLLMEmbedder  # noqa: E402
-from mmrag.training import losses  # noqa: E402
-from mmrag.training.chat import Chat, Listener  # noqa: E402
-from mmrag.training.config import load_config  # noqa: E402
+from mmrag.models.tiny import make_tiny  # noqa: E402
+from mmrag.rerank import ThinkReranker  # noqa: E402
+from mmrag.rerank.traces import TraceWriter  # noqa: E402
+from mmrag.training.config import RestoreConfig, load_config  # noqa: E402
 from mmrag.training.generate_run import Generative  # noqa: E402
-from mmrag.training.generative import counts_of, logits_of, loss_sums, weighed  # noqa: E402
+from mmrag.training.generative import counts_of, logits_of, loss_sums  # noqa: E402
+from mmrag.training.lessons import read_lessons, read_traced  # noqa: E402
+from mmrag.training.rank_data import read_rank_examples  # noqa: E402
 from mmrag.training.run import run_stage  # noqa: E402
+from mmrag.types import Candidate, Page, Query, Ranking, Record, Source  # noqa: E402
 
 Write = Callable[..., Path]
 CPU = torch.device("cpu")
@@ -87,15 +94,15 @@ def lessons(tmp_path: Path) -> Path:
     )
 
 
+@pytest.mark.parametrize("family", ["qwen3_vl", "qwen2_5_vl", "internvl"])
 def test_the_loss_is_the_stock_models_at_compression_1(
-    tmp_path: Path, tiny_qwen: Path, lessons: Path
+    tmp_path: Path, tiny_qwen: Path, lessons: Path, family: str
 ) -> None:
     from transformers import AutoModelForImageTextToText
 
-    made = Generative(
-        load_config(config_file(tmp_path, tiny_qwen, lessons, "restore", model={"compression": 1}))
-    )
-    stock = AutoModelForImageTextToText.from_pretrained(tiny_qwen).eval()
+    base = tiny_qwen if family == "qwen3_vl" else make_tiny(tmp_path / "base", family)
+    made = Generative(load_config(config_file(tmp_path, base, lessons, "restore", model={"compression": 1})))
+    stock = AutoModelForImageTextToText.from_pretrained(base).eval()
     made.model.eval()
     tasks = [task for one in made.parts[0].examples for task in made.collator.maker.validation(one)]
     logits = logits_of(made.model, tasks, pad=0, device=CPU)
@@ -106,13 +113,11 @@ def test_the_loss_is_the_stock_models_at_compression_1(
         for at, right in zip(task.at, task.right, strict=True):
             labels[0, at + 1] = right
         seen: dict[str, Any] = {}
-        if task.row.images:
-            (image,) = task.row.images
-            seen = {
-                "pixel_values": image.pixels,
-                "image_grid_thw": torch.tensor([[1, *image.grids[0]]]),
-                "mm_token_type_ids": (ids == stock.config.image_token_id).int(),
-            }
+        for image in task.row.images:
+            seen["pixel_values"] = image.pixels
+            if family != "internvl":
+                seen["image_grid_thw"] = torch.tensor([[1, *image.grids[0]]])
+                seen["mm_token_type_ids"] = (ids == stock.config.image_token_id).int()
         with torch.no_grad():
             total += stock(input_ids=ids, labels=labels, **seen).loss.item() * len(task.at)
     count = counts_of(tasks)["words"]
@@ -152,11 +157,30 @@ def test_restoring_learns_and_its_result_loads_everywhere(
     assert "`model: name`" in (folder / "README.md").read_text()
 
 
-def test_killed_and_resumed_gives_the_same_losses(tmp_path: Path, tiny_qwen: Path, toy_pairs: Write) -> None:
+@pytest.fixture
+def short(tmp_path: Path) -> dict[str, Any]:
+    """Prompts of a few words: to a tokenizer of bytes those of the package are long."""
+    folder = tmp_path / "prompts"
+    folder.mkdir()
+    for name, text in {
+        "instruction": "help",
+        "pointwise_system": "yes or no",
+        "pointwise_user": "$instruction $mark $query $query_picture $page_picture $page",
+        "listwise_system": "order",
+        "listwise_user": "$instruction $mark $query $query_picture $pages $count",
+        "listwise_page": "$number $mark $page_picture $page",
+    }.items():
+        (folder / f"{name}.txt").write_text(text)
+    return {"prompts": str(folder)}
+
+
+def test_killed_and_resumed_gives_the_same_losses(
+    tmp_path: Path, tiny_qwen: Path, toy_pairs: Write, short: dict[str, Any]
+) -> None:
     pairs = toy_pairs(negatives=3)
-    model = {"lora": {"rank": 2, "dropout": 0.1}}
-    run_stage("rerank", config_file(tmp_path / "a", tiny_qwen, pairs, "rerank", model=model))
-    second = config_file(tmp_path / "b", tiny_qwen, pairs, "rerank", model=model)
+    changes = {"model": {"lora": {"rank": 2, "dropout": 0.1}}, "rerank": short}
+    run_stage("rerank", config_file(tmp_path / "a", tiny_qwen, pairs, "rerank", **changes))
+    second = config_file(tmp_path / "b", tiny_qwen, pairs, "rerank", **changes)
     made = Generative(load_config(second))
 
     class KilledError(Exception):
@@ -177,3 +201,355 @@ def test_killed_and_resumed_gives_the_same_losses(tmp_path: Path, tiny_qwen: Pat
     made.close()
     run_stage("rerank", second)
     assert losses_of(tmp_path / "b" / "out") == pytest.approx(losses_of(tmp_path / "a" / "out"), rel=1e-6)
+
+
+# ------------------------------------------------------------------------------------------- rerank
+
+
+TEXTS = {"bridge": "The bridge opened in 1932.", "rice": "Rice takes 20 minutes.", "ferry": "The ferry left."}
+
+
+def mined(folder: Path, *, pictures: bool = False, **lists: list[str]) -> dict[str, Any]:
+    """A line of ``mmrag mine`` about the bridge; `lists` of names from `TEXTS`."""
+    line: dict[str, Any] = {
+        "format": 1,
+        "query": {"id": "q1", "text": "When did <the> bridge open?", "image": None},
+        **{name: [] for name in ("positives", "negatives", "removed", "doubtful")},
+        "skipped": "",
+    }
+    for name, items in lists.items():
+        for one in items:
+            image = None
+            if pictures:
+                image = str(folder / f"{one}.png")
+                Image.new("RGB", (96, 64), {"bridge": "red", "rice": "white", "ferry": "blue"}[one]).save(
+                    image
+                )
+            reason = {"reason": "judged relevant"} if name == "removed" else {}
+            line[name].append({"id": one, "text": TEXTS[one], "image": image, "page": None, **reason})
+    return line
+
+
+def rerank_run(folder: Path, base: Path, *lines: dict[str, Any], **changes: dict[str, Any]) -> Generative:
+    data = write_lines(folder / "mined.jsonl", list(lines))
+    return Generative(load_config(config_file(folder, base, data, "rerank", **changes)))
+
+
+def ready(server: Any, *also: int) -> None:
+    """What a mode asks before its first verdict."""
+    server.reply(200, {"tokens": [1, 2], "token_strs": ["a", "b"], "max_model_len": 4096})
+    for token in also:
+        server.reply(200, {"tokens": [token]})
+
+
+def wire(server: Any) -> list[dict[str, Any]]:
+    return [request.json for request in server.requests if request.path.endswith("chat/completions")]
+
+
+def served_prompt(run: Generative, body: dict[str, Any]) -> tuple[list[int], list[Any]]:
+    """A request as it went over the wire, as the tokens and pixels that a server makes of it."""
+    tokenizer, backbone = run.model.backbone.tokenizer, run.model.backbone
+    messages, images = [], []
+    for message in body["messages"]:
+        content = message["content"]
+        if not isinstance(content, str):
+            for part in content:
+                if part["type"] == "image_url":
+                    data = base64.b64decode(part["image_url"]["url"].split(",")[1])
+                    picture = Image.open(io.BytesIO(data)).convert("RGB")
+                    images.append(backbone.preprocess(picture, 10_000, run.model.reader.compression))
+            content = [{"type": "image"} if part["type"] == "image_url" else part for part in content]
+        messages.append({"role": message["role"], "content": content})
+    text = tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=True, **body.get("chat_template_kwargs", {})
+    )
+    for image in images:
+        count = backbone.token_count(image, run.model.reader.compression)
+        text = text.replace("<|image_pad|>", "<placeholder>" * count, 1)
+    text = text.replace("<placeholder>", "<|image_pad|>")
+    return tokenizer(text, add_special_tokens=False)["input_ids"], [image.pixels for image in images]
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+def test_the_prompts_are_those_that_the_served_modes_send(
+    tmp_path: Path, tiny_qwen: Path, fake_server: Any, pictures: bool
+) -> None:
+    run = rerank_run(
+        tmp_path,
+        tiny_qwen,
+        mined(tmp_path, pictures=pictures, positives=["bridge"], negatives=["rice", "ferry"]),
+    )
+    (example,) = run.parts[0].examples
+    alone, denied, listed = run.collator.maker.tasks(example, random.Random(3))
+    place = listed.right[0]
+    orders = [["rice", "ferry"], ["ferry", "rice"]]  # the negatives were drawn in one of these
+    for order in orders:
+        order.insert(place, "bridge")
+
+    def candidate(name: str) -> Candidate:
+        if not pictures:
+            return Candidate(Record(name, None, TEXTS[name]), 0.0, 1)
+        image = Image.open(tmp_path / f"{name}.png")
+        page = Page(
+            "x", "d", 7, "8", TEXTS[name], (), (96, 64), Source("f" * 64, "pdf", "a.pdf"), image=image
+        )
+        return Candidate(Record("x", None, TEXTS[name], page=page), 0.0, 1)
+
+    query = Query(run.parts[0].examples[0].query.text)
+    ready(fake_server, 10, 11)
+    listed_logprobs = [{"token": f"token_id:{token}", "logprob": -1.0} for token in (10, 11)]
+    choice = {"message": {"content": "y"}, "finish_reason": "length"}
+    choice["logprobs"] = {"content": [{"token": "y", "top_logprobs": listed_logprobs}]}  # type: ignore[assignment]
+    fake_server.reply(200, {"choices": [choice]})
+    ThinkReranker(fake_server.url, model="m").rerank(Ranking(query, (candidate("bridge"),)))
+    for names in orders:
+        ready(fake_server)
+        fake_server.chat("[1] > [2] > [3]")
+        ranking = Ranking(query, tuple(map(candidate, names)))
+        ThinkReranker(fake_server.url, model="m", mode="listwise").rerank(ranking)
+    pointwise, *lists = (served_prompt(run, body) for body in wire(fake_server))
+    assert list(alone.row.ids) == pointwise[0]
+    assert "< the>" in run.model.backbone.tokenizer.decode(alone.row.ids)
+    assert (alone.right, denied.right) == ((1,), (0,))
+    opening = run.model.backbone.tokenizer("[")["input_ids"]
+    assert list(listed.row.ids) in [ids + opening for ids, _ in lists]
+    assert all(
+        torch.equal(mine.pixels, served) for mine, served in zip(alone.row.images, pointwise[1], strict=True)
+    )
+    assert len(listed.row.images) == (3 if pictures else 0)
+    run.close()
+
+
+def test_both_losses_are_those_worked_by_hand(tmp_path: Path, tiny_qwen: Path) -> None:
+    from transformers import AutoModelForImageTextToText
+
+    line = mined(tmp_path, positives=["bridge"], negatives=["rice", "ferry"])
+    stock = AutoModelForImageTextToText.from_pretrained(tiny_qwen).eval()
+    seen = []
+    for micro in (1, 8):
+        folder = tmp_path / str(micro)
+        folder.mkdir()
+        run = rerank_run(
+            folder, tiny_qwen, line,
+            run={"steps": 1, "learning_rate": 0.0, "micro_batch": micro}, rerank={"listwise_weight": 0.5},
+        )  # fmt: skip
+        if micro == 1:
+            letter = {name: run.model.backbone.tokenizer(name)["input_ids"][0] for name in "yn123"}
+            drawn = [(run.mixture[place], at) for at, place in enumerate(next(run.mixture.batches(1)))]
+            alone, lists = [], []
+            for task in run.collator(drawn)["batch"].tasks:
+                with torch.no_grad():
+                    logits = stock(input_ids=torch.tensor([task.row.ids])).logits[0, -1].double()
+                wanted = "yn" if task.kind == "pointwise" else "123"
+                values = [logits[letter[name]].item() for name in wanted]
+                right = values[1 - task.right[0]] if task.kind == "pointwise" else values[task.right[0]]
+                own = math.log(sum(map(math.exp, values))) - right
+                (alone if task.kind == "pointwise" else lists).append(own)
+        assert (len(alone), len(lists)) == (4, 2)
+        run.train()
+        run.close()
+        seen += losses_of(folder / "out")
+    by_hand = sum(alone) / len(alone) + 0.5 * sum(lists) / len(lists)
+    assert seen == pytest.approx([by_hand, by_hand], rel=1e-4)
+
+
+def test_it_learns_to_judge_and_says_so(
+    tmp_path: Path, tiny_qwen: Path, toy_pairs: Write, short: dict[str, Any]
+) -> None:
+    pairs = toy_pairs(negatives=2)
+    lines = [json.loads(text) for text in pairs.read_text().splitlines()]
+    for line in lines:  # what helps ends in a mark, so that a tiny model can tell
+        line["positives"][0]["text"] += " !!!!"
+    write_lines(pairs, lines)
+    file = config_file(
+        tmp_path, tiny_qwen, pairs, "rerank",
+        model={"lora": None},
+        run={"steps": 24, "batch": 4, "micro_batch": 16, "save_every": 24, "evaluate_every": 24},
+        validation={"path": str(pairs), "limit": 4},
+        rerank={"listwise": [1, 2], **short},
+    )  # fmt: skip
+    folder = run_stage("rerank", file)
+    assert folder is not None
+    seen = losses_of(tmp_path / "out")
+    assert sum(seen[-4:]) < 0.6 * sum(seen[:4])
+    (measured,) = [
+        line for line in json.loads((tmp_path / "out" / "curve.json").read_text()) if "eval_ndcg" in line
+    ]
+    assert measured["eval_ndcg"] > 0.9
+    assert "ndcg: " in (folder / "README.md").read_text()
+    assert not (folder / "mmrag_config.json").exists()  # a stock directory
+    assert (folder / "chat_template.jinja").is_file() or "chat_template" in (
+        folder / "tokenizer_config.json"
+    ).read_text()
+
+
+def test_what_was_judged_relevant_is_a_positive_too(tmp_path: Path) -> None:
+    line = mined(tmp_path, positives=["bridge"], negatives=["rice"], removed=["ferry"])
+    data = write_lines(tmp_path / "m.jsonl", [line, {**line, "negatives": []}])
+    examples = read_rank_examples(data, (2, 5))
+    assert [one.positive.text for one in examples] == [TEXTS["bridge"], TEXTS["ferry"]]
+    assert all([side.text for side in one.negatives] == [TEXTS["rice"]] for one in examples)
+    line["removed"][0]["reason"] = "too close to the positive"
+    assert len(read_rank_examples(write_lines(data, [line]), (2, 5))) == 1
+    with pytest.raises(ValueError, match="at least one query with a positive and a negative, got none"):
+        read_rank_examples(write_lines(data, [{**line, "negatives": []}]), (2, 5))
+
+
+# ------------------------------------------------------------------------------------------- reason
+
+
+def test_a_reasoner_learns_the_kept_traces_on_the_writer_s_own_prompts(
+    tmp_path: Path, tiny_qwen: Path, fake_server: Any
+) -> None:
+    line = mined(tmp_path, pictures=True, positives=["bridge"], negatives=["rice"])
+    writer = TraceWriter(
+        fake_server.url, "teacher", cache=tmp_path / "traces", max_concurrency=1,
+        render=lambda *_: Image.open(tmp_path / "bridge.png"),
+    )  # fmt: skip
+    query = Query(line["query"]["text"])
+    fake_server.chat("<think>An opening year.</think>It opened in X.")
+    writer.write_queries([query])
+    from mmrag.embedder import Content
+
+    fake_server.chat("<think>A bridge.</think>Opened 1932.")
+    writer.write_documents([Content(TEXTS["bridge"], Image.open(tmp_path / "bridge.png"))])
+    data = write_lines(tmp_path / "inputs.jsonl", [line])
+    reason = {"traces": "traces", "teacher": "teacher"}
+    run = Generative(load_config(config_file(tmp_path, tiny_qwen, data, "reason", reason=reason)))
+    asked, page = run.parts[0].examples  # the rice has no trace
+    assert page.trace.text == "<think>\nA bridge.\n</think>\nOpened 1932."
+    for one, body in zip((asked, page), wire(fake_server), strict=True):
+        (task,) = run.collator.maker.validation(one)
+        ids, pixels = served_prompt(run, body)
+        said = run.model.backbone.tokenizer(one.trace.text + "<|im_end|>")["input_ids"]
+        assert list(task.row.ids) == ids + said
+        assert list(task.right) == said
+        assert len(pixels) == len(task.row.images)
+    assert run.config.model.compression == 1
+    run.close()
+
+
+def test_traces_of_a_jsonl_file_and_those_that_are_missing(tmp_path: Path, tiny_qwen: Path) -> None:
+    lines = [
+        {"side": "query", "text": "When?", "trace": {"thought": "A year.", "final": "In X."}},
+        {"text": "A page.", "trace": "<think>Short.</think> A page."},
+    ]
+    found = read_traced(write_lines(tmp_path / "t.jsonl", lines))
+    assert [one.trace.text for one in found if one.trace] == [
+        "<think>\nA year.\n</think>\nIn X.",
+        "<think>\nShort.\n</think>\nA page.",
+    ]
+    data = write_lines(tmp_path / "t.jsonl", [{"text": "A page."}])
+    file = config_file(tmp_path, tiny_qwen, data, "reason")
+    with pytest.raises(ValueError, match=r"must bring its trace, or reason: traces .* got traces=None"):
+        run_stage("reason", file, check=True)
+    with pytest.raises(ValueError, match=r"line 1: 'trace' must be text or have"):
+        read_traced(write_lines(tmp_path / "t.jsonl", [{"text": "A page.", "trace": 3}]))
+
+
+# ------------------------------------------------------------------------------------------ restore
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        ({"prompt": "a", "respons": "b"}, r"line 2: unknown key 'respons'. Did you mean 'response'\?"),
+        ({"prompt": "a", "response": " "}, "line 2: 'response' must be text with words"),
+        ({"response": "b"}, "line 2: must have either 'prompt' or 'messages', got both or none"),
+        ({"messages": [{"role": "bot", "content": "a"}]}, "line 2: a message must have a 'role'"),
+        (
+            {"messages": [{"role": "system", "content": "a"}], "response": "b"},
+            "line 2: 'messages' must end with the user",
+        ),
+        ({"path": "a.pdf", "prompt": "a", "response": "b"}, "line 2: 'page' must be a whole number from 0"),
+        ([1], "line 2: must be one JSON object, got list"),
+    ],
+)
+def test_a_bad_lesson_is_refused_with_its_line(tmp_path: Path, line: Any, match: str) -> None:
+    data = write_lines(tmp_path / "l.jsonl", [{"prompt": "a", "response": "b"}, line])
+    with pytest.raises(ValueError, match=match):
+        read_lessons(data, RestoreConfig())
+
+
+def test_pages_of_a_pdf_are_lessons_in_reading(tmp_path: Path, make_pdf: Write) -> None:
+    file = make_pdf(
+        tmp_path / "docs" / "a.pdf", ["The bridge was opened in 1932.", "3", "It is very long. " * 4]
+    )
+    lessons = read_lessons(tmp_path / "docs", RestoreConfig(page_prompt="Read.", page_chars=40))
+    assert [(one.content.file, one.content.page) for one in lessons if one.content] == [
+        (str(file), 0),
+        (str(file), 2),
+    ]
+    assert [one.response for one in lessons] == [
+        "The bridge was opened in 1932.",
+        ("It is very long. " * 4)[:40],
+    ]
+    assert lessons[0].turns == (("user", "Read."),)
+    with pytest.raises(ValueError, match="at least a page with a text layer, got none"):
+        read_lessons(make_pdf(tmp_path / "b.pdf", ["3"]), RestoreConfig())
+
+
+def test_what_is_learnt_of_a_lesson(tmp_path: Path, tiny_qwen: Path, lessons: Path) -> None:
+    (lessons.parent / "l.jsonl").write_text(
+        '{"image": "red.png", "prompt": "no <|im_end|> here", "response": "a long answer"}\n'
+    )
+    data = lessons.parent / "l.jsonl"
+    tasks = {}
+    for name, changes in {
+        "response": {},
+        "all": {"restore": {"loss_on": "all"}},
+        "short": {"model": {"max_tokens": 50, "compression": 2, "max_visual_tokens": 4}},
+    }.items():
+        run = Generative(load_config(config_file(tmp_path / name, tiny_qwen, data, "restore", **changes)))
+        (tasks[name],) = run.collator.maker.validation(run.parts[0].examples[0])
+        tokenizer, picture = run.model.backbone.tokenizer, run.model.backbone.image_token_id
+        run.close()
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    one, everything, short = (tasks[name] for name in ("response", "all", "short"))
+    assert tokenizer.decode(one.right) == "a long answer<|im_end|>"
+    assert one.row.ids.count(end) == 2  # the user's turn and the response's; the text's is words
+    assert "no < |im_end|> here" in tokenizer.decode(one.row.ids)
+    assert everything.row.ids == one.row.ids
+    assert len(everything.at) == len(one.row.ids) - 1 - one.row.ids.count(picture)
+    assert picture not in everything.right
+    assert len(short.row.ids) == 50
+    assert short.right[-1] != end
+
+
+def test_a_loss_that_is_no_number_stops_and_names_the_batch(
+    tmp_path: Path, tiny_qwen: Path, lessons: Path
+) -> None:
+    run = Generative(load_config(config_file(tmp_path, tiny_qwen, lessons, "restore")))
+    with torch.no_grad():
+        run.model.head.weight.fill_(float("nan"))
+    with pytest.raises(
+        FloatingPointError, match=r"must be a number, got nan at step 0 with '.*lessons.jsonl, line"
+    ):
+        run.train()
+    run.close()
+
+
+def test_a_check_trains_nothing_and_a_model_without_a_head_is_refused(
+    tmp_path: Path, tiny_qwen: Path, lessons: Path
+) -> None:
+    told: list[str] = []
+    assert (
+        run_stage(
+            "restore", config_file(tmp_path, tiny_qwen, lessons, "restore"), check=True, say=told.append
+        )
+        is None
+    )
+    assert any("lessons 3" in text for text in told)
+    assert not any("read twice" in text for text in told)
+    assert not (tmp_path / "out").exists()
+    from mmrag.models import checkpoint
+    from mmrag.training.config import ModelConfig
+    from mmrag.training.model import load_model
+
+    model, settled = load_model(ModelConfig(str(tiny_qwen), lora=None))
+    checkpoint.save(tmp_path / "headless", model, settled)
+    with pytest.raises(ValueError, match=r"missing or of another shape: lm_head\.weight"):
+        run_stage("restore", config_file(tmp_path, tmp_path / "headless", lessons, "restore"), check=True)
+    (tmp_path / "red.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"got 1 that are not; the first is .*red.png, for .*line 1"):
+        run_stage("restore", config_file(tmp_path, tiny_qwen, lessons, "restore"), check=True)
