@@ -48,7 +48,16 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument("--json", action="store_true", help="print JSON instead of text")
     common.add_argument("-v", "--verbose", action="store_true", help="log what happens, on standard error")
 
-    where = argparse.ArgumentParser(add_help=False)
+    embedding = argparse.ArgumentParser(add_help=False)
+    embedding.add_argument(
+        "--embedder",
+        metavar="MODEL",
+        help="folder or hub name of a checkpoint, or a server's model (the small encoder of the package); "
+        "an index needs the one that made it",
+    )
+    embedding.add_argument("--embedder-url", metavar="URL", help="OpenAI-compatible server that embeds")
+
+    where = argparse.ArgumentParser(add_help=False, parents=[embedding])
     where.add_argument(
         "--index", type=Path, default=Path("mmrag-index"), metavar="DIR", help="index directory (%(default)s)"
     )
@@ -180,7 +189,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     six = commands.add_parser(
         "evaluate",
-        parents=[common, reading, ranking, reranking, answering],
+        parents=[common, embedding, reading, ranking, reranking, answering],
         help="measure retrieval on a pack of questions",
     )
     six.add_argument("pack", nargs="?", type=Path, metavar="DIR", help="the pack (the sample pack)")
@@ -239,7 +248,8 @@ def _add_mine(commands: argparse._SubParsersAction[Any], parents: Sequence[argpa
         type=Path,
         required=True,
         metavar="FILE",
-        help="JSON lines with id, question and positives: record ids, or {file, page from 0}",
+        help="pairs of `mmrag train make-pairs`, or JSON lines with id, question and positives: record ids, "
+        "or {file, page from 0}",
     )
     mine.add_argument("--to", dest="target", type=Path, required=True, metavar="FILE", help="JSON lines")
     mine.add_argument(

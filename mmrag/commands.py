@@ -21,6 +21,7 @@ from mmrag.types import Answer, Ranking, Usage, describe_place
 
 if TYPE_CHECKING:
     from mmrag.answer import Answerer
+    from mmrag.embedder import Embedder
     from mmrag.rerank import Reranker
     from mmrag.rerank.traces import TraceWriter
 
@@ -41,7 +42,12 @@ def index(options: argparse.Namespace) -> int:
     """Add files to an index."""
     if not options.trace_url and (options.trace_model or options.trace_text_only):
         raise UsageError("--trace-model and --trace-text-only need --trace-url.")
-    with DocumentQA.open(options.index, reader=reader_settings(options), password=options.password) as qa:
+    with DocumentQA.open(
+        options.index,
+        embedder=embedder(options),
+        reader=reader_settings(options),
+        password=options.password,
+    ) as qa:
         with Progress() as progress:
             report = qa.add(options.inputs, metadata=dict(options.metadata), progress=progress)
         traced = None
@@ -62,7 +68,7 @@ def index(options: argparse.Namespace) -> int:
 
 def search(options: argparse.Namespace) -> int:
     """Rank pages for a question."""
-    with open_to_read(options.index, **reranking(options, options.index)) as qa:
+    with open_to_read(options, **reranking(options, options.index)) as qa:
         ranking = qa.search(
             options.query,
             k=options.k,
@@ -93,7 +99,7 @@ def ask(options: argparse.Namespace) -> int:
         raise UsageError("give either a QUESTION or --from FILE, not both and not neither.")
     if (options.source is None) != (options.target is None):
         raise UsageError("--from and --to go together.")
-    with open_to_read(options.index, answerer=answerer(options), **reranking(options, options.index)) as qa:
+    with open_to_read(options, answerer=answerer(options), **reranking(options, options.index)) as qa:
         if options.source is not None:
             return _ask_file(qa, options)
         answer = _ask(qa, options.question, options, evidence=options.evidence_dir is not None)
@@ -155,7 +161,7 @@ def _questions(path: Path) -> Iterator[dict[str, Any]]:
 
 def status(options: argparse.Namespace) -> int:
     """Tell what an index holds."""
-    with open_to_read(options.index) as qa:
+    with open_to_read(options) as qa:
         held = qa.status()
     if options.json:
         _print_json(export.status_data(held))
@@ -173,7 +179,7 @@ def remove(options: argparse.Namespace) -> int:
     """Remove files or records."""
     _must_exist(options.index)
     removed: dict[str, int] = {}
-    with DocumentQA.open(options.index) as qa:
+    with DocumentQA.open(options.index, embedder=embedder(options)) as qa:
         for target in options.targets:
             removed[target] = qa.remove(target)
     if options.json:
@@ -341,10 +347,19 @@ def answer_text(answer: Answer, pictures: dict[int, str]) -> str:
     return "\n".join("  " + line for line in lines)
 
 
-def open_to_read(path: Path, **options: Any) -> DocumentQA:  # noqa: ANN401  as DocumentQA.open
+def open_to_read(options: argparse.Namespace, **others: Any) -> DocumentQA:  # noqa: ANN401  as DocumentQA.open
     """The index of a command that only reads."""
-    _must_exist(path)
-    return DocumentQA.open(path, read_only=True, **options)
+    _must_exist(options.index)
+    return DocumentQA.open(options.index, embedder=embedder(options), read_only=True, **others)
+
+
+def embedder(options: argparse.Namespace) -> Embedder | None:
+    """The embedder that the options name; None for the default."""
+    if options.embedder is None and options.embedder_url is None:
+        return None
+    from mmrag.load import load_embedder
+
+    return load_embedder(options.embedder, base_url=options.embedder_url)
 
 
 def _must_exist(path: Path) -> None:

@@ -13,6 +13,7 @@ from mmrag.commands import (
     answerer,
     channels,
     cost_text,
+    embedder,
     reader_settings,
     report_text,
     reranking,
@@ -39,6 +40,7 @@ def run_evaluation(options: argparse.Namespace) -> int:
         qa = stack.enter_context(
             DocumentQA.open(
                 path,
+                embedder=embedder(options),
                 reader=reader_settings(options),
                 password=options.password,
                 answerer=answerer(options),

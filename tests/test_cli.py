@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -282,3 +283,28 @@ def test_index_writes_traces_where_a_server_is_named(capsys, tmp_path, make_pdf,
     assert "green tea is drunk" in fake_server.requests[0].body.decode().lower()
     code, _, error = call(capsys, *arguments, "--trace-model", "m")
     assert (code, "need --trace-url" in error) == (2, True)
+
+
+def test_an_index_is_made_and_read_with_the_embedder_that_is_named(tmp_path, make_pdf, capsys):
+    pytest.importorskip("transformers")
+    import torch
+
+    from mmrag.models import checkpoint
+    from mmrag.models.tiny import make_tiny
+    from mmrag.types import Budget
+
+    folder = make_tiny(tmp_path / "tiny")
+    wanted = checkpoint.wanted(2, budget=Budget(2, 4), max_visual_tokens=16, allow_untrained=True)
+    model, config = checkpoint.load(folder, wanted, device=torch.device("cpu"), dtype=torch.float32)
+    checkpoint.save(folder, model, replace(config, trained=True))
+    make_pdf(tmp_path / "a.pdf", ["One page.", "Another page."])
+    index = ["--index", str(tmp_path / "index")]
+    named = [*index, "--embedder", str(folder)]
+    code, _, err = call(capsys, "index", tmp_path / "a.pdf", "--ocr", "off", *named)
+    assert code == 0, err
+    code, out, _ = call(capsys, "search", "another", *named, "--channels", "vectors", "--budget", "2,4")
+    assert (code, len(out.splitlines())) == (0, 2)
+    code, _, err = call(capsys, "search", "another", *index)
+    assert code == 1
+    assert "embedder" in err
+    assert call(capsys, "search", "another", *index, "--embedder", tmp_path / "none")[0] == 1

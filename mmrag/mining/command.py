@@ -27,7 +27,7 @@ def run_mine(options: argparse.Namespace) -> int:
         )
     rules = _rules(mode, options)
     judge = reranker(options, options.index)
-    with open_to_read(options.index) as qa:
+    with open_to_read(options) as qa:
         questions = read_questions(options.queries, qa.index)
         miner = Miner(
             qa,

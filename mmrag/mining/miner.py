@@ -16,7 +16,7 @@ from mmrag.errors import ServerAnswerError
 from mmrag.mining.lines import FORMAT, LineFile, item_data
 from mmrag.mining.questions import MiningQuestion
 from mmrag.mining.report import MiningReport
-from mmrag.mining.rules import Rules, Scored, Selection, select
+from mmrag.mining.rules import KNOWN, Rules, Scored, Selection, select
 from mmrag.types import Candidate, Query, Ranking, Usage, Verdict
 
 if TYPE_CHECKING:
@@ -182,8 +182,10 @@ class Miner:
         """The candidates within the ranks, and the labelled records wherever they are (0: not reached)."""
         first, last = self.rules.ranks
         ranking = self.qa.search(query, k=max(last, DEPTH), filter=self.filter, rerank=False)
-        wanted = set(question.positives)
-        pool = [one for one in ranking if one.id in wanted or first <= one.rank <= last]
+        wanted, known = set(question.positives), set(question.known)
+        pool = [
+            one for one in ranking if one.id in wanted or (first <= one.rank <= last and one.id not in known)
+        ]
         missing = wanted - {one.id for one in pool}
         records = self.qa.index.get([id for id in question.positives if id in missing])
         return [*pool, *(Candidate(record, 0.0, 0) for record in records)]
@@ -231,7 +233,14 @@ class Miner:
             "query": _query_data(question),
             "positives": [item(one, picture=True) for one in chosen.positives],
             "negatives": [item(one, picture=True) for one in chosen.negatives],
-            "removed": [{**item(one), "reason": reason} for one, reason in chosen.removed],
+            "removed": [
+                *({**item(one), "reason": reason} for one, reason in chosen.removed),
+                *(
+                    {**item_data(record, score=None, text=self.texts), "reason": KNOWN}
+                    for record in self.qa.index.get(question.known)
+                    if record.id not in question.positives
+                ),
+            ],
             "doubtful": [item(one) for one in chosen.doubtful],
             "skipped": chosen.skipped,
         }

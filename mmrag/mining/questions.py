@@ -6,6 +6,8 @@ One JSON object a line::
 
 ``query`` may stand for ``question``; ``image`` is the path of a picture that is asked with or about.
 A positive is a record id (``"ab12...#p3"``) or a file and a page counted from 0, as in an evaluation pack.
+Lines of the format of training data (`mmrag.mining.lines`) are read, too: what they name as removed is known
+to answer and is removed again, their negatives are not looked at.
 Reading is strict and comes before any work: one bad line is one error that names it.
 """
 
@@ -29,12 +31,14 @@ class MiningQuestion:
         text: the words; ``""`` where only a picture is asked with.
         positives: record ids, at least one, each once.
         image: path of the question's picture, if it has one.
+        known: records that answer it, too, and are no positives.
     """
 
     id: str
     text: str
     positives: tuple[str, ...]
     image: str | None = None
+    known: tuple[str, ...] = ()
 
 
 def read_questions(path: str | Path, index: Index) -> list[MiningQuestion]:
@@ -87,6 +91,8 @@ def _object(line: str, where: str) -> dict[str, Any]:
 
 
 def _question(value: Mapping[str, Any], where: str, finder: _Finder, folder: Path) -> MiningQuestion:
+    if "format" in value and isinstance(value.get("query"), Mapping):
+        value = _of_pair(value, where)
     id = value.get("id")
     if not isinstance(id, str) or not id:
         raise ValueError(f"{where}: 'id' must be a string that is not empty, got {id!r}.")
@@ -102,7 +108,25 @@ def _question(value: Mapping[str, Any], where: str, finder: _Finder, folder: Pat
             f"{where}: 'positives' must be a list of at least one record id or {{file, page}}, got {named!r}."
         )
     positives = tuple(dict.fromkeys(finder.find(one, where) for one in named))
-    return MiningQuestion(id, text, positives, image)
+    return MiningQuestion(id, text, positives, image, finder.there(value.get("known", ())))
+
+
+def _of_pair(value: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """A line of training data as a question."""
+    ids: dict[str, list[Any]] = {}
+    for name in ("positives", "removed"):
+        items = value.get(name)
+        if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
+            raise ValueError(f"{where}: {name!r} must be a list of items with an 'id', got {items!r}.")
+        ids[name] = [item.get("id") for item in items]
+    query = value["query"]
+    return {
+        "id": query.get("id"),
+        "question": query.get("text") or "",
+        "image": query.get("image"),
+        "positives": ids["positives"],
+        "known": ids["removed"],
+    }
 
 
 def _image(value: object, where: str, folder: Path) -> str | None:
@@ -123,6 +147,10 @@ class _Finder:
             for name in entry.names:
                 for known_as in (name, Path(name).name):
                     self._files.setdefault(known_as, set()).add(entry.id)
+
+    def there(self, ids: Iterable[object]) -> tuple[str, ...]:
+        """Those that are in the index."""
+        return tuple(id for id in dict.fromkeys(ids) if isinstance(id, str) and id in self._ids)
 
     def find(self, named: object, where: str) -> str:
         """The record id that is meant."""

@@ -24,6 +24,7 @@ Pick = Literal["best", "random"]
 SAME_TEXT = "same text as a positive"
 JUDGED_POSITIVE = "judged relevant"
 TOO_CLOSE = "too close to the positive"
+KNOWN = "the data says that it answers"
 """Why a candidate was removed; the kinds that a removed item of the output carries."""
 
 

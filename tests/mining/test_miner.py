@@ -110,6 +110,16 @@ def test_a_positive_beyond_the_ranks_is_judged_all_the_same(qa, tmp_path) -> Non
     assert line["doubtful"][0]["rank"] > 2
 
 
+def test_what_is_known_to_answer_is_removed_unjudged(qa) -> None:
+    """Within the ranks or beyond: a trainer that reads the line must not take it for a negative."""
+    asked = MiningQuestion("q1", "When did Sandhill open?", ("gold",), known=("harder", "far"))
+    line, usage = Miner(qa, ScriptedJudge()).line(asked)
+    assert ids(line["negatives"]) == ["hard"]
+    assert ids(line["removed"]) == ["unlabelled", "near", "harder", "far"]
+    assert {one["reason"] for one in line["removed"][2:]} == {"the data says that it answers"}
+    assert usage.requests == 4
+
+
 def test_pages_carry_where_they_stand(embedder, make_pdf, tmp_path) -> None:
     file = make_pdf(tmp_path / "bridge.pdf", ["Sandhill opened in 1932.\n=0.9", "It was painted.\n=0.1"])
     with DocumentQA(MemoryIndex.for_embedder(embedder), embedder=embedder) as qa:

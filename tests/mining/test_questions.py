@@ -90,3 +90,22 @@ def test_a_file_without_questions_and_one_that_is_no_text_are_refused(index, tmp
         read_questions(tmp_path / "b.jsonl", index)
     with pytest.raises(FileNotFoundError):
         read_questions(tmp_path / "gone.jsonl", index)
+
+
+def test_training_pairs_are_questions_too(index, tmp_path) -> None:
+    page = {"id": page_id(index, "bridge.pdf", 0), "kind": "page", "file": "renamed.pdf", "page": 0}
+    pair = {
+        "format": 1,
+        "recipe": "r",
+        "query": {"id": "p", "text": "opened", "image": None},
+        "positives": [page],
+        "negatives": [{"id": "note-1"}],
+        "removed": [{"id": "note-1"}, {"id": "not-in-the-index"}],
+        "doubtful": [],
+        "skipped": "",
+    }
+    file = write(tmp_path / "q.jsonl", pair)
+    assert read_questions(file, index) == [MiningQuestion("p", "opened", (page["id"],), known=("note-1",))]
+    write(file, {**pair, "positives": ["note-1"]})
+    with pytest.raises(ValueError, match="line 1: 'positives' must be a list of items with an 'id', got"):
+        read_questions(file, index)
