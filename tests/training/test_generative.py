@@ -6,7 +6,11 @@ import base64
 import io
 import json
 import math
+import os
 import random
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -201,6 +205,42 @@ def test_killed_and_resumed_gives_the_same_losses(
     made.close()
     run_stage("rerank", second)
     assert losses_of(tmp_path / "b" / "out") == pytest.approx(losses_of(tmp_path / "a" / "out"), rel=1e-6)
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
+def test_two_processes_give_the_single_process_losses(tmp_path: Path, tiny_qwen: Path, lessons: Path) -> None:
+    files = {
+        count: config_file(
+            tmp_path / str(count), tiny_qwen, lessons, "restore", run={"batch": 4 // count, "steps": 2}
+        )
+        for count in (1, 2)
+    }
+    run_stage("restore", files[1])
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    code = f"from mmrag.training.run import run_stage; run_stage('restore', {str(files[2])!r})"
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            stderr=subprocess.PIPE,
+            env={
+                **os.environ,
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": "2",
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+                "OMP_NUM_THREADS": "1",
+            },
+        )
+        for rank in (0, 1)
+    ]
+    ends = [process.communicate(timeout=240)[1].decode() for process in started]
+    assert [process.returncode for process in started] == [0, 0], ends[0][-2000:]
+    # three lessons of different lengths: a mean of the processes' own means would be another number
+    one, two = (losses_of(tmp_path / str(count) / "out") for count in (1, 2))
+    assert two == pytest.approx(one, rel=1e-4)
 
 
 # ------------------------------------------------------------------------------------------- rerank
