@@ -122,7 +122,14 @@ def run_train(options: argparse.Namespace) -> int:
     if options.stage == "curate":
         from mmrag.training.curate import run_curate
 
-        return _told(run_curate(options.config, check=options.check, resume=not options.no_resume), options)
+        report = run_curate(
+            options.config,
+            check=options.check,
+            resume=not options.no_resume,
+            progress=lambda done, total: _progress(done, total, "queries"),
+        )
+        _say(json.dumps(report.to_dict(), ensure_ascii=False) if options.json else report.table())
+        return 0
     try:
         from mmrag.training.run import run_stage
     except ImportError as error:
@@ -198,16 +205,9 @@ def _writer(options: argparse.Namespace) -> Any:  # noqa: ANN401  a QuestionWrit
     )
 
 
-def _told(report: Any, options: argparse.Namespace) -> int:  # noqa: ANN401  a CurateReport
-    _say(json.dumps(report.to_dict(), ensure_ascii=False) if options.json else report.table())
-    return 0
-
-
-def _progress(done: int, total: int, name: str) -> None:
+def _progress(done: int, total: int, what: str) -> None:
     if sys.stderr.isatty():
-        sys.stderr.write(
-            f"\r\x1b[K{done} of {total} documents  {name}"[:110] + ("\n" if done == total else "")
-        )
+        sys.stderr.write(f"\r\x1b[K{done} of {total}  {what}"[:110] + ("\n" if done == total else ""))
         sys.stderr.flush()
 
 

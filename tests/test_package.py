@@ -79,6 +79,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "commands": {
         "types",
         "errors",
+        "load",
         "documents",
         "retriever",
         "rerank",

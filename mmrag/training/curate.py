@@ -13,7 +13,7 @@ Decisions taken here:
   stay whatever it says of them.
 * The loop is `mmrag.mining.Miner`'s: its lines are kept in ``mined/``, and a run that was cut off goes on
   there. What the data knows of an item (its picture, boxes, rule) is taken over from the data.
-* An item that the data says answers its query, too (``removed``), is never a negative.
+* An item that the data says answers its query, too (``removed``), is not judged and never a negative.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmrag.mining import Miner, MiningQuestion, MiningReport, Rules, read_mined
 from mmrag.mining.command import judge_data
-from mmrag.mining.rules import JUDGED_POSITIVE, SAME_TEXT
+from mmrag.mining.rules import JUDGED_POSITIVE, KNOWN, SAME_TEXT
 from mmrag.training.config import DataConfig, JudgeConfig, TrainConfig, load_config
 from mmrag.training.corpus import Corpus, check_pages, corpus_of, fill_index, record_id
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from mmrag.rerank import Reranker
 
 AFFIRMED = frozenset({JUDGED_POSITIVE, SAME_TEXT})
-KNOWN = "the data says that it answers"
 CONTENT = ("id", "kind", "file", "path", "sha256", "page", "label", "text", "image", "boxes")
 """What an item is, as against what was said of it."""
 
@@ -157,7 +156,7 @@ def curate(
         with _opened(part, config.judge, embedder, output) as qa:
             miner = Miner(qa, judge, judge_data=said, rules=part.rules(config.judge))
             told.mined = miner.mine(part.questions(qa), part.mined(output), progress=progress)
-        part.write(output, config.judge.negatives, told)
+        part.write(output, told)
     return report
 
 
@@ -218,7 +217,6 @@ class _Part:
                 raise ValueError(f"{data.path}: a query's id must be used once, got {id!r} twice.")
             self.by_query[id] = line
         self.corpus: Corpus = corpus_of(self.lines, data.path)
-        self.most_known = max(len(line["removed"]) for line in self.lines)
         self.retrieve = judge.retrieve
 
     def counted(self, *, opened: bool) -> Curated:
@@ -228,11 +226,11 @@ class _Part:
         return Curated(self.name, len(self.lines), judgements, pages)
 
     def rules(self, judge: JudgeConfig) -> Rules:
-        """Yes or no, and enough negatives that those which the data knows to answer can be taken out."""
+        """Yes or no."""
         half = 0.0 if judge.mode == "local" else 0.5
         return Rules(
             ranks=(1, judge.retrieve),
-            negatives=judge.negatives + self.most_known,
+            negatives=judge.negatives,
             margin=None,
             ratio=None,
             false_negative=half,
@@ -253,7 +251,8 @@ class _Part:
                     f"{query['id']!r}, which is not there: its file has changed, cannot be read, or is not "
                     "in that index. Make the pairs again, or add the file."
                 )
-            made.append(MiningQuestion(query["id"], query.get("text") or "", ids, query.get("image")))
+            known = tuple(id for id in dict.fromkeys(map(record_id, line["removed"])) if id in there)
+            made.append(MiningQuestion(query["id"], query.get("text") or "", ids, query.get("image"), known))
         return made
 
     # ---- files -----------------------------------------------------------------------------------
@@ -269,10 +268,10 @@ class _Part:
             path.unlink(missing_ok=True)
         shutil.rmtree(output / f"index-{self.name}", ignore_errors=True)
 
-    def write(self, output: Path, negatives: int, told: Curated) -> None:
+    def write(self, output: Path, told: Curated) -> None:
         """Both files, each whole or not at all."""
         lines = [
-            self._restored(line, negatives)
+            self._restored(line)
             for line in read_mined(self.mined(output))
             if line["query"]["id"] in self.by_query
         ]
@@ -284,7 +283,7 @@ class _Part:
         told.target = str(_write(output / f"{self.name}.jsonl", lines))
         told.rerank = str(_write(output / f"{self.name}.rerank.jsonl", reranker))
 
-    def _restored(self, line: dict[str, Any], most: int) -> dict[str, Any]:
+    def _restored(self, line: dict[str, Any]) -> dict[str, Any]:
         """A mined line with what the data knows of its query and items."""
         before = self.by_query[line["query"]["id"]]
         boxes = {record_id(item): item.get("boxes") for item in before["positives"]}
@@ -300,12 +299,11 @@ class _Part:
         for item in restored["positives"]:
             if boxes.get(item["id"]):
                 item["boxes"] = boxes[item["id"]]
-        denied = [item for item in restored["negatives"] if item["id"] not in known]
-        answering = [item for item in restored["negatives"] if item["id"] in known]
-        seen = {item["id"] for name in ("negatives", "removed") for item in restored[name]}
-        unseen = [item for item in before["removed"] if record_id(item) not in seen]
-        restored["negatives"] = denied[:most]
-        restored["removed"] += [{**item, "reason": known[item["id"]]} for item in answering] + unseen
+        for item in restored["removed"]:
+            if item["reason"] == KNOWN:
+                item["reason"] = known[item["id"]]
+        there = {item["id"] for item in restored["removed"]}
+        restored["removed"] += [item for item in before["removed"] if record_id(item) not in there]
         return restored
 
     def _item(self, item: dict[str, Any]) -> dict[str, Any]:

@@ -64,8 +64,9 @@ def normalised(text: str) -> str:
 
 def jaccard(one: frozenset[int], other: frozenset[int]) -> float:
     """What both have by what either has; 0 for two empty sets."""
-    either = len(one | other)
-    return len(one & other) / either if either else 0.0
+    both = len(one & other)
+    either = len(one) + len(other) - both
+    return both / either if either else 0.0
 
 
 def first_alike(sketches: Sequence[Sketch | None], threshold: float) -> list[int | None]:
@@ -100,9 +101,13 @@ def _best(
     sketch: Sketch, near: Sequence[int], sketches: Sequence[Sketch | None], threshold: float
 ) -> int | None:
     best, most = None, threshold - 1e-9
+    own = sketch.shingles
     for mate in near:
         other = sketches[mate]
-        value = 0.0 if other is None else jaccard(sketch.shingles, other.shingles)
+        # what differs much in size cannot be alike
+        if other is None or not most * len(own) <= len(other.shingles) <= len(own) / most:
+            continue
+        value = jaccard(own, other.shingles)
         if value > most:
             best, most = mate, value
     return best
