@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ from mmrag.evaluation.metrics import ndcg
 from mmrag.training import ranks
 from mmrag.training.card import write_card
 from mmrag.training.chat import Chat
-from mmrag.training.config import DataConfig, TrainConfig
+from mmrag.training.config import SERVED, DataConfig, TrainConfig
 from mmrag.training.data import Example, Mixture, Pictures, SubDataset
 from mmrag.training.generative import (
     KINDS,
@@ -55,6 +56,8 @@ from mmrag.training.tasks import (
     look_up,
     named,
 )
+
+logger = logging.getLogger(__name__)
 
 STAGES = ("restore", "reason", "rerank")
 
@@ -250,6 +253,11 @@ class Generative:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
+        if config.stage in SERVED and config.model.compression != 1:
+            logger.warning(
+                "a server knows no compression: what the stage %r trains at compression %d is served at 1",
+                config.stage, config.model.compression,
+            )  # fmt: skip
         visual = config.model.max_visual_tokens or VISUAL_TOKENS // config.model.compression**2
         shown = {"reason": config.reason.image_pixels, "rerank": config.rerank.image_pixels}
         # pages are rendered as they will be for the server, or as large as the model can make use of

@@ -26,7 +26,7 @@ from mmrag.models.model import Batch, RetrievalModel, TokenRow, collate
 from mmrag.training import losses
 from mmrag.training.chat import read_template
 from mmrag.training.config import ModelConfig
-from mmrag.training.model import freeze, merge_lora
+from mmrag.training.model import COMPRESSION_KEY, freeze, merge_lora, warn_of_compression
 
 logger = logging.getLogger(__name__)
 
@@ -109,6 +109,7 @@ def load_generative(config: ModelConfig) -> tuple[GenerativeModel, Path]:
     folder = places.resolve_folder(config.name)
     family = backbone_for(checkpoint.read_model_type(folder))
     checkpoint.check_weights(folder)
+    warn_of_compression(folder, config.compression)
     options: dict[str, Any] = {"dtype": getattr(torch, config.dtype), "local_files_only": True}
     if config.attention is not None:
         options["attn_implementation"] = config.attention
@@ -137,6 +138,7 @@ def write_stock(model: GenerativeModel, source: Path, folder: Path) -> None:
     merge_lora(model.backbone.model.language_model)
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
+    setattr(model.whole.config, COMPRESSION_KEY, model.reader.compression.factor)
     model.whole.save_pretrained(part)
     for pattern in SIDE_FILES:
         for file in sorted(source.glob(pattern)):

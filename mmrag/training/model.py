@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,12 @@ from mmrag.models.model import RetrievalModel
 from mmrag.training.config import Lora, ModelConfig
 from mmrag.types import Budget
 
+logger = logging.getLogger(__name__)
+
 TRAINED_FILE = "trained.safetensors"
+
+COMPRESSION_KEY = "mmrag_compression"
+"""Key of config.json that says at which compression a model without tables of ours was restored."""
 
 
 def load_model(config: ModelConfig) -> tuple[RetrievalModel, checkpoint.CheckpointConfig]:
@@ -28,6 +34,7 @@ def load_model(config: ModelConfig) -> tuple[RetrievalModel, checkpoint.Checkpoi
     """
     folder = places.resolve_folder(config.name)
     saved = checkpoint.read_config(folder)
+    warn_of_compression(folder, config.compression)
     wanted = checkpoint.wanted(
         config.compression,
         pooling="meta",
@@ -48,6 +55,16 @@ def load_model(config: ModelConfig) -> tuple[RetrievalModel, checkpoint.Checkpoi
         model.backbone.model.set_attn_implementation(config.attention)
     freeze(model, config)
     return model, settled
+
+
+def warn_of_compression(folder: Path, compression: int) -> None:
+    """Say where a model that was restored at one compression is to be trained at another."""
+    told = checkpoint.read_json(folder / "config.json").get(COMPRESSION_KEY)
+    if told is not None and told != compression:
+        logger.warning(
+            "%s was restored at compression %s and is trained at %s: it will see other visual tokens",
+            folder, told, compression,
+        )  # fmt: skip
 
 
 def freeze(model: RetrievalModel, config: ModelConfig) -> None:

@@ -131,7 +131,7 @@ def test_the_loss_is_the_stock_models_at_compression_1(
 
 
 def test_restoring_learns_and_its_result_loads_everywhere(
-    tmp_path: Path, tiny_qwen: Path, lessons: Path
+    tmp_path: Path, tiny_qwen: Path, lessons: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     from transformers import AutoModelForImageTextToText
 
@@ -154,10 +154,17 @@ def test_restoring_learns_and_its_result_loads_everywhere(
     embedder = MLLMEmbedder.from_pretrained(folder, pooling="last")
     assert embedder.encode_document(["a page"])[0].shape == (1, 64)
     contrast = load_config(file).model
+    caplog.clear()
+    from dataclasses import replace
+
     from mmrag.training.model import load_model
 
-    model, _ = load_model(contrast)
+    restored = replace(contrast, name=str(folder))
+    model, _ = load_model(restored)
     assert model.meta is not None
+    assert not caplog.messages
+    load_model(replace(restored, compression=3))
+    assert "was restored at compression 2 and is trained at 3" in caplog.text
     assert "`model: name`" in (folder / "README.md").read_text()
 
 
@@ -357,6 +364,24 @@ def test_the_prompts_are_those_that_the_served_modes_send(
         torch.equal(mine.pixels, served) for mine, served in zip(alone.row.images, pointwise[1], strict=True)
     )
     assert len(listed.row.images) == (3 if pictures else 0)
+    run.close()
+
+
+def test_what_is_drawn_follows_from_the_number_of_the_draw(
+    tmp_path: Path, tiny_qwen: Path, short: dict[str, Any]
+) -> None:
+    line = mined(tmp_path, positives=["bridge"], negatives=["rice", "ferry"])
+    run = rerank_run(tmp_path, tiny_qwen, line, rerank=short)
+    (example,) = run.parts[0].examples
+
+    def lists(numbers: range) -> list[tuple[int, ...]]:
+        tasks = run.collator([(example, number) for number in numbers])["batch"].tasks
+        return [task.row.ids + task.right for task in tasks if task.kind == "listwise"]
+
+    first = lists(range(12))
+    assert len(set(first)) > 3  # three slots, two orders
+    assert {ids[-1] for ids in first} == {0, 1, 2}
+    assert lists(range(6, 12)) == first[6:]
     run.close()
 
 
