@@ -102,6 +102,20 @@ class EncodingCalls(EmbedderBase):
         self.thoughts = thoughts
         self.on_error = one_of("on_error", on_error, ON_ERROR)
 
+    def __repr__(self) -> str:
+        rows = f"({self.budget.query}, {self.budget.document})"
+        return f"{type(self).__name__}({self.name!r}, budget={rows}, dim={self.dim})"
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Width of a vector."""
+
     @property
     @abstractmethod
     def budget(self) -> Budget:

@@ -273,7 +273,7 @@ def _settled(
         )
     if not trained and pooling == "last":
         logger.warning("nothing says that %s was trained to embed; a chat model's vectors are poor", folder)
-    if saved is not None and compression != saved.compression:
+    if saved is not None and saved.trained and compression != saved.compression:
         logger.warning(
             "%s was trained with %s and is used with %s: expect worse vectors, and none that fit its own",
             folder, saved.compression, compression,

@@ -9,9 +9,10 @@ Decisions taken here:
 * The connector merges blocks of ``m x m`` features (2 x 2 in all our families), so a side must stay a
   multiple of m. A side becomes ``m * floor(side / (s * m) + 1/2)``: the nearest multiple of m to side / s,
   the larger one where two are equally near. A side that would become 0 is an error.
-* The paper leaves ``align_corners`` and antialiasing open. Both are off by default; at s = 2 and even sides
-  the resize is then the mean of each 2 x 2 block, exactly. `antialias` widens the filter to s patches, so
-  that s = 3 and 4 look at every patch; plain bilinear reads the nearest two a side and skips the others.
+* The paper leaves ``align_corners`` and antialiasing open. Both are off by default. Where s divides a grid
+  without rounding, plain bilinear then gives at s = 2 the mean of each 2 x 2 features, at s = 3 the middle
+  one of each 3 x 3, at s = 4 the mean of the middle four of each 4 x 4. `antialias` widens the filter, so
+  that s = 3 and 4 look at every feature.
 * s = 1 returns the very tensor it was given.
 """
 

@@ -8,9 +8,9 @@ The way of a call::
 Decisions taken here:
 
 * *The budget of tokens is one of pixels.* ``max_visual_tokens`` counts tokens after compression; left out
-  it is 1280 / s², so the encoder sees the same picture at every s and the language model s² fewer tokens
-  (320 at s = 2, as in Magic-MM-Embedding). The reduced-resolution baseline of the same token count is
-  ``compression=1, max_visual_tokens=320``.
+  it is 1280 / s², so the encoder sees the same picture at every s (within a block a side, by rounding) and
+  the language model s² fewer tokens (320 at s = 2, as in Magic-MM-Embedding). The reduced-resolution
+  baseline of the same token count is ``compression=1, max_visual_tokens=320``.
 * *A page that was rendered is embedded by its picture*; its words are in the index's text channel already.
   ``page_text=True`` sends both, ``"auto"`` where the words are the file's own and not OCR.
 * *An embedder with the same fingerprint gives the same vectors within rounding.* Weights (as rounded to

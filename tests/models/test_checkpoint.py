@@ -225,6 +225,13 @@ def test_untrained_vectors_are_refused_unless_asked_for(plain, tmp_path):
         load(tmp_path)
 
 
+def test_an_untrained_table_is_not_said_to_be_trained(plain, tmp_path, caplog):
+    load(plain, allow_untrained=True).save_pretrained(tmp_path)
+    with caplog.at_level(logging.WARNING, logger="mmrag"):
+        load(tmp_path, allow_untrained=True, compression=3)
+    assert caplog.records == []
+
+
 def test_a_single_vector_needs_no_table_and_says_what_it_does_not_know(plain, caplog):
     with caplog.at_level(logging.WARNING, logger="mmrag"):
         made = load(plain, pooling="last")

@@ -52,6 +52,19 @@ def test_half_scale_is_the_mean_on_any_even_grid(shape: tuple[int, int]) -> None
     torch.testing.assert_close(Compression(2).resize(grid, (height // 2, width // 2)), means)
 
 
+def test_at_a_third_the_middle_is_taken_and_at_a_fourth_the_mean_of_the_middle_four() -> None:
+    grid = features(12, 24)
+    third = Compression(3).resize(grid, (4, 8))
+    torch.testing.assert_close(third, grid[:, 1::3, 1::3])
+    fourth = Compression(4).resize(grid, (3, 6))
+    middle = grid.reshape(1, 3, 4, 6, 4, 3)[:, :, 1:3, :, 1:3].mean((2, 4))
+    torch.testing.assert_close(fourth, middle)
+    for factor in (3, 4):  # each feature is looked at where the filter is widened
+        one = torch.ones(1, 12, 24, 1, requires_grad=True)
+        Compression(factor, antialias=True).resize(one, (12 // factor, 24 // factor)).sum().backward()
+        assert one.grad.min() > 0
+
+
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("factor", [2, 3, 4])
 @pytest.mark.parametrize("shape", SHAPES)

@@ -156,6 +156,7 @@ def test_an_embedder_by_the_protocol_and_not_nested(embedders, family):
     assert isinstance(embedder, Embedder)
     assert (embedder.nested, embedder.dim, embedder.modalities) == (False, DIM, {"text", "image"})
     assert embedder.name == family
+    assert repr(embedder).endswith(f"('{family}', budget=(1024, {embedder.budget.document}), dim=128)")
     for matrix in embedder.encode_document([*PAGES, "text", ""]) + embedder.encode_query(QUESTIONS):
         np.testing.assert_allclose(np.linalg.norm(matrix, axis=1), 1, atol=1e-6)
         assert len(matrix) <= min(embedder.budget.document, MAX_ROWS)
