@@ -1,17 +1,19 @@
-"""What nesting, hard negatives and distillation do for a retriever, on a toy task that a CPU learns in seconds.
+"""What nesting, hard negatives and distillation do, on a toy task that a CPU learns in seconds.
 
     OMP_NUM_THREADS=1 python benchmarks/training.py
-    OMP_NUM_THREADS=1 python benchmarks/training.py --seeds 1 --steps 40
+    OMP_NUM_THREADS=1 python benchmarks/training.py --seeds 1
 
-A page is a picture of two by two coloured cells, a query the four colours' letters in reading order. Pages come in
-families: one page, and others that differ from it in a single cell. A query's page is one of hundreds, so
-that a random batch seldom holds its neighbours, which are what is hard about it. Held-out pages are in
-families of their own and share none with training.
+A page is a picture of two by two coloured cells, a query the four colours' letters in reading order. Pages
+come in families: one page, and others that differ from it in a single cell. A query's page is one of
+hundreds, so a random batch seldom holds its neighbours, which are what is hard about it. Each training page
+also hangs in the collection a second time, drawn anew, which no label says: what is mined without a judge
+takes such twins for negatives. Held-out pages are in families of their own and share none with training.
 
 The model is a tiny random Qwen3-VL of the true class. All of its language model is trained, since there is
 nothing in random weights that adapters could adapt. Every arm of a seed starts from the same weights; the
-later arms go on from the nested warm-up, each for the same number of steps. What a step reads differs
-between them (hard negatives are pages, too): the control with a larger batch reads as many pages a step.
+later arms go on from the nested warm-up, each for the same number of steps. A step with hard negatives reads
+more pages: the control with a larger batch reads as many. The judge is an oracle, which knows how many cells
+of two pages agree.
 
 Printed is nDCG@10 on the held-out queries, with one relevant page ("exact"), and with gains of 3 for it and
 1 for pages that differ from it in one cell ("graded"), at the smallest and at the whole budget: mean and
@@ -29,7 +31,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,13 @@ COLOURS = {
     "k": (25, 25, 25),
     "o": (240, 140, 30),
 }
-CELL = 32  # pixels; after compression a cell is one visual token
+CELL = 16  # pixels: one visual token of the tiny model
 GROUPS = ((1, 1), (2, 4), (4, 8))
 FULL = GROUPS[-1]
 CUTOFF = 10
+RANKS = 10  # of the warm-up model, that negatives are drawn from
 Cells = tuple[str, str, str, str]
+Hit = tuple[Cells, Path]
 
 
 # ---- the task ----------------------------------------------------------------------------------------
@@ -109,37 +112,40 @@ def words(cells: Cells) -> str:
 
 
 class Task:
-    """Pages on disk: those to train on, and held-out families.
+    """Pages on disk: those to train on, each with a twin, and held-out families.
 
     Args:
         folder: where pictures and pairs are written.
         seed: of everything drawn.
         train, held: families.
+        size: pages of a family.
     """
 
     def __init__(self, folder: Path, seed: int, *, train: int, held: int, size: int = 4) -> None:
         rng = random.Random(seed)
         taken: set[Cells] = set()
+        self.folder = folder
         self.held = families(held, size, taken, rng)
         self.train = [page for one in families(train, size, taken, rng) for page in one]
-        self.folder = folder
-        self.pictures: dict[Cells, Path] = {}
-        for page in sorted(taken):
-            self.pictures[page] = folder / f"{words(page)}.png"
-            draw(page, rng).save(self.pictures[page])
+        self.twins = [(page, folder / f"{words(page)}-2.png") for page in self.train]
+        for page, file in [*((one, self.picture(one)) for one in sorted(taken)), *self.twins]:
+            draw(page, rng).save(file)
 
-    def pairs(self, name: str, negatives: dict[Cells, list[Cells]] | None = None) -> Path:
+    def picture(self, page: Cells) -> Path:
+        """The file that labels know."""
+        return self.folder / f"{words(page)}.png"
+
+    def pairs(self, name: str, negatives: dict[Cells, list[Hit]] | None = None) -> Path:
         """A JSONL file of the training pages; the judge of its negatives is the oracle."""
         file = self.folder / name
         with file.open("w", encoding="utf-8") as out:
             for page in self.train:
-                hard = [self._item(one, alike(page, one)) for one in (negatives or {}).get(page, ())]
                 line = {
                     "format": 1,
                     "recipe": "toy",
                     "query": {"id": f"q-{words(page)}", "text": words(page), "image": None},
-                    "positives": [self._item(page, 1.0)],
-                    "negatives": hard,
+                    "positives": [item((page, self.picture(page)), 1.0)],
+                    "negatives": [item(hit, alike(page, hit[0])) for hit in (negatives or {}).get(page, ())],
                     "removed": [],
                     "doubtful": [],
                     "skipped": "",
@@ -147,9 +153,10 @@ class Task:
                 out.write(json.dumps(line) + "\n")
         return file
 
-    def _item(self, page: Cells, score: float) -> dict[str, Any]:
-        image = str(self.pictures[page])
-        return {"id": words(page), "kind": "image", "image": image, "text": None, "score": score}
+
+def item(hit: Hit, score: float) -> dict[str, Any]:
+    """A picture as the one format of training data has it."""
+    return {"id": hit[1].stem, "kind": "image", "image": str(hit[1]), "text": None, "score": score}
 
 
 # ---- a run -------------------------------------------------------------------------------------------
@@ -182,7 +189,7 @@ def trained(base: Path, pairs: Path, output: Path, given: argparse.Namespace, **
     settings: dict[str, Any] = {"negatives": 0, "groups": GROUPS, **changes}
     config = TrainConfig(
         stage="contrast",
-        model=ModelConfig(name=str(base), budget=FULL, dim=32, lora=None, max_visual_tokens=16),
+        model=ModelConfig(name=str(base), compression=1, budget=FULL, dim=32, lora=None, max_visual_tokens=4),
         data=(DataConfig(path=str(pairs)),),
         run=run,
         loss=LossConfig(**settings),
@@ -194,37 +201,39 @@ def trained(base: Path, pairs: Path, output: Path, given: argparse.Namespace, **
         made.close()
 
 
-def opened(folder: Path) -> MLLMEmbedder:
-    """The embedder that a user would load."""
-    loaded: MLLMEmbedder = MLLMEmbedder.from_pretrained(folder, budget=Budget(*FULL), device="cpu")
-    return loaded
-
-
-def encoded(folder: Path, task: Task, queries: Sequence[Cells], pages: Sequence[Cells]) -> torch.Tensor:
-    """Scores ``(G, Q, D)`` at every budget."""
-    embedder = opened(folder)
+def scored(folder: Path, queries: Sequence[Cells], pages: Sequence[Path]) -> torch.Tensor:
+    """Scores ``(G, Q, D)`` at every budget, by the embedder that a user would load."""
+    embedder = MLLMEmbedder.from_pretrained(folder, budget=Budget(*FULL), device="cpu")
     made_q = embedder.encode_query([words(one) for one in queries])
-    made_d = embedder.encode_document([Content("", Image.open(task.pictures[one])) for one in pages])
+    made_d = embedder.encode_document([Content("", Image.open(one)) for one in pages])
     stacked = [torch.stack([torch.as_tensor(one) for one in made]) for made in (made_q, made_d)]
     return nested_scores(stacked[0], stacked[1], GROUPS)
 
 
-def mined(folder: Path, task: Task, count: int, rng: random.Random) -> dict[Cells, list[Cells]]:
-    """For each training query `count` pages from ranks 2 to 20 of the model, the page itself left out."""
-    scores = encoded(folder, task, task.train, task.train)[-1]
-    found: dict[Cells, list[Cells]] = {}
+def mined(
+    folder: Path, task: Task, count: int, rng: random.Random
+) -> tuple[dict[Cells, list[Hit]], dict[Cells, list[Hit]]]:
+    """For each training query `count` of the model's first `RANKS` hits: as they are, and with a judge.
+
+    The labelled page itself is left out; the judge takes out its twin, too.
+    """
+    hits = [*((page, task.picture(page)) for page in task.train), *task.twins]
+    scores = scored(folder, task.train, [path for _, path in hits])[-1]
+    plain: dict[Cells, list[Hit]] = {}
+    judged: dict[Cells, list[Hit]] = {}
     for page, row in zip(task.train, scores, strict=True):
-        ranked = [task.train[at] for at in row.argsort(descending=True).tolist()]
-        near = [one for one in ranked if one != page][:20]
-        found[page] = rng.sample(near, count)
-    return found
+        ranked = [hits[at] for at in row.argsort(descending=True, stable=True).tolist()]
+        others = [hit for hit in ranked if hit[1] != task.picture(page)][:RANKS]
+        plain[page] = rng.sample(others, count)
+        judged[page] = rng.sample([hit for hit in others if alike(page, hit[0]) < 1], count)
+    return plain, judged
 
 
 def measured(folder: Path, task: Task) -> dict[str, float]:
     """The four figures of an arm."""
     queries = [one[0] for one in task.held]
     pages = [page for one in task.held for page in one]
-    scores = encoded(folder, task, queries, pages)
+    scores = scored(folder, queries, [task.picture(page) for page in pages])
     out: dict[str, float] = {}
     for at, group in ((0, GROUPS[0]), (-1, FULL)):
         ranked = scores[at].argsort(descending=True, stable=True).tolist()
@@ -267,11 +276,15 @@ def arms(folder: Path, seed: int, given: argparse.Namespace) -> Iterator[tuple[s
     yield "... and in-batch negatives again", arm("again", warm, plain)[1]
     larger = {"batch": given.batch * (2 + given.negatives) // 2}
     yield "... the same, larger batch", arm("larger", warm, plain, **larger)[1]
-    near = mined(warm, task, given.negatives, random.Random(seed))
-    hard, count = task.pairs("hard.jsonl", near), {"negatives": given.negatives}
-    yield "... and mined negatives", arm("hard", warm, hard, **count)[1]
-    soft = {**count, "distil": given.distil, "judge_temperature": given.judge_temperature}
-    yield "... mined negatives, distilled", arm("soft", warm, hard, **soft)[1]
+    plain_hits, judged_hits = mined(warm, task, given.negatives, random.Random(seed))
+    soft = {"distil": given.distil, "judge_temperature": given.judge_temperature}
+    for name, label, hits in (
+        ("mined", "mined negatives, false ones among them", plain_hits),
+        ("judged", "mined negatives, false ones removed", judged_hits),
+    ):
+        pairs, count = task.pairs(f"{name}.jsonl", hits), {"negatives": given.negatives}
+        yield f"... and {label}", arm(name, warm, pairs, **count)[1]
+        yield f"... and {label}, distilled", arm(f"{name}-soft", warm, pairs, **count, **soft)[1]
 
 
 def table(rows: dict[str, list[dict[str, float]]]) -> str:

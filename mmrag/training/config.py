@@ -22,6 +22,9 @@ STAGES = ("restore", "contrast", "curate", "finetune", "reason", "rerank")
 SERVED = ("reason", "rerank")
 """Stages whose result a server runs, which knows no compression."""
 
+CONFIGS = Path(__file__).parent / "configs"
+"""Ready files, ``MODEL/RUN.yaml``; they are named without the ending."""
+
 T = TypeVar("T")
 
 
@@ -290,7 +293,7 @@ def load_config(path: str | Path, stage: str | None = None) -> TrainConfig:
     """A YAML file as a run; relative paths in it start from its own folder.
 
     Args:
-        path: the file.
+        path: the file, or the name of one of `ready`, whose paths start from the current folder.
         stage: which stage was asked for; must be the file's.
 
     Raises:
@@ -304,7 +307,7 @@ def load_config(path: str | Path, stage: str | None = None) -> TrainConfig:
         import yaml
     except ImportError as error:
         raise MissingExtraError("Training", "train") from error
-    file = Path(path)
+    file, folder = _found(path)
     try:
         value = yaml.safe_load(file.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
@@ -317,7 +320,24 @@ def load_config(path: str | Path, stage: str | None = None) -> TrainConfig:
             f"{file} is for the stage {made.stage!r}, got a call of {stage!r}. Pass its own file."
         )
     _check_whole(made, str(file))
-    return _from_folder(made, file.resolve().parent)
+    return _from_folder(made, folder)
+
+
+def ready() -> list[str]:
+    """Names of the files that come with the package, like ``"qwen3-vl-2b/contrast"``."""
+    return sorted(file.relative_to(CONFIGS).with_suffix("").as_posix() for file in CONFIGS.glob("*/*.yaml"))
+
+
+def _found(path: str | Path) -> tuple[Path, Path]:
+    """The file that is meant, and the folder that its relative paths start from."""
+    file, name = Path(path), Path(path).as_posix()
+    if file.is_file():
+        return file, file.resolve().parent
+    if name in ready():
+        return CONFIGS / f"{name}.yaml", Path.cwd()
+    near = difflib.get_close_matches(name, ready(), n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}, which comes with the package?" if near else ""
+    raise FileNotFoundError(f"a configuration must be a YAML file that is there, got {name!r}.{hint}")
 
 
 def _with_stage_defaults(value: object) -> object:
