@@ -29,16 +29,18 @@ from mmrag.types import (
     Ranking,
     Record,
     Source,
+    Verdict,
     Word,
 )
 
 if TYPE_CHECKING:
     from mmrag.answer import ExtractiveAnswerer, ServedAnswerer
     from mmrag.documents import DocumentReader, ReaderSettings
-    from mmrag.embedder import Embedder
+    from mmrag.embedder import Content, Embedder
     from mmrag.index import ChromaIndex, Manifest, MemoryIndex
     from mmrag.models.mllm_embedder import MLLMEmbedder
     from mmrag.pipeline import DocumentQA
+    from mmrag.rerank import ThinkReranker
     from mmrag.retriever import Retriever
     from mmrag.served_embedder import ServedEmbedder
     from mmrag.text_embedder import TextEmbedder
@@ -47,6 +49,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ChromaIndex": "mmrag.index",
+    "Content": "mmrag.embedder",
     "DocumentQA": "mmrag.pipeline",
     "DocumentReader": "mmrag.documents",
     "Embedder": "mmrag.embedder",
@@ -59,6 +62,7 @@ _HOMES = {
     "ServedAnswerer": "mmrag.answer",
     "ServedEmbedder": "mmrag.served_embedder",
     "TextEmbedder": "mmrag.text_embedder",
+    "ThinkReranker": "mmrag.rerank",
 }
 
 __all__ = [
@@ -68,6 +72,7 @@ __all__ = [
     "Candidate",
     "ChromaIndex",
     "Citation",
+    "Content",
     "DocumentQA",
     "DocumentReader",
     "Embedder",
@@ -86,6 +91,8 @@ __all__ = [
     "ServedEmbedder",
     "Source",
     "TextEmbedder",
+    "ThinkReranker",
+    "Verdict",
     "Word",
 ]
 
