@@ -33,6 +33,8 @@ def write_card(
     )
     measured = [line for line in history if any(name.startswith("eval_") for name in line)]
     rows = "\n".join(_row(line) for line in measured) or "| (no validation pairs were given) | |"
+    cutoff = config.validation.cutoff if config.validation else 5
+    measure = f"loss; nDCG@{cutoff} where pages are judged" if use != RETRIEVER else f"nDCG@{cutoff}"
     curves = "![curves](curves.png)\n" if plotted else ""
     name = Path(config.model.name).name
     (folder / "README.md").write_text(
@@ -50,7 +52,7 @@ Say here where these come from and under which licence.
 
 ## Validation
 
-| step | nDCG@{config.validation.cutoff if config.validation else 5} |
+| step | {measure} |
 |---|---|
 {rows}
 
@@ -67,7 +69,7 @@ Say here where these come from and under which licence.
 
 def _row(line: Mapping[str, Any]) -> str:
     values = ", ".join(
-        f"{name.removeprefix('eval_ndcg_').replace('_', ',')}: {value:.3f}"
+        f"{name.removeprefix('eval_').removeprefix('ndcg_').replace('_', ',')}: {value:.3f}"
         for name, value in line.items()
         if name.startswith("eval_ndcg") or name == "eval_loss"
     )
@@ -84,16 +86,22 @@ def save_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> bool:
     except ImportError:
         return False
     names = sorted(
-        {name for line in history for name in line if name == "loss" or name.startswith("eval_ndcg")}
+        {
+            name
+            for line in history
+            for name in line
+            if name in ("loss", "eval_loss") or name.startswith("eval_ndcg")
+        }
     )
     if not names:
         return False
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5))
     for name in names:
         points = [(line["step"], line[name]) for line in history if name in line]
-        axis = left if name == "loss" else right
-        axis.plot(*zip(*points, strict=True), marker=".", label=name.removeprefix("eval_"))
-    for axis, title in ((left, "training loss"), (right, "validation nDCG")):
+        axis = left if name.endswith("loss") else right
+        label = "validation loss" if name == "eval_loss" else name.removeprefix("eval_")
+        axis.plot(*zip(*points, strict=True), marker=".", label=label)
+    for axis, title in ((left, "loss"), (right, "validation nDCG")):
         axis.set_title(title)
         axis.set_xlabel("step")
         if axis.lines:

@@ -35,7 +35,7 @@ KINDS = ("words", "pointwise", "listwise")
 OURS = frozenset({checkpoint.CONFIG_FILE, checkpoint.TABLES_FILE, "README.md", "curves.png"})
 """Files of a checkpoint of ours that do not belong to the stock model."""
 
-SIDE_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
+SIDE_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "LICENSE*", "NOTICE*")
 
 
 @dataclass(frozen=True, slots=True)

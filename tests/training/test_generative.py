@@ -441,7 +441,10 @@ def test_it_learns_to_judge_and_says_so(
         line for line in json.loads((tmp_path / "out" / "curve.json").read_text()) if "eval_ndcg" in line
     ]
     assert measured["eval_ndcg"] > 0.9
-    assert "ndcg: " in (folder / "README.md").read_text()
+    assert (
+        f"| 24 | loss: {measured['eval_loss']:.3f}, ndcg: {measured['eval_ndcg']:.3f} |"
+        in (folder / "README.md").read_text()
+    )
     assert not (folder / "mmrag_config.json").exists()  # a stock directory
     assert (folder / "chat_template.jinja").is_file() or "chat_template" in (
         folder / "tokenizer_config.json"
