@@ -249,7 +249,9 @@ def translated(url: str, timeout: float, key: str | None, *, begun: bool = False
 
 
 def _no_server(url: str, words: str) -> ServerUnreachableError:
-    remedy = "Start one: mmrag serve MODEL" if is_loopback(urlsplit(url).hostname or "") else "Check base_url."
+    remedy = (
+        "Start one: mmrag serve MODEL" if is_loopback(urlsplit(url).hostname or "") else "Check base_url."
+    )
     return ServerUnreachableError(f"No server at {url} ({words}). {remedy}")
 
 

@@ -222,7 +222,7 @@ class ContrastTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
             functools.partial(self._loss, batch, parts),
             device=self.args.device,
             backward=self.accelerator.backward,
-            no_sync=functools.partial(self.accelerator.no_sync, model),
+            no_sync=functools.partial(ranks.accumulating, self.accelerator, model),
         )
         if not math.isfinite(value.item()):
             raise FloatingPointError(

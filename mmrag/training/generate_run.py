@@ -23,7 +23,6 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import Trainer, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from mmrag.evaluation.metrics import ndcg
 from mmrag.training import ranks
@@ -44,7 +43,14 @@ from mmrag.training.generative import (
 from mmrag.training.lessons import read_lessons, read_traced
 from mmrag.training.model import count_weights, load_trained, save_trained, trained_weights
 from mmrag.training.rank_data import read_rank_examples
-from mmrag.training.run import PIXELS_A_TOKEN, VISUAL_TOKENS, CheckReport, arguments, check_sides
+from mmrag.training.run import (
+    PIXELS_A_TOKEN,
+    VISUAL_TOKENS,
+    CheckReport,
+    arguments,
+    check_sides,
+    last_whole_checkpoint,
+)
 from mmrag.training.tasks import (
     YES,
     LessonMaker,
@@ -155,7 +161,7 @@ class TaskTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped her
         parts = list(self._parts(batch.tasks))
         for number, part in enumerate(parts, 1):
             last = number == len(parts)
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
+            with contextlib.nullcontext() if last else ranks.accumulating(self.accelerator, model):
                 with self.compute_loss_context_manager():
                     logits = self._logits(model, part)
                 value = weighed(loss_sums(logits, part), counts, self.weights)
@@ -350,7 +356,7 @@ class Generative:
             cutoff=config.validation.cutoff if config.validation else 5,
             args=arguments(config, evaluated=bool(self.validation)),
         )
-        last = get_last_checkpoint(str(output)) if resume and output.is_dir() else None
+        last = last_whole_checkpoint(output) if resume else None
         trainer.train(resume_from_checkpoint=last)
         final = output / "model"
         if trainer.is_world_process_zero():

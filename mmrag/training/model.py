@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mmrag.models import checkpoint, places
+from mmrag.models.backbone import Backbone
 from mmrag.models.model import RetrievalModel
 from mmrag.training.config import Lora, ModelConfig
 from mmrag.types import Budget
@@ -45,6 +46,7 @@ def load_model(config: ModelConfig) -> tuple[RetrievalModel, checkpoint.Checkpoi
     )
     cpu = torch.device("cpu")
     model, settled = checkpoint.load(folder, wanted, device=cpu, dtype=getattr(torch, config.dtype))
+    check_tokenizer(model.backbone)
     if (
         config.tables == "embeddings"
         and (saved is None or saved.pooling != "meta")
@@ -65,6 +67,20 @@ def warn_of_compression(folder: Path, compression: int) -> None:
             "%s was restored at compression %s and is trained at %s: it will see other visual tokens",
             folder, told, compression,
         )  # fmt: skip
+
+
+def check_tokenizer(backbone: Backbone) -> None:
+    """Refuse a tokenizer whose ids the model has no embeddings for: it is another model's.
+
+    Raises:
+        ValueError: it gives such ids.
+    """
+    rows, largest = len(backbone.model.get_input_embeddings().weight), len(backbone.tokenizer) - 1
+    if largest >= rows:
+        raise ValueError(
+            f"the tokenizer must be the model's own, got one with ids up to {largest} for a model of {rows} "
+            "tokens. Copy tokenizer.json from where the weights came from."
+        )
 
 
 def freeze(model: RetrievalModel, config: ModelConfig) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -56,3 +57,21 @@ def gathered_keys(keys: Sequence[str]) -> list[str]:
     parts: list[list[str] | None] = [None] * size
     dist.all_gather_object(parts, list(keys))
     return [key for part in parts for key in part or ()]
+
+
+@contextmanager
+def accumulating(accelerator: Any, model: Any) -> Iterator[None]:  # noqa: ANN401  accelerate's, torch's
+    """Around every backward pass of a step but the last: nothing is exchanged, nothing is stepped.
+
+    The wrapper of DeepSpeed in accelerate steps at each backward pass unless the state says that more are
+    to come; `accelerate.Accelerator.no_sync` does not say so.
+    """
+    state = accelerator.gradient_state
+    before = state.sync_gradients
+    deepspeed = str(accelerator.distributed_type).endswith("DEEPSPEED")
+    with nullcontext() if deepspeed else accelerator.no_sync(model):
+        state._set_sync_gradients(False)
+        try:
+            yield
+        finally:
+            state._set_sync_gradients(before)

@@ -9,22 +9,22 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from transformers import TrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
+from mmrag.errors import DocumentError
 from mmrag.models.encoder import Encoder
 from mmrag.models.prompt import Layout
 from mmrag.training.card import write_card
 from mmrag.training.config import TrainConfig, load_config
 from mmrag.training.contrast import Collator, ContrastTrainer
 from mmrag.training.data import Example, Mixture, Pictures, Side, SubDataset, read_data, read_examples
-from mmrag.training.model import count_weights, load_model, trained_weights, write_checkpoint
+from mmrag.training.model import TRAINED_FILE, count_weights, load_model, trained_weights, write_checkpoint
 
 if TYPE_CHECKING:
     from mmrag.models.checkpoint import CheckpointConfig
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CONTRASTIVE = ("contrast", "finetune")
+CHECKPOINT = "checkpoint-"  # transformers' name of the folders in a run's output
+CHECKPOINT_FILES = (TRAINED_FILE, "optimizer.pt", "scheduler.pt", "trainer_state.json")
 PIXELS_A_TOKEN = 32 * 32  # Qwen3-VL's; never too small a picture for the other families
 VISUAL_TOKENS = 1280  # of a page before compression, as `mmrag.MLLMEmbedder` has it
 
@@ -213,7 +215,7 @@ class Contrastive:
             validation_config=self.config.validation,
             args=arguments(self.config, evaluated=bool(self.validation)),
         )
-        last = get_last_checkpoint(str(output)) if resume and output.is_dir() else None
+        last = last_whole_checkpoint(output) if resume else None
         trainer.train(resume_from_checkpoint=last)
         final = output / "model"
         if trainer.is_world_process_zero():
@@ -276,16 +278,63 @@ def check_files(examples: Sequence[Example]) -> None:
 def check_sides(sides: Iterable[tuple[str, Side]]) -> None:
     """`check_files` for sides, each with what it is needed for."""
     missing: dict[str, str] = {}
+    places: dict[str, dict[int, str]] = {}
     for name, side in sides:
         file = side.image or side.file
-        if file is not None and file not in missing and not Path(file).is_file():
+        if file is None or file in missing:
+            continue
+        if not Path(file).is_file():
             missing[file] = name
+        elif side.image is None and side.page is not None:
+            places.setdefault(file, {}).setdefault(side.page, name)
     if missing:
         file, name = next(iter(missing.items()))
         raise FileNotFoundError(
             f"every picture's file must be there, got {len(missing)} that are not; the first is {file}, for "
             f"{name}. Mend the paths in the JSONL file."
         )
+    check_page_numbers(places)
+
+
+def check_page_numbers(places: Mapping[str, Mapping[int, str]]) -> None:
+    """Open every document and look whether it has the pages that are named.
+
+    Args:
+        places: for each file its pages, and what each is needed for.
+
+    Raises:
+        DocumentError: a document cannot be opened.
+        ValueError: a page is beyond its file.
+    """
+    from mmrag.documents import DocumentReader, Skipped, discover
+
+    with DocumentReader() as reader:
+        for file, pages in places.items():
+            found = next(iter(discover(file)))
+            last = max(pages)
+            if isinstance(found, Skipped):
+                raise DocumentError(f"{file}, for {pages[last]}: {found.reason}. Mend the JSONL file.")
+            count = reader.info(found).total_pages
+            if last >= count:
+                raise ValueError(
+                    f"a page must be within its file, got page {last} (from 0) of {file}, which has {count}, "
+                    f"for {pages[last]}. Make the pairs again."
+                )
+
+
+def last_whole_checkpoint(output: Path) -> str | None:
+    """The newest checkpoint in a run's folder that was written to its end; None for none.
+
+    A full disk or a kill leaves the one that was being written without its last file, and the one before
+    as it was.
+    """
+    whole = [
+        (int(folder.name.removeprefix(CHECKPOINT)), folder)
+        for folder in output.glob(CHECKPOINT + "*")
+        if folder.name.removeprefix(CHECKPOINT).isdecimal()
+        and all((folder / name).is_file() for name in CHECKPOINT_FILES)
+    ]
+    return str(max(whole)[1]) if whole else None
 
 
 def _terminal() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ pytest.importorskip("accelerate")
 
 from mmrag import MLLMEmbedder  # noqa: E402
 from mmrag.training.config import load_config  # noqa: E402
-from mmrag.training.run import Contrastive, run_stage  # noqa: E402
+from mmrag.training.run import Contrastive, last_whole_checkpoint, run_stage  # noqa: E402
 
 Write = Callable[..., Path]
 
@@ -147,3 +148,44 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(
     with pytest.raises(FloatingPointError, match=r"must be a number, got nan at step 0 with the queries 'q-"):
         made.train()
     made.close()
+
+
+def test_a_page_beyond_its_file_is_named(
+    tmp_path: Path, toy_pairs: Write, make_pdf: Callable[..., Path]
+) -> None:
+    document = make_pdf(tmp_path / "d.pdf", ["only page"])
+    pairs = toy_pairs()
+    lines = [json.loads(text) for text in pairs.read_text().splitlines()]
+    lines[2]["positives"][0] |= {"path": str(document), "page": 1, "kind": "page"}
+    pairs.write_text("\n".join(map(json.dumps, lines)))
+    file = config_file(tmp_path, tmp_path / "no-model", pairs)
+    with pytest.raises(ValueError, match=r"within its file, got page 1 \(from 0\) .* has 1, for .*q-cedar"):
+        run_stage("contrast", file, check=True)
+
+
+def test_a_checkpoint_that_was_not_written_to_its_end_is_passed_over(
+    tmp_path: Path, tiny_qwen: Path, toy_pairs: Write
+) -> None:
+    file = config_file(tmp_path, tiny_qwen, toy_pairs(), run={"steps": 4, "save_every": 2})
+    run_stage("contrast", file)
+    output = tmp_path / "out"
+    assert last_whole_checkpoint(output) == str(output / "checkpoint-4")
+    (
+        output / "checkpoint-4" / "trainer_state.json"
+    ).unlink()  # what a full disk leaves: the last file is missing
+    assert last_whole_checkpoint(output) == str(output / "checkpoint-2")
+    before = losses_of(output)
+    run_stage("contrast", file)
+    assert losses_of(output) == pytest.approx(before, rel=1e-6)
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path, tiny_qwen: Path, toy_pairs: Write) -> None:
+    from transformers import AutoTokenizer
+
+    wrong = tmp_path / "wrong"
+    shutil.copytree(tiny_qwen, wrong)
+    tokenizer = AutoTokenizer.from_pretrained(wrong)
+    tokenizer.add_tokens(["<one-too-many>"])
+    tokenizer.save_pretrained(wrong)
+    with pytest.raises(ValueError, match=r"tokenizer must be the model's own, got one with ids up to \d+"):
+        Contrastive(load_config(config_file(tmp_path, wrong, toy_pairs())))
