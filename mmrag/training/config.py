@@ -143,7 +143,8 @@ class RunConfig:
         log_every: steps between two lines of the curve.
         workers: threads that open and resize pictures.
         bf16: compute in bfloat16 where the device has it.
-        deepspeed, fsdp: passed to transformers' `TrainingArguments`.
+        deepspeed: DeepSpeed's JSON file, of ZeRO stage 0 to 2.
+        fsdp: passed to transformers' `TrainingArguments`; not tried.
     """
 
     output: str
@@ -448,7 +449,10 @@ def _from_folder(config: TrainConfig, folder: Path) -> TrainConfig:
     local = folder / Path(name).expanduser()
     model = dataclasses.replace(config.model, name=str(local.resolve()) if local.is_dir() else name)
     data = tuple(dataclasses.replace(one, path=absolute(one.path)) for one in config.data)
-    run = dataclasses.replace(config.run, output=absolute(config.run.output))
+    given = config.run.deepspeed
+    run = dataclasses.replace(
+        config.run, output=absolute(config.run.output), deepspeed=given and absolute(given)
+    )
     validation = config.validation
     if validation is not None:
         validation = dataclasses.replace(validation, path=absolute(validation.path))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -75,3 +77,29 @@ def accumulating(accelerator: Any, model: Any) -> Iterator[None]:  # noqa: ANN40
             yield
         finally:
             state._set_sync_gradients(before)
+
+
+def check_deepspeed(path: str | None) -> None:
+    """Look into DeepSpeed's own file before anything is loaded.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ValueError: it is not JSON, or asks for ZeRO stage 3, which leaves no process a whole table of meta
+            tokens to read or to save.
+    """
+    if path is None:
+        return
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"run: deepspeed must be a JSON file that is there, got {path!r}.")
+    try:
+        stage = json.loads(file.read_text(encoding="utf-8"))["zero_optimization"]["stage"]
+    except KeyError:
+        return
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"run: deepspeed must be DeepSpeed's JSON, got {path!r}: {error}.") from error
+    if stage == 3:
+        raise ValueError(
+            f"run: deepspeed must be of ZeRO stage 0, 1 or 2, got stage 3 in {path!r}. Stage 2 shards "
+            "gradients and moments; with adapters the weights themselves are most of what is left."
+        )

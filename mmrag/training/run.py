@@ -20,6 +20,7 @@ from transformers import TrainingArguments, set_seed
 from mmrag.errors import DocumentError
 from mmrag.models.encoder import Encoder
 from mmrag.models.prompt import Layout
+from mmrag.training import ranks
 from mmrag.training.card import write_card
 from mmrag.training.config import TrainConfig, load_config
 from mmrag.training.contrast import Collator, ContrastTrainer
@@ -234,6 +235,7 @@ def arguments(config: TrainConfig, *, evaluated: bool) -> TrainingArguments:
     """Our settings in the words of `transformers`."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     run = config.run
+    ranks.check_deepspeed(run.deepspeed)
     looked = evaluated and run.evaluate_every > 0
     return TrainingArguments(
         output_dir=run.output,
