@@ -39,7 +39,7 @@ def main() -> int:
         run([*pip, "--upgrade", "--target", folder, "--constraint", constraints, *PACKAGES])
         (folder / "sitecustomize.py").write_text(HOOK)  # Python imports it at start from PYTHONPATH
 
-    step(folder / "install.stamp", [constraints, Path(__file__)], install)
+    step(folder / "install.stamp", [constraints.read_text(encoding="utf-8"), *PACKAGES, HOOK], install)
     return 0
 
 
