@@ -149,11 +149,11 @@ class Pictures:
         return self._rendered(side.file, side.page)
 
     def _rendered(self, file: str, number: int) -> Image:
-        from mmrag.documents import DocumentReader, Skipped, discover
+        from mmrag.documents import DocumentReader, ReaderSettings, Skipped, discover
         from mmrag.errors import PageError
 
         if self._reader is None:
-            self._reader = DocumentReader()
+            self._reader = DocumentReader(ReaderSettings(ocr="off"))  # its words are in the line
         found = next(iter(discover(file)))
         if isinstance(found, Skipped):
             raise PageError(f"{file}: {found.reason}", number)
