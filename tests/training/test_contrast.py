@@ -107,6 +107,23 @@ def test_killed_and_resumed_gives_the_same_losses(tmp_path: Path, tiny_qwen: Pat
     assert losses_of(tmp_path / "b" / "out") == pytest.approx(losses_of(tmp_path / "a" / "out"), rel=1e-6)
 
 
+def test_finetune_learns_from_judged_negatives_and_the_judges_scores(
+    tmp_path: Path, tiny_qwen: Path, toy_pairs: Write
+) -> None:
+    pairs = toy_pairs(negatives=3, scored=True)
+    seen = {}
+    for weight in (0.0, 1.0):
+        folder = tmp_path / str(weight)
+        settings = {"negatives": 3, "distil": weight, "judge_temperature": 0.3}
+        file = config_file(
+            folder, tiny_qwen, pairs, stage="finetune", loss=settings, run={"steps": 10, "save_every": 10}
+        )
+        assert run_stage("finetune", file) is not None
+        seen[weight] = losses_of(folder / "out")
+    assert seen[1.0][0] > seen[0.0][0]  # the same first batch, and the distillation on top
+    assert seen[1.0][-1] < seen[1.0][0]
+
+
 def test_only_tables_projection_and_adapters_are_trained(
     tmp_path: Path, tiny_qwen: Path, toy_pairs: Write
 ) -> None:
