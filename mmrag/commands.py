@@ -198,7 +198,13 @@ def demo(options: argparse.Namespace) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Measure retrieval on a pack of questions."""
+    """Measure retrieval on a pack of questions, at one setting or at many."""
+    if options.table:
+        from mmrag.measure_table import run_table
+
+        return run_table(options)
+    if options.table_inputs or options.budgets:
+        raise UsageError("--inputs and --budgets need --table.")
     from mmrag.measure import run_evaluation
 
     return run_evaluation(options)

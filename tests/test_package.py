@@ -89,6 +89,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "export",
         "demo",
         "measure",
+        "measure_table",
         "mining",
         "serve",
         "train_commands",
@@ -97,6 +98,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "train_commands": {"errors", "arguments", "commands", "training"},
     "demo": {"commands", "export", "pipeline", "samples"},
     "measure": {"types", "errors", "commands", "evaluation", "export", "pipeline", "samples"},
+    "measure_table": {
+        "types",
+        "errors",
+        "commands",
+        "embedder",
+        "evaluation",
+        "index",
+        "load",
+        "pipeline",
+        "rerank",
+        "retriever",
+        "samples",
+    },
     "cli": {"__init__", "types", "errors", "arguments", "train_commands", "commands"},
 }
 HOSTS = {"llama_index", "langchain", "langchain_core"}

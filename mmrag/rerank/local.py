@@ -192,7 +192,7 @@ class LocalReranker:
         for (place, _), (value, took) in zip(read, side_by_side(score, read, self.threads), strict=True):
             best[place] = max(best.get(place, -math.inf), value)
             seconds[place] += took
-        return Judged(_verdicts(best, seconds), notes)
+        return Judged(all_verdicts(best, seconds), notes)
 
     def _chosen(self, question: Tokens, text: str) -> list[Tokens]:
         """The windows of a text that are read: the most promising ones, at most `windows`."""
@@ -222,7 +222,7 @@ def _promise(question: Tokens, windows: Sequence[Tokens]) -> list[float]:
     return [math.fsum(math.log(1 + count / spread[token]) for token in tokens) for tokens in held]
 
 
-def _verdicts(best: Mapping[int, float], seconds: Sequence[float]) -> tuple[Verdict, ...]:
+def all_verdicts(best: Mapping[int, float], seconds: Sequence[float]) -> tuple[Verdict, ...]:
     """One verdict a candidate; those that were not read get the score of the place they had."""
     count = len(seconds)
     order = iter(sorted(best.values(), reverse=True))
