@@ -26,7 +26,9 @@ from mmrag.evaluation.table import (
     collect,
     table,
 )
+from mmrag.index.base import Index
 from mmrag.index.chroma import ChromaIndex
+from mmrag.index.filters import Filter
 from mmrag.index.layout import STORE_NAME
 from mmrag.load import load_embedder
 from mmrag.pipeline import DocumentQA
@@ -35,7 +37,7 @@ from mmrag.rerank.local import LocalReranker
 from mmrag.rerank.remembering import RememberingReranker
 from mmrag.retriever import CHANNELS, Retriever
 from mmrag.samples import sample_pack
-from mmrag.types import Budget, Matrix, Ranking
+from mmrag.types import Budget, Hit, Matrix, Ranking, Record
 
 EmbedderFor: TypeAlias = Callable[[str], Embedder]
 """The embedder that reads pages as this input, one of `INPUTS`."""
@@ -206,9 +208,11 @@ def search_all(
     most = qa.embedder.budget
     own = clipped(budgets if getattr(qa.embedder, "nested", True) else (most,), most)
     settings = [WORDS_ALONE, *(Setting(name, one, words) for one in own for words in (False, True))]
-    retriever = Retriever(qa.index, cast("Embedder", _OneQuestion(qa.embedder)))
+    index = _OneSearchIndex(qa.index)
+    retriever = Retriever(cast("Index", index), cast("Embedder", _OneQuestion(qa.embedder)))
 
     def search(question: str, within: tuple[str, ...] | None) -> dict[Setting, list[PageKey]]:
+        index.forget()
         found: dict[Setting, list[PageKey]] = {}
         for setting in settings:
 
@@ -263,3 +267,34 @@ class _OneQuestion:
         if self._last is None or self._last[0] != list(queries):
             self._last = list(queries), self._embedder.encode_query(queries)
         return self._last[1]
+
+
+class _OneSearchIndex:
+    """An index that keeps what the text channel found and the records it read, until it is to forget.
+
+    Settings ask for nearly the same pages in turn, and reading a page's words is half of a search.
+    """
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self.forget()
+
+    def forget(self) -> None:
+        """Another search begins."""
+        self._records: dict[str, Record] = {}
+        self._matches: dict[tuple[str, int], list[Hit]] = {}
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever the index has
+        return getattr(self._index, name)
+
+    def get(self, ids: Sequence[str]) -> list[Record]:
+        """See `mmrag.index.base.Index.get`."""
+        missing = [key for key in ids if key not in self._records]
+        self._records |= {record.id: record for record in self._index.get(missing)}
+        return [self._records[key] for key in ids if key in self._records]
+
+    def search_text(self, query: str, *, k: int, filter: Filter | None = None) -> list[Hit]:
+        """See `mmrag.index.base.Index.search_text`; one search has one filter."""
+        if (query, k) not in self._matches:
+            self._matches[query, k] = list(self._index.search_text(query, k=k, filter=filter))
+        return self._matches[query, k]

@@ -1,0 +1,327 @@
+"""The table of settings: its figures are those of the plain report at each setting."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from math import log2
+
+import numpy as np
+import pytest
+
+from mmrag.cli import main
+from mmrag.errors import IndexMismatchError
+from mmrag.evaluation import evaluate, load_pack
+from mmrag.evaluation.table import BUDGETS, INPUTS, WORDS_ALONE, Setting, clipped, collect, table
+from mmrag.measure_table import index_folders, search_all, ways_of_reading
+from mmrag.pipeline import DocumentQA
+from mmrag.rerank.local import LocalReranker
+from mmrag.rerank.remembering import RememberingReranker
+from mmrag.text_embedder import TextEmbedder
+from mmrag.types import Budget
+
+PAGES = {
+    "ship.pdf": ["The ferry Aurora carries 420 cars.", "Aurora was built in Turku.", "Crew: twelve people."],
+    "tea.pdf": ["Green tea is steeped at 80 degrees.", "Black tea is boiled.", "Tea comes from China."],
+}
+QUESTIONS = [
+    ("Where was the ferry built?", "ship.pdf", 1, "human"),
+    ("How many work on the ferry?", "ship.pdf", 2, "a model"),
+    ("At which temperature is green tea made?", "tea.pdf", 0, "human"),
+    ("From which country is it?", "tea.pdf", 2, "a model"),
+]
+
+
+def write_pack(folder, make_pdf):
+    for name, pages in PAGES.items():
+        make_pdf(folder / "documents" / name, pages)
+    lines = [
+        {
+            "id": f"q{number}",
+            "question": question,
+            "doc": doc,
+            "answerable": True,
+            "evidence_pages": [page],
+            "written_by": author,
+        }
+        for number, (question, doc, page, author) in enumerate(QUESTIONS)
+    ]
+    unanswerable = {"id": "no", "question": "Who won?", "doc": "tea.pdf", "answerable": False}
+    lines.append(unanswerable | {"evidence_pages": []})
+    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, make_pdf):
+    return write_pack(tmp_path_factory.mktemp("table") / "pack", make_pdf)
+
+
+@pytest.fixture(scope="module")
+def qa(folder, embedder):
+    from mmrag.documents import ReaderSettings
+
+    path = folder.parent / "index"
+    with DocumentQA.open(path, embedder=embedder, reader=ReaderSettings(ocr="off", workers=1)) as qa:
+        qa.add(folder / "documents")
+        yield qa
+
+
+class Reading(TextEmbedder):
+    """The default encoder in three ways of reading: each has windows of its own."""
+
+    def __init__(self, inputs: str = "both") -> None:
+        window = {"text": 256, "pixels": 4, "both": 16}[inputs]
+        super().__init__(window=window, stride=window, threads=1)
+        self.inputs = inputs
+        self.asked: list[str] = []
+
+    def with_inputs(self, inputs: str) -> Reading:
+        return Reading(inputs)
+
+    def encode_query(self, queries, **options):
+        self.asked += [query.text for query in queries]
+        return super().encode_query(queries, **options)
+
+
+# ---- rankings to a table -----------------------------------------------------------------------------
+
+FIRST, SECOND = Setting("text", Budget(1, 1)), Setting("text", Budget(1, 8))
+
+
+def places(*ranks):
+    """Of each question a ranking with its evidence page at this rank."""
+
+    def search(question, within):
+        (rank, doc, page) = next(
+            (rank, doc, page)
+            for rank, (asked, doc, page, _) in zip(ranks, QUESTIONS, strict=True)
+            if asked == question
+        )
+        return [("other.pdf", n) for n in range(rank - 1)] + [(doc, page)]
+
+    return search
+
+
+def gain(rank):
+    return 1 / log2(rank + 1)
+
+
+def test_rows_and_steps_by_hand(folder):
+    pack = load_pack(folder)
+    searches = {FIRST: places(1, 2, 3, 4), SECOND: places(1, 1, 3, 5)}
+
+    def search(question, within):
+        return {setting: one(question, within) for setting, one in searches.items()}
+
+    made = table(pack, collect(pack, search))
+    means = [row.report.scopes["document"]["all"].figures["ndcg@5"].mean for row in made.rows]
+    assert means == pytest.approx(
+        [np.mean([1, gain(2), gain(3), gain(4)]), np.mean([1, 1, gain(3), gain(5)])]
+    )
+    (step,) = made.steps
+    differences = [0, 1 - gain(2), 0, gain(5) - gain(4)]
+    human = next(one for one in step.gains if (one.scope, one.group) == ("pack", "human-written"))
+    everyone = next(one for one in step.gains if (one.scope, one.group) == ("pack", "all"))
+    assert (step.setting, step.smallest) == (SECOND, Budget(1, 1))
+    assert everyone.gain.mean == pytest.approx(np.mean(differences))
+    assert (human.count, human.gain.mean) == (2, pytest.approx(np.mean([differences[0], differences[2]])))
+
+
+def test_a_row_is_the_report_of_its_rankings(folder):
+    pack = load_pack(folder)
+    made = table(pack, collect(pack, lambda *asked: {FIRST: places(1, 2, 3, 4)(*asked)}), samples=500, seed=3)
+    plain = evaluate(pack, places(1, 2, 3, 4), samples=500, seed=3)
+    assert made.rows[0].report.to_dict() | {"seconds": 0} == plain.to_dict() | {"seconds": 0}
+
+
+def test_data_has_counts_intervals_and_every_question(folder):
+    pack = load_pack(folder)
+    data = table(
+        pack, collect(pack, lambda *asked: {FIRST: places(1, 2, 3, 4)(*asked)}), notes=["x"]
+    ).to_dict()
+    (row,) = json.loads(json.dumps(data))["rows"]
+    assert (data["ids"], data["answerable"], data["notes"]) == (["q0", "q1", "q2", "q3"], 4, ["x"])
+    assert row["budget"] == [1, 1]
+    assert (row["input"], row["bm25"], row["rerank"]) == ("text", False, "")
+    assert row["scopes"]["pack"]["human-written"]["count"] == 2
+    assert set(row["scopes"]["pack"]["all"]["figures"]["ndcg@5"]) == {"mean", "low", "high"}
+    assert row["each_ndcg@5"]["document"] == pytest.approx([1, gain(2), gain(3), gain(4)])
+
+
+def test_the_largest_table_fits_its_page_and_says_what_it_has_no_question_for(folder):
+    pack = load_pack(folder)
+    kinds = [WORDS_ALONE, *(Setting(i, b, w) for i, b, w in product(INPUTS, BUDGETS, (False, True)))]
+    settings = [*kinds, *(Setting(one.input, one.budget, one.words, "local") for one in kinds)]
+    ranked = collect(pack, lambda *asked: dict.fromkeys(settings, places(1, 2, 3, 4)(*asked)))
+    text = table(pack, ranked, samples=10).text()
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 110
+    mean, human = np.mean([1, gain(2), gain(3), gain(4)]), np.mean([1, gain(3)])
+    rows = [line for line in lines if line.startswith("pixels  16,64   fused")]
+    assert len(rows) == 2  # whole pack, within document
+    assert rows[0].count(f"{mean:.3f} [") == 2  # without and with reranking
+    assert rows[0].count(f"]{human:>8.3f}      -") == 2  # no image-only question
+    assert sum(line.startswith("-       -       alone") for line in lines) == 2
+
+
+def test_rankings_that_are_missing_are_told(folder):
+    pack = load_pack(folder)
+    found = collect(pack, lambda *asked: {FIRST: places(1, 2, 3, 4)(*asked)})
+    del found[FIRST][QUESTIONS[1][0], None]
+    with pytest.raises(ValueError, match=r"needs a ranking .* got none of 'How many work on the ferry"):
+        table(pack, found)
+    with pytest.raises(ValueError, match="at least one setting"):
+        table(pack, {})
+
+
+def test_budgets_are_clipped_and_come_once():
+    assert clipped(BUDGETS, Budget(1, 64)) == tuple(Budget(1, d) for d in (1, 4, 8, 16, 64))
+    assert clipped(BUDGETS, Budget(4, 8)) == BUDGETS[:3]
+    assert clipped(BUDGETS, Budget(1, 1)) == (Budget(1, 1),)
+    assert clipped(BUDGETS, Budget(64, 64)) == BUDGETS
+
+
+# ---- one index at all settings -----------------------------------------------------------------------
+
+
+def test_every_setting_ranks_as_a_search_of_its_own(folder, qa):
+    budgets = (Budget(1, 1), Budget(1, 4))
+    plain = LocalReranker(depth=3, threads=1)
+    judge = RememberingReranker(plain)
+    search = search_all(qa, "text", budgets, judge=judge, depth=3)
+    pairs = 0
+    for question, doc, _, _ in QUESTIONS:
+        for within in (None, (doc,)):
+            found = search(question, within)
+            assert len(found) == 2 * (1 + 2 * len(budgets))
+            for setting, ranked in found.items():
+                ranking = qa.search(
+                    question,
+                    k=10,
+                    budget=setting.budget,
+                    filter=None if within is None else {"file_name": {"$in": list(within)}},
+                    channels=("text",) * setting.words + ("vectors",) * (setting.budget is not None),
+                    rerank=plain if setting.rerank else False,
+                )
+                want = [(one.page.source.name, one.page.number) for one in ranking]
+                assert ranked == want, (question, within, setting)
+                pairs += 3 if setting.rerank else 0
+    assert judge.read <= len(QUESTIONS) * 6 < pairs
+
+
+def test_a_pool_deeper_than_the_metrics_is_judged_whole(folder, qa):
+    judge = RememberingReranker(LocalReranker(depth=12, threads=1))
+    found = search_all(qa, "text", (Budget(1, 1),), judge=judge, depth=12)("tea", None)
+    assert judge.read == 6  # every page there is
+    assert {len(ranked) for setting, ranked in found.items() if setting.budget} == {6}
+
+
+def test_a_question_is_encoded_once_for_all_settings(folder):
+    embedder = Reading("text")
+    with DocumentQA.open(folder.parent / "once", embedder=embedder, reranker=None) as qa:
+        qa.add_texts(["tea", "ferry"])
+        search_all(qa, "text", BUDGETS)("What is tea?", None)
+        search_all(qa, "text", BUDGETS)("What is a ferry?", None)
+    assert embedder.asked == ["What is tea?", "What is a ferry?"]
+
+
+def test_rows_that_are_no_prefix_are_searched_whole(folder):
+    embedder = Reading("text")
+    embedder.nested = False
+    with DocumentQA.open(folder.parent / "flat", embedder=embedder, reranker=None) as qa:
+        qa.add_texts(["tea"])
+        budgets = {one.budget for one in search_all(qa, "text", BUDGETS)("tea", None)}
+    assert budgets == {None, embedder.budget}
+
+
+def test_how_an_embedder_reads_pages(embedder):
+    inputs, made = ways_of_reading(embedder)
+    assert (inputs, made("text")) == (("text",), embedder)
+    own = Reading("pixels")
+    inputs, made = ways_of_reading(own)
+    assert inputs == INPUTS
+    assert made("pixels") is own
+    assert made("text").inputs == "text"
+
+
+def test_an_index_that_is_there_counts_as_the_input_that_made_it(tmp_path):
+    inputs, made = ways_of_reading(Reading("both"))
+    apart = [(name, tmp_path / name) for name in INPUTS]
+    assert index_folders(tmp_path, INPUTS, inputs, made) == apart
+    DocumentQA.open(tmp_path, embedder=made("pixels")).close()
+    assert index_folders(tmp_path, ("text", "pixels"), inputs, made) == [apart[0], ("pixels", tmp_path)]
+    assert index_folders(tmp_path, ("text",), inputs, made) == apart[:1]
+    other = ways_of_reading(TextEmbedder(window=8, stride=8))
+    with pytest.raises(IndexMismatchError, match="was built with"):
+        index_folders(tmp_path, ("text",), *other)
+
+
+# ---- the command -------------------------------------------------------------------------------------
+
+
+def call(capsys, *arguments):
+    code = main([str(argument) for argument in ("evaluate", *arguments)])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_the_command_measures_what_the_plain_one_does(capsys, folder, qa, tmp_path):
+    index, target = tmp_path / "index", tmp_path / "table.json"
+    options = (folder, "--ocr", "off", "--rerank", "local", "--rerank-top", 3)
+    table_of = ("--table", "--budgets", "16,64", "1,1", "--index", index, "--to", target)
+    code, out, _ = call(capsys, *options, *table_of)
+    assert code == 0
+    assert "text    1,1     fused" in out
+    data = json.loads(target.read_text())
+    assert [row["budget"] for row in data["rows"]] == [None] * 2 + [[1, 64]] * 4 + [[1, 1]] * 4
+    for budget, channels in (("1,1", "both"), (None, "vectors"), (None, "text")):
+        at = ["--channels", channels] + (["--budget", budget] if budget else [])
+        code, out, _ = call(capsys, *options, "--index", index / "text", "--json", *at)
+        plain = json.loads(out)
+        want = None if channels == "text" else [1, 1] if budget else [1, 64]
+        for rerank, report in (("", plain["without_reranking"]), ("local", plain)):
+            setting = {"budget": want, "bm25": channels != "vectors", "rerank": rerank}
+            (row,) = (row for row in data["rows"] if row.items() >= setting.items())
+            assert row["scopes"] == report["scopes"], setting
+
+
+def test_the_command_keeps_an_index_for_each_input_and_uses_it_again(capsys, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("mmrag.measure_table.load_embedder", lambda *_, **__: Reading("both"))
+    options = (folder, "--ocr", "off", "--table", "--budgets", "1,1", "4,4", "--index", tmp_path, "--json")
+    first, again = (call(capsys, *options, "--inputs", names) for names in ("text,both", "both,pixels"))
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["both", "pixels", "text"]
+    assert "both: Files: 2 added" in first[2]
+    assert "both: Files: 2 unchanged" in again[2]
+    assert "pixels: Files: 2 added" in again[2]
+    rows, later = (json.loads(printed)["rows"] for _, printed, _ in (first, again))
+    assert [row["input"] for row in rows] == ["", *["text"] * 4, *["both"] * 4]
+    assert [row for row in rows if row["input"] == "both"] == [r for r in later if r["input"] == "both"]
+    assert len({json.dumps(row["scopes"]) for row in rows}) > 1  # the inputs and budgets do differ
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--budgets", "1,1"), "--inputs and --budgets need --table"),
+        (("--inputs", "text"), "--inputs and --budgets need --table"),
+        (("--table", "--plot", "a.png"), "--table goes without --plot"),
+        (("--table", "--channels", "text"), "--table goes without --channels"),
+        (("--table", "--budget", "1,1"), "--table goes without --budget "),
+        (("--table", "--answers"), "--table goes without --answers"),
+        (("--table", "--reranker-url", "http://localhost:1"), "--table goes without --reranker-url"),
+    ],
+)
+def test_options_that_do_not_go_together(capsys, folder, arguments, words):
+    code, _, error = call(capsys, folder, *arguments)
+    assert code == 2
+    assert words in error
+
+
+def test_an_input_that_the_embedder_does_not_read_is_refused(capsys, folder):
+    code, _, error = call(capsys, folder, "--table", "--inputs", "pixels")
+    assert code == 1
+    assert "--inputs must be of text for 'bge-small-en-v1.5 (text only)', got 'pixels'" in error
+    with pytest.raises(SystemExit):
+        call(capsys, folder, "--table", "--inputs", "words")
+    assert "inputs must be of text, pixels and both" in capsys.readouterr().err
