@@ -7,9 +7,9 @@
 It needs a Debian bookworm with package lists (``apt-get update``), ``apt-get`` and ``dpkg-deb``, but no root;
 Python 3.11. TO gets ``pdf/PACKAGE/``, ``fonts/PACKAGE/`` and ``words/PACKAGE/``, with the package's
 ``copyright`` file in each, and ``sources.jsonl``: one line a package with its version, the SHA-256 of the
-.deb, the licence and the files. A package that has its line is not fetched again. A package whose ``copyright``
-file does not say what sources.toml says it does, or whose section is not free, is not taken; those, and packages
-that cannot be had, are named at the end, and the exit status is 1.
+.deb, the licence and the files. A package that has its line is not fetched again. A package whose
+``copyright`` file does not say what sources.toml says it does, or whose section is not free, is not taken;
+those, and packages that cannot be had, are named at the end, and the exit status is 1.
 """
 
 from __future__ import annotations
