@@ -29,6 +29,56 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class WordPieces:
+    """A BERT tokenizer; may be called from several threads.
+
+    Args:
+        path: of ``tokenizer.json``.
+
+    Attributes:
+        first, last: ids of [CLS] and [SEP].
+
+    Raises:
+        ValueError: it has no [CLS] or [SEP].
+    """
+
+    def __init__(self, path: Path) -> None:
+        from tokenizers import Tokenizer
+
+        self._tokenizer = Tokenizer.from_file(str(path))
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        special = [self._tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]")]
+        if None in special:
+            raise ValueError(
+                f"the tokenizer must know [CLS] and [SEP], got {path} without. "
+                "Pass the folder of a BERT encoder."
+            )
+        self.first, self.last = cast("list[int]", special)
+
+    def tokenize(self, text: str) -> Tokens:
+        """Token ids without special tokens; any Python string is taken."""
+        ids: Tokens = []
+        for piece in _pieces(_clean(text)):
+            ids += self._tokenizer.encode(piece, add_special_tokens=False).ids
+        return ids
+
+    def tokenize_words(self, words: Sequence[str]) -> list[Tokens]:
+        """Token ids of each word by itself."""
+        found = self._tokenizer.encode_batch([_clean(word) for word in words], add_special_tokens=False)
+        return [one.ids for one in found]
+
+
+def open_session(path: Path) -> Any:  # noqa: ANN401  onnxruntime's
+    """A graph on one core: work is parallel over inputs, which keeps a result independent of threads."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
 class OnnxBert:
     """The tokenizer and the onnxruntime session; both may be called from several threads.
 
@@ -41,33 +91,13 @@ class OnnxBert:
     """
 
     def __init__(self, model_dir: Path) -> None:
-        import onnxruntime
-        from tokenizers import Tokenizer
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # parallel over inputs: keeps a result independent of threads
-        options.inter_op_num_threads = 1
-        self._session: Any = onnxruntime.InferenceSession(
-            str(model_dir / "model.onnx"), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(model_dir / "model.onnx")
         self.dim = int(self._session.get_outputs()[0].shape[-1])
-        self._tokenizer = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        special = [self._tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]")]
-        if None in special:
-            raise ValueError(
-                f"the tokenizer must know [CLS] and [SEP], got {model_dir / 'tokenizer.json'} without. "
-                "Pass the folder of a BERT encoder."
-            )
-        self._first, self._last = cast("list[int]", special)
+        self._tokenizer = WordPieces(model_dir / "tokenizer.json")
 
     def tokenize(self, text: str) -> Tokens:
-        """Token ids without special tokens; any Python string is taken."""
-        ids: Tokens = []
-        for piece in _pieces(_clean(text)):
-            ids += self._tokenizer.encode(piece, add_special_tokens=False).ids
-        return ids
+        """See `WordPieces.tokenize`."""
+        return self._tokenizer.tokenize(text)
 
     def run(self, first: Tokens, second: Tokens | None = None) -> NDArray[np.float32]:
         """The model's output for one text, or for a pair, without the batch axis.
@@ -76,10 +106,10 @@ class OnnxBert:
             first: tokens of ``[CLS] first [SEP]``.
             second: where given, ``second [SEP]`` follows as the other segment.
         """
-        tokens = [self._first, *first, self._last]
+        tokens = [self._tokenizer.first, *first, self._tokenizer.last]
         segments = [0] * len(tokens)
         if second is not None:
-            tokens += [*second, self._last]
+            tokens += [*second, self._tokenizer.last]
             segments += [1] * (len(second) + 1)
         ids = np.array([tokens], dtype=np.int64)  # (1, T)
         (output,) = self._session.run(
