@@ -34,6 +34,7 @@ CHAR = np.dtype([("kind", "u1"), ("start", "u1"), ("box", "f4", (4,))])
 LONG_SIDE = (850, 1250)  # pixels; 1024 is what the model will see
 FEWEST_CHARS = 60
 MOST_PAGES_A_FILE = 10
+UNREADABLE = (RuntimeError, ValueError, pymupdf.mupdf.FzErrorBase)
 
 
 def main() -> None:
@@ -79,7 +80,7 @@ def sampled(name: Path, rng: random.Random) -> Iterator[tuple[int, np.ndarray, n
     """A few pages of a file that have readable text: ``(number, grey image, characters)``."""
     try:
         document = pymupdf.open(name)
-    except (RuntimeError, ValueError):
+    except UNREADABLE:
         return
     with document:
         if document.needs_pass:
@@ -89,7 +90,7 @@ def sampled(name: Path, rng: random.Random) -> Iterator[tuple[int, np.ndarray, n
         for number in numbers[:MOST_PAGES_A_FILE]:
             try:
                 made = drawn(document[number], rng)
-            except (RuntimeError, ValueError):
+            except UNREADABLE:
                 continue
             if made is not None:
                 yield (number, *made)

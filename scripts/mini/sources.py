@@ -196,8 +196,9 @@ def members(package: Path) -> Iterator[tuple[str, bytes]]:
     ):
         for member in archive:
             name = member.name.removeprefix("./")
-            if member.isfile() and name.endswith(ENDINGS):
-                yield name, archive.extractfile(member).read()
+            content = archive.extractfile(member) if name.endswith(ENDINGS) and member.isfile() else None
+            if content is not None:
+                yield name, content.read()
 
 
 ENDINGS = ("/copyright", "/Licenses.gz", *(ending for endings in WANTED.values() for ending in endings))

@@ -212,7 +212,7 @@ def latin(file: Path) -> bool:
     """Whether a font has all ASCII letters, digits and marks."""
     try:
         font = pymupdf.Font(fontfile=str(file))
-    except RuntimeError:
+    except (RuntimeError, pymupdf.mupdf.FzErrorBase):
         return False
     return all(font.has_glyph(code) for code in range(33, 127))
 
