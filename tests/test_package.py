@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pictures": set(),
     "answer": {"types", "errors", "client", "pictures"},
     "rerank": {"types", "errors", "client", "wire", "pictures", "fusion", "onnx_bert"},
+    "mini": {"types", "errors", "scoring", "embedder", "onnx_bert", "rgb"},
     "models": {"types", "errors", "scoring", "embedder", "rgb"},
     "training": {
         "types",
