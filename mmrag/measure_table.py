@@ -118,7 +118,7 @@ def ways_of_reading(embedder: Embedder) -> tuple[tuple[str, ...], EmbedderFor]:
     each of these ways; any other in its own way only.
     """
     own = own_input(embedder)
-    if not hasattr(embedder, "inputs"):
+    if not hasattr(embedder, "with_inputs"):
         return (own,), lambda _: embedder
 
     def embedder_for(name: str) -> Embedder:
