@@ -37,6 +37,7 @@ Bools: TypeAlias = "NDArray[np.bool_]"
 
 _NEAR_SAME = 0.75  # of the cells of two stretches above each other: more alike than this is one line
 _GAP = 0.3  # of a line's height: a wider gap ends a word; a space is about a quarter of the height
+_AROUND = 100  # cells to both sides that tell one line seen twice from two lines
 _OVERLAP = 2  # cells by which a stretch may begin before the one it goes on from has ended
 _FEWEST_GAP = 2  # cells that always may be missing inside a word
 
@@ -93,18 +94,24 @@ def _check(letters: NDArray[np.uint8], bits: Bools, confidence: NDArray[np.float
 
 
 def _one_row_a_line(letters: NDArray[np.uint8], bits: Bools, middle: Bools) -> Bools:
-    """`middle` without the lower of two rows that say the same; near lines with other letters stay.
+    """`middle` without the lower of two rows that say the same, where they are one line.
 
-    A middle between two rows of cells may be seen in both.
+    A middle between two rows of cells may be seen in both. Equal words under each other on near lines look
+    the same, as in a table; there the rest of the two rows says that they are two lines.
     """
     both = middle[:-1] & middle[1:]
     if not both.any():
         return middle
     rows, starts, ends = _runs(both)
-    same = np.zeros((both.shape[0], both.shape[1] + 1), np.intp)
     equal = both & (letters[:-1] == letters[1:]) & (bits[:2, :-1] == bits[:2, 1:]).all(0)
-    np.cumsum(equal, axis=1, out=same[:, 1:])
-    alike = same[rows, ends] - same[rows, starts] >= _NEAR_SAME * (ends - starts)
+    same, all_ = (np.pad(cells.cumsum(1), ((0, 0), (1, 0))) for cells in (equal, both))
+
+    def share(first: Ints, end: Ints) -> NDArray[np.float64]:
+        counted = all_[rows, end] - all_[rows, first]
+        return np.asarray((same[rows, end] - same[rows, first]) / np.maximum(counted, 1))
+
+    around = np.maximum(starts - _AROUND, 0), np.minimum(ends + _AROUND, both.shape[1])
+    alike = (share(starts, ends) >= _NEAR_SAME) & (share(*around) >= 0.5)
     kept = middle.copy()
     for row, start, end in zip(rows[alike] + 1, starts[alike], ends[alike], strict=True):
         kept[row, start:end] = False
