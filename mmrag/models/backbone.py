@@ -16,17 +16,21 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
 from mmrag.models.compression import Compression, Grid
+from mmrag.models.prompt import CHAT, Layout, Prompts, Turn
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from mmrag.models.meta_tokens import MetaTokens
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +83,16 @@ class Backbone(ABC, nn.Module):
 
     image_processor_class: ClassVar[Any]
     """The ``transformers`` PIL image processor of the family."""
+
+    turn: ClassVar[Turn] = CHAT
+    """The special tokens around an input."""
+
+    sees: ClassVar[bool] = True
+    """Whether it takes images."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    """What `mmrag.models.checkpoint.CheckpointConfig` holds for a plain backbone of this family, where that
+    differs from its own defaults."""
 
     def __init__(self, model: Any, tokenizer: Any, image_processor: Any) -> None:  # noqa: ANN401  transformers'
         super().__init__()
@@ -166,6 +180,41 @@ class Backbone(ABC, nn.Module):
         deep: Sequence[Tensor],
     ) -> Tensor:
         """States ``(batch, length, hidden)`` after the last layer and its norm; plain causal attention."""
+
+    @property
+    def most_tokens(self) -> int | None:
+        """Most tokens of an input without meta tokens that the model has places for; None: no such limit."""
+        return None
+
+    def layout(self, prompts: Prompts, max_tokens: int) -> Layout:
+        """How inputs become tokens of this model.
+
+        Raises:
+            ValueError: the tokenizer lacks a special token, or a text could give one.
+        """
+        most = min(max_tokens, self.most_tokens or max_tokens)
+        return Layout(self.tokenizer, prompts, most, self.image_token, self.turn)
+
+    def marked(self, attention_mask: Tensor, meta: Tensor | None) -> Tensor:
+        """The mask that `position_ids` and `language` are given.
+
+        Args:
+            attention_mask: ``(batch, length)``, 0 for padding and 1 for tokens.
+            meta: ``(batch, tokens)``, the places of the meta tokens. To a causal model they are tokens as
+                any; a family that must tell them from content writes that into the mask.
+        """
+        del meta
+        return attention_mask
+
+    def start_tables(self, meta: MetaTokens) -> None:
+        """Let fresh tables start from what the model knows."""
+        meta.start_from(self.model.get_input_embeddings().weight)
+
+    @classmethod
+    def own_tables(cls, folder: Path) -> dict[str, Tensor]:
+        """Tables that the weights file of this family holds itself, named as in `RetrievalModel`."""
+        del folder
+        return {}
 
     def embed_tokens(self, input_ids: Tensor) -> Tensor:
         """The language model's input embeddings."""

@@ -62,6 +62,7 @@ class CheckpointConfig:
         prompts: the words around an input.
         max_visual_tokens: of an image, after compression; None: 1280 / s².
         trained: whether its vectors mean anything.
+        query_first: whether a document's meta tokens come after the query's.
     """
 
     model_type: str
@@ -72,6 +73,7 @@ class CheckpointConfig:
     prompts: Prompts = field(default_factory=Prompts)
     max_visual_tokens: int | None = None
     trained: bool = False
+    query_first: bool = True
 
     def to_json(self) -> str:
         """As it stands in `CONFIG_FILE`."""
@@ -139,8 +141,8 @@ def load(
     """
     model_type = read_model_type(folder)
     saved = read_config(folder)
-    config = _settled(saved or CheckpointConfig(model_type), saved, wanted, folder)
     family = backbone_for(model_type)
+    config = _settled(saved or CheckpointConfig(model_type, **family.defaults), saved, wanted, folder)
     check_weights(folder)
     backbone = family(*family.load_parts(str(folder), dtype=dtype, local_files_only=True))
     model = _assemble(backbone, config, saved, folder)
@@ -316,26 +318,31 @@ def _assemble(
     rows = saved.budget if has_table and saved is not None else config.budget
     with torch.random.fork_rng(devices=[]):  # the same noise every time, and nobody else's numbers moved
         torch.manual_seed(0)
-        meta = MetaTokens(rows, backbone.hidden_size)
+        meta = MetaTokens(rows, backbone.hidden_size, query_first=config.query_first)
         model = RetrievalModel(backbone, config.compression, meta, config.dim)
     if has_table:
-        tables = _read_tables(folder / TABLES_FILE, {k: tuple(v.shape) for k, v in tables_of(model).items()})
+        path = folder / TABLES_FILE
+        found = {} if path.is_file() else backbone.own_tables(folder)
+        tables = _checked(found or _read_tables(path), path, tables_of(model))
         model.load_state_dict(tables, strict=False)
     return model
 
 
-def _read_tables(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """The tables, held to the shapes that config and backbone ask for."""
+def _read_tables(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(
             f"the checkpoint must have {TABLES_FILE} beside {CONFIG_FILE}, got {path.parent} without. "
             "Copy all files of the checkpoint."
         )
     try:
-        tables = load_file(path)
+        return load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} must be safetensors, got: {error}. Copy the file again.") from error
-    for name, shape in shapes.items():
+
+
+def _checked(tables: dict[str, Tensor], path: Path, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tables, held to the shapes that config and backbone ask for."""
+    for name, shape in ((name, tuple(tensor.shape)) for name, tensor in wanted.items()):
         if name not in tables:
             raise ValueError(f"{path} must hold {name}, got {', '.join(sorted(tables)) or 'nothing'}.")
         if tuple(tables[name].shape) != shape:
@@ -345,7 +352,7 @@ def _read_tables(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Te
             )
         if not torch.isfinite(tables[name]).all():
             raise ValueError(f"{name} of {path} must be finite, got NaN or infinity. Its training diverged.")
-    return {name: tables[name].float() for name in shapes}
+    return {name: tables[name].float() for name in wanted}
 
 
 # ---- identity --------------------------------------------------------------------------------------

@@ -77,6 +77,8 @@ class Encoder:
         self._lock = threading.Lock()
         tokenizer = model.backbone.tokenizer
         self._pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0)
+        if not model.backbone.sees:
+            return
         from PIL import Image
 
         model.backbone.preprocess(Image.new("RGB", (64, 64)), max_visual_tokens, model.compression)

@@ -13,6 +13,9 @@ FAMILIES = {
 }
 """``model_type`` of a config.json: module and class of its adapter."""
 
+OWN = {"mmrag_mini": ("mmrag.models.mini", "MiniBackbone")}
+"""The same for the model that ships with this package; its adapter reads text alone."""
+
 HINTS = {"internvl_chat": "This is InternVL in its own format; take the checkpoint's twin that ends in -hf."}
 
 
@@ -22,10 +25,11 @@ def backbone_for(model_type: str) -> type[Backbone]:
     Raises:
         ValueError: no adapter knows this ``model_type``.
     """
-    if model_type not in FAMILIES:
-        known = ", ".join(repr(name) for name in sorted(FAMILIES))
+    families = FAMILIES | OWN
+    if model_type not in families:
+        known = ", ".join(repr(name) for name in sorted(families))
         hint = HINTS.get(model_type, "Take a checkpoint of one of these families.")
         raise ValueError(f"model_type must be one of {known}, got {model_type!r}. {hint}")
-    module, name = FAMILIES[model_type]
+    module, name = families[model_type]
     backbone: type[Backbone] = getattr(import_module(module), name)
     return backbone

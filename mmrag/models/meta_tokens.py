@@ -25,14 +25,17 @@ class MetaTokens(nn.Module):
     Args:
         budget: rows of the query and of the document table.
         hidden_size: width of the language model's states.
+        query_first: whether a document's meta tokens come after the query's. In the paper they do. False
+            spares a model of short inputs the tokens of one table.
 
     Attributes:
         query: ``(budget.query, hidden_size)``.
         document: ``(budget.document, hidden_size)``.
     """
 
-    def __init__(self, budget: Budget, hidden_size: int) -> None:
+    def __init__(self, budget: Budget, hidden_size: int, *, query_first: bool = True) -> None:
         super().__init__()
+        self.query_first = query_first
         self.query = nn.Parameter(torch.empty(budget.query, hidden_size))
         self.document = nn.Parameter(torch.empty(budget.document, hidden_size))
         for table in (self.query, self.document):
@@ -56,7 +59,9 @@ class MetaTokens(nn.Module):
                 f"the {side} table has {table.shape[0]} meta tokens, got a budget of {count}. "
                 f"Ask for 1 to {table.shape[0]}."
             )
-        return table[:count] if side == "query" else torch.cat([self.query, table[:count]])
+        if side == "query" or not self.query_first:
+            return table[:count]
+        return torch.cat([self.query, table[:count]])
 
     def start_from(self, embeddings: Tensor, pick: Callable[[int, int], Tensor] | None = None) -> None:
         """Start from real token embeddings instead of noise: mean of the vocabulary plus a token each.

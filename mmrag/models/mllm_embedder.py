@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 from mmrag.embedder import Reasoner
 from mmrag.errors import MissingExtraError
 from mmrag.models.calls import BATCH_SIZE, EncodingCalls, whole
-from mmrag.models.prompt import Layout, Prompts
+from mmrag.models.prompt import Prompts
 from mmrag.types import Budget
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class MLLMEmbedder(EncodingCalls):
         factor = config.compression.factor
         visual = config.max_visual_tokens
         visual = VISUAL_TOKENS // factor**2 if visual is None else whole("max_visual_tokens", visual)
-        layout = Layout(model.backbone.tokenizer, config.prompts, max_tokens, model.backbone.image_token)
+        layout = model.backbone.layout(config.prompts, max_tokens)
         self.model = model
         self.config = config
         self.max_visual_tokens = visual
@@ -272,6 +272,8 @@ class MLLMEmbedder(EncodingCalls):
                 "page_text": self.page_text,
                 "thoughts": None if self.thoughts is None else self.thoughts.fingerprint,
             }
+            if not config.query_first:  # the others' fingerprints stay what they were
+                settings["query_first"] = False
             digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
             self._fingerprint = digest.hexdigest()[:32]
         return self._fingerprint
@@ -288,8 +290,8 @@ class MLLMEmbedder(EncodingCalls):
 
     @property
     def modalities(self) -> frozenset[str]:
-        """Text and images."""
-        return frozenset({"text", "image"})
+        """Text, and images where the backbone takes them."""
+        return frozenset({"text", "image"} if self.model.backbone.sees else {"text"})
 
     def _instruction(self, side: str) -> str:
         return self.config.prompts.query if side == "query" else self.config.prompts.document

@@ -140,8 +140,9 @@ class RetrievalModel(nn.Module):
         if meta_rows is not None:
             embeds = _place(embeds, batch.meta, meta_rows)
         grids = [g for image in batch.images for g in self.backbone.compressed_grids(image, self.compression)]
-        positions = self.backbone.position_ids(batch.input_ids, batch.attention_mask, grids)
-        return self.backbone.language(embeds, batch.attention_mask, positions, visual, deep)
+        mask = self.backbone.marked(batch.attention_mask, batch.meta)
+        positions = self.backbone.position_ids(batch.input_ids, mask, grids)
+        return self.backbone.language(embeds, mask, positions, visual, deep)
 
     def forward(self, batch: Batch, side: str, rows: int = 1) -> Tensor:
         """Vectors ``(batch, rows, dim)``, L2-normalised, float32.

@@ -35,9 +35,28 @@ from mmrag.models.inputs import Item
 TURN_START = "<|im_start|>user\n"
 TURN_END = "<|im_end|><|endoftext|>"
 MARKS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
-"""Special tokens of the layout; all families of backbones write chats with them."""
+"""Special tokens of the layout; all multimodal families write chats with them."""
 
 _PIECE = 100_000  # characters tokenised at a time; bounds the work on a text that will be cut anyway
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What stands around an input: a family's own special tokens.
+
+    Attributes:
+        start: before it.
+        end: after it.
+        marks: the special tokens in both.
+    """
+
+    start: str
+    end: str
+    marks: tuple[str, ...]
+
+
+CHAT = Turn(TURN_START, TURN_END, MARKS)
+BERT = Turn("[CLS]", "[SEP]", ("[CLS]", "[SEP]"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +101,28 @@ class Layout:
         prompts: the words around an input.
         max_tokens: most tokens of an input, meta tokens not counted.
         placeholder: the image placeholder, to check that texts cannot give it.
+        turn: what stands around an input. A line break within is what the tokenizer makes of it: of a
+            BERT's it is none.
 
     Raises:
         ValueError: the tokenizer lacks a mark, or a text could give one.
     """
 
-    def __init__(self, tokenizer: Any, prompts: Prompts, max_tokens: int, placeholder: str) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        tokenizer: Any,  # noqa: ANN401  transformers'
+        prompts: Prompts,
+        max_tokens: int,
+        placeholder: str,
+        turn: Turn = CHAT,
+    ) -> None:
         self.prompts = prompts
         self.max_tokens = max_tokens
+        self.turn = turn
         self._marks = _copy(tokenizer)
         self._plain = _copy(tokenizer)
         self._plain.encode_special_tokens = True
-        for mark in (*MARKS, placeholder):
+        for mark in (*turn.marks, placeholder):
             known = self._marks.token_to_id(mark)
             if known is None or known in self._words(mark, 100):
                 raise ValueError(
@@ -141,7 +170,7 @@ class Layout:
 
     def _pieces(self, item: Item, side: str, placeholders: Sequence[str]) -> list[_Piece]:
         """The lines, each with the line break before it, between the marks."""
-        pieces = [self._mark(TURN_START)]
+        pieces = [self._mark(self.turn.start)]
         lines = 0
         prefix = self.prompts.query_prefix if side == "query" else ""
         images = iter(placeholders)
@@ -164,7 +193,7 @@ class Layout:
             prefix = ""
         if item.thought.strip():
             line(_Piece(self._words(item.thought, self.max_tokens), "thought"))
-        pieces.append(self._mark(TURN_END))
+        pieces.append(self._mark(self.turn.end))
         return pieces
 
     def _mark(self, text: str) -> _Piece:

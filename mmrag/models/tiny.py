@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from mmrag.models.families import FAMILIES
+from mmrag.models.families import FAMILIES, OWN
 
 SPREAD = 0.1
 """Standard deviation of the weights: wide enough that attention is not flat and places tell."""
@@ -36,16 +36,18 @@ def make_tiny(folder: str | Path, family: str = "qwen3_vl", *, seed: int = 0) ->
 
     Args:
         folder: made where it is not there.
-        family: one of `mmrag.models.families.FAMILIES`.
+        family: one of `mmrag.models.families.FAMILIES` or `OWN`.
         seed: of the weights.
 
     Raises:
         ValueError: an unknown family.
     """
-    if family not in FAMILIES:
-        raise ValueError(f"family must be one of {tuple(FAMILIES)}, got {family!r}.")
+    if family not in FAMILIES | OWN:
+        raise ValueError(f"family must be one of {tuple(FAMILIES | OWN)}, got {family!r}.")
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
+    if family in OWN:
+        return _mini(path, seed)
     tokenizer = byte_tokenizer()
     torch.manual_seed(seed)
     model, image_processor = _MAKERS[family](tokenizer)
@@ -67,6 +69,35 @@ def byte_tokenizer() -> Any:  # noqa: ANN401  transformers'
     return PreTrainedTokenizerFast(
         tokenizer_object=base, eos_token="<|im_end|>", pad_token="<|endoftext|>", model_max_length=8192
     )
+
+
+def piece_tokenizer() -> Tokenizer:
+    """A BERT's tokenizer with one piece a letter."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    signs = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+    pieces = [*special, *signs, *("##" + sign for sign in signs)]
+    base = Tokenizer(models.WordPiece({piece: at for at, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    base.normalizer = normalizers.BertNormalizer()
+    base.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    base.decoder = decoders.WordPiece()
+    base.add_special_tokens([AddedToken(token, special=True) for token in special])
+    around = [(token, special.index(token)) for token in ("[CLS]", "[SEP]")]
+    base.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=around)
+    return base
+
+
+def _mini(path: Path, seed: int) -> Path:
+    from mmrag.models.mini import TOKENIZER_FILE, MiniModel, MiniShape
+
+    tokenizer = piece_tokenizer()
+    torch.manual_seed(seed)
+    model = MiniModel(MiniShape(tokenizer.get_vocab_size(), 48, 2, 4, 96, 64))
+    for weight in model.parameters():
+        if weight.ndim == 2:
+            torch.nn.init.normal_(weight, std=SPREAD)
+    model.save_pretrained(path)
+    tokenizer.save(str(path / TOKENIZER_FILE))
+    return path
 
 
 def _qwen3_vl(tokenizer: Any) -> tuple[Any, Any]:  # noqa: ANN401

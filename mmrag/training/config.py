@@ -22,6 +22,8 @@ STAGES = ("restore", "contrast", "curate", "finetune", "reason", "rerank")
 SERVED = ("reason", "rerank")
 """Stages whose result a server runs, which knows no compression."""
 
+DOCUMENTS = ("picture", "text")
+
 CONFIGS = Path(__file__).parent / "configs"
 """Ready files, ``MODEL/RUN.yaml``; they are named without the ending."""
 
@@ -65,6 +67,7 @@ class ModelConfig:
         tables: how fresh tables start: ``"embeddings"`` (mean of the vocabulary plus a token each) or
             ``"noise"``.
         lora: None trains every weight of the language model.
+        train_language: False trains tables and projection alone; `lora` must be None.
         train_vision: train vision encoder and connector, too.
         max_visual_tokens, max_tokens: of an input; see `mmrag.MLLMEmbedder`.
         page_text: whether the words of a document with a picture go along with it.
@@ -79,6 +82,7 @@ class ModelConfig:
     dim: int | None = None
     tables: str = _choice("embeddings", "embeddings", "noise")
     lora: Lora | None = field(default_factory=Lora)
+    train_language: bool = True
     train_vision: bool = False
     max_visual_tokens: int | None = None
     max_tokens: int = _ranged(4096, 16)
@@ -97,12 +101,15 @@ class DataConfig:
         name: for people; the file's name where it is empty.
         weight: how often it is drawn from, relative to its size.
         cap: most examples that are used of it.
+        documents: ``"picture"``: a document that has a picture, or is a page of a file, is that picture;
+            ``"text"``: it is its words, and no picture is opened.
     """
 
     path: str
     name: str = ""
     weight: float = _ranged(1.0, 0.0)
     cap: int | None = None
+    documents: str = _choice("picture", *DOCUMENTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +183,13 @@ class ValidationConfig:
         path: JSONL of the same form.
         limit: most queries of it.
         cutoff: of nDCG.
+        documents: as of `DataConfig`.
     """
 
     path: str
     limit: int = _ranged(200, 1)
     cutoff: int = _ranged(5, 1)
+    documents: str = _choice("picture", *DOCUMENTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,6 +439,10 @@ def _check_whole(config: TrainConfig, where: str) -> None:
             raise ValueError(
                 f"{where}: loss: groups must be within model: budget {list(most)}, got {list(group)}."
             )
+    if config.model.lora is not None and not config.model.train_language:
+        raise ValueError(
+            f"{where}: model: lora must be null where train_language is false, got adapters to train."
+        )
     low, high = config.rerank.listwise
     if not 1 <= low <= high <= 8:
         raise ValueError(f"{where}: rerank: listwise must be two numbers from 1 to 8, got [{low}, {high}].")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,8 +70,13 @@ class Example:
     relevant: frozenset[str] = frozenset()
 
 
-def read_examples(path: str | Path, *, cap: int | None = None) -> list[Example]:
+def read_examples(path: str | Path, *, cap: int | None = None, documents: str = "picture") -> list[Example]:
     """The examples of a file; queries without a positive, and those marked as skipped, give none.
+
+    Args:
+        path: JSONL.
+        cap: most examples.
+        documents: see `mmrag.training.config.DataConfig`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -86,7 +91,27 @@ def read_examples(path: str | Path, *, cap: int | None = None) -> list[Example]:
             break
     if not examples:
         raise ValueError(f"{path} must hold at least one query with a positive, got none.")
+    if documents == "text":
+        return [_in_words(example, str(path)) for example in examples[:cap]]
     return examples[:cap]
+
+
+def _in_words(example: Example, path: str) -> Example:
+    """The example with its documents' words in place of their pictures; they are the same documents.
+
+    Raises:
+        ValueError: a document has no words.
+    """
+
+    def words(side: Side) -> Side:
+        if not side.text.strip():
+            raise ValueError(
+                f"{path}: with documents: text every document must have text, got one of {example.name!r} "
+                "without. Leave the line out, or make the pairs with OCR."
+            )
+        return replace(side, image=None, file=None, page=None)
+
+    return replace(example, positive=words(example.positive), negatives=tuple(map(words, example.negatives)))
 
 
 def _examples(line: Mapping[str, Any], where: str) -> Iterator[Example]:
@@ -187,7 +212,7 @@ def read_data(configs: Sequence[DataConfig]) -> list[SubDataset]:
     return [
         SubDataset(
             config.name or Path(config.path).stem,
-            tuple(read_examples(config.path, cap=config.cap)),
+            tuple(read_examples(config.path, cap=config.cap, documents=config.documents)),
             config.weight,
         )
         for config in configs

@@ -131,6 +131,8 @@ def _trained(config: TrainConfig, shape: Shape, *, tables: bool) -> int:
     own = sum(model.budget) * shape.hidden + (model.dim or 0) * shape.hidden if tables else 0
     if model.train_vision:
         own += shape.vision
+    if not model.train_language:
+        return own
     if model.lora is None:
         return own + shape.language + shape.embeddings
     return own + model.lora.rank * shape.layers * shape.adapted

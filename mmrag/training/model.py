@@ -52,7 +52,7 @@ def load_model(config: ModelConfig) -> tuple[RetrievalModel, checkpoint.Checkpoi
         and (saved is None or saved.pooling != "meta")
         and model.meta is not None
     ):
-        model.meta.start_from(model.backbone.model.get_input_embeddings().weight)
+        model.backbone.start_tables(model.meta)
     if config.attention is not None:
         model.backbone.model.set_attn_implementation(config.attention)
     freeze(model, config)
@@ -91,7 +91,7 @@ def freeze(model: RetrievalModel, config: ModelConfig) -> None:
         inner.requires_grad_(True)
         inner.language_model.requires_grad_(False)
     if config.lora is None:
-        inner.language_model.requires_grad_(True)
+        inner.language_model.requires_grad_(config.train_language)
     else:
         add_lora(inner.language_model, config.lora)
     for own in (model.meta, model.projection):

@@ -19,7 +19,6 @@ from transformers import TrainingArguments, set_seed
 
 from mmrag.errors import DocumentError
 from mmrag.models.encoder import Encoder
-from mmrag.models.prompt import Layout
 from mmrag.training import ranks
 from mmrag.training.card import write_card
 from mmrag.training.config import TrainConfig, load_config
@@ -139,8 +138,8 @@ class Contrastive:
         self.parts: list[SubDataset] = read_data(config.data)
         self.validation: list[Example] = []
         if config.validation is not None:
-            found = read_examples(config.validation.path, cap=config.validation.limit)
-            self.validation = found
+            looked = config.validation
+            self.validation = read_examples(looked.path, cap=looked.limit, documents=looked.documents)
         check_files([*(one for part in self.parts for one in part.examples), *self.validation])
         if config.run.batch > sum(len(part.examples) for part in self.parts):
             raise ValueError(
@@ -152,10 +151,7 @@ class Contrastive:
         set_seed(config.run.seed)  # adapters and fresh tables are drawn when the model is loaded
         self.model, self.settled = load_model(config.model)
         visual = config.model.max_visual_tokens or VISUAL_TOKENS // config.model.compression**2
-        backbone = self.model.backbone
-        layout = Layout(
-            backbone.tokenizer, self.settled.prompts, config.model.max_tokens, backbone.image_token
-        )
+        layout = self.model.backbone.layout(self.settled.prompts, config.model.max_tokens)
         self.encoder = Encoder(
             self.model, layout, max_visual_tokens=visual, batch_size=config.run.micro_batch
         )

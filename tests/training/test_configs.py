@@ -12,6 +12,7 @@ from mmrag.training.config import STAGES, load_config, ready
 from mmrag.training.estimate import SHAPES, Shape, estimate
 
 CONTRASTIVE = ("contrast", "finetune")
+OWN = "mmrag-mini"  # reads words, is no chat model: it has the contrastive stages alone, and costs minutes
 
 
 @pytest.mark.parametrize("name", ready())
@@ -36,13 +37,21 @@ def test_each_model_has_every_stage_and_stages_read_what_those_before_them_write
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert {name.partition("/")[0] for name in ready()} == set(SHAPES)
+    assert {name.partition("/")[0] for name in ready()} == {*SHAPES, OWN}
     for key in SHAPES:
         runs = {run: load_config(f"{key}/{run}") for run in (*STAGES, "mined")}
         assert runs["mined"].model.name == f"runs/{key}/contrast/model"
         assert runs["curate"].model.name == runs["finetune"].model.name == f"runs/{key}/mined/model"
         assert Path(runs["finetune"].data[0].path).parent == Path(runs["curate"].run.output)
         assert runs["finetune"].loss.negatives == runs["curate"].judge.negatives
+
+
+def test_our_own_model_is_trained_on_words_to_the_rows_that_ship() -> None:
+    config = load_config(f"{OWN}/contrast")
+    assert config.model.lora is None
+    assert config.model.dim == 128
+    assert config.validation is not None
+    assert {one.documents for one in (*config.data, config.validation)} == {"text"}
 
 
 def test_a_name_that_is_none_is_refused_with_the_nearest() -> None:

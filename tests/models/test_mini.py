@@ -1,0 +1,219 @@
+"""Laws of mmrag-mini in torch: who sees whom, places, files, what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from mmrag import Budget, MLLMEmbedder
+from mmrag.embedder import Content
+from mmrag.errors import BadInputError
+from mmrag.mini.quantise import packed
+from mmrag.models import checkpoint
+from mmrag.models.compression import Compression
+from mmrag.models.meta_tokens import MetaTokens
+from mmrag.models.mini import META, QUERY_PREFIX, MiniBackbone, write_config
+from mmrag.models.model import RetrievalModel, TokenRow, collate
+from mmrag.models.tiny import make_tiny
+
+BUDGET = Budget(4, 6)
+TOLERANCE = {"atol": 1e-5, "rtol": 0}  # float32; sums in another order
+TEXTS = ["the cat sat", "a", "where is the longest of all of these rows of words"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_tiny(tmp_path_factory.mktemp("mini"), "mmrag_mini")
+
+
+@pytest.fixture(scope="module")
+def backbone(folder):
+    return MiniBackbone(*MiniBackbone.load_parts(str(folder))).eval()
+
+
+@pytest.fixture
+def model(backbone):
+    torch.manual_seed(3)
+    tables = MetaTokens(BUDGET, backbone.hidden_size, query_first=False)
+    with torch.no_grad():
+        tables.query.mul_(20)
+        tables.document.mul_(20)
+    return RetrievalModel(backbone, Compression(2), tables, 24).eval()
+
+
+def rows_of(backbone) -> list[TokenRow]:
+    return [TokenRow(tuple(backbone.tokenizer(text).input_ids)) for text in TEXTS]
+
+
+def batch_of(model, rows, count, side="document", padding="right"):
+    return collate(rows, pad=0, meta=model.meta_count(side, count), padding_side=padding)
+
+
+def vectors(model, rows, count=BUDGET.document, padding="right"):
+    with torch.no_grad():
+        return model(batch_of(model, rows, count, padding=padding), "document", count)
+
+
+# --- who sees whom
+
+
+def test_who_sees_whom_by_eye(backbone):
+    mask = backbone.marked(torch.tensor([[1, 1, 1, 1, 0]]), torch.tensor([[2, 3]]))
+    assert mask.tolist() == [[1, 1, META, META, 0]]
+    seen = backbone.position_ids(None, mask, ())
+    assert seen.tolist() == [[0, 1, 0, 0, 0]]
+    from mmrag.models.mini import _seen
+
+    assert (_seen(mask, torch.float32)[0, 0] == 0).int().tolist() == [
+        [1, 1, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 1, 1, 1, 0],
+        [1, 1, 0, 0, 0],
+    ]
+
+
+def test_content_is_a_plain_bert_and_meta_tokens_change_nothing_in_it(model):
+    """Bug guarded: content that sees meta tokens would differ with the budget, and prefixes with it."""
+    for row in rows_of(model.backbone):
+        with torch.no_grad():
+            states = model.states(batch_of(model, [row], 6), model.meta.rows("document", 6))
+            plain = model.backbone.model.language_model(torch.tensor([row.ids])).last_hidden_state
+        torch.testing.assert_close(states[:, : len(row.ids)], plain, **TOLERANCE)
+
+
+def test_a_prefix_of_r_rows_is_a_run_with_r_tokens(model):
+    rows = rows_of(model.backbone)
+    full = vectors(model, rows)
+    for count in range(1, BUDGET.document + 1):
+        torch.testing.assert_close(vectors(model, rows, count), full[:, :count], **TOLERANCE)
+    flat = full.flatten(0, 1)
+    assert (torch.cdist(flat, flat) + 9 * torch.eye(len(flat))).min() > 1e-2  # constants would pass, too
+
+
+def test_a_later_meta_token_changes_no_earlier_row_and_every_later_one(model):
+    rows = rows_of(model.backbone)
+    before = vectors(model, rows)
+    with torch.no_grad():
+        model.meta.document[3] += torch.randn(model.backbone.hidden_size)  # a constant is normed away
+    after = vectors(model, rows)
+    torch.testing.assert_close(after[:, :3], before[:, :3], **TOLERANCE)
+    assert ((after - before)[:, 3:].abs().amax(-1) > 1e-3).all()
+
+
+def test_meta_tokens_see_all_content(model):
+    first, second = (list(rows_of(model.backbone)[2].ids) for _ in range(2))
+    second[-2] = first[-2] + 1  # the last piece before [SEP]
+    moved = (vectors(model, [TokenRow(tuple(first))]) - vectors(model, [TokenRow(tuple(second))])).abs()
+    assert (moved.amax(-1) > 1e-4).all()
+
+
+@pytest.mark.parametrize("padding", ["right", "left"])
+def test_order_company_and_padding_do_not_matter(model, padding):
+    rows = rows_of(model.backbone)
+    together = vectors(model, rows, padding=padding)
+    for place, row in enumerate(rows):
+        torch.testing.assert_close(vectors(model, [row]), together[place : place + 1], **TOLERANCE)
+
+
+def test_a_meta_token_that_is_cls_becomes_what_cls_becomes_but_for_itself(model):
+    """It stands at place 0 and sees all content, as [CLS] does; it sees itself beside it."""
+    ids = rows_of(model.backbone)[2].ids
+    words = model.backbone.model.get_input_embeddings().weight
+    with torch.no_grad():
+        model.meta.document[0] = words[ids[0]]
+        states = model.states(batch_of(model, [TokenRow(ids)], 1), model.meta.rows("document", 1))
+        twice = model.backbone.model.language_model(
+            torch.tensor([[ids[0], *ids]]), position_ids=torch.tensor([[0, *range(len(ids))]])
+        ).last_hidden_state
+    alike = torch.cosine_similarity(states[0, -1], states[0, 0], dim=0)
+    assert alike > 0.95
+    assert torch.cosine_similarity(twice[0, 0], twice[0, 1], dim=0) > 0.999
+
+
+# --- tables
+
+
+def test_documents_have_their_own_table_alone(model):
+    assert (model.meta_count("query", 4), model.meta_count("document", 6)) == (4, 6)
+    assert torch.equal(model.meta.rows("document", 5), model.meta.document[:5])
+
+
+def test_fresh_tables_are_near_cls_and_differ(backbone):
+    meta = MetaTokens(BUDGET, backbone.hidden_size, query_first=False)
+    backbone.start_tables(meta)
+    summary = backbone.model.get_input_embeddings().weight[backbone.tokenizer.cls_token_id]
+    for table in (meta.query, meta.document):
+        torch.testing.assert_close(table[0], summary)
+        assert (torch.cosine_similarity(table, summary[None]) > 0.8).all()
+        assert len(table.detach().unique(dim=0)) == len(table)
+
+
+# --- words
+
+
+def test_a_query_and_a_document_by_eye(folder):
+    embedder = MLLMEmbedder.from_pretrained(folder, allow_untrained=True, device="cpu", max_tokens=4000)
+    layout, tokenizer = embedder._encoder.layout, embedder.model.backbone.tokenizer
+    from mmrag.models.inputs import Item
+
+    document = layout.lay(Item(("Net [SEP]",)), "document", [])
+    assert tokenizer.convert_ids_to_tokens(document.ids) == [
+        "[CLS]", "n", "##e", "##t", "[", "s", "##e", "##p", "]", "[SEP]",
+    ]  # fmt: skip
+    query = layout.lay(Item(("cat",)), "query", [])
+    assert list(query.ids) == tokenizer(QUERY_PREFIX + "cat").input_ids
+    assert layout.max_tokens == 64  # places that the encoder has
+    assert len(layout.lay(Item(("x " * 200,)), "document", []).ids) == 64
+
+
+def test_pictures_are_refused_and_it_says_where_they_are_read(folder):
+    embedder = MLLMEmbedder.from_pretrained(folder, allow_untrained=True, device="cpu")
+    assert embedder.modalities == {"text"}
+    with pytest.raises(BadInputError, match=r"text alone in torch, got a picture of 30 x 20.*mmrag.mini"):
+        embedder.encode_document([Content(image=Image.new("RGB", (30, 20)))])
+
+
+# --- files
+
+
+def test_eight_bits_float_and_saved_again_are_the_same_model(folder, backbone, model, tmp_path):
+    """A folder as it ships: eight bits, tables in the same file."""
+    shipped, trained = tmp_path / "shipped", tmp_path / "trained"
+    write_config(shipped, backbone.model.shape, "int8")
+    tables = {name: tensor.numpy() for name, tensor in checkpoint.tables_of(model).items()}
+    tables["projection"] = tables.pop("projection.weight")
+    save_file(packed(backbone.model.weights() | tables), shipped / "model.safetensors")
+    (shipped / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
+    config = checkpoint.CheckpointConfig("mmrag_mini", **{**MiniBackbone.defaults, "dim": 24}, trained=True)
+    (shipped / checkpoint.CONFIG_FILE).write_text(
+        checkpoint.replace(config, budget=BUDGET).to_json(), encoding="utf-8"
+    )
+    assert load_file(shipped / "model.safetensors")["encoder.layer.0.output.dense.weight"].dtype == np.int8
+    one = MLLMEmbedder.from_pretrained(shipped, device="cpu")
+    assert (one.budget, one.dim, one.model.meta.query_first) == (BUDGET, 24, False)
+    exact = RetrievalModel.forward(model, batch_of(model, rows_of(backbone), 6), "document", 6)
+    near = one.model(batch_of(model, rows_of(backbone), 6), "document", 6)
+    assert 0.999 < torch.cosine_similarity(exact, near, dim=-1).min() < 1
+    one.save_pretrained(trained)
+    again = MLLMEmbedder.from_pretrained(trained, device="cpu")
+    assert json.loads((trained / "config.json").read_text())["weights"] == "float32"
+    assert again.fingerprint == one.fingerprint
+    np.testing.assert_array_equal(again.encode_document(TEXTS), one.encode_document(TEXTS))
+    assert json.loads((trained / checkpoint.CONFIG_FILE).read_text())["query_first"] is False
+
+
+@pytest.mark.parametrize("name", ["embeddings.word", "encoder.layer.1.output.dense.weight"])
+def test_missing_or_misshapen_weights_are_refused(folder, tmp_path, name):
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = load_file(folder / "model.safetensors")
+    for broken in ({k: v for k, v in weights.items() if k != name}, weights | {name: weights[name][:-1]}):
+        save_file(broken, tmp_path / "model.safetensors")
+        with pytest.raises(ValueError, match=rf"got 1 that are missing or of another shape: {name}"):
+            MiniBackbone.load_parts(str(tmp_path))
