@@ -167,7 +167,7 @@ class TextEmbedder(EmbedderBase):
             UnsupportedInputError: a query has an image.
             ValueError: a query has no text, or its instruction leaves no room in the window.
         """
-        _check_batch(queries, batch_size, "queries")
+        check_batch(queries, batch_size, "queries")
         windows: list[Tokens] = []
         bounds = [0]
         for position, query in enumerate(queries):
@@ -189,7 +189,7 @@ class TextEmbedder(EmbedderBase):
             UnsupportedInputError: a `Content` is an image without text.
             TypeError: an input is neither `str`, `Page` nor `Content`.
         """
-        _check_batch(documents, batch_size, "documents")
+        check_batch(documents, batch_size, "documents")
         windows: list[Tokens] = []
         bounds = [0]
         for position, document in enumerate(documents):
@@ -313,7 +313,8 @@ def _mean(vectors: NDArray[np.float32]) -> Vector:
     return mean.astype(np.float32)
 
 
-def _check_batch(inputs: Sequence[object], batch_size: int, what: str) -> None:
+def check_batch(inputs: Sequence[object], batch_size: int, what: str) -> None:
+    """Refuse what is no list of inputs, or no batch size."""
     if isinstance(inputs, str | bytes) or not isinstance(inputs, Sequence):
         raise TypeError(f"{what} must be a list, got {type(inputs).__name__}. Wrap a single one in a list.")
     if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
