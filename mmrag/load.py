@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from mmrag.embedder import Embedder
 
-DEFAULT_MODEL = "bge-small-en-v1.5"
+DEFAULT_MODEL = "mmrag-mini"
+TEXT_MODEL = "bge-small-en-v1.5"
 """Name of the embedder that ships in the package."""
 
 
@@ -36,12 +37,12 @@ def load_embedder(
     """The embedder that these words mean.
 
     Args:
-        model: None or `DEFAULT_MODEL` for the shipped one; the folder of an exported text encoder
+        model: None or `DEFAULT_MODEL` for our own; `TEXT_MODEL` or the folder of an exported text encoder
             (``model.onnx``) or of a multimodal checkpoint (``config.json``); the hub name (``org/name``) of
             a multimodal checkpoint; or a ready embedder. With `base_url` the name the server knows.
         compression: visual-token compression factor per axis; needs a multimodal checkpoint. None: the
             checkpoint's own.
-        device: where it computes; a text encoder knows ``"cpu"`` only.
+        device: where it computes; our own and text encoders know ``"cpu"`` only.
         base_url: an OpenAI-compatible server that embeds.
         api_key: for that server.
 
@@ -75,23 +76,34 @@ def load_embedder(
 
         chosen = {name: value for name, value in settings.items() if value is not None}
         return cast("Embedder", MLLMEmbedder.from_pretrained(os.fspath(model), **chosen))
+    if model is None or model == DEFAULT_MODEL:
+        elsewhere = None if device in ("cpu", "auto") else device
+        _refuse(DEFAULT_MODEL, {"device": elsewhere}, "It runs on the CPU.")
+        return default_embedder(compression=compression)
     _refuse(
         "a text encoder",
         {"compression": compression, "device": None if device == "cpu" else device},
         "It has no image tokens and runs on the CPU.",
     )
-    from mmrag.text_embedder import TextEmbedder, default_embedder
+    from mmrag.text_embedder import TextEmbedder
 
-    if model is None or model == DEFAULT_MODEL:
-        return default_embedder()
     folder = Path(model)
+    if model == TEXT_MODEL:
+        return TextEmbedder()
     if not folder.is_dir():
         raise ValueError(
-            f"model must be {DEFAULT_MODEL!r} or the folder of an exported text encoder or of a multimodal "
+            f"model must be {DEFAULT_MODEL!r}, {TEXT_MODEL!r}, the folder of an exported text encoder or of a multimodal "
             f"checkpoint, or a hub name 'org/name', got {str(model)!r}. For a model behind a server pass "
             "base_url, too."
         )
     return TextEmbedder(folder)
+
+
+def default_embedder(*, compression: int | None = None) -> Embedder:
+    """The embedder that is used when none is given: mmrag-mini, which ships in the package."""
+    from mmrag.mini.embedder import COMPRESSION, MiniEmbedder
+
+    return MiniEmbedder(compression=COMPRESSION if compression is None else compression)
 
 
 def _is_multimodal(model: str | os.PathLike[str]) -> bool:

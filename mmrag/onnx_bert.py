@@ -83,17 +83,17 @@ class OnnxBert:
     """The tokenizer and the onnxruntime session; both may be called from several threads.
 
     Args:
-        model_dir: folder with ``model.onnx`` (inputs ``input_ids``, ``attention_mask``,
-            ``token_type_ids``, each ``(B, T)``; one output) and ``tokenizer.json``.
+        graph: the ONNX file (inputs ``input_ids``, ``attention_mask``, ``token_type_ids``, each ``(B, T)``; one
+            output), ``tokenizer.json`` beside it.
 
     Raises:
         ValueError: the tokenizer has no [CLS] or [SEP].
     """
 
-    def __init__(self, model_dir: Path) -> None:
-        self._session = open_session(model_dir / "model.onnx")
+    def __init__(self, graph: Path) -> None:
+        self._session = open_session(graph)
         self.dim = int(self._session.get_outputs()[0].shape[-1])
-        self._tokenizer = WordPieces(model_dir / "tokenizer.json")
+        self._tokenizer = WordPieces(graph.with_name("tokenizer.json"))
 
     def tokenize(self, text: str) -> Tokens:
         """See `WordPieces.tokenize`."""
@@ -160,19 +160,19 @@ def check_range(name: str, value: int, most: int) -> int:
     return value
 
 
-def check_files(model_dir: Path, what: str) -> Path:
-    """`model_dir`, where the model's files are there.
+def check_files(model_dir: Path, what: str, graph: str = "model.onnx") -> Path:
+    """The graph of a model, where its files are there.
 
     Raises:
         FileNotFoundError: one is missing.
     """
-    for name in ("model.onnx", "tokenizer.json"):
+    for name in (graph, "tokenizer.json"):
         if not (model_dir / name).is_file():
             raise FileNotFoundError(
                 f"the {what} needs {name} in its folder, got {model_dir} without it. "
                 "Reinstall mmrag, or pass the folder of an exported BERT encoder."
             )
-    return model_dir
+    return model_dir / graph
 
 
 def file_digest(path: Path) -> str:

@@ -139,7 +139,7 @@ class DocumentQA:
         rerank_depth: int = DEFAULT_DEPTH,
     ) -> None:
         if embedder is None:
-            from mmrag.text_embedder import default_embedder
+            from mmrag.load import default_embedder
 
             embedder = default_embedder()
         self.index = index
@@ -192,7 +192,7 @@ class DocumentQA:
         from mmrag.index.chroma import ChromaIndex
 
         if embedder is None:
-            from mmrag.text_embedder import default_embedder
+            from mmrag.load import default_embedder
 
             embedder = default_embedder()
         index = ChromaIndex.open(path, embedder, read_only=read_only)
@@ -706,10 +706,10 @@ class DocumentQA:
         """
         with self._lock:
             if self._sentences is None:
-                from mmrag.text_embedder import default_embedder
+                from mmrag.text_embedder import TextEmbedder
 
                 sees = "image" in self.embedder.modalities
-                self._sentences = default_embedder() if sees else self.embedder
+                self._sentences = TextEmbedder() if sees else self.embedder
             embedder = self._sentences
         encode = embedder.encode_query if side == "query" else embedder.encode_document
         return [matrix[0] for matrix in encode(texts)]

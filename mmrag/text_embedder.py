@@ -1,8 +1,8 @@
-"""The interim default embedder: bge-small-en-v1.5 over windows of a page's text. Text only, English.
+"""A text encoder over windows of a page's text: bge-small-en-v1.5, or another BERT. Text only, English.
 
-It stands in until the package has its own multimodal model, and makes budgets mean something already:
-row 0 is the mean of a page's windows (its single vector), the windows follow in an order in which every
-prefix is spread over the whole page.
+It was the default before mmrag-mini, which has the same encoder inside; indexes that it made open with it. Row
+0 is the mean of a page's windows (its single vector), the windows follow in an order in which every prefix is
+spread over the whole page.
 
 Decisions taken here:
 
@@ -56,7 +56,12 @@ from mmrag.onnx_bert import (
 )
 from mmrag.types import Budget, Matrix, Page, Query
 
-DEFAULT_MODEL_DIR = Path(__file__).parent / "weights" / "bge-small-en-v1.5-int8"
+DEFAULT_MODEL_DIR = Path(__file__).parent / "weights" / "mmrag-mini"
+"""The weights of bge-small are those of mmrag-mini's encoder, number for number."""
+
+_SHIPPED_GRAPH = "bge-small.onnx"
+_SHIPPED_DIGEST = "68807e3ff2abb83cdd708d8243fd398246e397bfee2ba611c2bad728e27df743"
+"""Of the file that held graph and weights in one, so that indexes made with it open."""
 
 QUERY_INSTRUCTION = "Represent this sentence for searching relevant passages: "
 """What the model card of bge-small-en-v1.5 puts before a question; documents have no prefix."""
@@ -103,9 +108,8 @@ class TextEmbedder(EmbedderBase):
         check_range("max_rows", max_rows, 64)
         if threads is not None:
             check_range("threads", threads, 1024)
-        self.model_dir = check_files(
-            Path(model_dir) if model_dir is not None else DEFAULT_MODEL_DIR, "text embedder"
-        )
+        self.model_dir = Path(model_dir) if model_dir is not None else DEFAULT_MODEL_DIR
+        self._graph = check_files(self.model_dir, "text embedder", self._graph_name)
         self.window = window
         self.stride = stride
         self.max_rows = max_rows
@@ -116,13 +120,21 @@ class TextEmbedder(EmbedderBase):
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the settings; weights are loaded again on first use."""
         options = {"window": self.window, "stride": self.stride, "max_rows": self.max_rows}
-        model_dir = None if self.model_dir == DEFAULT_MODEL_DIR else self.model_dir
+        model_dir = None if self._shipped else self.model_dir
         return functools.partial(TextEmbedder, model_dir, **options), ()
+
+    @property
+    def _shipped(self) -> bool:
+        return self.model_dir == DEFAULT_MODEL_DIR
+
+    @property
+    def _graph_name(self) -> str:
+        return _SHIPPED_GRAPH if self._shipped else "model.onnx"
 
     @property
     def name(self) -> str:
         """What it is, for people."""
-        if self.model_dir == DEFAULT_MODEL_DIR:
+        if self._shipped:
             return "bge-small-en-v1.5 (text only)"
         return f"{self.model_dir.name} (text only)"
 
@@ -131,7 +143,7 @@ class TextEmbedder(EmbedderBase):
         """Digest of weights, tokenizer, window settings and instruction; 32 hexadecimal digits."""
         settings = {
             "algorithm": _ALGORITHM,
-            "model": file_digest(self.model_dir / "model.onnx"),
+            "model": _SHIPPED_DIGEST if self._shipped else file_digest(self._graph),
             "tokenizer": file_digest(self.model_dir / "tokenizer.json"),
             "instruction": QUERY_INSTRUCTION,
             "window": self.window,
@@ -143,7 +155,7 @@ class TextEmbedder(EmbedderBase):
     @property
     def dim(self) -> int:
         """384 for the shipped weights; read from the file for others, which loads them."""
-        return _DIM if self.model_dir == DEFAULT_MODEL_DIR else self._loaded().dim
+        return _DIM if self._shipped else self._loaded().dim
 
     @property
     def budget(self) -> Budget:
@@ -236,7 +248,7 @@ class TextEmbedder(EmbedderBase):
     def _loaded(self) -> _Encoder:
         with self._lock:
             if self._encoder is None:
-                self._encoder = _Encoder(self.model_dir)
+                self._encoder = _Encoder(self._graph)
             return self._encoder
 
 
@@ -246,11 +258,6 @@ class _Encoder(OnnxBert):
     def encode(self, tokens: Tokens) -> Vector:
         """The normalised state of [CLS] of one window, ``(dim,)`` float32."""
         return _normalise(self.run(tokens)[0])
-
-
-def default_embedder() -> TextEmbedder:
-    """The embedder the pipeline uses when none is given."""
-    return TextEmbedder()
 
 
 def spread_order(count: int) -> list[int]:

@@ -40,7 +40,7 @@ from mmrag.embedder import Content, DocumentInput, EmbedderBase, QueryInput, sea
 from mmrag.errors import UnsupportedInputError
 from mmrag.mini.encoder import WEIGHTS, MiniEncoder
 from mmrag.mini.located import LEVELS, parts_of
-from mmrag.mini.reader import LetterReader, ReadWord
+from mmrag.mini.reader import LetterReader, ReadWord, enlargement
 from mmrag.mini.visual import visual_tokens
 from mmrag.onnx_bert import Tokens, check_range, default_threads, file_digest, side_by_side
 from mmrag.text_embedder import QUERY_INSTRUCTION, check_batch
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 MODEL_DIR = Path(__file__).parent.parent / "weights" / "mmrag-mini"
 NAME = "mmrag-mini"
 INPUTS = ("both", "text", "pixels")
-COMPRESSIONS = (1, 2)
+COMPRESSION, COMPRESSIONS = 2, (1, 2)
 FULL = Budget(query=16, document=64)
 PART_WEIGHT = 0.25
 """Length that the rows of one level of a query share."""
@@ -88,7 +88,7 @@ class MiniEmbedder(EmbedderBase):
         *,
         inputs: str = "both",
         budget: Budget = FULL,
-        compression: int = 2,
+        compression: int = COMPRESSION,
         threads: int | None = None,
     ) -> None:
         if inputs not in INPUTS:
@@ -226,7 +226,7 @@ class MiniEmbedder(EmbedderBase):
         encoder, reader = self._loaded()
         words = [word for word in reader.read(image) if not known.holds(word, image.size)]
         pieces = encoder.tokenizer.tokenize_words([word.text for word in words])
-        scale = reader.scale(image.size)
+        scale = enlargement(image.size, reader.long_side)
         return visual_tokens(words, pieces, encoder.embed, scale=scale, compression=self.compression)
 
     def _loaded(self) -> tuple[MiniEncoder, LetterReader]:
@@ -328,8 +328,3 @@ def _checked(model_dir: Path) -> Path:
                 "folder that scripts/mini/export.py wrote."
             )
     return model_dir
-
-
-def default_embedder() -> MiniEmbedder:
-    """The embedder the pipeline uses when none is given."""
-    return MiniEmbedder()

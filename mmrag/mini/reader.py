@@ -154,9 +154,7 @@ def tiles_of(image: Image, long_side: int = 1024) -> list[Tile]:
 
     grey = to_rgb(image).convert("L")
     width, height = grey.size
-    long, short = max(width, height), min(width, height)
-    wanted = long_side / long if long <= LONGEST_WHOLE * short else long_side / LONGEST_WHOLE / short
-    by = min(wanted, MOST_ENLARGED)
+    by = enlargement(grey.size, long_side)
     size = (max(1, round(width * by)), max(1, round(height * by)))
     if size != grey.size:
         grey = grey.resize(size, Pillow.Resampling.LANCZOS, reducing_gap=3.0)
@@ -177,6 +175,13 @@ def tiles_of(image: Image, long_side: int = 1024) -> list[Tile]:
                 )
             )
     return made
+
+
+def enlargement(size: tuple[int, int], long_side: int = 1024) -> float:
+    """Pixels of a tile for one pixel of a picture of this size, along a side."""
+    long, short = max(size), min(size)
+    wanted = long_side / long if long <= LONGEST_WHOLE * short else long_side / LONGEST_WHOLE / short
+    return min(wanted, MOST_ENLARGED)
 
 
 def _spans(length: int, longest: int) -> list[tuple[tuple[int, int], tuple[float, float]]]:

@@ -1,7 +1,7 @@
 """From letters read in a picture to visual tokens: a grid, its bilinear compression, the connector.
 
-A visual token stands for 8 x 8 pixels of the page. What it carries is what was
-read there: the sum of the input vectors of the word pieces whose middle lies in it, and how many they are.
+A visual token stands for 8 x 8 pixels of the page. What it carries is what was read there: the sum of the
+input vectors of the word pieces whose middle lies in it, and how many they are.
 Bilinear compression at s = 2 makes one token of each 2 x 2, as between any vision encoder and its connector
 (Magic-MM-Embedding, arXiv 2602.05275): 16 x 16 pixels, a line high and three letters wide. The connector
 divides the sum by the count. Tokens without anything read say nothing and are left out of the sequence; the
@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mmrag.mini.reader import ReadWord, reading_order
+from mmrag.mini.reader import ReadWord
 from mmrag.onnx_bert import Tokens
 
 TOKEN = (8, 8)
@@ -38,7 +38,7 @@ def visual_tokens(
     """Input vectors ``(T, width)`` of what was read, in reading order.
 
     Args:
-        words: as read, boxes in pixels.
+        words: in reading order, boxes in pixels.
         pieces: word pieces of each.
         embed: gives the input vectors of word pieces.
         scale: reader's pixels for one pixel of the boxes.
@@ -46,13 +46,12 @@ def visual_tokens(
     """
     height, width = TOKEN[0] * compression, TOKEN[1] * compression
     places: dict[tuple[int, int], list[int]] = {}
-    for line in reading_order(words):
-        for at in line:
-            left, top, right, bottom = (scale * side for side in words[at].box)
-            row = int((top + bottom) / 2 // height)
-            for place, piece in enumerate(pieces[at]):
-                middle = left + (right - left) * (place + 0.5) / len(pieces[at])
-                places.setdefault((row, int(middle // width)), []).append(piece)
+    for word, own in zip(words, pieces, strict=True):
+        left, top, right, bottom = (scale * side for side in word.box)
+        row = int((top + bottom) / 2 // height)
+        for place, piece in enumerate(own):
+            middle = left + (right - left) * (place + 0.5) / len(own)
+            places.setdefault((row, int(middle // width)), []).append(piece)
     if not places:
         return embed([])
     owner = np.repeat(np.arange(len(places)), [len(found) for found in places.values()])

@@ -52,6 +52,9 @@ VISUAL_TOKENS = 1280
 
 MAX_TOKENS = 8192
 
+SHIPPED = "mmrag-mini"
+"""Our own model, which ships in the package and needs no torch: `mmrag.mini.embedder.MiniEmbedder`."""
+
 _LEFT_OUT = {
     "max_tokens": MAX_TOKENS,
     "batch_size": BATCH_SIZE,
@@ -144,6 +147,9 @@ class MLLMEmbedder(EncodingCalls):
     ) -> Any:  # noqa: ANN401  this class, or a foreign checkpoint's embedder
         """Load a checkpoint: a folder, or a hub name, which is fetched where it is not on this machine.
 
+        ``"mmrag-mini"`` is our own model, a `mmrag.mini.embedder.MiniEmbedder`: it takes `compression`,
+        `budget`, `pooling` and the options of that class, and needs no torch.
+
         What is left out is the checkpoint's own: see `mmrag.models.checkpoint.CheckpointConfig`. A plain
         backbone has compression 2 and `Budget(16, 64)`, and needs `allow_untrained` or ``pooling="last"``.
 
@@ -179,7 +185,6 @@ class MLLMEmbedder(EncodingCalls):
             ValueError: it is no such checkpoint, or is asked for what it does not have.
             TypeError: an option that nobody knows.
         """
-        checkpoint, places = _torch_part("checkpoint"), _torch_part("places")
         use: dict[str, Any] = {
             "max_tokens": max_tokens,
             "batch_size": batch_size,
@@ -198,6 +203,9 @@ class MLLMEmbedder(EncodingCalls):
         }
         place: dict[str, Any] = {"device": device, "dtype": dtype}
         hub: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
+        if name_or_path == SHIPPED and family is None:
+            return _shipped({**use, **wish, **place}, options)
+        checkpoint, places = _torch_part("checkpoint"), _torch_part("places")
         folder = places.resolve_folder(str(name_or_path), **hub)
         foreign = _foreign(folder, str(name_or_path), family)
         if foreign is not None:
@@ -321,6 +329,35 @@ def _foreign(folder: Path, name: str, family: str | None) -> Any:  # noqa: ANN40
 
     config = _torch_part("checkpoint").read_json(folder / "config.json")
     return foreign.find(folder, config, name=name, family=family)
+
+
+def _shipped(settings: dict[str, Any], options: dict[str, Any]) -> Any:  # noqa: ANN401  a MiniEmbedder
+    """mmrag-mini with the settings that it knows; a batch size changes nothing there.
+
+    Raises:
+        ValueError: a setting that it does not have.
+    """
+    from mmrag.mini.embedder import COMPRESSION, FULL, MiniEmbedder
+
+    compression, budget, pooling = settings["compression"], settings["budget"], settings["pooling"]
+    neutral = {**_LEFT_OUT, "device": ("auto", "cpu"), "dtype": ("auto", "float32"), "dim": (None, 128)}
+    known = ("batch_size", "compression", "budget", "pooling")
+    for name, value in settings.items():
+        allowed = neutral.get(name)
+        fine = value in allowed if isinstance(allowed, tuple) else value == allowed
+        if name not in known and not fine:
+            raise ValueError(
+                f"{SHIPPED} takes no {name}, got {value!r}. It runs on the CPU without torch; family='mmrag' "
+                "loads its text side with torch."
+            )
+    if pooling not in (None, "meta", "last"):
+        raise ValueError(f"pooling must be 'meta' or 'last', got {pooling!r}.")
+    if pooling == "last":  # row 0 is its single vector
+        budget = Budget(1, 1)
+    factor = getattr(compression, "factor", compression)
+    return MiniEmbedder(
+        compression=COMPRESSION if factor is None else factor, budget=FULL if budget is None else budget, **options
+    )
 
 
 def _shown_name(name: str | Path) -> str:

@@ -99,9 +99,8 @@ class LocalReranker:
         self.stride = check_range("stride", max(1, window * 3 // 4) if stride is None else stride, window)
         self.windows = check_range("windows", windows, 100_000)
         self.threads = default_threads() if threads is None else check_range("threads", threads, 1024)
-        self.model_dir = check_files(
-            Path(model_dir) if model_dir is not None else DEFAULT_MODEL_DIR, "local reranker"
-        )
+        self.model_dir = Path(model_dir) if model_dir is not None else DEFAULT_MODEL_DIR
+        self._graph = check_files(self.model_dir, "local reranker")
         self._lock = threading.Lock()
         self._model: OnnxBert | None = None
 
@@ -123,7 +122,7 @@ class LocalReranker:
         """Digest of the weights and of what is read with them; 32 hexadecimal digits."""
         settings = [
             _ALGORITHM,
-            file_digest(self.model_dir / "model.onnx"),
+            file_digest(self._graph),
             file_digest(self.model_dir / "tokenizer.json"),
             self.window,
             self.stride,
@@ -209,7 +208,7 @@ class LocalReranker:
     def _loaded(self) -> OnnxBert:
         with self._lock:
             if self._model is None:
-                self._model = OnnxBert(self.model_dir)
+                self._model = OnnxBert(self._graph)
             return self._model
 
 
