@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from mmrag.models.meta_tokens import MetaTokens
+    from mmrag.models.model import Batch
 
 logger = logging.getLogger(__name__)
 
@@ -195,16 +196,19 @@ class Backbone(ABC, nn.Module):
         most = min(max_tokens, self.most_tokens or max_tokens)
         return Layout(self.tokenizer, prompts, most, self.image_token, self.turn)
 
-    def marked(self, attention_mask: Tensor, meta: Tensor | None) -> Tensor:
+    def marked(self, batch: Batch, side: str) -> Tensor:
         """The mask that `position_ids` and `language` are given.
 
-        Args:
-            attention_mask: ``(batch, length)``, 0 for padding and 1 for tokens.
-            meta: ``(batch, tokens)``, the places of the meta tokens. To a causal model they are tokens as
-                any; a family that must tell them from content writes that into the mask.
+        To a causal model meta tokens are tokens as any, and this is `Batch.attention_mask`. A family that
+        must tell them from content gives a mask of its own form.
         """
-        del meta
-        return attention_mask
+        del side
+        return batch.attention_mask
+
+    def finished(self, vectors: Tensor, batch: Batch, side: str) -> Tensor:
+        """Unit vectors ``(batch, rows, dim)`` of meta tokens as they are scored."""
+        del batch, side
+        return vectors
 
     def start_tables(self, meta: MetaTokens) -> None:
         """Let fresh tables start from what the model knows."""

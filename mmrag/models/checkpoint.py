@@ -29,7 +29,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mmrag.models.compression import Compression
-from mmrag.models.families import backbone_for
+from mmrag.models.families import OWN, backbone_for
 from mmrag.models.meta_tokens import MetaTokens
 from mmrag.models.model import RetrievalModel
 from mmrag.models.prompt import Prompts
@@ -182,11 +182,26 @@ def tables_of(model: RetrievalModel) -> dict[str, Tensor]:
 def read_config(folder: Path) -> CheckpointConfig | None:
     """Our config of a folder; None for a plain backbone.
 
+    A weights file that holds tables itself (`Backbone.own_tables`) needs none: it is trained, and for the
+    rest as its family's defaults say.
+
     Raises:
         ValueError: it cannot be read.
     """
     path = folder / CONFIG_FILE
-    return CheckpointConfig.from_json(path.read_text(encoding="utf-8"), str(path)) if path.is_file() else None
+    if path.is_file():
+        return CheckpointConfig.from_json(path.read_text(encoding="utf-8"), str(path))
+    model_type = read_json(folder / "config.json").get("model_type")
+    if model_type not in OWN:
+        return None
+    family = backbone_for(model_type)
+    tables = family.own_tables(folder)
+    if not tables:
+        return None
+    budget = Budget(len(tables["meta.query"]), len(tables["meta.document"]))
+    projection = tables.get("projection.weight")
+    found = {"budget": budget, "dim": None if projection is None else len(projection), "trained": True}
+    return CheckpointConfig(model_type, **{**family.defaults, **found})
 
 
 def read_model_type(folder: Path) -> str:

@@ -1,23 +1,31 @@
-"""mmrag-mini in torch: a BERT whose content sees itself both ways, and whose meta tokens see it and go on.
+"""mmrag-mini in torch: a BERT whose content sees itself both ways, and meta tokens that see content.
 
 ::
 
     [CLS] pieces [SEP]   places 0 ... T-1, all see each other and no meta token
-    meta tokens          place 0 each; see all content, and the meta tokens up to themselves
+    meta tokens          place 0 each
 
-So what the content becomes does not depend on how many rows are asked for, and the first r rows are the
-same whatever their number, as in a causal model.
+What content becomes does not depend on how many rows are asked for, and the first r rows are the same
+whatever their number, as in a causal model. What a meta token sees is told by config.json:
 
-This is the side for training and for GPUs, and it reads text alone; the runtime reads pictures, too, from
-the same weights and without torch (`mmrag.mini`). A folder holds
+* ``"located": true``, as it ships: itself and its part of the content (`mmrag.mini.located`), the first one
+  all of it. An input too short for as many parts has fewer rows. Here, where rows are a rectangle, the row
+  of a missing part is row 0 once more for a document, which changes no maximum, and 0 for a query, which
+  adds nothing to a sum. A query's parts weigh `PART_WEIGHT` a level, so their rows are shorter than 1.
+* ``"located": false``: all content and the meta tokens up to itself, as in MetaEmbed.
+
+This is the side for training and for GPUs. It reads text alone and one window of it (`WINDOW` pieces); the
+runtime reads pictures and long pages, too, from the same weights and without torch (`mmrag.mini`).
+A folder holds
 
 ::
 
-    config.json                ``model_type`` and `MiniShape`; ``weights``: ``"int8"`` or ``"float32"``
+    config.json                ``model_type``, ``located`` and `MiniShape`; ``weights``: ``"int8"`` or
+                               ``"float32"``
     model.safetensors          names and shapes of `mmrag.mini.quantise`; matrices are (in, out)
     tokenizer.json
-    mmrag_config.json          see `mmrag.models.checkpoint`; the tables stand in model.safetensors
-                               (``meta.query``, ``meta.document``, ``projection``) or in their own file
+    mmrag_config.json          see `mmrag.models.checkpoint`; not needed where the tables stand in
+                               model.safetensors (``meta.query``, ``meta.document``, ``projection``)
 
 Weights in eight bits are read as the float32 values that they stand for. What is saved is float32.
 """
@@ -27,6 +35,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -39,6 +48,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from mmrag.mini.located import LEVELS, SMALLEST_PART, WINDOW, Part, parts_of
 from mmrag.mini.quantise import unpacked
 from mmrag.models.backbone import Backbone, VisionInput, VisualTokens
 from mmrag.models.compression import Compression, Grid
@@ -48,6 +58,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from mmrag.models.meta_tokens import MetaTokens
+    from mmrag.models.model import Batch
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -60,10 +71,14 @@ QUERY_PREFIX = "Represent this sentence for searching relevant passages: "
 """What bge-small-en-v1.5, which the encoder starts from, puts before a question."""
 
 START_SPREAD = 0.1
-"""How far a fresh meta token is from ``[CLS]``, in distances of vocabulary rows from their mean."""
+"""How far a fresh meta token that sees everything is from ``[CLS]``, in distances of vocabulary rows from
+their mean. Located ones are ``[CLS]`` itself."""
 
-META = 2
-"""What the mask holds at the places of meta tokens; content is 1, padding 0."""
+PART_WEIGHT = 0.25
+"""Length that the rows of one level of a query share; the runtime's."""
+
+CONTENT, META = 1, 2
+"""What the diagonal of the mask holds; 0 is padding."""
 
 _TABLES = {"meta.query": "meta.query", "meta.document": "meta.document", "projection": "projection.weight"}
 _RENAMED = {
@@ -99,12 +114,14 @@ class MiniModel(nn.Module):
 
     Attributes:
         shape: its size.
+        located: what a meta token sees; see the head of this file.
         language_model: the ``transformers`` model.
     """
 
-    def __init__(self, shape: MiniShape) -> None:
+    def __init__(self, shape: MiniShape, *, located: bool = True) -> None:
         super().__init__()
         self.shape = shape
+        self.located = located
         config = BertConfig(
             vocab_size=shape.vocabulary,
             hidden_size=shape.hidden,
@@ -166,7 +183,7 @@ class MiniModel(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json and float32 weights."""
-        write_config(Path(folder), self.shape, "float32")
+        write_config(Path(folder), self.shape, "float32", located=self.located)
         save_file(self.weights(), Path(folder) / WEIGHTS_FILE)
 
 
@@ -191,7 +208,7 @@ class MiniBackbone(Backbone):
             ValueError: a file is not as it must be.
         """
         folder = Path(path)
-        model = MiniModel(read_shape(folder))
+        model = read_model(folder)
         model.load_weights(unpacked(_read(folder / WEIGHTS_FILE)))
         if options.get("attn_implementation") is not None:
             model.set_attn_implementation(options["attn_implementation"])
@@ -220,8 +237,9 @@ class MiniBackbone(Backbone):
 
     @property
     def most_tokens(self) -> int | None:
-        """See `Backbone.most_tokens`."""
-        return int(self.model.shape.positions)
+        """See `Backbone.most_tokens`: one window and its two special tokens."""
+        places = int(self.model.shape.positions)
+        return min(places, WINDOW + 2) if self.model.located else places
 
     def preprocess(self, image: Image, max_tokens: int, compression: Compression) -> VisionInput:
         """Refuse a picture.
@@ -253,13 +271,66 @@ class MiniBackbone(Backbone):
             "them: `mmrag.mini`."
         )
 
-    def marked(self, attention_mask: Tensor, meta: Tensor | None) -> Tensor:
-        """See `Backbone.marked`: `META` at the places of the meta tokens."""
-        return attention_mask if meta is None else attention_mask.scatter(1, meta, META)
+    def marked(self, batch: Batch, side: str) -> Tensor:
+        """See `Backbone.marked`: who sees whom, ``(batch, length, length)``, with `CONTENT` and `META` on it.
+
+        Off the diagonal 1 where the token of the row sees that of the column, else 0.
+        """
+        tokens, meta = batch.attention_mask.bool(), batch.meta
+        if meta is None:
+            return _with_diagonal(tokens[:, None, :].expand(-1, tokens.shape[1], -1), tokens.long())
+        places = tokens.long().scatter(1, meta, META)
+        content, rows = places == CONTENT, places == META
+        sees = content[:, None, :].expand(-1, places.shape[1], -1).clone()
+        if not self.model.located:
+            order = torch.arange(places.shape[1], device=places.device)
+            sees |= rows[:, :, None] & rows[:, None, :] & (order[None, :] <= order[:, None])
+            return _with_diagonal(sees, places)
+        for at, (first, parts) in enumerate(self._parts(batch, side)):
+            for row, part in zip(meta[at].tolist(), parts, strict=False):
+                if part.level:
+                    sees[at, row] = False
+                    sees[at, row, first + part.start : first + part.end] = True
+        return _with_diagonal(sees, places)
+
+    def finished(self, vectors: Tensor, batch: Batch, side: str) -> Tensor:
+        """See `Backbone.finished`: missing parts, and what parts of a query weigh."""
+        if not self.model.located or batch.meta is None:
+            return vectors
+        count = vectors.shape[1]
+        given = [parts[:count] for _, parts in self._parts(batch, side)]
+        if side == "document":
+            places = [[row if row < len(parts) else 0 for row in range(count)] for parts in given]
+            chosen = torch.tensor(places, device=vectors.device)
+            return vectors.gather(1, chosen[..., None].expand_as(vectors))
+        weights = [
+            [PART_WEIGHT / LEVELS[part.level] if part.level else 1.0 for part in parts]
+            + [0.0] * (count - len(parts))
+            for parts in given
+        ]
+        return vectors * torch.tensor(weights, device=vectors.device)[..., None]
+
+    def _parts(self, batch: Batch, side: str) -> list[tuple[int, tuple[Part, ...]]]:
+        """For each input the place of its first piece after ``[CLS]`` and instruction, and its parts."""
+        count = 0 if batch.meta is None else batch.meta.shape[1]
+        smallest = 1 if side == "query" else SMALLEST_PART
+        found = []
+        starts = batch.attention_mask.argmax(1).tolist()
+        for ids, start, last in zip(batch.input_ids.tolist(), starts, batch.content.tolist(), strict=True):
+            first = start + 1
+            if side == "query" and tuple(ids[first : first + len(self._prefix)]) == self._prefix:
+                first += len(self._prefix)
+            found.append((first, _parts_of(max(last - first, 1), count, smallest)))
+        return found
+
+    @cached_property
+    def _prefix(self) -> tuple[int, ...]:
+        """Pieces of the instruction, which only a query's first row sees."""
+        return tuple(self.tokenizer(QUERY_PREFIX, add_special_tokens=False).input_ids)
 
     def position_ids(self, input_ids: Tensor, attention_mask: Tensor, grids: Sequence[Grid]) -> Tensor | None:
         """See `Backbone.position_ids`: content is counted, meta tokens stand at 0."""
-        content = (attention_mask == 1).long()
+        content = (attention_mask.diagonal(dim1=1, dim2=2) == CONTENT).long()
         return (content.cumsum(1) - 1) * content
 
     def language(
@@ -274,23 +345,24 @@ class MiniBackbone(Backbone):
         del visual_mask, deep
         out = self.model.language_model(
             inputs_embeds=inputs_embeds,
-            attention_mask=_seen(attention_mask, inputs_embeds.dtype),
+            attention_mask=_unseen(attention_mask, inputs_embeds.dtype),
             position_ids=position_ids,
         )
         states: Tensor = out.last_hidden_state
         return states
 
     def start_tables(self, meta: MetaTokens) -> None:
-        """See `Backbone.start_tables`: near ``[CLS]``, whose last state is what the encoder was trained for.
+        """See `Backbone.start_tables`: ``[CLS]``, whose last state is what the encoder was trained for.
 
-        The first row of each table is ``[CLS]`` itself, the others lean a little towards a piece each.
+        Located ones differ by what they see; others lean a little towards a piece each, but for the first.
         """
         words = self.model.get_input_embeddings().weight.detach().float()
         summary = words[self.tokenizer.convert_tokens_to_ids("[CLS]")]
         meta.start_from(words)
         with torch.no_grad():
             for table in (meta.query, meta.document):
-                table.copy_(summary + START_SPREAD * (table - 2 * words.mean(0)))
+                lean = 0.0 if self.model.located else START_SPREAD
+                table.copy_(summary + lean * (table - 2 * words.mean(0)))
                 table[0] = summary
 
 
@@ -305,14 +377,21 @@ class _NoPictures:
         return {}
 
 
-def _seen(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """Who sees whom, ``(batch, 1, length, length)``, to be added to the products of attention."""
-    content, meta = mask == 1, mask == META
-    order = torch.arange(mask.shape[1], device=mask.device)
-    earlier = meta[:, :, None] & meta[:, None, :] & (order[None, :] <= order[:, None])
-    allowed = content[:, None, :] | earlier
-    hidden = torch.zeros(allowed.shape, dtype=dtype, device=mask.device)
-    return hidden.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
+@lru_cache(maxsize=4096)
+def _parts_of(length: int, most: int, smallest: int) -> tuple[Part, ...]:
+    return tuple(parts_of(length, most=most, smallest=smallest))
+
+
+def _with_diagonal(sees: Tensor, places: Tensor) -> Tensor:
+    mask = sees.long()
+    mask.diagonal(dim1=1, dim2=2).copy_(places)
+    return mask
+
+
+def _unseen(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """``(batch, 1, length, length)`` to be added to the products of attention."""
+    added = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
+    return added.masked_fill_(mask == 0, torch.finfo(dtype).min)[:, None]
 
 
 def _names(own: Mapping[str, Tensor]) -> list[tuple[str, str]]:
@@ -329,32 +408,36 @@ def _turned(name: str, weight: Tensor) -> bool:
 # ---- files -------------------------------------------------------------------------------------------
 
 
-def read_shape(folder: Path) -> MiniShape:
-    """The shape that config.json tells.
+def read_model(folder: Path) -> MiniModel:
+    """A model of the size and kind that config.json tells, without its weights.
 
     Raises:
-        ValueError: it tells another, or none.
+        ValueError: it tells none.
     """
     values = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     try:
-        return MiniShape(**{one.name: int(values[one.name]) for one in fields(MiniShape)})
+        shape = MiniShape(**{one.name: int(values[one.name]) for one in fields(MiniShape)})
+        return MiniModel(shape, located=bool(values["located"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{folder / CONFIG_FILE} must tell the shape of the encoder, got no {error}. Copy the file again."
         ) from error
 
 
-def write_config(folder: Path, shape: MiniShape, weights: str) -> None:
+def write_config(folder: Path, shape: MiniShape, weights: str, *, located: bool = True) -> None:
     """Write config.json.
 
     Args:
         folder: made where it is not there.
         shape: of the encoder.
         weights: ``"int8"`` or ``"float32"``: what the weights file holds.
+        located: what a meta token sees; see the head of this file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    values = {"model_type": MiniBackbone.model_type, "weights": weights, "dtype": "float32", **asdict(shape)}
-    (folder / CONFIG_FILE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    told = {"model_type": MiniBackbone.model_type, "weights": weights, "dtype": "float32", "located": located}
+    (folder / CONFIG_FILE).write_text(
+        json.dumps({**told, **asdict(shape)}, indent=2) + "\n", encoding="utf-8"
+    )
 
 
 def load_tokenizer(folder: Path) -> Any:  # noqa: ANN401  transformers'

@@ -118,12 +118,13 @@ class RetrievalModel(nn.Module):
         self.dim = dim or hidden
         self.projection = nn.Linear(hidden, self.dim, bias=False) if meta is not None and dim else None
 
-    def states(self, batch: Batch, meta_rows: Tensor | None = None) -> Tensor:
+    def states(self, batch: Batch, meta_rows: Tensor | None = None, side: str = "document") -> Tensor:
         """Last states ``(batch, length, hidden)`` of the whole sequence.
 
         Args:
             batch: on the model's device.
             meta_rows: ``(tokens, hidden)`` embeddings for the places of the meta tokens.
+            side: ``"query"`` or ``"document"``; a causal model reads both alike.
 
         Raises:
             ValueError: placeholders and visual tokens, or places and meta tokens, are not as many.
@@ -140,12 +141,12 @@ class RetrievalModel(nn.Module):
         if meta_rows is not None:
             embeds = _place(embeds, batch.meta, meta_rows)
         grids = [g for image in batch.images for g in self.backbone.compressed_grids(image, self.compression)]
-        mask = self.backbone.marked(batch.attention_mask, batch.meta)
+        mask = self.backbone.marked(batch, side)
         positions = self.backbone.position_ids(batch.input_ids, mask, grids)
         return self.backbone.language(embeds, mask, positions, visual, deep)
 
     def forward(self, batch: Batch, side: str, rows: int = 1) -> Tensor:
-        """Vectors ``(batch, rows, dim)``, L2-normalised, float32.
+        """Vectors ``(batch, rows, dim)``, L2-normalised but for `Backbone.finished`, float32.
 
         Args:
             batch: made with ``meta=model.meta_count(side, rows)``; one without room for meta tokens gives
@@ -162,10 +163,10 @@ class RetrievalModel(nn.Module):
             if rows != 1:
                 raise ValueError(f"a batch without meta tokens gives one vector a row, got rows={rows}.")
             return normalize(_at(self.states(batch), batch.content[:, None])[..., : self.dim].float(), dim=-1)
-        vectors = _at(self.states(batch, self.meta.rows(side, rows)), batch.meta[:, -rows:])
+        vectors = _at(self.states(batch, self.meta.rows(side, rows), side), batch.meta[:, -rows:])
         if self.projection is not None:
             vectors = self.projection(vectors.to(self.projection.weight.dtype))
-        return normalize(vectors.float(), dim=-1)
+        return self.backbone.finished(normalize(vectors.float(), dim=-1), batch, side)
 
     def meta_count(self, side: str, rows: int) -> int:
         """Meta tokens that a batch must leave room for."""

@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 """Files of a hub repository that are fetched; none that could carry code."""
 
+SHIPPED = Path(__file__).parent.parent / "weights"
+
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -27,6 +29,8 @@ def resolve_folder(name: str, *, revision: str | None = None, local_files_only: 
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
+    if (SHIPPED / Path(name).name / "config.json").is_file() and Path(name).name == name:
+        return SHIPPED / name  # by its name alone, as "mmrag-mini"
     if not _HUB_NAME.fullmatch(name) or name.startswith("."):
         raise FileNotFoundError(
             f"a model must be a folder or a hub name like 'org/name', got {name!r}. Check the path."

@@ -32,12 +32,30 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def backbone(folder):
+def located(folder):
+    """As it ships: a row sees its part."""
     return MiniBackbone(*MiniBackbone.load_parts(str(folder))).eval()
+
+
+@pytest.fixture(scope="module")
+def chained(folder):
+    """A row sees everything and the rows before it."""
+    made = MiniBackbone(*MiniBackbone.load_parts(str(folder))).eval()
+    made.model.located = False
+    return made
+
+
+@pytest.fixture(params=["located", "chained"])
+def backbone(request, located, chained):
+    return located if request.param == "located" else chained
 
 
 @pytest.fixture
 def model(backbone):
+    return model_of(backbone)
+
+
+def model_of(backbone) -> RetrievalModel:
     torch.manual_seed(3)
     tables = MetaTokens(BUDGET, backbone.hidden_size, query_first=False)
     with torch.no_grad():
@@ -62,20 +80,68 @@ def vectors(model, rows, count=BUDGET.document, padding="right"):
 # --- who sees whom
 
 
-def test_who_sees_whom_by_eye(backbone):
-    mask = backbone.marked(torch.tensor([[1, 1, 1, 1, 0]]), torch.tensor([[2, 3]]))
-    assert mask.tolist() == [[1, 1, META, META, 0]]
-    seen = backbone.position_ids(None, mask, ())
-    assert seen.tolist() == [[0, 1, 0, 0, 0]]
-    from mmrag.models.mini import _seen
-
-    assert (_seen(mask, torch.float32)[0, 0] == 0).int().tolist() == [
+def test_who_sees_whom_by_eye(chained):
+    batch = collate([TokenRow((2, 3)), TokenRow((2, 9, 3))], pad=0, meta=2)
+    mask = chained.marked(batch, "document")
+    assert mask[0].tolist() == [
         [1, 1, 0, 0, 0],
         [1, 1, 0, 0, 0],
-        [1, 1, 1, 0, 0],
-        [1, 1, 1, 1, 0],
+        [1, 1, META, 0, 0],
+        [1, 1, 1, META, 0],
         [1, 1, 0, 0, 0],
     ]
+    assert chained.position_ids(batch.input_ids, mask, ()).tolist() == [[0, 1, 0, 0, 0], [0, 1, 2, 0, 0]]
+
+
+def test_what_located_rows_see_by_eye(located):
+    """A query of six pieces after its instruction: row 0 sees all, then thirds, outer ones first."""
+    prefix = located.tokenizer(QUERY_PREFIX, add_special_tokens=False).input_ids
+    row = TokenRow((2, *prefix, 20, 21, 22, 23, 24, 25, 3))
+    batch = collate([row], pad=0, meta=4)
+    mask, start, end = located.marked(batch, "query")[0], 1 + len(prefix), 1 + len(prefix) + 6
+    rows = mask[-4:]
+    assert rows[0].tolist() == [1] * (end + 1) + [META, 0, 0, 0]
+    assert [one[: end + 1].nonzero()[:, 0].tolist() for one in rows[1:]] == [
+        [start, start + 1],
+        [start + 4, start + 5],
+        [start + 2, start + 3],
+    ]
+    assert torch.equal(rows[:, end + 1 :], META * torch.eye(4, dtype=torch.long))
+    assert mask[: end + 1].tolist() == [[1] * (end + 1) + [0] * 4] * (end + 1)
+
+
+@pytest.mark.parametrize("padding", ["right", "left"])
+def test_a_located_row_is_the_row_of_a_mask_made_by_the_runtime(located, padding):
+    """`mmrag.mini.located` says what the runtime computes; one input at a time, in plain loops."""
+    from mmrag.mini.located import mask_of, parts_of
+
+    model = model_of(located)
+    rows = [TokenRow((2, *range(10, 10 + length), 3)) for length in (64 - 2, 35, 7)]
+    with torch.no_grad():
+        made = model(batch_of(model, rows, 6, padding=padding), "document", 6)
+        for given, vectors_ in zip(rows, made, strict=True):
+            parts = parts_of(len(given.ids) - 2, most=6)
+            spans = [(part.start + 1, part.end + 1) if part.level else None for part in parts]
+            mask = torch.from_numpy(mask_of(len(given.ids), spans))[None, None]
+            words = located.embed_tokens(torch.tensor([given.ids]))
+            tables = model.meta.document[None, : len(parts)]
+            states = located.model.language_model(
+                inputs_embeds=torch.cat([words, tables], 1),
+                attention_mask=mask,
+                position_ids=torch.tensor([[*range(len(given.ids)), *[0] * len(parts)]]),
+            ).last_hidden_state[0, len(given.ids) :]
+            wanted = torch.nn.functional.normalize(model.projection(states), dim=-1)
+            torch.testing.assert_close(vectors_[: len(parts)], wanted, **TOLERANCE)
+            for missing in vectors_[len(parts) :]:
+                torch.testing.assert_close(missing, wanted[0], **TOLERANCE)
+
+
+def test_parts_of_a_query_share_their_levels_weight_and_missing_ones_have_none(located):
+    model = model_of(located)
+    prefix = located.tokenizer(QUERY_PREFIX, add_special_tokens=False).input_ids
+    rows = [TokenRow((2, *prefix, *range(10, 10 + length), 3)) for length in (12, 1)]
+    made = model(batch_of(model, rows, 4, "query"), "query", 4)
+    torch.testing.assert_close(made.norm(dim=-1), torch.tensor([[1, 1 / 12, 1 / 12, 1 / 12], [1, 0, 0, 0]]))
 
 
 def test_content_is_a_plain_bert_and_meta_tokens_change_nothing_in_it(model):
@@ -92,11 +158,14 @@ def test_a_prefix_of_r_rows_is_a_run_with_r_tokens(model):
     full = vectors(model, rows)
     for count in range(1, BUDGET.document + 1):
         torch.testing.assert_close(vectors(model, rows, count), full[:, :count], **TOLERANCE)
+    if model.backbone.model.located:
+        return  # these texts have one part
     flat = full.flatten(0, 1)
     assert (torch.cdist(flat, flat) + 9 * torch.eye(len(flat))).min() > 1e-2  # constants would pass, too
 
 
-def test_a_later_meta_token_changes_no_earlier_row_and_every_later_one(model):
+def test_a_later_meta_token_changes_no_earlier_row_and_every_later_one(chained):
+    model = model_of(chained)
     rows = rows_of(model.backbone)
     before = vectors(model, rows)
     with torch.no_grad():
@@ -106,7 +175,18 @@ def test_a_later_meta_token_changes_no_earlier_row_and_every_later_one(model):
     assert ((after - before)[:, 3:].abs().amax(-1) > 1e-3).all()
 
 
-def test_meta_tokens_see_all_content(model):
+def test_a_located_meta_token_changes_its_own_row_alone(located):
+    model = model_of(located)
+    row = TokenRow((2, *[30] * 20, *[31] * 20, *[32] * 22, 3))
+    before = vectors(model, [row], 2)
+    with torch.no_grad():
+        model.meta.document[1] += torch.randn(located.hidden_size)
+    moved = (vectors(model, [row], 2) - before).abs().amax(-1)[0]
+    assert moved[0] < 1e-5 and moved[1] > 1e-3
+
+
+def test_meta_tokens_see_all_content(chained):
+    model = model_of(chained)
     first, second = (list(rows_of(model.backbone)[2].ids) for _ in range(2))
     second[-2] = first[-2] + 1  # the last piece before [SEP]
     moved = (vectors(model, [TokenRow(tuple(first))]) - vectors(model, [TokenRow(tuple(second))])).abs()
@@ -144,8 +224,16 @@ def test_documents_have_their_own_table_alone(model):
     assert torch.equal(model.meta.rows("document", 5), model.meta.document[:5])
 
 
-def test_fresh_tables_are_near_cls_and_differ(backbone):
-    meta = MetaTokens(BUDGET, backbone.hidden_size, query_first=False)
+def test_fresh_located_tables_are_cls(located):
+    meta = MetaTokens(BUDGET, located.hidden_size, query_first=False)
+    located.start_tables(meta)
+    summary = located.model.get_input_embeddings().weight[located.tokenizer.cls_token_id]
+    for table in (meta.query, meta.document):
+        torch.testing.assert_close(table, summary.expand_as(table))
+
+
+def test_other_fresh_tables_are_near_cls_and_differ(chained):
+    backbone, meta = chained, MetaTokens(BUDGET, chained.hidden_size, query_first=False)
     backbone.start_tables(meta)
     summary = backbone.model.get_input_embeddings().weight[backbone.tokenizer.cls_token_id]
     for table in (meta.query, meta.document):
@@ -182,18 +270,15 @@ def test_pictures_are_refused_and_it_says_where_they_are_read(folder):
 # --- files
 
 
-def test_eight_bits_float_and_saved_again_are_the_same_model(folder, backbone, model, tmp_path):
-    """A folder as it ships: eight bits, tables in the same file."""
+def test_eight_bits_float_and_saved_again_are_the_same_model(folder, located, tmp_path):
+    """A folder as it ships: eight bits, tables in the same file, which is config enough."""
     shipped, trained = tmp_path / "shipped", tmp_path / "trained"
+    backbone, model = located, model_of(located)
     write_config(shipped, backbone.model.shape, "int8")
     tables = {name: tensor.numpy() for name, tensor in checkpoint.tables_of(model).items()}
     tables["projection"] = tables.pop("projection.weight")
     save_file(packed(backbone.model.weights() | tables), shipped / "model.safetensors")
     (shipped / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
-    config = checkpoint.CheckpointConfig("mmrag_mini", **{**MiniBackbone.defaults, "dim": 24}, trained=True)
-    (shipped / checkpoint.CONFIG_FILE).write_text(
-        checkpoint.replace(config, budget=BUDGET).to_json(), encoding="utf-8"
-    )
     assert load_file(shipped / "model.safetensors")["encoder.layer.0.output.dense.weight"].dtype == np.int8
     one = MLLMEmbedder.from_pretrained(shipped, device="cpu")
     assert (one.budget, one.dim, one.model.meta.query_first) == (BUDGET, 24, False)
