@@ -37,6 +37,8 @@ Bools: TypeAlias = "NDArray[np.bool_]"
 
 _NEAR_SAME = 0.75  # of the cells of two stretches above each other: more alike than this is one line
 _GAP = 0.3  # of a line's height: a wider gap ends a word; a space is about a quarter of the height
+_VOTES = ((0, 1.0), (-1, 0.3), (1, 0.3))  # rows away from the middle, and what they count
+_NARROW = np.array([letter in "1ijlftr.,:;'!|()[]{}`\"" for letter in CLASSES])
 _AROUND = 100  # cells to both sides that tell one line seen twice from two lines
 _OVERLAP = 2  # cells by which a stretch may begin before the one it goes on from has ended
 _FEWEST_GAP = 2  # cells that always may be missing inside a word
@@ -50,7 +52,7 @@ class ReadWord:
         text: lower case, without accents; characters the reader has no class for are U+FFFD.
         box: ``(left, top, right, bottom)``, in the unit of who gives the word: pixels of the picture from
             `mmrag.mini.reader.LetterReader.read`, cells from `decode`.
-        confidence: mean probability of its letters, 0..1.
+        confidence: mean probability of its cells, 0..1.
     """
 
     text: str
@@ -223,17 +225,18 @@ def _spelled(
     word = np.repeat(word_of_piece, lengths)
     rows = np.repeat(pieces.row[order], lengths)
     columns = np.arange(lengths.sum()) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)
-    kind = letters[rows, columns]
-    weight = np.maximum(confidence[rows, columns].astype(np.float64), 1e-6)
-    new = np.ones(len(word), bool)
-    new[1:] = (word[1:] != word[:-1]) | starts[rows[1:], columns[1:]] | (kind[1:] != kind[:-1])
-    letter = np.cumsum(new) - 1
+    begins = _letter_starts(word, letters[rows, columns], starts[rows, columns])
+    letter = np.cumsum(begins) - 1
     count = int(letter[-1]) + 1
-    votes = np.bincount(letter * len(CLASSES) + kind, weight, count * len(CLASSES)).reshape(count, -1)
+    votes = np.zeros((count, len(CLASSES)))
+    for away, trust in _VOTES:
+        row = np.clip(rows + away, 0, letters.shape[0] - 1)
+        kind = letters[row, columns]
+        vote = np.where(kind > 0, trust * np.maximum(confidence[row, columns], 1e-6), 0.0)
+        votes += np.bincount(letter * len(CLASSES) + kind, vote, votes.size).reshape(votes.shape)
     text = "".join(CLASSES[kind] for kind in votes.argmax(1).tolist())
-    cells = np.bincount(letter, minlength=count)
-    sure = votes.max(1) / cells
-    word_of_letter = word[new]
+    sure = np.bincount(letter, confidence[rows, columns], count) / np.bincount(letter, minlength=count)
+    word_of_letter = word[begins]
     bounds = np.searchsorted(word_of_letter, np.arange(len(chains) + 1))
     ends = np.searchsorted(word, np.arange(len(chains) + 1))
     top, bottom = (each[rows, columns] for each in reach)
@@ -248,6 +251,26 @@ def _spelled(
         )
         made.append(ReadWord(text[at], box, float(sure[at].mean())))
     return made
+
+
+def _letter_starts(word: Ints, kind: NDArray[np.uint8], starts: Bools) -> Bools:
+    """Which cells of words begin a letter, where single cells are not to be trusted.
+
+    The network says where letters start. A start that it missed shows as another class in at least two
+    cells after at least two of the last; one cell of another class is a blurred border. A letter said to
+    start twice shows as one cell of the class of its neighbour; only narrow letters are that thin.
+    """
+    begins = np.ones(len(word), bool)
+    begins[1:] = (word[1:] != word[:-1]) | starts[1:]
+    run = np.concatenate([[True], begins[1:] | (kind[1:] != kind[:-1])])
+    long = (np.bincount(np.cumsum(run) - 1) >= 2)[np.cumsum(run) - 1]
+    begins[1:] |= run[1:] & long[1:] & long[:-1]
+    first = np.flatnonzero(begins)
+    thin = np.diff(first, append=len(word)) == 1
+    twice = (kind[first[1:]] == kind[first[:-1]]) & (word[first[1:]] == word[first[:-1]])
+    twice &= (thin[1:] | thin[:-1]) & ~_NARROW[kind[first[1:]]]
+    begins[first[1:][twice]] = False
+    return begins
 
 
 def _middle(values: Ints) -> int:
