@@ -1,21 +1,25 @@
 """`MiniEmbedder`: mmrag-mini, our own model, which ships in the package and is its default.
 
-Text and page pictures in, up to 64 nested rows of 128 numbers a page out, on one CPU core, with no network, no
-GPU and no torch. What a picture goes through::
+Text and page pictures in, up to 64 nested rows of 128 numbers a page out, on one CPU core, with no network,
+no GPU and no torch. What a picture goes through::
 
     pixels -> reader (convolutions that say which letter stands where) -> visual tokens
            -> bilinear compression s = 2 -> connector -> encoder -> located meta tokens -> projection
 
 Text goes into the same encoder as word pieces. Decisions taken here:
 
-* *Text first, pixels where it has nothing.* With ``inputs="both"`` a page's content is its text (the file's own,
-  or OCR's) and then what the reader finds in the picture where no word of that text stands: labels of a chart
-  that is a picture, a scan without OCR. The reader makes mistakes, a text layer rarely does.
+* *Text first, pixels where it has nothing.* With ``inputs="both"`` a page's content is its text (the file's
+  own, or OCR's) and then what the reader finds in the picture where no word of that text stands: labels of a
+  chart that is a picture, a scan without OCR. The reader makes mistakes, a text layer rarely does.
 * *No string leaves the image path.* What the reader reads becomes vectors inside and is shown to nobody; rows
   are compared with rows.
 * *A question's parts weigh a quarter.* Row 0 of a query is the whole question, at length 1; the rows of its
   thirds, quarters and eighths weigh a quarter each level, so that they refine and do not outvote.
-* *Nothing is cut off.* Long text is read in windows, long pictures in tiles; a level has more tokens a part then.
+* *All rows are made and the budget's are kept.* Activations are quantised by the whole of a window, so fewer
+  rows in it would round the others differently (by .02 in a number); so a prefix is exact, and costs no more
+  than a full page.
+* *Nothing is cut off.* Long text is read in windows, long pictures in tiles; a level has more tokens a part
+  then.
 * *A page with nothing on it* has the row of the empty text, which scores like an average unrelated page.
 """
 
@@ -39,10 +43,10 @@ from tqdm import tqdm
 from mmrag.embedder import Content, DocumentInput, EmbedderBase, QueryInput, searchable_text
 from mmrag.errors import UnsupportedInputError
 from mmrag.mini.encoder import WEIGHTS, MiniEncoder
-from mmrag.mini.located import LEVELS, parts_of
+from mmrag.mini.located import LEVELS, WINDOW, parts_of
 from mmrag.mini.reader import LetterReader, ReadWord, enlargement
 from mmrag.mini.visual import visual_tokens
-from mmrag.onnx_bert import Tokens, check_range, default_threads, file_digest, side_by_side
+from mmrag.onnx_bert import POSITIONS, check_range, default_threads, file_digest, side_by_side
 from mmrag.text_embedder import QUERY_INSTRUCTION, check_batch
 from mmrag.types import Budget, Matrix, Page, Query
 
@@ -56,6 +60,8 @@ COMPRESSION, COMPRESSIONS = 2, (1, 2)
 FULL = Budget(query=16, document=64)
 PART_WEIGHT = 0.25
 """Length that the rows of one level of a query share."""
+INSTRUCTION_ROOM = POSITIONS - WINDOW - 2
+"""Tokens of an instruction; it stands before every window."""
 
 _FILES = (WEIGHTS, "encoder.onnx", "reader.onnx", "tokenizer.json")
 _ALGORITHM = "mini-1"  # part of the fingerprint: raise it when the same settings give other rows
@@ -110,7 +116,11 @@ class MiniEmbedder(EmbedderBase):
     def with_inputs(self, inputs: str) -> MiniEmbedder:
         """The same model looking at something else of a page; weights are shared."""
         other = MiniEmbedder(
-            self.model_dir, inputs=inputs, budget=self.budget, compression=self.compression, threads=self.threads
+            self.model_dir,
+            inputs=inputs,
+            budget=self.budget,
+            compression=self.compression,
+            threads=self.threads,
         )
         other._parts = self._loaded()
         return other
@@ -172,10 +182,13 @@ class MiniEmbedder(EmbedderBase):
 
         Raises:
             TypeError: an input is neither `str` nor `Query`.
-            ValueError: a query has neither text nor picture.
+            ValueError: a query has neither text nor picture, or its instruction is longer than the encoder has
+                places for.
         """
         check_batch(queries, batch_size, "queries")
         given = [_query(query, place) for place, query in enumerate(queries)]
+        for place, query in enumerate(given):
+            self._check_instruction(query, place)
         made = side_by_side(self._query_rows, given, self.threads)
         bar = tqdm(made, total=len(given), desc="encoding queries", unit="query", disable=not show_progress)
         return list(bar)
@@ -185,11 +198,12 @@ class MiniEmbedder(EmbedderBase):
     ) -> list[Matrix]:
         """One ``(rows, dim)`` float32 matrix a document, at most ``budget.document`` rows, in input order.
 
-        Rows of parts are unit vectors, or means of such at their own length (`MiniEncoder.rows`). `batch_size`
-        changes nothing.
+        Rows of parts are unit vectors, or means of such at their own length (`MiniEncoder.rows`).
+        `batch_size` changes nothing.
 
         Raises:
-            UnsupportedInputError: ``inputs="text"`` and an image without text, or ``"pixels"`` and text alone.
+            UnsupportedInputError: ``inputs="text"`` and an image without text, or ``"pixels"`` and text
+                alone.
             TypeError: an input is neither `str`, `Page` nor `Content`.
         """
         check_batch(documents, batch_size, "documents")
@@ -198,33 +212,41 @@ class MiniEmbedder(EmbedderBase):
         bar = tqdm(made, total=len(given), desc="encoding documents", unit="page", disable=not show_progress)
         return list(bar)
 
+    def _check_instruction(self, query: Query, position: int) -> None:
+        length = len(self._loaded()[0].tokenizer.tokenize(query.instruction)) if query.instruction else 0
+        if length > INSTRUCTION_ROOM:
+            raise ValueError(
+                f"a query's instruction must have at most {INSTRUCTION_ROOM} tokens, got {length} in query "
+                f"{position}. Shorten the instruction."
+            )
+
     def _query_rows(self, query: Query) -> Matrix:
         encoder, _ = self._loaded()
         instruction = QUERY_INSTRUCTION if query.instruction is None else query.instruction
         content = encoder.embed(encoder.tokenizer.tokenize(query.text or ""))
         if query.image is not None:
             content = np.concatenate([self._seen(query.image, NOTHING), content])
-        parts = parts_of(max(len(content), 1), most=self.budget.query, smallest=1)
+        parts = parts_of(max(len(content), 1), most=FULL.query, smallest=1)
         rows = encoder.rows(content, parts, "query", encoder.tokenizer.tokenize(instruction))
         rows[0] /= np.linalg.norm(rows[0])
         levels = [part.level for part in parts[: len(rows)]]
         for row, level in enumerate(levels):
             if level:
                 rows[row] *= PART_WEIGHT / LEVELS[level]
-        return rows
+        return rows[: self.budget.query]
 
     def _document_rows(self, document: _Input) -> Matrix:
         encoder, _ = self._loaded()
         content = encoder.embed(encoder.tokenizer.tokenize(document.text))
         for image in document.images:
             content = np.concatenate([content, self._seen(image, document.known)])
-        parts = parts_of(max(len(content), 1), most=self.budget.document)
-        return encoder.rows(content, parts, "document")
+        parts = parts_of(max(len(content), 1), most=FULL.document)
+        return encoder.rows(content, parts, "document")[: self.budget.document]
 
     def _seen(self, image: Image, known: Known) -> Floats:
         """Content vectors of what is read in a picture and not known from text."""
         encoder, reader = self._loaded()
-        words = [word for word in reader.read(image) if not known.holds(word, image.size)]
+        words = known.without(reader.read(image), image.size)
         pieces = encoder.tokenizer.tokenize_words([word.text for word in words])
         scale = enlargement(image.size, reader.long_side)
         return visual_tokens(words, pieces, encoder.embed, scale=scale, compression=self.compression)
@@ -248,14 +270,23 @@ class Known:
     boxes: Floats
     words: frozenset[str] = frozenset()
 
-    def holds(self, word: ReadWord, size: tuple[int, int]) -> bool:
-        """Whether a word of the text stands where this one was read, or is the same."""
-        if word.text in self.words:
-            return True
-        x = (word.box[0] + word.box[2]) / 2 / size[0]
-        y = (word.box[1] + word.box[3]) / 2 / size[1]
+    def without(self, words: Sequence[ReadWord], size: tuple[int, int]) -> list[ReadWord]:
+        """The words whose middle stands in none of the text's, and that are none of it, in order.
+
+        Args:
+            words: boxes in pixels.
+            size: of the picture, width and height.
+        """
+        if self.words:
+            words = [word for word in words if word.text not in self.words]
+        if not words or not len(self.boxes):
+            return list(words)
+        read = np.array([word.box for word in words], np.float64)
+        middles = ((read[:, :2] + read[:, 2:]) / 2 / size).astype(np.float32)
+        x, y = middles[:, 0, None], middles[:, 1, None]
         left, top, right, bottom = self.boxes.T
-        return bool(((left <= x) & (x <= right) & (top <= y) & (y <= bottom)).any())
+        held = ((left <= x) & (x <= right) & (top <= y) & (y <= bottom)).any(1)
+        return [word for word, known in zip(words, held.tolist(), strict=True) if not known]
 
 
 NOTHING = Known(np.zeros((0, 4), np.float32))
@@ -281,7 +312,8 @@ def _document(document: DocumentInput, position: int, inputs: str) -> _Input:
         parts = document.parts or (document.image,)
         words = frozenset(_plain(word) for word in document.text.split())
         known = Known(NOTHING.boxes, words)
-        given = _Input(document.text, tuple(p for p in parts if p is not None and not isinstance(p, str)), known)
+        images = tuple(part for part in parts if part is not None and not isinstance(part, str))
+        given = _Input(document.text, images, known)
     else:
         raise TypeError(
             f"a document must be str, Page or Content, got {type(document).__name__} at {position}."

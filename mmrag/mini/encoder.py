@@ -33,14 +33,15 @@ class MiniEncoder:
     """
 
     def __init__(self, model_dir: Path) -> None:
-        from safetensors.numpy import load_file
+        from safetensors import safe_open
 
-        weights = load_file(model_dir / WEIGHTS)
-        self._words = weights["embeddings.word"]  # uint8: a float32 table would be four times as large
-        self._scale, self._zero = weights["embeddings.word_scale"], weights["embeddings.word_zero"]
-        self._meta = {side: weights[f"meta.{side}"] for side in ("query", "document")}
-        self._projection: Floats = weights["projection"]
-        self._position: Floats = weights["embeddings.position"][0]
+        with safe_open(model_dir / WEIGHTS, framework="numpy") as weights:  # the graph reads the layers
+            self._words = weights.get_tensor("embeddings.word")  # uint8: float32 would be four times as large
+            self._scale = weights.get_tensor("embeddings.word_scale")
+            self._zero = weights.get_tensor("embeddings.word_zero")
+            self._meta = {side: weights.get_tensor(f"meta.{side}") for side in ("query", "document")}
+            self._projection: Floats = weights.get_tensor("projection")
+            self._position: Floats = weights.get_tensor("embeddings.position")[0]
         self._model_dir = model_dir
         self.tokenizer = WordPieces(model_dir / "tokenizer.json")
         self.dim = int(self._projection.shape[0])
@@ -58,8 +59,9 @@ class MiniEncoder:
     def rows(self, content: Floats, parts: list[Part], side: str, prefix: Tokens | None = None) -> Floats:
         """One row a part, ``(parts, dim)``.
 
-        A row is the unit vector of its part; of a part longer than a window the mean of its pieces at its own
-        length, which is below 1: scaled up it would win against its own parts (``docs/lab-log.md``, "Fusion").
+        A row is the unit vector of its part; of a part longer than a window the mean of its pieces at its
+        own length, which is below 1: scaled up it would win against its own parts (``docs/lab-log.md``,
+        "Fusion").
 
         Args:
             content: ``(T, width)`` input vectors, without special tokens.
@@ -75,7 +77,8 @@ class MiniEncoder:
             if not seen:
                 continue
             spans = [_span(view, window) for view in seen]
-            made = self._window(content[window.start : window.end], spans, [view.row for view in seen], side, prefix or [])
+            inside, rows = content[window.start : window.end], [view.row for view in seen]
+            made = self._window(inside, spans, rows, side, prefix or [])
             for view, row in zip(seen, made, strict=True):
                 total[view.row] += row * (view.end - view.start)
                 weight[view.row] += view.end - view.start
