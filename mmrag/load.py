@@ -71,6 +71,11 @@ def load_embedder(
             f"model must be a name, a folder or an embedder, got {type(model).__name__}. "
             f"Leave it out for {DEFAULT_MODEL}."
         )
+    if model is not None and (Path(model).expanduser() / "encoder.onnx").is_file():
+        from mmrag.mini.embedder import COMPRESSION, MiniEmbedder
+
+        _refuse("a folder of mmrag-mini", {"device": None if device == "cpu" else device}, "It runs on the CPU.")
+        return MiniEmbedder(Path(model).expanduser(), compression=compression or COMPRESSION)
     if model is not None and _is_multimodal(model):
         from mmrag.models.mllm_embedder import MLLMEmbedder
 

@@ -39,10 +39,10 @@ def make_pdf() -> Callable[[Path, Sequence[str]], Path]:
 
 @pytest.fixture(scope="session")
 def embedder():
-    """The default embedder, loaded once."""
-    from mmrag.text_embedder import default_embedder
+    """A real embedder, loaded once: the text encoder, since most laws hold for any and it is the quickest."""
+    from mmrag.text_embedder import TextEmbedder
 
-    return default_embedder()
+    return TextEmbedder()
 
 
 @dataclass

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from mmrag.errors import DocumentError
-from mmrag.load import DEFAULT_MODEL, is_embedder, load_embedder, load_image
+from mmrag.load import DEFAULT_MODEL, TEXT_MODEL, is_embedder, load_embedder, load_image
 from mmrag.served_embedder import ServedEmbedder
-from mmrag.text_embedder import DEFAULT_MODEL_DIR, TextEmbedder
+from mmrag.mini.embedder import MODEL_DIR, MiniEmbedder
+from mmrag.text_embedder import TextEmbedder
 
 
 @pytest.fixture
@@ -70,9 +71,14 @@ def test_a_long_source_is_shown_short() -> None:
 
 def test_the_shipped_embedder_by_name_folder_and_nothing(tmp_path: Path) -> None:
     embedders = [load_embedder(), load_embedder(DEFAULT_MODEL), load_embedder(device="cpu")]
-    assert all(isinstance(one, TextEmbedder) for one in embedders)
-    folder = shutil.copytree(DEFAULT_MODEL_DIR, tmp_path / "copy")
+    assert all(isinstance(one, MiniEmbedder) for one in embedders)
+    folder = shutil.copytree(MODEL_DIR, tmp_path / "copy")
     assert load_embedder(folder).fingerprint == embedders[0].fingerprint
+    assert load_embedder(compression=1).compression == 1
+
+
+def test_the_text_encoder_by_name() -> None:
+    assert isinstance(load_embedder(TEXT_MODEL), TextEmbedder)
 
 
 def test_a_url_is_a_served_embedder_that_nobody_has_asked_yet() -> None:
@@ -86,9 +92,10 @@ def test_a_url_is_a_served_embedder_that_nobody_has_asked_yet() -> None:
 @pytest.mark.parametrize(
     ("model", "settings", "error", "words"),
     [
-        ("nope", {}, ValueError, "must be 'bge-small-en-v1.5' or the folder"),
+        ("nope", {}, ValueError, "must be 'mmrag-mini', 'bge-small-en-v1.5', the folder"),
         (7, {}, TypeError, "a name, a folder or an embedder, got int"),
-        (None, {"compression": 2}, ValueError, "takes no compression, got compression=2"),
+        (TEXT_MODEL, {"compression": 2}, ValueError, "takes no compression, got compression=2"),
+        (None, {"compression": 3}, ValueError, "must be 1 or 2"),
         (None, {"device": "cuda"}, ValueError, "takes no device, got device='cuda'"),
         ("m", {"base_url": "http://x", "device": "cpu"}, ValueError, "They are the server's to choose"),
         (TextEmbedder(), {"device": "cpu"}, ValueError, "Set them where it is made"),

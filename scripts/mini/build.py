@@ -10,6 +10,7 @@ weights behind another graph: ``bge-small.onnx`` in TO is that file without its 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 import shutil
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--reader", type=Path, required=True)
-    parser.add_argument("--projection", type=Path, required=True)
+    parser.add_argument("--projection", type=Path, help="of projection.py; without it rows are as wide as states")
     parser.add_argument("to", type=Path)
     options = parser.parse_args()
     source = onnx.load(options.encoder)
@@ -44,7 +45,10 @@ def main() -> None:
     start = start * weights["embeddings.word_scale"]
     for side, rows in LEVELS.items():
         weights[f"meta.{side}"] = np.repeat(start[None], rows, axis=0)
-    weights["projection"] = np.load(options.projection).astype(np.float32)
+    width = weights["embeddings.word"].shape[1]
+    weights["projection"] = np.eye(width, dtype=np.float32)
+    if options.projection:
+        weights["projection"] = np.load(options.projection).astype(np.float32)
     options.to.mkdir(parents=True, exist_ok=True)
     file = options.to / "model.safetensors"
     tower, head = load_reader(options.reader)
@@ -55,7 +59,11 @@ def main() -> None:
     without_weights(source, file, options.to / "bge-small.onnx")
     shutil.copyfile(options.tokenizer, options.to / "tokenizer.json")
     total = sum(values.size for name, values in weights.items() if not name.endswith(("_scale", "_zero")))
-    print(f"{total / 1e6:.1f} M parameters, {file.stat().st_size / 1e6:.1f} MB")
+    print(f"{total / 1e6:.1f} M parameters, {file.stat().st_size / 1e6:.1f} MB; the files' table of README.md:")
+    for one in sorted(options.to.iterdir()):
+        if one.suffix in (".json", ".onnx", ".safetensors"):
+            one.chmod(0o644)
+            print(f"| `{one.name}` | {one.stat().st_size:,} | `{hashlib.sha256(one.read_bytes()).hexdigest()}` |")
 
 
 def product_names(source: onnx.ModelProto) -> dict[str, str]:

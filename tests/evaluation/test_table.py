@@ -268,9 +268,12 @@ def call(capsys, *arguments):
     return code, printed.out, printed.err
 
 
+TEXT = ("--embedder", "bge-small-en-v1.5")
+
+
 def test_the_command_measures_what_the_plain_one_does(capsys, folder, qa, tmp_path):
     index, target = tmp_path / "index", tmp_path / "table.json"
-    options = (folder, "--ocr", "off", "--rerank", "local", "--rerank-top", 3)
+    options = (folder, "--ocr", "off", "--rerank", "local", "--rerank-top", 3, *TEXT)
     table_of = ("--table", "--budgets", "16,64", "1,1", "--index", index, "--to", target)
     code, out, _ = call(capsys, *options, *table_of)
     assert code == 0
@@ -321,7 +324,7 @@ def test_options_that_do_not_go_together(capsys, folder, arguments, words):
 
 
 def test_an_input_that_the_embedder_does_not_read_is_refused(capsys, folder):
-    code, _, error = call(capsys, folder, "--table", "--inputs", "pixels")
+    code, _, error = call(capsys, folder, "--table", "--inputs", "pixels", *TEXT)
     assert code == 1
     assert "--inputs must be of text for 'bge-small-en-v1.5 (text only)', got 'pixels'" in error
     with pytest.raises(SystemExit):

@@ -273,14 +273,14 @@ KILLED = """
 import sys, time
 sys.path.insert(0, {tests!r})
 from test_miner import *
-from mmrag.text_embedder import default_embedder
+from mmrag.text_embedder import TextEmbedder
 
 class Slow(ScriptedJudge):
     def rerank(self, ranking, *, top_n=None):
         time.sleep(0.05)
         return super().rerank(ranking)
 
-embedder = default_embedder()
+embedder = TextEmbedder()
 qa = DocumentQA(MemoryIndex.for_embedder(embedder), embedder=embedder)
 qa.add_texts(list(PAGES.values()), ids=list(PAGES))
 print("ready", flush=True)

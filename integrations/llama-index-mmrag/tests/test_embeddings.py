@@ -14,7 +14,8 @@ from PIL import Image
 
 from llama_index.embeddings.mmrag import MMRagEmbedding
 from mmrag.errors import IndexMismatchError, ServerUnreachableError, UnsupportedInputError
-from mmrag.text_embedder import DEFAULT_MODEL_DIR, TextEmbedder
+from mmrag.mini.embedder import MODEL_DIR
+from mmrag.text_embedder import TextEmbedder
 
 LONG = "The tide came in. " * 400
 
@@ -163,7 +164,7 @@ def test_dict_and_back():
 
 
 def test_pickle_and_back():
-    model = MMRagEmbedding(str(DEFAULT_MODEL_DIR), embed_batch_size=3)
+    model = MMRagEmbedding(str(MODEL_DIR), embed_batch_size=3)
     again = pickle.loads(pickle.dumps(model))
     assert again.to_dict() == model.to_dict()
     assert again.get_text_embedding("tide") == model.get_text_embedding("tide")
