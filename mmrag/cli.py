@@ -63,16 +63,18 @@ def build_parser() -> argparse.ArgumentParser:
         "--index", type=Path, default=Path("mmrag-index"), metavar="DIR", help="index directory (%(default)s)"
     )
 
-    reading = argparse.ArgumentParser(add_help=False)
-    reading.add_argument("--password", action="append", metavar="TEXT", help="try this on encrypted files")
+    drawing = argparse.ArgumentParser(add_help=False)
+    drawing.add_argument("--password", action="append", metavar="TEXT", help="try this on encrypted files")
+    drawing.add_argument("--renderer", choices=("pymupdf", "pdfium"), default="pymupdf", help="(%(default)s)")
+    drawing.add_argument("--workers", type=positive, metavar="N", help="reading processes")
+
+    reading = argparse.ArgumentParser(add_help=False, parents=[drawing])
     reading.add_argument(
         "--ocr",
         choices=("auto", "off", "force"),
         default="auto",
         help="auto: where a page has no usable text layer (%(default)s)",
     )
-    reading.add_argument("--renderer", choices=("pymupdf", "pdfium"), default="pymupdf", help="(%(default)s)")
-    reading.add_argument("--workers", type=positive, metavar="N", help="reading processes")
 
     searching = argparse.ArgumentParser(add_help=False)
     searching.add_argument("--k", type=positive, default=5, metavar="N", help="pages wanted (%(default)s)")
@@ -220,10 +222,26 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="Q,D",
         help="with --table, cut to what the embedder gives (1,1 2,4 4,8 8,16 16,64)",
     )
+    _add_reembed(commands, [common, embedding, drawing])
     _add_serve(commands, common)
     _add_mine(commands, [common, where, judging])
     add_train(commands, common, reading)
     return parser
+
+
+def _add_reembed(
+    commands: argparse._SubParsersAction[Any], parents: Sequence[argparse.ArgumentParser]
+) -> None:
+    reembed = commands.add_parser(
+        "reembed",
+        parents=list(parents),
+        help="make an index for another embedder from one that is there, without reading the documents again",
+        epilog="OLD is not changed. A run that was cut off is gone on with by the same command; NEW is an "
+        "index once it is whole. Pages whose file is gone are embedded from their text, and named.",
+    )
+    reembed.add_argument("old", type=Path, metavar="OLD", help="index directory, made by any embedder")
+    reembed.add_argument("new", type=Path, metavar="NEW", help="directory that is empty or absent")
+    reembed.set_defaults(ocr="off")
 
 
 def _add_serve(commands: argparse._SubParsersAction[Any], common: argparse.ArgumentParser) -> None:

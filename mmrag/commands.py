@@ -6,12 +6,13 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrag import export
-from mmrag.documents import ReaderSettings
+from mmrag.documents import ReaderSettings, Skipped
 from mmrag.errors import IndexFormatError
 from mmrag.ingest import AddProgress, AddReport
 from mmrag.pipeline import DEFAULT_RERANKER, DocumentQA
@@ -22,6 +23,7 @@ from mmrag.types import Answer, Ranking, Usage, describe_place
 if TYPE_CHECKING:
     from mmrag.answer import Answerer
     from mmrag.embedder import Embedder
+    from mmrag.reembed import ReembedReport
     from mmrag.rerank import Reranker
     from mmrag.rerank.traces import TraceWriter
 
@@ -188,6 +190,25 @@ def remove(options: argparse.Namespace) -> int:
         for target, count in removed.items():
             _say(f"{target}: {count} pages or records removed")
     return 0
+
+
+def reembed(options: argparse.Namespace) -> int:
+    """Make an index for another embedder of one that is there."""
+    from mmrag.reembed import reembed as write_new
+
+    report = write_new(
+        options.old,
+        options.new,
+        embedder=embedder(options),
+        reader=reader_settings(options),
+        password=options.password,
+        show_progress=sys.stderr.isatty(),
+    )
+    if options.json:
+        _print_json(export.reembed_data(report))
+    else:
+        _say(reembed_text(report))
+    return EXIT_SKIPPED if report.without_picture or report.skipped else 0
 
 
 def demo(options: argparse.Namespace) -> int:
@@ -390,12 +411,31 @@ def report_text(report: AddReport) -> str:
     files = f"Files: {', '.join(parts)}. " if parts else ""
     lines = [f"{files}{report.pages} pages in {report.seconds:.1f} s{rate}"]
     lines += [f"  {count} pages: {note}" for note, count in report.notes.items()]
-    if report.skipped:
-        lines.append(f"Skipped ({len(report.skipped)}):")
-        for skipped in report.skipped:
-            place = skipped.name if skipped.page is None else f"{skipped.name}, page {skipped.page + 1}"
-            lines.append(f"  {place}: {skipped.reason}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_skipped_lines(report.skipped)])
+
+
+def _skipped_lines(left_out: Sequence[Skipped]) -> list[str]:
+    lines = [f"Skipped ({len(left_out)}):"] if left_out else []
+    for skipped in left_out:
+        place = skipped.name if skipped.page is None else f"{skipped.name}, page {skipped.page + 1}"
+        lines.append(f"  {place}: {skipped.reason}")
+    return lines
+
+
+def reembed_text(report: ReembedReport) -> str:
+    """What a `reembed` did, for a terminal: counts, and a line for each file without pictures."""
+    new = report.records - report.resumed
+    rate = f", {new / report.seconds:.1f}/s" if new and report.seconds else ""
+    resumed = f" ({report.resumed} of them there already)" if report.resumed else ""
+    lines = [
+        f"{report.records} pages and records in {report.path}{resumed}, {report.seconds:.1f} s{rate}",
+        f"by {report.embedder}, before by {report.before}",
+    ]
+    without = Counter((one.name, one.reason) for one in report.without_picture)
+    if without:
+        lines.append("Embedded from text alone (add the file again once it is there):")
+        lines += [f"  {name}, {count} pages: {reason}" for (name, reason), count in without.items()]
+    return "\n".join([*lines, *_skipped_lines(report.skipped)])
 
 
 def _print_json(data: dict[str, Any]) -> None:
@@ -446,6 +486,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "ask": ask,
     "status": status,
     "remove": remove,
+    "reembed": reembed,
     "demo": demo,
     "evaluate": evaluate,
     "serve": serve,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmrag.ingest import AddReport
 from mmrag.pipeline import Status
 from mmrag.types import Answer, Candidate, Citation, Page, Ranking, Usage, Verdict
+
+if TYPE_CHECKING:
+    from mmrag.documents import Skipped
+    from mmrag.reembed import ReembedReport
 
 
 def page_data(page: Page) -> dict[str, Any]:
@@ -115,11 +119,29 @@ def report_data(report: AddReport) -> dict[str, Any]:
         "reread": report.reread,
         "renamed": report.renamed,
         "unchanged": report.unchanged,
-        "skipped": [{"name": s.name, "page": s.page, "reason": s.reason} for s in report.skipped],
+        "skipped": [_skipped_data(one) for one in report.skipped],
         "notes": report.notes,
         "pages": report.pages,
         "seconds": report.seconds,
     }
+
+
+def reembed_data(report: ReembedReport) -> dict[str, Any]:
+    """What a `reembed` did, as plain data."""
+    return {
+        "path": str(report.path),
+        "before": report.before,
+        "embedder": report.embedder,
+        "records": report.records,
+        "resumed": report.resumed,
+        "without_picture": [_skipped_data(one) for one in report.without_picture],
+        "skipped": [_skipped_data(one) for one in report.skipped],
+        "seconds": report.seconds,
+    }
+
+
+def _skipped_data(skipped: Skipped) -> dict[str, Any]:
+    return {"name": skipped.name, "page": skipped.page, "reason": skipped.reason}
 
 
 def status_data(status: Status) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrag.embedder import searchable_text
+from mmrag.embedder import DocumentInput, searchable_text
 from mmrag.errors import BadInputError, DocumentError
 from mmrag.index.base import DocumentEntry, Index
 from mmrag.types import Matrix, Page, Record, Scalar
@@ -193,9 +193,11 @@ class Ingest:
         """Embed and add pages; returns the numbers of those the embedder cannot take, and why."""
         from mmrag.documents import Skipped
 
-        pages, matrices, bad = embedded(self._embedder, batch)
+        matrices, refused = embedded(self._embedder, batch)
+        bad = {batch[place].number: reason for place, reason in refused.items()}
         for number, reason in bad.items():
             report.skipped.append(Skipped(entry.names[-1], reason, number, entry.id))
+        pages = [batch[place] for place in matrices]
         if not pages:
             return bad
         self._index.add(
@@ -207,7 +209,7 @@ class Ingest:
                     metadata={**page_metadata(page, entry.names), **extra},
                     page=replace(page, image=None),
                 )
-                for page, matrix in zip(pages, matrices, strict=True)
+                for page, matrix in zip(pages, matrices.values(), strict=True)
             ]
         )
         report.pages += len(pages)
@@ -284,23 +286,23 @@ def refuse_skipped(matrices: Sequence[Matrix]) -> None:
         raise BadInputError("document", place, reason)
 
 
-def embedded(embedder: Embedder, pages: Sequence[Page]) -> tuple[list[Page], list[Matrix], dict[int, str]]:
-    """Pages and their matrices; and the numbers of pages that cannot be embedded, with the reason.
+def embedded(embedder: Embedder, inputs: Sequence[DocumentInput]) -> tuple[dict[int, Matrix], dict[int, str]]:
+    """Matrices by the place of their input, in order; and why the others cannot be embedded, by place.
 
     An embedder that skips such inputs by itself leaves None in their places.
     """
-    left, bad = list(pages), {}
+    left, bad = list(range(len(inputs))), {}
     while left:
         try:
-            matrices = embedder.encode_document(left)
+            matrices = embedder.encode_document([inputs[place] for place in left])
         except BadInputError as error:  # found before anything is computed, so trying again is cheap
-            bad[left.pop(error.index).number] = error.reason
+            bad[left.pop(error.index)] = error.reason
             continue
         reasons = getattr(matrices, "skipped", {})
-        bad |= {left[place].number: reason for place, reason in reasons.items()}
-        kept = [pair for place, pair in enumerate(zip(left, matrices, strict=True)) if place not in reasons]
-        return [page for page, _ in kept], [matrix for _, matrix in kept], bad
-    return [], [], bad
+        bad |= {left[at]: reason for at, reason in reasons.items()}
+        made = enumerate(zip(left, matrices, strict=True))
+        return {place: matrix for at, (place, matrix) in made if at not in reasons}, bad
+    return {}, bad
 
 
 def drop_name(index: Index, entry: DocumentEntry, name: str) -> int:
@@ -311,11 +313,6 @@ def drop_name(index: Index, entry: DocumentEntry, name: str) -> int:
     index.put_document(replace(entry, names=names))
     index.update_metadata(index.ids({"doc_id": entry.id}), name_metadata(names))
     return 0
-
-
-def blob_key(page: Page) -> str:
-    """Under which key the index keeps the bytes of a page without a path."""
-    return page.id if page.id == page.document_id else page.source.sha256
 
 
 def _one_image(image: Any) -> Found:  # noqa: ANN401  what `discover` takes

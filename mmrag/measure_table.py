@@ -32,6 +32,7 @@ from mmrag.index.filters import Filter
 from mmrag.index.layout import STORE_NAME
 from mmrag.load import load_embedder
 from mmrag.pipeline import DocumentQA
+from mmrag.reembed import embedder_of
 from mmrag.rerank.apply import rerank_first
 from mmrag.rerank.local import LocalReranker
 from mmrag.rerank.remembering import RememberingReranker
@@ -53,7 +54,7 @@ def run_table(options: argparse.Namespace) -> int:
     """
     judge = _judge(options)
     pack = load_pack(options.pack or sample_pack())
-    embedder = load_embedder(options.embedder, base_url=options.embedder_url)
+    embedder = _embedder(options)
     inputs, embedder_for = ways_of_reading(embedder)
     asked = tuple(options.table_inputs or inputs)
     unknown = [name for name in asked if name not in inputs]
@@ -74,6 +75,14 @@ def run_table(options: argparse.Namespace) -> int:
         options.target.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     sys.stdout.write((json.dumps(data) if options.json else made.text()) + "\n")
     return 0
+
+
+def _embedder(options: argparse.Namespace) -> Embedder:
+    """The one that is named; else, where ``--index`` is an index, the one that it opens with."""
+    named = options.embedder is not None or options.embedder_url is not None
+    if not named and options.index and (options.index / STORE_NAME).is_file():
+        return embedder_of(options.index)
+    return load_embedder(options.embedder, base_url=options.embedder_url)
 
 
 def _judge(options: argparse.Namespace) -> RememberingReranker | None:

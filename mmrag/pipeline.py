@@ -39,12 +39,12 @@ from mmrag.ingest import (
     AddReport,
     Clock,
     Ingest,
-    blob_key,
     checked_metadata,
     drop_name,
     name_of,
     refuse_skipped,
 )
+from mmrag.page_picture import page_picture
 from mmrag.rerank.apply import (
     DEFAULT_DEPTH,
     arerank_first,
@@ -176,7 +176,8 @@ class DocumentQA:
 
         Args:
             path: the directory.
-            embedder: must have the fingerprint of the one that made the index.
+            embedder: must have the fingerprint of the one that made the index. None: the default of the
+                package, or the one that was it before, where that made the index (with a warning).
             read_only: search only; any number of processes may, also while one writes.
             reader: see `DocumentQA`.
             password: see `DocumentQA`.
@@ -186,15 +187,15 @@ class DocumentQA:
 
         Raises:
             IndexLockedError: another process holds it for writing.
-            IndexMismatchError: another embedder made it.
+            IndexMismatchError: another embedder made it; `reembed` makes one of it for this embedder.
             IndexFormatError: the directory holds something else.
         """
         from mmrag.index.chroma import ChromaIndex
 
         if embedder is None:
-            from mmrag.load import default_embedder
+            from mmrag.reembed import embedder_of
 
-            embedder = default_embedder()
+            embedder = embedder_of(path)
         index = ChromaIndex.open(path, embedder, read_only=read_only)
         return cls(
             index,
@@ -399,6 +400,30 @@ class DocumentQA:
             f"what to remove must be in the index, got {given!r}. `status()` lists its documents and ids."
         )
 
+    def reembed(
+        self, path: str | Path, *, embedder: Embedder | None = None, show_progress: bool = False
+    ) -> DocumentQA:
+        """Write a new index of all that this one holds, with the vectors of another embedder, and open it.
+
+        Documents are not read again; this index stays as it is. See `mmrag.reembed.reembed`, which takes an
+        index by any embedder and returns a report. Files whose pages could not be drawn are logged as
+        warnings.
+
+        Args:
+            path: the new index's directory.
+            embedder: None: the default of the package.
+            show_progress: a bar on standard error.
+
+        Returns:
+            The new index, open for writing, with this object's reader settings and password.
+        """
+        from mmrag.load import default_embedder
+        from mmrag.reembed import reembed_index
+
+        embedder = embedder or default_embedder()
+        reembed_index(self.index, path, embedder, self.reader, show_progress=show_progress)
+        return DocumentQA.open(path, embedder=embedder, reader=self._reader_settings, password=self._password)
+
     # ---- searching and asking --------------------------------------------------------------------
 
     def search(
@@ -560,21 +585,7 @@ class DocumentQA:
             SourceChangedError: the file is gone, or is not the file that was indexed.
             PageError: the page cannot be rendered.
         """
-        data = None if page.source.path is not None else self.index.get_blob(blob_key(page))
-        names = [page.source.path]
-        if data is None:
-            entry = next((e for e in self.index.documents() if e.id == page.document_id), None)
-            names += [name for name in (entry.names if entry else ()) if name != page.source.path]
-        failure: SourceChangedError | None = None
-        for name in names:
-            try:
-                return self.reader.render(
-                    replace(page, source=replace(page.source, path=name)), max_pixels=max_pixels, data=data
-                )
-            except SourceChangedError as error:
-                failure = failure or error
-        assert failure is not None  # names is never empty
-        raise failure
+        return page_picture(self.index, self.reader, page, max_pixels=max_pixels)
 
     def picture_path(self, page: Page, *, max_pixels: int = PICTURE_PIXELS) -> Path:
         """Path of a PNG of the page, rendered once and kept in ``pictures/`` beside the index.
@@ -755,6 +766,10 @@ class DocumentQA:
     async def aadd(self, inputs: Any, **options: Any) -> AddReport:  # noqa: ANN401  as `add`
         """`add` in a thread."""
         return await asyncio.to_thread(self.add, inputs, **options)
+
+    async def areembed(self, path: str | Path, **options: Any) -> DocumentQA:  # noqa: ANN401  as `reembed`
+        """`reembed` in a thread."""
+        return await asyncio.to_thread(self.reembed, path, **options)
 
     async def adelete(self, ids: Sequence[str]) -> int:
         """`delete` in a thread."""

@@ -47,5 +47,6 @@ def check_embedder(directory: Path, manifest: Manifest, embedder: EmbedderIdenti
         f"index {directory} was built with {manifest.dim}-dim vectors from '{manifest.embedder}' "
         f"(fingerprint {manifest.fingerprint[:12]}), this embedder gives {embedder.dim}-dim from "
         f"'{embedder.name}' (fingerprint {embedder.fingerprint[:12]}). "
-        "Re-index or load the matching embedder."
+        "Load the matching embedder, or make an index for this one without reading the documents again: "
+        f"mmrag reembed {directory} NEW"
     )
