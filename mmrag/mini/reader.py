@@ -216,7 +216,7 @@ def words_of(
             margin = (word.box[3] - word.box[1]) / 2
             if depth < -margin:
                 continue
-            if depth <= margin:
+            if depth <= 2 * margin:  # the other tile may see it nearer to the seam
                 twin = next((other for other in near if _same_place(word.box, other.box)), None)
                 if twin is not None:
                     if twin.confidence >= word.confidence:
