@@ -134,6 +134,13 @@ def test_a_start_that_was_missed_shows_in_the_classes():
     assert page.read() == ["moon"]
 
 
+def test_a_start_that_is_said_twice_is_one():
+    page = Page()
+    page.write("moon", row=5, column=3)
+    page.bits[0, 4:7, 7] = True
+    assert page.read() == ["moon"]
+
+
 def test_a_title_is_one_word_with_a_tall_box():
     page = Page()
     page.write("title", row=9, column=10, tall=4, width=14)
@@ -313,14 +320,14 @@ def test_a_row_of_a_table_stays_a_row():
 
 @pytest.mark.parametrize("slope", [0.02, -0.02])
 def test_a_skewed_page_is_read_in_the_same_order(slope):
-    words = laid(LEFT * 6) + laid(RIGHT * 6, x=200)
+    words = laid(LEFT * 20) + laid(RIGHT * 20, x=165)  # over the page's height the gutter leans by 17 of 25
     skewed = []
     for word in words:
         x, y = (word.box[0] + word.box[2]) / 2, (word.box[1] + word.box[3]) / 2
         right, down = -slope * y, slope * x
         left, top, end, bottom = word.box
         skewed.append(ReadWord(word.text, (left + right, top + down, end + right, bottom + down), 1.0))
-    assert read_in_order(skewed) == read_in_order(words) == LEFT * 6 + RIGHT * 6
+    assert read_in_order(skewed) == read_in_order(words) == LEFT * 20 + RIGHT * 20
 
 
 @pytest.mark.parametrize("seed", range(5))
