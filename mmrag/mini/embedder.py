@@ -34,7 +34,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,7 +127,11 @@ class MiniEmbedder(EmbedderBase):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the settings; weights are loaded again on first use."""
-        options = {"inputs": self.inputs, "budget": self.budget, "compression": self.compression}
+        options: dict[str, Any] = {
+            "inputs": self.inputs,
+            "budget": self.budget,
+            "compression": self.compression,
+        }
         model_dir = None if self.model_dir == MODEL_DIR else self.model_dir
         return functools.partial(MiniEmbedder, model_dir, **options), ()
 
@@ -182,8 +186,8 @@ class MiniEmbedder(EmbedderBase):
 
         Raises:
             TypeError: an input is neither `str` nor `Query`.
-            ValueError: a query has neither text nor picture, or its instruction is longer than the encoder has
-                places for.
+            ValueError: a query has neither text nor picture, or an instruction of more than
+                `INSTRUCTION_ROOM` tokens.
         """
         check_batch(queries, batch_size, "queries")
         given = [_query(query, place) for place, query in enumerate(queries)]
@@ -306,7 +310,7 @@ def _document(document: DocumentInput, position: int, inputs: str) -> _Input:
         given = _Input(document, ())
     elif isinstance(document, Page):
         boxes = np.array([word.box for word in document.words], np.float32).reshape(-1, 4)
-        images = () if document.image is None else (document.image,)
+        images: tuple[Image, ...] = () if document.image is None else (document.image,)
         given = _Input(searchable_text(document), images, Known(boxes))
     elif isinstance(document, Content):
         parts = document.parts or (document.image,)

@@ -58,4 +58,5 @@ def visual_tokens(
     vectors = embed([piece for found in places.values() for piece in found])
     sums = np.zeros((len(places), vectors.shape[1]), np.float32)
     np.add.at(sums, owner, vectors)
-    return sums / np.bincount(owner)[:, None].astype(np.float32)
+    tokens: Floats = sums / np.bincount(owner)[:, None].astype(np.float32)
+    return tokens
