@@ -239,7 +239,7 @@ def test_the_version_is_said_once() -> None:
 @pytest.mark.parametrize("folder", sorted((ROOT / "weights").iterdir()), ids=lambda p: p.name)
 def test_shipped_weights_are_the_files_their_readme_names(folder: Path) -> None:
     readme = (folder / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(r"\| `([\w.]+)` \| ([\d,]+) \| `(\w{64})` \|", readme)
+    rows = re.findall(r"\| `([\w.-]+)` \| ([\d,]+) \| `(\w{64})` \|", readme)
     assert {name for name, _, _ in rows} | {"README.md", "LICENSE"} == {p.name for p in folder.iterdir()}
     for name, size, digest in rows:
         data = (folder / name).read_bytes()

@@ -22,6 +22,8 @@ import onnx
 from onnx import TensorProto, numpy_helper
 from safetensors.numpy import save_file
 
+from mmrag.models.mini import MiniShape, write_config
+
 sys.path.insert(0, str(Path(__file__).parent))
 from graph import encoder, places
 from reader_graph import load_reader, reader, reader_weights
@@ -57,6 +59,7 @@ def main() -> None:
     encoder(file, options.to / "encoder.onnx")
     reader(tower, file, options.to / "reader.onnx")
     without_weights(source, file, options.to / "bge-small.onnx")
+    write_config(options.to, MiniShape(), "int8")
     shutil.copyfile(options.tokenizer, options.to / "tokenizer.json")
     total = sum(values.size for name, values in weights.items() if not name.endswith(("_scale", "_zero")))
     print(f"{total / 1e6:.1f} M parameters, {file.stat().st_size / 1e6:.1f} MB; the files' table of README.md:")
