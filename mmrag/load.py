@@ -74,7 +74,9 @@ def load_embedder(
     if model is not None and (Path(model).expanduser() / "encoder.onnx").is_file():
         from mmrag.mini.embedder import COMPRESSION, MiniEmbedder
 
-        _refuse("a folder of mmrag-mini", {"device": None if device == "cpu" else device}, "It runs on the CPU.")
+        _refuse(
+            "a folder of mmrag-mini", {"device": None if device == "cpu" else device}, "It runs on the CPU."
+        )
         return MiniEmbedder(Path(model).expanduser(), compression=compression or COMPRESSION)
     if model is not None and _is_multimodal(model):
         from mmrag.models.mllm_embedder import MLLMEmbedder
@@ -97,7 +99,8 @@ def load_embedder(
         return TextEmbedder()
     if not folder.is_dir():
         raise ValueError(
-            f"model must be {DEFAULT_MODEL!r}, {TEXT_MODEL!r}, the folder of an exported text encoder or of a multimodal "
+            f"model must be {DEFAULT_MODEL!r}, {TEXT_MODEL!r}, the folder of an exported text encoder or of a "
+            "multimodal "
             f"checkpoint, or a hub name 'org/name', got {str(model)!r}. For a model behind a server pass "
             "base_url, too."
         )

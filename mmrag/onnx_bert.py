@@ -83,8 +83,8 @@ class OnnxBert:
     """The tokenizer and the onnxruntime session; both may be called from several threads.
 
     Args:
-        graph: the ONNX file (inputs ``input_ids``, ``attention_mask``, ``token_type_ids``, each ``(B, T)``; one
-            output), ``tokenizer.json`` beside it.
+        graph: the ONNX file (inputs ``input_ids``, ``attention_mask``, ``token_type_ids``, each ``(B, T)``;
+            one output), ``tokenizer.json`` beside it.
 
     Raises:
         ValueError: the tokenizer has no [CLS] or [SEP].

@@ -12,8 +12,8 @@ from PIL import Image
 
 from mmrag.errors import DocumentError
 from mmrag.load import DEFAULT_MODEL, TEXT_MODEL, is_embedder, load_embedder, load_image
-from mmrag.served_embedder import ServedEmbedder
 from mmrag.mini.embedder import MODEL_DIR, MiniEmbedder
+from mmrag.served_embedder import ServedEmbedder
 from mmrag.text_embedder import TextEmbedder
 
 

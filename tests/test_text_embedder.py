@@ -293,7 +293,10 @@ def test_indexes_of_the_first_version_still_open(embedder):
 
 def test_a_copy_of_the_weights_gives_the_same_vectors(tmp_path, embedder):
     copied(embedder.model_dir, tmp_path)
-    a, b = (one.encode_document(["The lighthouse was built in 1811."])[0] for one in (embedder, TextEmbedder(tmp_path)))
+    a, b = (
+        one.encode_document(["The lighthouse was built in 1811."])[0]
+        for one in (embedder, TextEmbedder(tmp_path))
+    )
     np.testing.assert_array_equal(a, b)
 
 

@@ -43,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Content tokens `start` to `end` read together, of which `first` to `last` are nearer to no other window."""
+    """Content tokens `start` to `end` read together; `first` to `last` of them are this window's own."""
 
     start: int
     end: int

@@ -7,8 +7,8 @@ Bilinear compression at s = 2 makes one token of each 2 x 2, as between any visi
 divides the sum by the count. Tokens without anything read say nothing and are left out of the sequence; the
 others follow in reading order.
 
-Sum and count are linear, so the mean of a block of the grid is computed from the pieces in it: the dense grid,
-which is mostly empty, is never made (a test compares the two).
+Sum and count are linear, so the mean of a block of the grid is computed from the pieces in it: the dense
+grid, which is mostly empty, is never made (a test compares the two).
 """
 
 from __future__ import annotations
@@ -58,5 +58,6 @@ def visual_tokens(
     vectors = embed([piece for found in places.values() for piece in found])
     sums = np.zeros((len(places), vectors.shape[1]), np.float32)
     np.add.at(sums, owner, vectors)
-    tokens: Floats = sums / np.bincount(owner)[:, None].astype(np.float32)
-    return tokens
+    counts: Floats = np.bincount(owner).astype(np.float32)
+    sums /= counts[:, None]
+    return sums

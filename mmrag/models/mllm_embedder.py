@@ -356,7 +356,9 @@ def _shipped(settings: dict[str, Any], options: dict[str, Any]) -> Any:  # noqa:
         budget = Budget(1, 1)
     factor = getattr(compression, "factor", compression)
     return MiniEmbedder(
-        compression=COMPRESSION if factor is None else factor, budget=FULL if budget is None else budget, **options
+        compression=COMPRESSION if factor is None else factor,
+        budget=FULL if budget is None else budget,
+        **options,
     )
 
 

@@ -37,13 +37,17 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--reader", type=Path, required=True)
-    parser.add_argument("--projection", type=Path, help="of projection.py; without it rows are as wide as states")
+    parser.add_argument(
+        "--projection", type=Path, help="of projection.py; without it rows are as wide as states"
+    )
     parser.add_argument("to", type=Path)
     options = parser.parse_args()
     source = onnx.load(options.encoder)
     weights = encoder_weights(source)
     cls = json.loads(options.tokenizer.read_text())["model"]["vocab"]["[CLS]"]
-    start = (weights["embeddings.word"][cls].astype(np.float32) - weights["embeddings.word_zero"].astype(np.float32))
+    start = weights["embeddings.word"][cls].astype(np.float32) - weights["embeddings.word_zero"].astype(
+        np.float32
+    )
     start = start * weights["embeddings.word_scale"]
     for side, rows in LEVELS.items():
         weights[f"meta.{side}"] = np.repeat(start[None], rows, axis=0)
@@ -62,11 +66,14 @@ def main() -> None:
     write_config(options.to, MiniShape(), "int8")
     shutil.copyfile(options.tokenizer, options.to / "tokenizer.json")
     total = sum(values.size for name, values in weights.items() if not name.endswith(("_scale", "_zero")))
-    print(f"{total / 1e6:.1f} M parameters, {file.stat().st_size / 1e6:.1f} MB; the files' table of README.md:")
+    print(
+        f"{total / 1e6:.1f} M parameters, {file.stat().st_size / 1e6:.1f} MB; the files' table of README.md:"
+    )
     for one in sorted(options.to.iterdir()):
         if one.suffix in (".json", ".onnx", ".safetensors"):
             one.chmod(0o644)
-            print(f"| `{one.name}` | {one.stat().st_size:,} | `{hashlib.sha256(one.read_bytes()).hexdigest()}` |")
+            digest = hashlib.sha256(one.read_bytes()).hexdigest()
+            print(f"| `{one.name}` | {one.stat().st_size:,} | `{digest}` |")
 
 
 def product_names(source: onnx.ModelProto) -> dict[str, str]:
@@ -91,7 +98,10 @@ def encoder_weights(source: onnx.ModelProto) -> dict[str, np.ndarray]:
             made[name] = values
 
     def wide(name: str) -> np.ndarray:
-        whole, zero = found[f"{name}_quantized"].astype(np.float32), found[f"{name}_zero_point"].astype(np.float32)
+        whole, zero = (
+            found[f"{name}_quantized"].astype(np.float32),
+            found[f"{name}_zero_point"].astype(np.float32),
+        )
         return (whole - zero) * found[f"{name}_scale"]
 
     made["embeddings.position"] = wide("embeddings.position_embeddings.weight")
@@ -112,7 +122,9 @@ def without_weights(source: onnx.ModelProto, weights: Path, to: Path) -> None:
         key = names[tensor.name]
         kind, shape, offset, length = at[key if key in at else f"{key}.weight"]
         if kind != tensor.data_type or list(shape) != list(tensor.dims):
-            raise SystemExit(f"{tensor.name} must be the same in both files, got {shape} and {list(tensor.dims)}.")
+            raise SystemExit(
+                f"{tensor.name} must be the same in both files, got {shape} and {list(tensor.dims)}."
+            )
         tensor.ClearField("raw_data")
         tensor.data_location = TensorProto.EXTERNAL
         for entry, value in (("location", weights.name), ("offset", offset), ("length", length)):

@@ -43,8 +43,14 @@ class Graph:
     def add(self, kind: str, *inputs: str, outputs: int = 1, name: str | None = None, **attributes: object):
         """Add a node; the name of its output, or of all of them."""
         self.count += 1
-        made = [name or f"{kind}_{self.count}"] if outputs == 1 else [f"{kind}_{self.count}_{n}" for n in range(outputs)]
-        self.nodes.append(helper.make_node(kind, list(inputs), made, name=f"{kind}_{self.count}", **attributes))
+        made = (
+            [name or f"{kind}_{self.count}"]
+            if outputs == 1
+            else [f"{kind}_{self.count}_{n}" for n in range(outputs)]
+        )
+        self.nodes.append(
+            helper.make_node(kind, list(inputs), made, name=f"{kind}_{self.count}", **attributes)
+        )
         return made[0] if outputs == 1 else made
 
     def weight(self, name: str) -> str:
@@ -75,7 +81,9 @@ class Graph:
     def linear(self, x: str, name: str, quantised: tuple[str, str, str] | None = None) -> str:
         """``x @ weight + bias`` in int8; `quantised`: an input that was quantised already."""
         q, scale, zero = quantised or self.quantise(x)
-        product = self.add("MatMulInteger", q, self.weight(f"{name}.weight"), zero, self.weight(f"{name}.weight_zero"))
+        product = self.add(
+            "MatMulInteger", q, self.weight(f"{name}.weight"), zero, self.weight(f"{name}.weight_zero")
+        )
         wide = self.add("Cast", product, to=TensorProto.FLOAT)
         scales = self.add("Mul", scale, self.weight(f"{name}.weight_scale"))
         return self.add("Add", self.add("Mul", wide, scales), self.weight(f"{name}.bias"))
@@ -118,14 +126,18 @@ class Graph:
         attended = self.linear(joined, f"{base}.attention.output.dense")
         middle = self.norm(self.add("Add", attended, kept), f"{base}.attention.output.LayerNorm")
         wide = self.gelu(self.linear(middle, f"{base}.intermediate.dense"))
-        return self.norm(self.add("Add", self.linear(wide, f"{base}.output.dense"), middle), f"{base}.output.LayerNorm")
+        return self.norm(
+            self.add("Add", self.linear(wide, f"{base}.output.dense"), middle), f"{base}.output.LayerNorm"
+        )
 
 
 def encoder(weights: Path, to: Path) -> None:
-    """``content (T, 384)``, ``meta (M, 384)``, ``mask (T + M, T + M)`` -> ``states (M, 384)`` of the meta tokens."""
+    """``content (T, 384)``, ``meta (M, 384)``, ``mask (T + M, T + M)`` -> ``states (M, 384)`` of the meta."""
     graph = Graph(weights)
     size = graph.add("Slice", graph.add("Shape", "content"), graph.constant([0]), graph.constant([1]))
-    places_ = graph.add("Slice", graph.weight("embeddings.position"), graph.constant([0]), size, graph.constant([0]))
+    places_ = graph.add(
+        "Slice", graph.weight("embeddings.position"), graph.constant([0]), size, graph.constant([0])
+    )
     x = graph.add("Concat", graph.add("Add", "content", places_), "meta", axis=0)
     x = graph.norm(x, "embeddings.LayerNorm")
     for number in range(LAYERS - 1):

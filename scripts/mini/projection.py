@@ -1,10 +1,10 @@
 """The projection of mmrag-mini: 384 numbers of the encoder to 128, from rows of pages and questions alone.
 
-    python scripts/mini/build.py ... --to model-384                   # without --projection: rows of 384
-    python scripts/mini/projection.py data/pdf model-384 projection.npy --pages 1200 --excluded EXCLUDED.txt
+    python scripts/mini/build.py ... model-384                        # without --projection: rows of 384
+    python scripts/mini/projection.py data/pdf model-384 projection.npy --pages 1200 --excluded FILE
 
-The 128 directions in which rows of pages and of questions (half the weight each) vary most, each divided by the
-fourth root of its share: nearly all of a row of bge-small is one direction that every text shares, and
+The 128 directions in which rows of pages and of questions (half the weight each) vary most, each divided by
+the fourth root of its share: nearly all of a row of bge-small is one direction that every text shares, and
 partial whitening takes its weight away. Questions are runs of 5 to 14 words of a page with a quarter left out.
 A projection trained further by contrast on the same pages was worse on the validation pages
 (docs/lab-log.md, "mmrag-mini").

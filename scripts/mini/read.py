@@ -1,7 +1,7 @@
 """Stage 1 of the small model: the vision tower learns to read, from the letters of each cell.
 
     python scripts/mini/read.py PAGES RUN --minutes 120            # goes on where RUN stopped
-    python scripts/mini/read.py PAGES RUN --minutes 40 --cooldown  # the learning rate falls to 0: the last leg
+    python scripts/mini/read.py PAGES RUN --minutes 40 --cooldown  # the last leg: rate to 0
 
 Every leg is a whole number of steps and a checkpoint; a killed run loses at most a minute.
 """
@@ -106,8 +106,10 @@ def crop(grey: np.ndarray, chars: np.ndarray, rng: random.Random):
         fillcolor=int(grey[0, 0]),
     )
     near = chars[
-        (chars["box"][:, 0] < left + CROP[1]) & (chars["box"][:, 2] > left)
-        & (chars["box"][:, 1] < top + CROP[0] + 16) & (chars["box"][:, 3] > top - 16)
+        (chars["box"][:, 0] < left + CROP[1])
+        & (chars["box"][:, 2] > left)
+        & (chars["box"][:, 1] < top + CROP[0] + 16)
+        & (chars["box"][:, 3] > top - 16)
     ].copy()
     box = near["box"]
     box[:, [0, 2]] -= left
@@ -247,7 +249,9 @@ def main() -> None:
     torch.manual_seed(0)
     model = torch.nn.Sequential(Letters(), LetterHead(len(held_out.classes)))
     model = model.to(memory_format=torch.channels_last)
-    matrices = [w for n, w in model.named_parameters() if w.ndim == 4 and n.startswith("0.") and w.shape[1] > 4]
+    matrices = [
+        w for n, w in model.named_parameters() if w.ndim == 4 and n.startswith("0.") and w.shape[1] > 4
+    ]
     chosen = {id(w) for w in matrices}
     others = [w for w in model.parameters() if id(w) not in chosen]
     optimizers = [Muon(matrices, options.lr), torch.optim.AdamW(others, options.lr, weight_decay=0.01)]
@@ -274,7 +278,9 @@ def main() -> None:
         logits, bits = model(pixels.to(memory_format=torch.channels_last))
         loss = loss_of(logits, bits, kinds, starts)
         if not torch.isfinite(loss):
-            raise SystemExit(f"the loss is {loss.item()} at step {step}: stopped; the last checkpoint is whole")
+            raise SystemExit(
+                f"the loss is {loss.item()} at step {step}: stopped; the last checkpoint is whole"
+            )
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()
@@ -286,10 +292,26 @@ def main() -> None:
             save(checkpoint, model, optimizers, step, seconds + time.process_time() - spent)
         if now - told > 300:
             told = now
-            report(options.run, step, seconds + time.process_time() - spent, total / counted, rate, model, held_out)
+            report(
+                options.run,
+                step,
+                seconds + time.process_time() - spent,
+                total / counted,
+                rate,
+                model,
+                held_out,
+            )
             total, counted = 0.0, 0
     save(checkpoint, model, optimizers, step, seconds + time.process_time() - spent)
-    report(options.run, step, seconds + time.process_time() - spent, total / max(counted, 1), 0.0, model, held_out)
+    report(
+        options.run,
+        step,
+        seconds + time.process_time() - spent,
+        total / max(counted, 1),
+        0.0,
+        model,
+        held_out,
+    )
 
 
 def save(path: Path, model, optimizers, step: int, seconds: float) -> None:

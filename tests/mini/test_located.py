@@ -1,5 +1,7 @@
 """Laws of located meta tokens: which part of an input each row sees."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,12 @@ def spans(parts, level):
 
 def test_a_page_of_384_tokens_by_eye():
     parts = parts_of(384, most=64)
-    assert [(p.level, p.start, p.end) for p in parts[:4]] == [(0, 0, 384), (1, 0, 128), (1, 256, 384), (1, 128, 256)]
+    assert [(p.level, p.start, p.end) for p in parts[:4]] == [
+        (0, 0, 384),
+        (1, 0, 128),
+        (1, 256, 384),
+        (1, 128, 256),
+    ]
     assert spans(parts, 2) == [(0, 96), (96, 192), (192, 288), (288, 384)]
     assert spans(parts, 3)[:2] == [(0, 48), (48, 96)]
     assert spans(parts, 4)[:2] == [(0, 32), (32, 64)]
@@ -28,7 +35,7 @@ def test_every_level_covers_the_input_once(length):
         found = spans(parts, level)
         assert found[0][0] == 0
         assert found[-1][1] == length
-        assert all(before[1] == after[0] for before, after in zip(found, found[1:], strict=False))
+        assert all(before[1] == after[0] for before, after in pairwise(found))
         assert all(start < end for start, end in found)
 
 
@@ -60,7 +67,7 @@ def test_windows_cover_everything_and_their_inner_stretches_meet(length):
     windows = windows_of(length)
     assert windows[0].first == 0
     assert windows[-1].last == length
-    assert all(before.last == after.first for before, after in zip(windows, windows[1:], strict=False))
+    assert all(before.last == after.first for before, after in pairwise(windows))
     assert all(w.start <= w.first < w.last <= w.end <= w.start + 254 for w in windows)
 
 
@@ -76,12 +83,14 @@ def test_each_row_sees_its_part_and_each_token_of_it_once(length):
         stretches.sort()
         assert stretches[0][0] == part.start
         assert stretches[-1][1] == part.end
-        assert all(before[1] == after[0] for before, after in zip(stretches, stretches[1:], strict=False))
+        assert all(before[1] == after[0] for before, after in pairwise(stretches))
 
 
 def test_a_part_across_two_windows_is_seen_whole_where_there_is_room():
     parts = parts_of(454, most=64)
-    stretches = [view for _, found in views(parts, windows_of(454)) for view in found if parts[view.row].level == 4]
+    stretches = [
+        view for _, found in views(parts, windows_of(454)) for view in found if parts[view.row].level == 4
+    ]
     assert len(stretches) == sum(part.level == 4 for part in parts)
 
 
