@@ -1,8 +1,8 @@
 """A text encoder over windows of a page's text: bge-small-en-v1.5, or another BERT. Text only, English.
 
 It was the default before mmrag-mini, which has the same encoder inside; indexes that it made open with it.
-Row 0 is the mean of a page's windows (its single vector), the windows follow in an order in which every prefix
-is spread over the whole page.
+Row 0 is the mean of a page's windows (its single vector), the windows follow in an order in which every
+prefix is spread over the whole page.
 
 Decisions taken here:
 

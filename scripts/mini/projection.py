@@ -1,12 +1,12 @@
 """The projection of mmrag-mini: 384 numbers of the encoder to 128, from rows of pages and questions alone.
 
     python scripts/mini/build.py ... model-384                        # without --projection: rows of 384
-    python scripts/mini/projection.py data/pdf model-384 projection.npy --pages 1200 --excluded FILE
+    python scripts/mini/projection.py data/pdf model-384 projection.npy --pages 1200
 
 The 128 directions in which rows of pages and of questions (half the weight each) vary most, each divided by
 the fourth root of its share: nearly all of a row of bge-small is one direction that every text shares, and
-partial whitening takes its weight away. Questions are runs of 5 to 14 words of a page with a quarter left out.
-A projection trained further by contrast on the same pages was worse on the validation pages
+partial whitening takes its weight away. Questions are runs of 5 to 14 words of a page with a quarter left
+out. A projection trained further by contrast on the same pages was worse on the validation pages
 (docs/lab-log.md, "mmrag-mini").
 """
 
@@ -38,7 +38,6 @@ def main() -> None:
     parser.add_argument("to", type=Path)
     parser.add_argument("--pages", type=int, default=1200)
     parser.add_argument("--leave-out", nargs="*", default=[], help="sources set aside for validation")
-    parser.add_argument("--excluded", type=Path, help="paths within PDFS that may not be used, one a line")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     encoder, rng = MiniEncoder(options.model), random.Random(options.seed)
@@ -68,12 +67,10 @@ def main() -> None:
 
 def texts(options: argparse.Namespace, rng: random.Random) -> Iterator[str]:
     """Texts of random pages, one of a file at a time."""
-    excluded = set(options.excluded.read_text().splitlines()) if options.excluded else set()
     files = [
         file
         for file in sorted(options.pdfs.rglob("*.pdf"))
         if file.relative_to(options.pdfs).parts[0] not in options.leave_out
-        and str(file.relative_to(options.pdfs)) not in excluded
     ]
     rng.shuffle(files)
     for file in files * 3:

@@ -1,8 +1,8 @@
 """The vision tower of the small model: convolutions from grey pixels to features that have read the page.
 
-It ends in a grid of places, 8 pixels high and 4 wide; each holds two cells, small enough that a cell belongs
-to one letter. A head on it says which letter, whether a letter or a word starts here, and whether the middle of
-a line runs here. These dense labels are what makes reading emerge in an hour on a core.
+It ends in a grid of places, 8 pixels high and 4 wide; each holds two cells, small enough that a cell
+belongs to one letter. A head on it says which letter, whether a letter or a word starts here, and whether the
+middle of a line runs here. These dense labels are what makes reading emerge in an hour on a core.
 """
 
 from __future__ import annotations
