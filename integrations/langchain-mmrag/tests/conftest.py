@@ -40,6 +40,12 @@ def embeddings() -> MMRagEmbeddings:
 
 
 @pytest.fixture(scope="session")
+def text_embeddings() -> MMRagEmbeddings:
+    """The text encoder of the package, which sees no images; loaded once."""
+    return MMRagEmbeddings(model="bge-small-en-v1.5")
+
+
+@pytest.fixture(scope="session")
 def samples(embeddings: MMRagEmbeddings) -> Iterator[MMRagVectorStore]:
     """A store of two sample documents; read by tests, changed by none."""
     with MMRagVectorStore(embeddings) as store:

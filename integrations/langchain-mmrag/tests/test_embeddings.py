@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.load import dumps
-from mmrag import Budget, Query, TextEmbedder
+from mmrag import Budget, Query
 from mmrag.embedder import Content, Embedder
 from mmrag.errors import DocumentError, UnsupportedInputError
-from PIL import Image
+from mmrag.mini.embedder import MiniEmbedder
+from PIL import Image, ImageDraw, ImageFont
 
 from langchain_mmrag import MMRagEmbeddings
 from langchain_mmrag._host_embedder import HostEmbedder
@@ -28,13 +29,23 @@ def test_a_vector_is_row_zero_of_the_matrix_at_length_one(embeddings: MMRagEmbed
     np.testing.assert_allclose(vector, matrix[0] / np.linalg.norm(matrix[0]), atol=1e-6)
 
 
+def test_a_question_is_row_zero_of_its_matrix_at_length_one(embeddings: MMRagEmbeddings) -> None:
+    """Rows of parts weigh less and are no vector of the question; the host must never see one of them."""
+    asked = "Which rivers carry the most silt to the sea in spring?"
+    matrix = embeddings.embedder.encode_query([asked])[0]
+    assert len(matrix) > 1 and np.linalg.norm(matrix[1]) < 0.9
+    vector = np.array(embeddings.embed_query(asked))
+    np.testing.assert_allclose(vector, matrix[0], atol=1e-6)
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
+
+
 def test_multi_gives_the_whole_matrix_and_budget_its_prefix(embeddings: MMRagEmbeddings) -> None:
     whole = embeddings.embed_documents_multi([LONG])[0]
     np.testing.assert_array_equal(whole, embeddings.embedder.encode_document([LONG])[0])
     three = MMRagEmbeddings(model=embeddings.embedder, budget=(1, 3))
     assert three.budget == Budget(1, 3)
     assert three.embed_documents_multi([LONG])[0] == whole[:3]
-    assert np.shape(three.embed_query_multi("rivers")) == (1, 384)
+    assert np.shape(three.embed_query_multi("rivers")) == (1, 128)
 
 
 def test_no_texts_give_no_vectors(embeddings: MMRagEmbeddings) -> None:
@@ -50,9 +61,19 @@ def test_images_by_path_uri_bytes_and_picture_are_the_same_vector(colours, swatc
     assert model.embed_images_multi([red]) == [[[1.0, 0.0, 0.0]]]
 
 
-def test_images_are_refused_by_a_model_that_sees_none(embeddings: MMRagEmbeddings, swatches) -> None:
+def test_images_are_refused_by_a_model_that_sees_none(text_embeddings: MMRagEmbeddings, swatches) -> None:
     with pytest.raises(UnsupportedInputError, match="reads text only"):
-        embeddings.embed_image([str(swatches["red"])])
+        text_embeddings.embed_image([str(swatches["red"])])
+
+
+def test_the_shipped_model_reads_what_stands_on_a_picture(embeddings: MMRagEmbeddings) -> None:
+    picture = Image.new("RGB", (1224, 1584), "white")
+    words = "The harbor master counts ships"
+    ImageDraw.Draw(picture).text((100, 120), words, "black", ImageFont.load_default(24))
+    seen = np.array(embeddings.embed_images([picture])[0])
+    same, other = np.array(embeddings.embed_documents([words, "Gas plants were closed in the north"]))
+    assert np.linalg.norm(seen) == pytest.approx(1, abs=1e-6)
+    assert seen @ same > seen @ other + 0.1
 
 
 def test_an_image_that_is_missing_broken_or_elsewhere_is_named(colours, tmp_path) -> None:
@@ -107,9 +128,10 @@ def server():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"model": "no-such-model"}, "must be 'bge-small-en-v1.5' or the folder"),
+        ({"model": "no-such-model"}, "must be 'mmrag-mini', 'bge-small-en-v1.5', the folder"),
         ({"model": 7}, "name, a folder or an embedder, got int"),
-        ({"compression": 2}, "takes no compression, got compression=2"),
+        ({"model": "bge-small-en-v1.5", "compression": 2}, "takes no compression, got compression=2"),
+        ({"compression": 3}, "compression of mmrag-mini must be 1 or 2"),
         ({"device": "cuda"}, "takes no device, got device='cuda'"),
         ({"budget": 3}, "budget must be Budget"),
         ({"budget": (0, 4)}, "at least 1, got 0"),
@@ -190,6 +212,6 @@ async def test_host_async_twins_use_the_hosts_own() -> None:
 def test_as_embedder_takes_both_sides_and_refuses_the_rest(embeddings: MMRagEmbeddings) -> None:
     assert as_embedder(embeddings) is embeddings.embedder
     assert as_embedder(embeddings.embedder) is embeddings.embedder
-    assert isinstance(as_embedder(None), TextEmbedder)
+    assert isinstance(as_embedder(None), MiniEmbedder)
     with pytest.raises(TypeError, match=r"got str\. Pass MMRagEmbeddings"):
         as_embedder("bge-small-en-v1.5")

@@ -117,9 +117,10 @@ def test_bad_input_is_one_clear_error(samples, question, options, error, words) 
         MMRagRetriever(qa=samples).invoke(question, **options)
 
 
-def test_an_image_is_refused_where_the_model_sees_none(samples, swatches) -> None:
+def test_an_image_is_refused_where_the_model_sees_none(text_embeddings, swatches) -> None:
+    store = MMRagVectorStore(text_embeddings)
     with pytest.raises(UnsupportedInputError, match="takes text only"):
-        MMRagRetriever(qa=samples).invoke({"text": "x", "image": swatches["red"]})
+        MMRagRetriever(qa=store).invoke({"text": "x", "image": swatches["red"]})
 
 
 @pytest.mark.parametrize(

@@ -221,14 +221,14 @@ def test_a_reopened_store_has_everything(embeddings, tmp_path) -> None:
 
 def test_a_store_of_another_model_is_refused_with_both_named(embeddings, tmp_path) -> None:
     MMRagVectorStore(embeddings, persist_directory=tmp_path).close()
-    with pytest.raises(IndexMismatchError, match=r"bge-small.*DeterministicFakeEmbedding\(6\)"):
+    with pytest.raises(IndexMismatchError, match=r"mmrag-mini.*DeterministicFakeEmbedding\(6\)"):
         MMRagVectorStore(DeterministicFakeEmbedding(size=6), persist_directory=tmp_path)
-    with pytest.raises(IndexMismatchError, match="bge-small"):
+    with pytest.raises(IndexMismatchError, match="mmrag-mini"):
         MMRagVectorStore(embeddings, index=MemoryIndex.for_embedder(_Other()))
 
 
 class _Other:
-    name, fingerprint, dim = "other", "f" * 32, 384
+    name, fingerprint, dim = "other", "f" * 32, 128
 
 
 def test_a_second_writer_is_told_what_to_do(embeddings, tmp_path) -> None:
@@ -271,8 +271,8 @@ def test_budget_of_the_embeddings_is_the_stores(embeddings) -> None:
         (lambda s: s.similarity_search(3), TypeError, "a question must be text"),
         (lambda s: s.similarity_search_by_image("/no/such.png"), FileNotFoundError, "must be there"),
         (lambda s: s.max_marginal_relevance_search("x", k=0), ValueError, "k must be"),
-        (lambda s: s.max_marginal_relevance_search_by_vector([0.0] * 384, k=0), ValueError, "k must be"),
-        (lambda s: s.similarity_search_by_vector([0.0] * 3), ValueError, r"must be \(rows, 384\)"),
+        (lambda s: s.max_marginal_relevance_search_by_vector([0.0] * 128, k=0), ValueError, "k must be"),
+        (lambda s: s.similarity_search_by_vector([0.0] * 3), ValueError, r"must be \(rows, 128\)"),
         (lambda s: s.add_pdf("/no/such.pdf"), DocumentError, "no such file"),
         (lambda s: s.add_pdf([]), DocumentError, "no document in"),
         (lambda s: s.add_images(["/no/such.png"]), DocumentError, "no such file"),
@@ -298,9 +298,9 @@ def test_bad_input_is_one_clear_error_and_nothing_is_written(store, call, error,
     assert store.qa.index.count() == 1
 
 
-def test_an_image_is_refused_by_a_store_that_sees_none(samples, swatches) -> None:
+def test_an_image_is_refused_by_a_store_that_sees_none(text_embeddings, swatches) -> None:
     with pytest.raises(UnsupportedInputError, match="takes text only"):
-        samples.similarity_search_by_image(str(swatches["red"]))
+        MMRagVectorStore(text_embeddings).similarity_search_by_image(str(swatches["red"]))
 
 
 def _first_pages(source: Path, target: Path, count: int) -> None:
