@@ -710,10 +710,10 @@ class DocumentQA:
         return drawing
 
     def _encode_sentences(self, texts: Sequence[str], side: str) -> list[Any]:
-        """Row 0 of each sentence; by the package's small encoder where the embedder is one of images.
+        """Row 0 of each sentence; by the package's text encoder where the embedder is one of images.
 
-        A multimodal model takes seconds for the hundreds of sentences of five pages, and is trained on
-        pages, not on sentences.
+        A multimodal model takes seconds for the hundreds of sentences of five pages, and is made for
+        pages, not for sentences.
         """
         with self._lock:
             if self._sentences is None:
