@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 
 from mmrag import DocumentQA
-from mmrag.embedder import Content, EmbedderBase
+from mmrag.embedder import Content, Embedder, EmbedderBase
+from mmrag.load import load_embedder
 from mmrag.text_embedder import TextEmbedder
 from mmrag.types import Budget, Page, Query
 
@@ -82,8 +83,14 @@ def make_pdf():
 
 @pytest.fixture(scope="session")
 def embedder() -> TextEmbedder:
-    """The shipped embedder, loaded once."""
+    """The text encoder of the package, loaded once; most laws here hold for any model."""
     return TextEmbedder()
+
+
+@pytest.fixture(scope="session")
+def shipped() -> Embedder:
+    """The embedder that is used when none is named, loaded once."""
+    return load_embedder()
 
 
 @pytest.fixture

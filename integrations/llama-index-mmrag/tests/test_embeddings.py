@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings import MultiModalEmbedding
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from llama_index.embeddings.mmrag import MMRagEmbedding
 from mmrag.errors import IndexMismatchError, ServerUnreachableError, UnsupportedInputError
-from mmrag.mini.embedder import MODEL_DIR
+from mmrag.mini.embedder import MODEL_DIR, MiniEmbedder
 from mmrag.text_embedder import TextEmbedder
+from mmrag.types import Budget
 
 LONG = "The tide came in. " * 400
 
@@ -33,6 +34,27 @@ def test_a_text_is_row_0_at_length_1(embedder):
     assert np.allclose(given, row / np.linalg.norm(row), atol=1e-6)
     assert np.linalg.norm(given) == pytest.approx(1.0)
     assert all(type(value) is float for value in given)
+
+
+def test_a_question_is_row_0_of_its_rows_at_length_1(shipped):
+    """Rows of parts weigh less and are no vector of the question; the host must never see one of them."""
+    asked = "Which rivers carry the most silt to the sea in spring?"
+    matrix = shipped.encode_query([asked])[0]
+    assert len(matrix) > 1
+    assert np.linalg.norm(matrix[1]) < 0.9
+    given = MMRagEmbedding(shipped).get_query_embedding(asked)
+    assert np.allclose(given, matrix[0], atol=1e-6)
+    assert np.linalg.norm(given) == pytest.approx(1.0)
+
+
+def test_the_shipped_model_reads_what_stands_on_a_picture(shipped, tmp_path):
+    model, words = MMRagEmbedding(shipped), "The harbor master counts ships"
+    picture = Image.new("RGB", (1224, 1584), "white")
+    ImageDraw.Draw(picture).text((100, 120), words, "black", ImageFont.load_default(24))
+    picture.save(tmp_path / "words.png")
+    seen = np.array(model.get_image_embedding(str(tmp_path / "words.png")))
+    same, other = np.array(model.get_text_embedding_batch([words, "Gas plants were closed in the north"]))
+    assert seen @ same > seen @ other + 0.1
 
 
 def test_a_question_is_not_encoded_as_a_text(embedder):
@@ -191,17 +213,42 @@ def test_a_ready_embedder_travels_where_it_can():
         pickle.dumps(MMRagEmbedding(Unpicklable(window=64, stride=64)))
 
 
+@pytest.mark.parametrize(
+    ("made", "name"), [(TextEmbedder, "bge-small-en-v1.5"), (MiniEmbedder, "mmrag-mini")]
+)
+def test_a_shipped_model_is_written_by_name_and_made_again(made, name):
+    """Both lie in one folder, which is another one on the machine that reads what was written."""
+    model = MMRagEmbedding(made())
+    data = json.loads(json.dumps(model.to_dict()))
+    assert data["model"] == name
+    for again in (MMRagEmbedding.from_dict(data), pickle.loads(pickle.dumps(model))):
+        assert type(again.embedder) is made
+        assert again.to_dict() == data
+
+
+def test_the_rows_of_a_ready_embedder_travel_with_it():
+    """They are no part of a fingerprint, because any question may be asked of an index."""
+    model = MMRagEmbedding(MiniEmbedder(budget=Budget(2, 64)))
+    assert pickle.loads(pickle.dumps(model)).embedder.budget == Budget(2, 64)
+
+
 def test_model_may_be_typed_as_model_name():
+    assert MMRagEmbedding(model_name="mmrag-mini").embedder.dim == MMRagEmbedding().embedder.dim == 128
     assert MMRagEmbedding(model_name="bge-small-en-v1.5").embedder.dim == 384
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"model": "no-such-model"}, "model must be 'bge-small-en-v1.5' or the folder"),
+        ({"model": "no-such-model"}, "model must be 'mmrag-mini', 'bge-small-en-v1.5', the folder"),
         ({"model_name": "no-such-model"}, "For a model behind a server pass base_url"),
-        ({"compression": 2}, "a text encoder takes no compression, got compression=2"),
-        ({"device": "cuda"}, "a text encoder takes no device, got device='cuda'"),
+        ({"compression": 3}, "compression of mmrag-mini must be 1 or 2"),
+        ({"device": "cuda"}, "mmrag-mini takes no device, got device='cuda'"),
+        (
+            {"model": "bge-small-en-v1.5", "compression": 2},
+            "text encoder takes no compression, got compression=2",
+        ),
+        ({"model": "bge-small-en-v1.5", "device": "cuda"}, "text encoder takes no device, got device='cuda'"),
         ({"budget": (0, 1)}, "budget.query must be a whole number of at least 1, got 0"),
     ],
 )

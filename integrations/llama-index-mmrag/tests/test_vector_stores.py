@@ -170,6 +170,23 @@ def test_an_embedding_alone_or_of_something_else_is_searched_with(store):
     assert own.similarities == store.query(VectorStoreQuery(query_str="red", similarity_top_k=3)).similarities
 
 
+def test_the_questions_own_vector_stands_for_all_its_rows(shipped):
+    """The host hands over row 0; a search by it alone would give up the rows of the question's parts."""
+    store = MMRagVectorStore(model=shipped)
+    store.add([node("a", "The tide comes in twice a day."), node("b", "Sales fell by a third in spring.")])
+    asked = "By how much did the sales of the company fall in spring?"
+    own = store.embed_model.get_query_embedding(asked)
+
+    def scores(**query) -> list[float]:
+        return store.query(VectorStoreQuery(similarity_top_k=2, **query)).similarities
+
+    assert scores(query_str=asked, query_embedding=own) == scores(query_str=asked)
+    whole = store.client.index.search_vectors(shipped.encode_query([asked])[0], k=2)
+    alone = store.query(VectorStoreQuery(query_embedding=own, similarity_top_k=2))
+    assert alone.ids == [hit.id for hit in whole]
+    assert alone.similarities != pytest.approx([hit.score for hit in whole], abs=1e-3)
+
+
 def test_document_and_node_ids_restrict(store):
     store.add(
         [node("a", "red", source="one"), node("b", "red", source="two"), node("c", "red", source="two")]
@@ -273,11 +290,13 @@ async def test_the_index_of_the_host_async(embedder):
     assert [one.node.node_id for one in found] == ["a"]
 
 
-def test_a_pipeline_in_two_processes_into_the_store(tmp_path, pdfs):
+def test_a_pipeline_in_two_processes_into_the_store(tmp_path, pdfs, embedder):
     """Pages and embeddings cross a process border; ids, pictures and keys come through."""
-    store = MMRagVectorStore(tmp_path / "index")
+    store = MMRagVectorStore(tmp_path / "index", model=embedder)
     pages = MMRagPDFReader(image_dir=tmp_path / "pictures").load_data(pdfs)
-    pipeline = IngestionPipeline(transformations=[MMRagEmbedding()], vector_store=store, disable_cache=True)
+    pipeline = IngestionPipeline(
+        transformations=[MMRagEmbedding("bge-small-en-v1.5")], vector_store=store, disable_cache=True
+    )
     nodes = pipeline.run(documents=pages, num_workers=2)
     assert all(len(one.embedding) == 384 for one in nodes)
     kept = store.get_nodes([page.id_ for page in pages])

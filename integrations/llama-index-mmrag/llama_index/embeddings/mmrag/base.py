@@ -43,9 +43,10 @@ class MMRagEmbedding(MultiModalEmbedding):
     """Texts, questions and images to vectors, by mmrag's embedders.
 
     Args:
-        model: None or ``"bge-small-en-v1.5"``: the shipped text embedder, no download; a folder: an
-            exported encoder or a multimodal checkpoint; ``org/name``: a multimodal checkpoint on the hub; a
-            ready mmrag `Embedder`; with `base_url`, a served model's name.
+        model: None or ``"mmrag-mini"``: the shipped model of text and images, no download;
+            ``"bge-small-en-v1.5"``: the shipped text encoder; a folder: an exported encoder or a multimodal
+            checkpoint; ``org/name``: a multimodal checkpoint on the hub; a ready mmrag `Embedder`; with
+            `base_url`, a served model's name.
         model_name: the same as `model`, for those who type it.
         compression: of visual tokens, for embedders that have it.
         budget: ``(query, document)`` rows that `encode_query` and `encode_document` keep; None: all.
@@ -143,7 +144,7 @@ class MMRagEmbedding(MultiModalEmbedding):
         """
         left_out = ("api_key", "callback_manager")  # the host leaves both out of `to_dict`
         fields = {k: v for k, v in self.__dict__.items() if k not in left_out}
-        if self._given and load_embedder(self.model).fingerprint != self.fingerprint:
+        if self._given and not self._made_by_settings():
             try:
                 pickle.dumps(self._embedder)
             except TypeError as error:
@@ -153,6 +154,11 @@ class MMRagEmbedding(MultiModalEmbedding):
                 ) from error
             fields["model"] = self._embedder
         return {"__dict__": fields}
+
+    def _made_by_settings(self) -> bool:
+        """Whether the settings alone give this embedder again."""
+        made = load_embedder(self.model)
+        return made.fingerprint == self.fingerprint and made.budget == self._embedder.budget
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Make the embedder again; see `__getstate__`."""

@@ -6,6 +6,9 @@ import os
 from typing import TYPE_CHECKING, TypeAlias
 
 from mmrag.errors import IndexMismatchError
+from mmrag.load import DEFAULT_MODEL, TEXT_MODEL
+from mmrag.mini.embedder import MODEL_DIR
+from mmrag.text_embedder import TextEmbedder
 
 if TYPE_CHECKING:
     from mmrag.embedder import Embedder
@@ -15,10 +18,12 @@ Model: TypeAlias = "str | os.PathLike[str] | Embedder | None"
 
 
 def model_setting(model: Model) -> str | None:
-    """`model` as it is written down: a name, a folder, or None for the shipped one and for most objects."""
+    """`model` as it is written down: a name, a folder, or None where it was None and for most objects."""
     if isinstance(model, (str, os.PathLike)):
         return os.fspath(model)
     folder = getattr(model, "model_dir", None)
+    if folder == MODEL_DIR:  # both shipped models lie there
+        return TEXT_MODEL if isinstance(model, TextEmbedder) else DEFAULT_MODEL
     return None if folder is None else str(folder)
 
 
