@@ -53,8 +53,8 @@ def build_parser() -> argparse.ArgumentParser:
     embedding.add_argument(
         "--embedder",
         metavar="MODEL",
-        help="mmrag-mini or bge-small-en-v1.5, which ship in the package, folder or hub name of a checkpoint, "
-        "or a server's model (mmrag-mini); an index needs the one that made it, see reembed",
+        help="mmrag-mini or bge-small-en-v1.5, which ship in the package, folder or hub name of a "
+        "checkpoint, or a server's model (mmrag-mini); an index needs the one that made it, see reembed",
     )
     embedding.add_argument("--embedder-url", metavar="URL", help="OpenAI-compatible server that embeds")
 

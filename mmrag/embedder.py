@@ -1,9 +1,10 @@
 """The embedder protocol: what turns queries and documents into nested vectors.
 
 Any object with these attributes and methods is an embedder; there is no registry and nothing to
-inherit. `EmbedderBase` adds the async twins. Implementations: `mmrag.mini.embedder.MiniEmbedder` (mmrag-mini,
-the default), `mmrag.text_embedder.TextEmbedder` (bge-small, text only), `mmrag.served_embedder.ServedEmbedder`
-(a model behind a URL) and those of multimodal checkpoints in `mmrag.models`.
+inherit. `EmbedderBase` adds the async twins. Implementations: `mmrag.mini.embedder.MiniEmbedder`
+(mmrag-mini, the default), `mmrag.text_embedder.TextEmbedder` (bge-small, text only),
+`mmrag.served_embedder.ServedEmbedder` (a model behind a URL) and those of multimodal checkpoints in
+`mmrag.models`.
 
 Inputs of the document side are `str`, `mmrag.types.Page` (its text, and its image where rendered)
 or `Content`; of the query side `str` or `mmrag.types.Query`.
