@@ -7,9 +7,7 @@ time, one core each: a row is then the same to the last bit in any company (see 
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,13 +40,9 @@ class MiniEncoder:
             self._meta = {side: weights.get_tensor(f"meta.{side}") for side in ("query", "document")}
             self._projection: Floats = weights.get_tensor("projection")
             self._position: Floats = weights.get_tensor("embeddings.position")[0]
-        self._model_dir = model_dir
+        self._session = open_session(model_dir / "encoder.onnx")
         self.tokenizer = WordPieces(model_dir / "tokenizer.json")
         self.dim = int(self._projection.shape[0])
-
-    @cached_property
-    def _session(self) -> Any:  # noqa: ANN401  onnxruntime's
-        return open_session(self._model_dir / "encoder.onnx")
 
     def embed(self, ids: Tokens) -> Floats:
         """Input vectors ``(T, width)`` of word pieces."""
