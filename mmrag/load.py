@@ -100,8 +100,8 @@ def load_embedder(
     if not folder.is_dir():
         raise ValueError(
             f"model must be {DEFAULT_MODEL!r}, {TEXT_MODEL!r}, the folder of an exported text encoder or of "
-            f"a multimodal checkpoint, or a hub name 'org/name', got {str(model)!r}. For a model behind a server "
-            "pass base_url, too."
+            f"a multimodal checkpoint, or a hub name 'org/name', got {str(model)!r}. For a model behind a "
+            "server pass base_url, too."
         )
     return TextEmbedder(folder)
 
