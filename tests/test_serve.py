@@ -400,7 +400,7 @@ def test_a_signal_ends_the_whole_tree(model: Path, stand_in: Path, tmp_path: Pat
     code, err = cli.end()
     assert code == 128 + number
     assert "Traceback" not in err
-    assert not any(alive(pid) for pid in state["pids"])
+    wait_until(lambda: not any(alive(pid) for pid in state["pids"]))  # a killed process may take a moment
     assert list(tmp_path.glob("mmrag-serve-*.log")) == []  # all went well: nothing is left behind
 
 
@@ -410,7 +410,7 @@ def test_a_signal_while_it_starts_ends_it_too(model: Path, stand_in: Path, tmp_p
     cli.process.send_signal(signal.SIGINT)
     code, err = cli.end()
     assert (code, "Traceback" in err) == (130, False)
-    assert not any(alive(pid) for pid in cli.state["pids"])
+    wait_until(lambda: not any(alive(pid) for pid in cli.state["pids"]))
 
 
 def test_a_second_interrupt_does_not_wait_for_a_stubborn_server(
@@ -426,7 +426,7 @@ def test_a_second_interrupt_does_not_wait_for_a_stubborn_server(
     code, _ = cli.end()
     assert code == 130
     assert time.monotonic() - started < 10  # GRACE_SECONDS is 20
-    assert not any(alive(pid) for pid in cli.state["pids"])
+    wait_until(lambda: not any(alive(pid) for pid in cli.state["pids"]))
 
 
 def test_a_server_that_does_not_start_shows_its_log(model: Path, stand_in: Path, tmp_path: Path) -> None:
@@ -445,14 +445,14 @@ def test_a_server_that_falls_later_is_a_failure(model: Path, stand_in: Path, tmp
     assert code == 1
     assert "the server ended by itself, with exit code 3" in err
     assert "EngineDeadError" in (tmp_path / "server.log").read_text()
-    assert not any(alive(pid) for pid in cli.state["pids"])
+    wait_until(lambda: not any(alive(pid) for pid in cli.state["pids"]))
 
 
 def test_a_server_that_never_gets_ready_is_given_up(model: Path, stand_in: Path, tmp_path: Path) -> None:
     cli = Cli(model, stand_in, tmp_path, "never", "--timeout", "2")
     code, err = cli.end()
     assert (code, "was not ready after 2 s" in err) == (1, True)
-    assert not any(alive(pid) for pid in cli.state["pids"])
+    wait_until(lambda: not any(alive(pid) for pid in cli.state["pids"]))
 
 
 def test_a_server_that_wants_a_key_is_up(model: Path, stand_in: Path, tmp_path: Path) -> None:
