@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from mmrag.mini.letters import CELL, CLASSES, ReadWord, decode
 from mmrag.mini.order import reading_order
+from mmrag.onnx_bert import open_session
 from mmrag.types import Box
 
 if TYPE_CHECKING:
@@ -131,12 +132,7 @@ class LetterReader:
 
 
 def _session(path: Path) -> Any:  # noqa: ANN401 (onnxruntime has no types)
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = open_session(path)
     classes = session.get_modelmeta().custom_metadata_map.get("classes", "")
     if classes != CLASSES:
         raise ValueError(
