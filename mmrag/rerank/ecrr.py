@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from mmrag.client import parse_chat
 from mmrag.rerank.fit import Prompt, fitted
 from mmrag.rerank.mode import Judged, Settings
-from mmrag.rerank.request import as_data, cut_text, filled, instruction_of, mark, messages_of
+from mmrag.rerank.request import as_data, cut_text, filled, instruction_of, mark, messages_of, user_template
 from mmrag.rerank.steps import Ask, Steps
 from mmrag.rerank.traces import Trace, read_trace
 from mmrag.rerank.yesno import YesNo, in_words
@@ -29,7 +29,7 @@ from mmrag.wire import join_url, parse_models
 TEXT_CHARS = 2000
 """Of a candidate's own text; its trace speaks for the rest."""
 
-PROMPTS = ("ecrr_system", "ecrr_think", "ecrr_user", "instruction")
+PROMPTS = ("ecrr_system", "ecrr_think", "ecrr_user", "think_first", "instruction")
 QAR_PROMPTS = (*PROMPTS, "qar_system", "qar_user")
 
 
@@ -99,14 +99,13 @@ class EcrrMode:
         return (yield from self._verdict(case))
 
     def _verdict(self, case: _Case) -> Steps[Judged]:
-        think = self.settings.think_tokens
-        return (yield from self._yes_or_no(case, "ecrr_think" if think else "ecrr_system"))
+        return (yield from self._yes_or_no(case, self.settings))
 
-    def _yes_or_no(self, case: _Case, system: str) -> Steps[Judged]:
-        prompts, context = self.settings.prompts, self._yes_no.context
-        words = {"words": in_words(self.settings.think_tokens)} if system == "ecrr_think" else {}
+    def _yes_or_no(self, case: _Case, settings: Settings) -> Steps[Judged]:
+        prompts, tokens, context = settings.prompts, settings.think_tokens, self._yes_no.context
+        system = prompts.fill("ecrr_think", words=in_words(tokens)) if tokens else prompts.text("ecrr_system")
         prompt, share = yield from fitted(
-            lambda share: _prompt(prompts.fill(system, **words), prompts.text("ecrr_user"), case, share),
+            lambda share: _prompt(system, user_template("ecrr_user", settings), case, share),
             self._yes_no.room(answer_tokens=1),
             self._yes_no.extra,
         )
@@ -139,14 +138,15 @@ class QarMode(EcrrMode):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._yes_no = YesNo(replace(settings, think_tokens=0))  # the tokens go into the reading
+        self._plain = replace(settings, think_tokens=0)  # the tokens go into the reading
+        self._yes_no = YesNo(self._plain)
 
     def _verdict(self, case: _Case) -> Steps[Judged]:
         tokens = self.settings.think_tokens
         if not tokens:
-            return (yield from self._yes_or_no(case, "ecrr_system"))
+            return (yield from self._yes_or_no(case, self._plain))
         reading = yield from self._reading(case, tokens)
-        judged = yield from self._yes_or_no(replace(case, reading=reading.plain), "ecrr_system")
+        judged = yield from self._yes_or_no(replace(case, reading=reading.plain), self._plain)
         (verdict,) = judged.verdicts
         cut = f"reading closed after {tokens} tokens" if reading.cut else ""
         note = "; ".join(part for part in (verdict.note, cut) if part)

@@ -26,6 +26,7 @@ from mmrag.rerank.request import (
     query_view,
     shown,
     text_part,
+    user_template,
     view_of,
 )
 from mmrag.rerank.response import Order, read_order
@@ -35,7 +36,14 @@ from mmrag.types import Candidate, Query, Verdict
 
 WINDOW = 20
 STRIDE = 10
-PROMPTS = ("listwise_system", "listwise_think", "listwise_user", "listwise_page", "instruction")
+PROMPTS = (
+    "listwise_system",
+    "listwise_think",
+    "listwise_user",
+    "listwise_page",
+    "think_first",
+    "instruction",
+)
 NOT_NAMED = "not in the model's list: kept in prior order behind those that are"
 
 
@@ -148,7 +156,7 @@ class ListwiseMode:
             "count": str(len(views)),
         }
         places = {"query_picture": picture.parts, "pages": pages[:-1]}
-        user = filled(settings.prompts.text("listwise_user"), texts, places)
+        user = filled(user_template("listwise_user", settings), texts, places)
         if settings.think_tokens:
             system = settings.prompts.fill("listwise_think", words=in_words(settings.think_tokens))
         else:

@@ -18,6 +18,7 @@ from mmrag.rerank.request import (
     messages_of,
     query_view,
     shown,
+    user_template,
     view_of,
 )
 from mmrag.rerank.response import read_boxes
@@ -27,7 +28,7 @@ from mmrag.types import Candidate, Query, Verdict
 
 NOTHING = "neither picture nor text to judge by"
 NOTHING_SOMEWHERE = f"{NOTHING}: see the verdicts"
-PROMPTS = ("pointwise_system", "pointwise_think", "pointwise_user", "instruction")
+PROMPTS = ("pointwise_system", "pointwise_think", "pointwise_user", "think_first", "instruction")
 
 
 class PointwiseMode:
@@ -89,7 +90,7 @@ class PointwiseMode:
             "mark": mark(query, view.text),
         }
         pictures = {"query_picture": picture.parts, "page_picture": page.parts}
-        user = filled(settings.prompts.text("pointwise_user"), texts, pictures)
+        user = filled(user_template("pointwise_user", settings), texts, pictures)
         if settings.think_tokens:
             system = settings.prompts.fill("pointwise_think", words=in_words(settings.think_tokens))
         else:

@@ -189,6 +189,16 @@ def cut_text(text: str, cap: int) -> str:
     return text[: gap if gap > 0 else cap] + CUT
 
 
+def user_template(name: str, settings: Settings) -> str:
+    """The user's prompt, which ends in asking for the thought where one is wanted.
+
+    The system prompt asks for it too, but a small model does what stands last: SmolLM2-135M answered "No."
+    to 'Answer "yes" or "no"' and thought nothing.
+    """
+    template = settings.prompts.text(name)
+    return f"{template}\n\n{settings.prompts.text('think_first')}" if settings.think_tokens else template
+
+
 def filled(template: str, texts: Mapping[str, str], pictures: Mapping[str, Sequence[Json]]) -> list[Json]:
     """Parts of a message: a template whose picture places become parts and whose texts are filled in.
 

@@ -154,6 +154,16 @@ def test_a_server_that_cannot_be_asked_for_the_traces_leaves_the_prior_order(fak
         reranker(fake_server, traces).rerank(ranking(*TEXTS))
 
 
+@pytest.mark.parametrize(("mode", "tokens", "thinks"), [("ecrr", 0, 0), ("ecrr", 16, 2), ("qar", 16, 0)])
+def test_only_a_judge_that_thinks_is_asked_for_a_thought(fake_server, mode: str, tokens: int, thinks: int):
+    ready(fake_server)
+    for _ in range(5):  # at most: two traces, a reading or a thought, the answer
+        answers(fake_server, yes=-1.0)
+    reranker(fake_server, writer(fake_server), mode, think_tokens=tokens).rerank(ranking(TEXTS[0]))
+    wanted = Prompts().text("think_first")
+    assert sum(body["messages"][1]["content"].endswith(wanted) for body in asked(fake_server)) == thinks
+
+
 def test_a_reading_of_no_tokens_is_ecrr(fake_server) -> None:
     bodies = []
     for mode in ("ecrr", "qar"):

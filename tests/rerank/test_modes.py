@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -97,6 +98,17 @@ def test_pointwise_without_a_thought_is_one_request_and_with_one_it_is_two() -> 
     assert answer.body["add_generation_prompt"] is False
     assert verdicts[0].thought == "It is."
     assert verdicts[0].note == "thought closed after 16 tokens"
+
+
+@pytest.mark.parametrize("mode", [PointwiseMode, ListwiseMode])
+def test_the_last_line_asks_for_the_thought_where_one_is_wanted(mode: type) -> None:
+    """A small model does what stands last: asked for yes or no there, it thinks nothing."""
+    settings = Settings(images=False)
+    _, ((plain,),), _ = drive(mode(settings), QUERY, candidates("one"), replies(order=lambda _: "[1]"))
+    thinking = replace(settings, think_tokens=16)
+    _, ((think, _),), _ = drive(mode(thinking), QUERY, candidates("one"), replies(order=lambda _: "[1]"))
+    question, wanted = (ask.body["messages"][-1]["content"] for ask in (plain, think))
+    assert wanted == f"{question}\n\n{Prompts().text('think_first')}"
 
 
 def test_a_template_that_opens_a_thought_by_itself_gets_an_empty_one() -> None:
