@@ -128,8 +128,8 @@ class ServerClient(Connection):
     def close(self) -> None:
         """Close the sockets of the sync calls."""
         with self._lock:
-            client, self._client = self._client, None
-        if client is not None:
+            idle, self._idle = self._idle, []  # those at work see that it is another list, and close
+        for client in idle:
             client.close()
 
     def __enter__(self) -> ServerClient:
@@ -154,9 +154,8 @@ class ServerClient(Connection):
         self, method: str, path: str, body: Json | None, deadline: float
     ) -> Iterator[httpx.Response]:
         """One attempt: a response with status 200 whose body is still to be read."""
-        client = self._sync_client()
         url = join_url(self.base_url, path)
-        with self._slots:
+        with self._slots, self._own_client() as client:
             request = client.build_request(
                 method, url, json=body, headers=self._headers(), timeout=self._timeouts(deadline)
             )
@@ -188,12 +187,29 @@ class ServerClient(Connection):
                 return
         reader.finish()
 
-    def _sync_client(self) -> httpx.Client:
+    @contextmanager
+    def _own_client(self) -> Iterator[httpx.Client]:
+        """A client that no other thread uses meanwhile; there are as many as calls were ever at work.
+
+        Trap: `httpx.Client` is not safe to share. A thread of httpcore 1.0.9 looks whether a connection of
+        the pool is idle and may close it after another thread began to read from it. That one then waits
+        until its time runs out, or reads from the socket that got the closed one's number.
+        """
         with self._lock:
-            if self._client is None:
-                transport = cast("httpx.BaseTransport | None", self._transport)
-                self._client = httpx.Client(**self._settings(), transport=transport)
-            return self._client
+            idle = self._idle
+            client = idle.pop() if idle else None
+        if client is None:
+            transport = cast("httpx.BaseTransport | None", self._transport)
+            client = httpx.Client(**self._settings(), transport=transport)
+        try:
+            yield client
+        finally:
+            with self._lock:
+                closed = idle is not self._idle
+                if not closed:
+                    idle.append(client)
+            if closed:
+                client.close()
 
     def _model_of(self, body: Json) -> str:
         named = body.get("model") or self.model or self._only_model

@@ -93,7 +93,7 @@ class Connection:
         """What belongs to this process only: sockets, locks, the model the server named."""
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(self.max_concurrency)
-        self._client: httpx.Client | None = None
+        self._idle: list[httpx.Client] = []  # of the sync calls; see `ServerClient._own_client`
         self._loops: WeakKeyDictionary[Any, tuple[httpx.AsyncClient, asyncio.Semaphore]] = WeakKeyDictionary()
         self._only_model: str | None = None
 

@@ -53,6 +53,7 @@ class SeenRequest:
     path: str
     headers: dict[str, str]
     body: bytes
+    port: int  # of the client's side: the same number is the same connection
 
     @property
     def json(self) -> Any:
@@ -126,7 +127,9 @@ class FakeServer:
         body = handler.rfile.read(int(handler.headers.get("content-length", 0)))
         headers = {name.lower(): value for name, value in handler.headers.items()}
         with self._lock:
-            self.requests.append(SeenRequest(handler.command, handler.path, headers, body))
+            self.requests.append(
+                SeenRequest(handler.command, handler.path, headers, body, handler.client_address[1])
+            )
             reply = self._replies.pop(0) if self._replies else {"status": 599, "body": b"nothing queued"}
             self._in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self._in_flight)

@@ -7,6 +7,7 @@ import pickle
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -543,3 +544,52 @@ def test_recorded_bodies_are_json(fake_server):
     fake_server.reply(200, {})
     ServerClient(fake_server.url).post("x", {"a": "é"})
     assert json.loads(fake_server.requests[0].body) == {"a": "é"}
+
+
+# -------------------------------------------------------------------------------------------- threads
+
+
+def test_a_thread_that_looks_too_late_closes_nobody_elses_connection(fake_server, monkeypatch) -> None:
+    """httpcore asks "is it idle, and readable?" in two steps; other threads go on between them.
+
+    Here the second step is always late: a connection that is at work looks as if it had expired. With one
+    pool for all threads the first of these two calls never got its answer.
+    """
+    from httpcore._sync.http11 import HTTP11Connection, HTTPConnectionState
+
+    monkeypatch.setattr(
+        HTTP11Connection, "has_expired", lambda self: self._state is HTTPConnectionState.ACTIVE
+    )
+    fake_server.reply(200, {"n": 1}, delay=0.5).reply(200, {"n": 2})
+    with ServerClient(fake_server.url, timeout=5.0) as client, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(client.post, "/x", {})
+        while not fake_server.requests:
+            time.sleep(0.01)
+        assert client.post("/x", {}) == {"n": 2}
+        assert first.result() == {"n": 1}
+
+
+def test_calls_one_after_another_use_one_connection_and_a_closed_client_opens_anew(fake_server) -> None:
+    ports = []
+    for number in range(4):
+        fake_server.reply(200, {"n": number})
+    client = ServerClient(fake_server.url)
+    for number in range(4):
+        if number == 2:
+            client.close()
+        assert client.post("/x", {}) == {"n": number}
+        ports.append(fake_server.requests[-1].port)
+    client.close()
+    assert ports[0] == ports[1] != ports[2] == ports[3]
+
+
+def test_a_client_closed_in_the_middle_of_a_call_still_answers_it(fake_server) -> None:
+    fake_server.reply(200, {"n": 1}, delay=0.3)
+    client = ServerClient(fake_server.url)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.post, "/x", {})
+        while not fake_server.requests:
+            time.sleep(0.01)
+        client.close()
+        assert first.result() == {"n": 1}
+    assert client._idle == []
