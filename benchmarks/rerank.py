@@ -272,6 +272,12 @@ def best(row: Row, question: Question) -> float:
     return ndcg(sorted(pages, key=lambda page: page not in question.evidence), question.evidence, K)
 
 
+def chance(row: Row, question: Question) -> float:
+    """Mean nDCG@5 of all orders of the same pages: the mean over rotations, as each page visits each place."""
+    pages = [tuple(page) for page in row["pages"]]
+    return mean(ndcg(pages[at:] + pages[:at], question.evidence, K) for at in range(len(pages))) or 0.0
+
+
 def summary(name: str, questions: Sequence[Question], rows: Rows) -> dict[str, Any]:
     found = [(rows.done[name, question.id], question) for question in questions]
     columns = {"retrieval": None, **{f"alpha {alpha:g}": alpha for alpha in ALPHAS}}
@@ -292,6 +298,7 @@ def summary(name: str, questions: Sequence[Question], rows: Rows) -> dict[str, A
             for at, column in enumerate(list(columns)[1:])
         },
         "perfect order": float(np.mean([best(*one) for one in found])),
+        "random order": float(np.mean([chance(*one) for one in found])),
         "refused": sum(row["refused"] is not None for row, _ in found),
         "first refusal": next((row["refused"] for row, _ in found if row["refused"]), None),
         "cost of": len(cost),
@@ -309,7 +316,7 @@ def table(report: Mapping[str, Any]) -> str:
         f"{report['pack']}, {report['model']}: nDCG@5 after the first {report['top']} pages were judged; "
         "tokens and seconds are a question's",
         f"{'setting':<15}{'n':>4} {'retrieval':>10}{'alpha 0':>9}{'   change':<26}{'alpha 0.5':>9}"
-        f"{'   change':<26}{'perfect':>9}{'read':>7}{'written':>8}{'s':>7}{'refused':>8}",
+        f"{'   change':<26}{'perfect':>9}{'random':>8}{'read':>7}{'written':>8}{'s':>7}{'refused':>8}",
     ]
     for one in report["settings"]:
         figures, changes = one["ndcg@5"], one["change"]
@@ -325,7 +332,7 @@ def table(report: Mapping[str, Any]) -> str:
         ]
         lines.append(
             f"{one['setting']:<15}{one['questions']:>4} {figures['retrieval']['mean']:>10.3f}{cells}"
-            f"{one['perfect order']:>9.3f}{said[0]:>7}{said[1]:>8}{said[2]:>7}{one['refused']:>8}"
+            f"{one['perfect order']:>9.3f}{one['random order']:>8.3f}{said[0]:>7}{said[1]:>8}{said[2]:>7}{one['refused']:>8}"
         )
     return "\n".join(lines)
 
@@ -356,6 +363,8 @@ def plot(report: Mapping[str, Any], path: Path) -> Path:
         left.axhline(prior, color="#222222", lw=1, label=f"retrieval {prior:.3f}")
         top = thinking[0]["perfect order"]
         left.axhline(top, color="#5aae61", lw=1, ls="--", label=f"perfect order {top:.3f}")
+        chances = thinking[0]["random order"]
+        left.axhline(chances, color="#999999", lw=1, ls=":", label=f"random order {chances:.3f}")
         names = [
             f"{one['setting'].split()[1]}\n{one['completion_tokens'] or 0:.0f} written" for one in thinking
         ]

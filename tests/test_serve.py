@@ -16,12 +16,14 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mmrag.cli import main
 from mmrag.errors import ServeError
+from mmrag.machine import has_bfloat16
 from mmrag.serve import ServePlan, ServerProcess, plan_server
 from mmrag.serve.facts import ModelFacts, ServingPython, find_vllm, model_folder, read_facts
 from mmrag.serve.process import free_port
@@ -173,6 +175,32 @@ def test_a_local_model_is_not_looked_up_and_nothing_is_reported(tmp_path: Path) 
     assert (far.model, value_of(far, "--served-model-name")) == ("org/name", None)
 
 
+def test_a_processor_without_bfloat16_computes_in_float32_unless_told_otherwise(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m", architectures=["A"])
+    old = replace(CPU, bfloat16=False)
+    plan = planned(folder, "answer", python=old)
+    assert value_of(plan, "--dtype") == "float32"
+    assert "float32, which is faster here" in " ".join(plan.notes)
+    told = planned(folder, "answer", "--dtype=bfloat16", python=old)
+    assert (value_of(told, "--dtype"), told.notes) == (None, ())
+    assert value_of(planned(folder, "answer", python=CPU), "--dtype") is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "has"),
+    [
+        ("flags : fpu avx512f avx512_bf16 amx_tile", True),
+        ("Features : asimd bf16 i8mm", True),
+        ("flags : fpu avx2 avx512f avx512_vnni", False),
+    ],
+)
+def test_a_processor_is_known_by_its_flags(tmp_path: Path, flags: str, has: bool) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    assert not has_bfloat16(cpuinfo)  # nobody can say
+    cpuinfo.write_text(f"processor : 0\n{flags}\n")
+    assert has_bfloat16(cpuinfo) is has
+
+
 def test_a_reranker_on_a_hub_that_cannot_be_asked_is_known_by_its_name() -> None:
     plan = plan_server("Qwen/Qwen3-VL-Reranker-2B", ModelFacts("Qwen3-VL-Reranker-2B"), GPU)
     assert plan.mode == "rerank"
@@ -283,7 +311,8 @@ def test_a_python_that_is_none_is_refused(tmp_path: Path) -> None:
 )
 def test_a_build_for_cpus_is_known(tmp_path: Path, found: dict, version: str, cpu: bool) -> None:
     python = str(program(tmp_path / "python", json.dumps(found)))
-    assert find_vllm(python) == ServingPython(python, version, cpu)
+    known = find_vllm(python)
+    assert known == ServingPython(python, version, cpu, bfloat16=not cpu or has_bfloat16())
 
 
 # ------------------------------------------------------------------------------ starting and stopping

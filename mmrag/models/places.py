@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from mmrag.machine import has_bfloat16
+
 logger = logging.getLogger(__name__)
 
 HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
@@ -86,7 +88,7 @@ def pick_dtype(dtype: str | torch.dtype, own: torch.dtype, device: torch.device)
     """
     if dtype == "auto":
         if device.type == "cpu" and own in (torch.float16, torch.bfloat16):
-            return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
+            return torch.bfloat16 if has_bfloat16() else torch.float32
         return own
     chosen = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if chosen not in (torch.float32, torch.bfloat16, torch.float16):
@@ -95,17 +97,6 @@ def pick_dtype(dtype: str | torch.dtype, own: torch.dtype, device: torch.device)
         raise ValueError("dtype must not be float16 on a CPU (it is slow there and overflows), got float16. "
                          "Use 'auto', 'bfloat16' or 'float32'.")  # fmt: skip
     return chosen
-
-
-def cpu_has_bfloat16() -> bool:
-    """Whether this processor has instructions for bfloat16 (AVX512-BF16, AMX, ARMv8.6)."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.is_file():
-        return False
-    flags = set(
-        re.findall(r"\b(avx512_bf16|amx_bf16|bf16)\b", cpuinfo.read_text(encoding="utf-8", errors="replace"))
-    )
-    return bool(flags)
 
 
 def worker_threads() -> int:

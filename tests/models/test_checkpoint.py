@@ -15,11 +15,12 @@ from safetensors.torch import load_file, save_file
 
 from mmrag import Budget, MLLMEmbedder
 from mmrag.embedder import Content
+from mmrag.machine import has_bfloat16
 from mmrag.models import checkpoint
 from mmrag.models.checkpoint import CONFIG_FILE, TABLES_FILE, CheckpointConfig, state_digest
 from mmrag.models.compression import Compression
 from mmrag.models.families import FAMILIES
-from mmrag.models.places import cpu_has_bfloat16, pick_device, pick_dtype
+from mmrag.models.places import pick_device, pick_dtype
 from mmrag.models.prompt import Prompts
 
 SMALL = {"max_visual_tokens": 16, "device": "cpu"}
@@ -394,7 +395,7 @@ def test_a_hub_name_in_the_cache_is_loaded(trained, monkeypatch, tmp_path):
 
 def test_the_number_format_of_a_cpu():
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    half = torch.bfloat16 if cpu_has_bfloat16() else torch.float32
+    half = torch.bfloat16 if has_bfloat16() else torch.float32
     assert pick_dtype("auto", torch.float16, cpu) == half
     assert pick_dtype("auto", torch.bfloat16, cpu) == half
     assert pick_dtype("auto", torch.float32, cpu) == torch.float32
