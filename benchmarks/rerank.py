@@ -273,7 +273,7 @@ def best(row: Row, question: Question) -> float:
 
 
 def chance(row: Row, question: Question) -> float:
-    """Mean nDCG@5 of all orders of the same pages: the mean over rotations, as each page visits each place."""
+    """Mean nDCG@5 of all orders of the same pages: that of the rotations, where each visits each place."""
     pages = [tuple(page) for page in row["pages"]]
     return mean(ndcg(pages[at:] + pages[:at], question.evidence, K) for at in range(len(pages))) or 0.0
 
@@ -332,7 +332,8 @@ def table(report: Mapping[str, Any]) -> str:
         ]
         lines.append(
             f"{one['setting']:<15}{one['questions']:>4} {figures['retrieval']['mean']:>10.3f}{cells}"
-            f"{one['perfect order']:>9.3f}{one['random order']:>8.3f}{said[0]:>7}{said[1]:>8}{said[2]:>7}{one['refused']:>8}"
+            f"{one['perfect order']:>9.3f}{one['random order']:>8.3f}"
+            f"{said[0]:>7}{said[1]:>8}{said[2]:>7}{one['refused']:>8}"
         )
     return "\n".join(lines)
 
