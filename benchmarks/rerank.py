@@ -372,7 +372,7 @@ def plot(report: Mapping[str, Any], path: Path) -> Path:
         left.set_xticks(list(places), names)
         left.set_xlabel("think tokens allowed a page, and tokens written a question")
         left.set_title(f"thinking: {thinking[0]['questions']} questions, seed {report['seed']}", fontsize=10)
-        left.legend(fontsize=8, frameon=False)
+        figure.legend(loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     for at, one in enumerate(others):
         for shift, (column, colour) in zip((-0.17, 0.17), colours.items(), strict=True):
             change = one["change"][column]
