@@ -151,7 +151,7 @@ def test_a_filter_that_means_nothing_is_named(capsys, index):
 
 def test_interrupt_leaves_a_usable_index(tmp_path, make_pdf):
     lines = "\n".join("All the words that a page of a long report may hold." for _ in range(35))
-    path = make_pdf(tmp_path / "long.pdf", [f"Chapter {n}\n{lines}" for n in range(150)])
+    path = make_pdf(tmp_path / "long.pdf", [f"Chapter {n}\n{lines}" for n in range(70)])
     command = [sys.executable, "-m", "mmrag.cli", "index", str(path), "--index", str(tmp_path / "index")]
     command += ["--embedder", "bge-small-en-v1.5"]  # quick; whose vectors they are changes nothing here
     # A shell that starts a job in the background has it ignore SIGINT; so may whoever started us.
@@ -173,7 +173,7 @@ def test_interrupt_leaves_a_usable_index(tmp_path, make_pdf):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     shown = json.loads(subprocess.run(status, capture_output=True, text=True, check=True).stdout)
-    assert shown["records"] == 150
+    assert shown["records"] == 70
     assert [entry["complete"] for entry in shown["documents"]] == [True]
 
 

@@ -38,17 +38,12 @@ def test_import_pulls_neither_torch_nor_the_other_host():
     assert run(code).strip() == "[]"
 
 
-def test_the_example_of_the_readme_runs_word_for_word(tmp_path):
+def test_the_examples_of_the_readme_run_word_for_word(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", (HOME / "README.md").read_text(), flags=re.DOTALL)
     assert len(blocks[0].strip().splitlines()) <= 10
-    out = run(blocks[0], cwd=tmp_path)
+    out = run("\n".join(blocks), cwd=tmp_path)
     assert "287.9" in out
     assert "harbor-annual-report-2024.pdf 2 [[0." in out
-
-
-def test_the_other_examples_of_the_readme_run(tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", (HOME / "README.md").read_text(), flags=re.DOTALL)
-    run("\n".join(blocks), cwd=tmp_path)
 
 
 def test_public_classes_and_no_secret_in_any_repr():
