@@ -685,7 +685,7 @@ def test_wrong_types_are_said_with_their_position(server, encode):
         ({"instruction_role": "me"}, r"instruction_role must be 'system' or 'user', got 'me'"),
         ({"image_pixels": 10}, r"image_pixels must be at least 1024, got 10"),
         ({"extra": {"input": "x", "user": "me"}}, r"extra must not set model, input.*got input\."),
-        ({"extra": {"a": object()}}, r"extra must be JSON"),
+        ({"extra": {"a": object}}, r"extra must be JSON"),
     ],
     ids=lambda value: str(value)[:40],
 )
