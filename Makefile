@@ -9,6 +9,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 LANGCHAIN := integrations/langchain-mmrag
 LLAMA_INDEX := integrations/llama-index-mmrag
+# Processes that run tests, up to 2 GB each.
+JOBS ?= 2
 
 .PHONY: demo test vllm test-vllm test-references lint types notebooks wheels samples clean
 
@@ -25,7 +27,7 @@ demo: $(VENV)/demo.stamp            ## install, index the sample documents, ask 
 	$(BIN)/mmrag demo --to demo
 
 test: $(VENV)/dev.stamp             ## install what the tests need, run them: the core and both integrations
-	$(BIN)/python -m pytest tests $(LANGCHAIN)/tests $(LLAMA_INDEX)/tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests $(LANGCHAIN)/tests $(LLAMA_INDEX)/tests
 
 vllm:                               ## make .venv-vllm, where vLLM runs on a CPU, and two small models
 	$(PYTHON) scripts/make_vllm.py .venv-vllm
