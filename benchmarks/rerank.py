@@ -6,9 +6,9 @@
 
 PACK is an evaluation pack (``docs/evaluation-pack.md``), DIR an index of its documents. Retrieval ranks
 the whole index; its first ``--top`` pages are judged again, so only their order can change. ``pointwise``
-with 0, 32, ... think tokens judges ``--questions`` questions drawn by ``--seed``; the other modes and
-``local`` judge all questions of the subset: those on documents that the pack's ``documents.jsonl`` marks
-``core``, where it has such marks. The sample is part of the subset.
+with 0, 32, ... think tokens judges ``--questions`` questions drawn by ``--seed``, and so do ``ecrr`` and
+``qar``; the other modes and ``local`` judge all questions of the subset: those on documents that the pack's
+``documents.jsonl`` marks ``core``, where it has such marks. The sample is part of the subset.
 
 Every judged question is one line of ``WORK/rows.jsonl``, and every reply is kept: the same command goes
 on where it was stopped. A question that the model's answer did not fit keeps the prior order, as
@@ -51,7 +51,8 @@ from mmrag.types import Ranking, Usage
 
 K = 5
 ALPHAS = (0.0, 0.5)
-MODES = ("likelihood", "listwise", "ecrr", "qar", "local")
+WRITING = ("ecrr", "qar")  # as dear as thoughts, so they judge the same sample
+MODES = ("local", "likelihood", "listwise", *WRITING)
 Row = dict[str, Any]
 
 
@@ -77,7 +78,8 @@ def main() -> int:
                 options.work / "rows.jsonl", {key: report[key] for key in ("pack", "model", "top", "images")}
             )
             jobs = [(f"pointwise {tokens}", sample) for tokens in options.tokens]
-            jobs += [(mode, drawn(questions, options.limit, options.seed)) for mode in options.modes]
+            every = drawn(questions, options.limit, options.seed)
+            jobs += [(mode, sample if mode in WRITING else every) for mode in options.modes]
             try:
                 for name, asked in jobs:
                     judge_all(name, asked, qa, rows, options)
@@ -105,10 +107,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--server", required=True, metavar="URL")
     parser.add_argument("--model", help="its name there; the only one by default")
     parser.add_argument("--work", type=Path, required=True, help="folder for rows, replies, report, plot")
-    parser.add_argument("--questions", type=int, default=30, help="sample for think tokens (%(default)s)")
+    parser.add_argument(
+        "--questions", type=int, default=30, help="sample for think tokens, ecrr, qar (%(default)s)"
+    )
     parser.add_argument("--top", type=int, default=5, help="candidates judged (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (%(default)s)")
-    parser.add_argument("--limit", type=int, help="most questions for the other modes; all by default")
+    parser.add_argument("--limit", type=int, help="most questions for the modes that write little; all")
     parser.add_argument("--tokens", type=int, nargs="*", default=[0, 32, 64, 128, 256])
     parser.add_argument("--modes", nargs="*", default=list(MODES), choices=MODES)
     parser.add_argument("--qar-tokens", type=int, default=64, help="of a rewrite (%(default)s)")
