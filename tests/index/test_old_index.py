@@ -1,0 +1,70 @@
+"""Indexes that earlier code wrote open for good.
+
+``data/before-layout`` is what ``scripts/make_old_index.py`` drew at the last commit before the package was
+laid out in twelve rooms. Its numbers are not compared, only what a user sees: other versions of ONNX Runtime
+embed the questions a little differently.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mmrag import DocumentQA
+
+DATA = Path(__file__).parent / "data"
+OLD = sorted(folder.name for folder in DATA.iterdir())
+
+
+@pytest.fixture(params=OLD)
+def old_index(request, tmp_path):
+    """A copy, since opening an index for writing writes."""
+    return Path(shutil.copytree(DATA / request.param, tmp_path / "index"))
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_an_old_index_tells_what_it_holds_and_answers_with_its_evidence(old_index, read_only):
+    with DocumentQA.open(old_index, read_only=read_only) as qa:
+        status = qa.status()
+        assert (status.embedder, status.records) == (qa.embedder.name, 5)
+        assert [(entry.names, entry.total_pages, entry.complete) for entry in status.documents] == [
+            (("handbook.pdf",), 3, True)
+        ]
+
+        first = qa.search("How often does the horn sound in fog?")[0].record
+        assert (first.page.source.name, first.page.number) == ("handbook.pdf", 2)
+        assert qa.search("What is the cat called?")[0].record.id == "note-cat"
+        assert {hit.record.id for hit in qa.search("fog", filter={"shelf": "notes"})} == {
+            "note-cat",
+            "note-stairs",
+        }
+
+        answer = qa.ask("How many litres does the tank hold?")
+        assert "900 litres" in answer.text
+        citation = answer.citations[0]
+        assert citation.page.number == 1 and citation.boxes
+        assert citation.picture.startswith(b"\x89PNG")  # drawn from the bytes that the index keeps
+
+
+def test_an_old_index_takes_more_and_gives_up_what_is_removed(old_index, make_pdf, tmp_path):
+    with DocumentQA.open(old_index) as qa:
+        report = qa.add(make_pdf(tmp_path / "paint.pdf", ["The railings are painted green every May."]))
+        assert ([Path(name).name for name in report.added], report.pages) == (["paint.pdf"], 1)
+        qa.add_texts(["The bell was cast in 1871."], ids=["note-bell"])
+        assert qa.search("What colour are the railings?")[0].record.page.source.name == "paint.pdf"
+        assert qa.remove("handbook.pdf") == 3
+
+    with DocumentQA.open(old_index) as qa:  # and again, as the code of today left it
+        assert qa.status().records == 4
+        assert qa.search("When was the bell cast?")[0].record.id == "note-bell"
+        assert all(entry.names != ("handbook.pdf",) for entry in qa.status().documents)
+
+
+def test_the_file_that_an_old_index_holds_is_known_when_it_is_added_again(old_index):
+    with DocumentQA.open(old_index) as qa:
+        document = qa.status().documents[0]
+        pdf = qa.index.get_blob(document.sha256)
+        report = qa.add([("handbook.pdf", pdf)])
+        assert (report.unchanged, report.pages, qa.status().records) == (["handbook.pdf"], 0, 5)
