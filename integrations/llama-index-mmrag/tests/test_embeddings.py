@@ -173,7 +173,7 @@ def test_whole_matrices_under_their_own_names(embedder):
     whole = MMRagEmbedding(embedder).encode_document([LONG])[0]
     cut = MMRagEmbedding(embedder, budget=(1, 2)).encode_document([LONG])[0]
     assert len(whole) > 2
-    assert np.array_equal(cut, whole[:2])
+    assert cut.shape == (2, 384) and np.allclose(cut, whole[:2], atol=1e-6)
     assert MMRagEmbedding(embedder).encode_query(["tide"])[0].shape == (1, 384)
 
 
