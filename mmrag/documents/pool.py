@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from mmrag.documents import wire
-from mmrag.documents.settings import PATIENCE, ReaderSettings
+from mmrag.documents.limits import TimeLimit
+from mmrag.documents.settings import ReaderSettings
 from mmrag.errors import WorkerError
 
 logger = logging.getLogger(__name__)
 
 START_SECONDS = 60.0
-IDLE_SHARE = 0.02  # of the time; a child that used less was not kept waiting for a core, it hangs
 RECYCLE_SHARE = 0.5  # of memory_mb, resident, after a job
 _CLOSED = "The reader is closed. Make a new DocumentReader."
 RECYCLE_MB = 1500.0  # resident, whatever memory_mb is
@@ -99,7 +99,7 @@ class Worker:
 
     def _exchange(self, message: object, seconds: float) -> dict[str, Any]:
         """Send, and read the answer; the child is killed when time is up, which ends the read."""
-        limit = _TimeLimit(self._process, seconds)
+        limit = TimeLimit(self._process, seconds)
         try:
             wire.send(self._jobs, message)
             return cast("dict[str, Any]", wire.receive(self._replies))
@@ -131,50 +131,6 @@ class Worker:
         self._process.wait()
         with contextlib.suppress(OSError):
             self._replies.close()
-
-
-class _TimeLimit:
-    """Kills a child that has used up its time; counts from its making."""
-
-    def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
-        self.exceeded = False
-        self._process = process
-        self._seconds = seconds
-        self._started = time.monotonic()
-        self._cpu_before = _cpu_seconds(process.pid)
-        self._cancelled = False
-        self._arm(seconds)
-
-    def cancel(self) -> None:
-        """The job is done."""
-        self._cancelled = True
-        self._timer.cancel()
-
-    def _arm(self, seconds: float) -> None:
-        self._timer = threading.Timer(seconds, self._look)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def _look(self) -> None:
-        if self._cancelled:
-            return
-        left = self._cpu_left()
-        if left is not None:
-            self._arm(max(0.2, left))
-            return
-        self.exceeded = True
-        self._process.kill()
-
-    def _cpu_left(self) -> float | None:
-        """Seconds worth waiting for: the child is at work and has had less than its share; else None."""
-        waited = time.monotonic() - self._started
-        now = _cpu_seconds(self._process.pid)
-        if now is None or self._cpu_before is None or waited >= PATIENCE * self._seconds:
-            return None
-        used = now - self._cpu_before
-        if used < IDLE_SHARE * waited or used >= 0.95 * self._seconds:
-            return None
-        return min(self._seconds - used, PATIENCE * self._seconds - waited)
 
 
 class WorkerPool:
@@ -259,15 +215,6 @@ class WorkerPool:
             workers, self._all = list(self._all), set()
         for worker in workers:
             worker.kill()
-
-
-def _cpu_seconds(pid: int) -> float | None:
-    """Processor time a process has used; None where the platform does not tell (no ``/proc``)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime
-    except (OSError, ValueError, IndexError):
-        return None
 
 
 def _bootstrap() -> str:

@@ -2,7 +2,7 @@
 
 It holds one document open at a time, answers one job after the other and keeps its own limits:
 
-* address space (``RLIMIT_AS``), where the platform has it;
+* address space (``RLIMIT_AS``), where the platform has it (`mmrag.documents.limits`);
 * an alarm a few seconds after the longest the parent waits, which ends the process even where a library
   never comes back, so that a child cannot outlive a parent that was killed;
 * no network: a connection is refused by an audit hook, whatever a library tries.
@@ -17,10 +17,10 @@ import signal
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from mmrag.documents import wire
+from mmrag.documents.limits import limit_memory, resident_mb, set_alarm
 from mmrag.documents.settings import PATIENCE
 from mmrag.errors import DocumentError, MissingExtraError, PageError, PasswordRequiredError
 
@@ -45,7 +45,7 @@ def main() -> None:
     os.dup2(devnull, 1)
     try:
         settings = wire.receive(jobs)
-        _limit_memory(settings["memory_mb"])
+        limit_memory(settings["memory_mb"])
         sys.addaudithook(_refuse_network)
         _leave_out_layout_models()
         threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
@@ -62,7 +62,7 @@ def _serve(jobs: IO[bytes], replies: IO[bytes], settings: dict[str, Any]) -> Non
     desk = Desk(settings)
     while True:
         job = wire.receive(jobs)
-        _set_alarm(PATIENCE * job["seconds"] + ALARM_GRACE)
+        set_alarm(PATIENCE * job["seconds"] + ALARM_GRACE)
         try:
             reply = {"ok": True, **desk.do(job)}
         except MemoryError:
@@ -77,7 +77,7 @@ def _serve(jobs: IO[bytes], replies: IO[bytes], settings: dict[str, Any]) -> Non
             reply = {"ok": False, "error": "document", "message": str(error)}
         except Exception as error:  # noqa: BLE001  (told to the parent, which names the page)
             reply = {"ok": False, "error": "page", "message": f"{type(error).__name__}: {error}"[:300]}
-        _set_alarm(0)
+        set_alarm(0)
         reply["rss_mb"] = resident_mb()
         wire.send(replies, reply)
 
@@ -219,28 +219,6 @@ def _pack(picture: Image) -> tuple[int, int, bytes]:
     return picture.width, picture.height, picture.tobytes()
 
 
-def _limit_memory(megabytes: int) -> None:
-    """Set the address space limit; the platform's own lower limit stays."""
-    if megabytes <= 0:
-        return
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return
-    if hasattr(resource, "RLIMIT_AS"):
-        limit = megabytes << 20
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        if hard != resource.RLIM_INFINITY:
-            limit = min(limit, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-
-
-def _set_alarm(seconds: float) -> None:
-    """End this process after so many seconds; 0 takes it back."""
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-
-
 def _refuse_network(event: str, args: tuple[object, ...]) -> None:
     """Audit hook: a worker reads files and connects to nothing."""
     if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
@@ -259,15 +237,6 @@ def _follow_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(0)
-
-
-def resident_mb() -> float:
-    """Resident memory of this process in MiB; 0 where the platform does not tell."""
-    try:
-        with Path("/proc/self/statm").open("rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-    except (OSError, ValueError, IndexError):
-        return 0.0
 
 
 if __name__ == "__main__":
