@@ -17,7 +17,7 @@ import time
 
 import numpy as np
 
-from mmrag.text_embedder import TextEmbedder
+from mmrag.embedders.text import TextEmbedder
 
 TEXT = """
 the of and in to sales revenue quarter growth region segment margin operating income total costs expenses

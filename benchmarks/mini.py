@@ -78,9 +78,9 @@ class Stages:
 
     def run(self, image) -> int:
         """A picture's way to rows, as `MiniEmbedder` goes it; words read."""
-        from mmrag.mini.located import parts_of
-        from mmrag.mini.reader import enlargement, reading_order
-        from mmrag.mini.visual import visual_tokens
+        from mmrag.embedders.mini.located import parts_of
+        from mmrag.embedders.mini.reader import enlargement, reading_order
+        from mmrag.embedders.mini.visual import visual_tokens
 
         with self._timed("scale and tile"):
             tiles = self.reader.prepare(image)
@@ -103,8 +103,8 @@ class Stages:
 def load():
     """The embedder, loaded, with what loading took."""
     before = memory()
-    seconds = cpu(lambda: __import__("mmrag.mini.embedder"))
-    from mmrag.mini.embedder import MiniEmbedder
+    seconds = cpu(lambda: __import__("mmrag.embedders.mini.embedder"))
+    from mmrag.embedders.mini.embedder import MiniEmbedder
 
     embedder = MiniEmbedder(threads=1)
     loading = cpu(embedder._loaded)
@@ -127,7 +127,7 @@ def line(what: str, seconds: list[float], beside: str = "") -> None:
 
 def time_text(mini, pages: list[Page]) -> None:
     """Queries and pages from text, beside bge-small."""
-    from mmrag.text_embedder import TextEmbedder
+    from mmrag.embedders.text import TextEmbedder
 
     small = TextEmbedder(threads=1)
     small.encode_query(["warm up"])

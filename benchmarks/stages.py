@@ -21,8 +21,8 @@ import pymupdf
 
 from mmrag import DocumentQA, DocumentReader, Page, ReaderSettings, Record
 from mmrag.documents import Found, discover
-from mmrag.ingest import image_pixels
-from mmrag.load import default_embedder
+from mmrag.ingest.files import image_pixels
+from mmrag.models.load import default_embedder
 from mmrag.samples import sample_documents, sample_questions
 
 

@@ -38,7 +38,7 @@ import torch
 from PIL import Image
 
 from mmrag import MLLMEmbedder
-from mmrag.embedder import Content
+from mmrag.embedders.base import Content
 from mmrag.models import checkpoint
 from mmrag.models.prompt import Prompts
 from mmrag.models.tiny import make_tiny

@@ -36,23 +36,23 @@ from mmrag.types import (
 if TYPE_CHECKING:
     from mmrag.answer import ExtractiveAnswerer, ServedAnswerer
     from mmrag.documents import DocumentReader, ReaderSettings
-    from mmrag.embedder import Content, Embedder
+    from mmrag.embedders.base import Content, Embedder
     from mmrag.index import ChromaIndex, Manifest, MemoryIndex
     from mmrag.models.mllm_embedder import MLLMEmbedder
     from mmrag.pipeline import DocumentQA
     from mmrag.rerank import ThinkReranker
     from mmrag.retriever import Retriever
-    from mmrag.served_embedder import ServedEmbedder
-    from mmrag.text_embedder import TextEmbedder
+    from mmrag.embedders.served import ServedEmbedder
+    from mmrag.embedders.text import TextEmbedder
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "ChromaIndex": "mmrag.index",
-    "Content": "mmrag.embedder",
+    "Content": "mmrag.embedders.base",
     "DocumentQA": "mmrag.pipeline",
     "DocumentReader": "mmrag.documents",
-    "Embedder": "mmrag.embedder",
+    "Embedder": "mmrag.embedders.base",
     "ExtractiveAnswerer": "mmrag.answer",
     "MLLMEmbedder": "mmrag.models.mllm_embedder",
     "Manifest": "mmrag.index",
@@ -60,8 +60,8 @@ _HOMES = {
     "ReaderSettings": "mmrag.documents",
     "Retriever": "mmrag.retriever",
     "ServedAnswerer": "mmrag.answer",
-    "ServedEmbedder": "mmrag.served_embedder",
-    "TextEmbedder": "mmrag.text_embedder",
+    "ServedEmbedder": "mmrag.embedders.served",
+    "TextEmbedder": "mmrag.embedders.text",
     "ThinkReranker": "mmrag.rerank",
 }
 

@@ -13,7 +13,7 @@ Decisions taken here:
 
 * A file is known by its content (sha256) and by its names. Adding it again changes nothing; adding a
   changed file under an old name replaces that name's pages once the new ones are all there. How a
-  crash is survived stands in `mmrag.ingest`.
+  crash is survived stands in `mmrag.ingest.files`.
 * Every method has an ``a...`` twin that leaves the event loop free.
 """
 
@@ -33,7 +33,7 @@ from weakref import WeakKeyDictionary
 
 from mmrag.errors import DocumentError, PageError, SourceChangedError
 from mmrag.index.base import DocumentEntry, Index
-from mmrag.ingest import (
+from mmrag.ingest.files import (
     PICTURE_PIXELS,
     AddProgress,
     AddReport,
@@ -44,8 +44,8 @@ from mmrag.ingest import (
     name_of,
     refuse_skipped,
 )
-from mmrag.page_picture import page_picture
-from mmrag.rerank.apply import (
+from mmrag.ingest.pictures import page_picture
+from mmrag.rerank.stage import (
     DEFAULT_DEPTH,
     arerank_first,
     beside,
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
     from mmrag.answer import Answerer
     from mmrag.documents import DocumentReader, Found, ReaderSettings
-    from mmrag.embedder import Embedder
+    from mmrag.embedders.base import Embedder
     from mmrag.index.filters import Filter
     from mmrag.rerank import Reranker
     from mmrag.rerank.traces import TraceWriter
@@ -139,7 +139,7 @@ class DocumentQA:
         rerank_depth: int = DEFAULT_DEPTH,
     ) -> None:
         if embedder is None:
-            from mmrag.load import default_embedder
+            from mmrag.models.load import default_embedder
 
             embedder = default_embedder()
         self.index = index
@@ -193,7 +193,7 @@ class DocumentQA:
         from mmrag.index.chroma import ChromaIndex
 
         if embedder is None:
-            from mmrag.reembed import embedder_of
+            from mmrag.ingest.reembed import embedder_of
 
             embedder = embedder_of(path)
         index = ChromaIndex.open(path, embedder, read_only=read_only)
@@ -405,7 +405,7 @@ class DocumentQA:
     ) -> DocumentQA:
         """Write a new index of all that this one holds, with the vectors of another embedder, and open it.
 
-        Documents are not read again; this index stays as it is. See `mmrag.reembed.reembed`, which takes an
+        Documents are not read again; this index stays as it is. See `mmrag.ingest.reembed.reembed`, which takes an
         index by any embedder and returns a report. Files whose pages could not be drawn are logged as
         warnings.
 
@@ -417,8 +417,8 @@ class DocumentQA:
         Returns:
             The new index, open for writing, with this object's reader settings and password.
         """
-        from mmrag.load import default_embedder
-        from mmrag.reembed import reembed_index
+        from mmrag.models.load import default_embedder
+        from mmrag.ingest.reembed import reembed_index
 
         embedder = embedder or default_embedder()
         reembed_index(self.index, path, embedder, self.reader, show_progress=show_progress)
@@ -717,7 +717,7 @@ class DocumentQA:
         """
         with self._lock:
             if self._sentences is None:
-                from mmrag.text_embedder import TextEmbedder
+                from mmrag.embedders.text import TextEmbedder
 
                 sees = "image" in self.embedder.modalities
                 self._sentences = TextEmbedder() if sees else self.embedder

@@ -12,7 +12,7 @@ import asyncio
 import functools
 from collections.abc import Mapping, Sequence
 
-from mmrag.embedder import Embedder
+from mmrag.embedders.base import Embedder
 from mmrag.errors import IndexMismatchError, UnsupportedInputError
 from mmrag.fusion import DEFAULT_WEIGHTS, check_weights, fuse
 from mmrag.index.base import Index

@@ -40,7 +40,7 @@ def make_pdf() -> Callable[[Path, Sequence[str]], Path]:
 @pytest.fixture(scope="session")
 def embedder():
     """A real embedder, loaded once: the text encoder, since most laws hold for any and it is the quickest."""
-    from mmrag.text_embedder import TextEmbedder
+    from mmrag.embedders.text import TextEmbedder
 
     return TextEmbedder()
 

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-import mmrag.connection
-from mmrag.client import ServerClient
+import mmrag.serving.connection
+from mmrag.serving.client import ServerClient
 from mmrag.errors import ServerAnswerError, ServerStatusError, ServerUnreachableError
 
 KEY = "sk-very-secret-1234"
@@ -26,8 +26,8 @@ USAGE = '{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2,"total_t
 def clean(monkeypatch):
     monkeypatch.delenv("MMRAG_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.setattr(mmrag.connection, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr(mmrag.connection, "_said_hosts", set())
+    monkeypatch.setattr(mmrag.serving.connection, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(mmrag.serving.connection, "_said_hosts", set())
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -245,11 +245,11 @@ def test_retry_after_beyond_the_time_left_ends_at_once(fake_server, call, waits)
 
 def test_the_wait_is_capped_whatever_the_server_asks(monkeypatch):
     client = ServerClient("http://127.0.0.1:1", timeout=1e6)
-    failure = mmrag.connection.AttemptError(ServerUnreachableError("x"), asked_wait=86_400)
-    assert client._wait(failure, 0, time.monotonic() + 1e6) == mmrag.connection.LONGEST_ASKED_WAIT
-    monkeypatch.setattr(mmrag.connection, "FIRST_WAIT", 0.5)
+    failure = mmrag.serving.connection.AttemptError(ServerUnreachableError("x"), asked_wait=86_400)
+    assert client._wait(failure, 0, time.monotonic() + 1e6) == mmrag.serving.connection.LONGEST_ASKED_WAIT
+    monkeypatch.setattr(mmrag.serving.connection, "FIRST_WAIT", 0.5)
     waits = [
-        client._wait(mmrag.connection.AttemptError(ServerUnreachableError("x")), 1, 1e9) for _ in range(50)
+        client._wait(mmrag.serving.connection.AttemptError(ServerUnreachableError("x")), 1, 1e9) for _ in range(50)
     ]
     assert 0.5 <= min(waits) < max(waits) <= 1.0  # twice the first, with jitter
 
@@ -507,7 +507,7 @@ def test_async_calls_do_not_block_the_loop(fake_server):
     ],
 )
 def test_pages_that_leave_this_machine_are_said_once(caplog, url, said):
-    with caplog.at_level(logging.WARNING, logger="mmrag.connection"):
+    with caplog.at_level(logging.WARNING, logger="mmrag.serving.connection"):
         for _ in range(2):
             ServerClient(url)._say_host("GET")
         assert caplog.records == []

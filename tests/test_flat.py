@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from mmrag.flat import flat_metadata
+from mmrag.hosts.metadata import flat_metadata
 from mmrag.types import Candidate, Record
 
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from mmrag.documents import DocumentReader, discover
-from mmrag.host_ranking import (
+from mmrag.hosts.ranking import (
     HostItem,
     PageDrawer,
     PicturedPage,

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image, ImageDraw
 
 from mmrag import DocumentQA, MemoryIndex, ReaderSettings, Record, TextEmbedder
-from mmrag import reembed as module
+from mmrag.ingest import reembed as module
 from mmrag.cli import main
 from mmrag.errors import IndexFormatError, IndexLockedError, IndexMismatchError, UnsupportedInputError
 from mmrag.index import ChromaIndex
-from mmrag.reembed import UNFINISHED, embedder_of, reembed
+from mmrag.ingest.reembed import UNFINISHED, embedder_of, reembed
 
 READER = ReaderSettings(ocr="off", workers=1)
 WHALES = "The blue whale is the largest animal.\nIt can weigh 150 tonnes."

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmrag.embedder import EmbedderBase
+from mmrag.embedders.base import EmbedderBase
 from mmrag.errors import IndexMismatchError, UnsupportedInputError
 from mmrag.fusion import fuse
 from mmrag.index.base import Manifest
 from mmrag.index.memory import MemoryIndex
 from mmrag.retriever import Retriever
-from mmrag.text_embedder import TextEmbedder
+from mmrag.embedders.text import TextEmbedder
 from mmrag.types import Budget, Query, Record
 
 

@@ -24,9 +24,9 @@ import pytest
 from mmrag.cli import main
 from mmrag.errors import ServeError
 from mmrag.machine import has_bfloat16
-from mmrag.serve import ServePlan, ServerProcess, plan_server
-from mmrag.serve.facts import ModelFacts, ServingPython, find_vllm, model_folder, read_facts
-from mmrag.serve.process import free_port
+from mmrag.serving.vllm import ServePlan, ServerProcess, plan_server
+from mmrag.serving.vllm.facts import ModelFacts, ServingPython, find_vllm, model_folder, read_facts
+from mmrag.serving.vllm.process import free_port
 
 GPU = ServingPython("/opt/python", "0.32.0", cpu=False)
 CPU = ServingPython("/opt/python", "0.32.0+cpu", cpu=True)

@@ -26,9 +26,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-import mmrag.connection
-from mmrag.embedder import Content, Embedder
-from mmrag.embedding_wire import data_url, parse_embeddings
+import mmrag.serving.connection
+from mmrag.embedders.base import Content, Embedder
+from mmrag.embedders.served_wire import data_url, parse_embeddings
 from mmrag.errors import (
     IndexMismatchError,
     ServerAnswerError,
@@ -36,9 +36,9 @@ from mmrag.errors import (
     ServerUnreachableError,
     UnsupportedInputError,
 )
-from mmrag.load import load_embedder
+from mmrag.models.load import load_embedder
 from mmrag.pipeline import DocumentQA
-from mmrag.served_embedder import ServedEmbedder
+from mmrag.embedders.served import ServedEmbedder
 from mmrag.types import Budget, Page, Query, Source
 
 KEY = "sk-very-secret-1234"
@@ -146,7 +146,7 @@ class LetterServer:
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.delenv("MMRAG_API_KEY", raising=False)
-    monkeypatch.setattr(mmrag.connection, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(mmrag.serving.connection, "FIRST_WAIT", 0.01)
     server = LetterServer()
     yield server
     server.close()

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmrag.embedder import Content, Embedder
+from mmrag.embedders.base import Content, Embedder
 from mmrag.errors import UnsupportedInputError
-from mmrag.onnx_bert import slide
-from mmrag.text_embedder import (
+from mmrag.embedders.onnx import slide
+from mmrag.embedders.text import (
     QUERY_INSTRUCTION,
     TextEmbedder,
     spread_order,

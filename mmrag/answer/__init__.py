@@ -12,7 +12,7 @@ from mmrag.types import Answer, Query, Ranking
 
 if TYPE_CHECKING:
     from mmrag.answer.extractive import ExtractiveAnswerer
-    from mmrag.answer.served import ServedAnswerer
+    from mmrag.answer.served.answerer import ServedAnswerer
 
 __all__ = ["Answerer", "ExtractiveAnswerer", "ServedAnswerer"]
 
@@ -37,7 +37,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  (PEP 562)
 
         return ExtractiveAnswerer
     if name == "ServedAnswerer":
-        from mmrag.answer.served import ServedAnswerer
+        from mmrag.answer.served.answerer import ServedAnswerer
 
         return ServedAnswerer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,7 +20,7 @@ from PIL import Image
 
 from mmrag.documents.renderer import PageText, fit_scale
 from mmrag.errors import DocumentError, PageError
-from mmrag.rgb import to_rgb
+from mmrag.images import to_rgb
 
 FORMATS = (
     "PNG", "JPEG", "JPEG2000", "TIFF", "WEBP", "GIF", "BMP", "DIB", "PPM", "ICO", "PCX", "QOI", "AVIF",

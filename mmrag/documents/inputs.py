@@ -217,7 +217,7 @@ def _from_bytes(name: str | None, data: bytes) -> Found | Skipped:
 
 def _from_picture(picture: Image) -> Found | Skipped:
     """A PIL image as PNG, upright and on white, as it would be read from a file."""
-    from mmrag.rgb import to_rgb
+    from mmrag.images import to_rgb
 
     if picture.width < 1 or picture.height < 1:
         return Skipped("PIL image", f"empty picture ({picture.width} x {picture.height})")

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
-from mmrag.documents import wire
+from mmrag.documents import pipes as wire
 from mmrag.documents.limits import TimeLimit
 from mmrag.documents.settings import ReaderSettings
 from mmrag.errors import WorkerError

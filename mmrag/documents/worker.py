@@ -19,7 +19,7 @@ import threading
 import time
 from typing import IO, TYPE_CHECKING, Any
 
-from mmrag.documents import wire
+from mmrag.documents import pipes as wire
 from mmrag.documents.limits import limit_memory, resident_mb, set_alarm
 from mmrag.documents.settings import PATIENCE
 from mmrag.errors import DocumentError, MissingExtraError, PageError, PasswordRequiredError

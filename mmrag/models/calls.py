@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from mmrag.embedder import DocumentInput, EmbedderBase, QueryInput, Reasoner
+from mmrag.embedders.base import DocumentInput, EmbedderBase, QueryInput, Reasoner
 from mmrag.errors import BadInputError
 from mmrag.models.inputs import PAGE_TEXT, Item, document_item, query_item
 from mmrag.types import Budget, Matrix
@@ -242,7 +242,7 @@ class EncodingCalls(EmbedderBase):
             yield {place: prepare(place) for place in places}
             return
         pool = ThreadPoolExecutor(
-            import_module("mmrag.models.places").worker_threads(), thread_name_prefix="mmrag-images"
+            import_module("mmrag.models.device").worker_threads(), thread_name_prefix="mmrag-images"
         )
         ahead: deque[dict[int, Future[Prepared | BadInputError]]] = deque()
         try:

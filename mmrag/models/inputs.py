@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mmrag.embedder import Content, DocumentInput, QueryInput, searchable_text
+from mmrag.embedders.base import Content, DocumentInput, QueryInput, searchable_text
 from mmrag.errors import BadInputError
-from mmrag.rgb import to_rgb
+from mmrag.images import to_rgb
 from mmrag.types import Page, Query
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _picture(image: Any, at: int, what: str) -> Any:  # noqa: ANN401  a picture,
     if image is None or (hasattr(image, "getexif") and hasattr(image, "convert")):
         return image
     raise TypeError(
-        f"a {what}'s image must be a PIL image, got {type(image).__name__} at {at}. mmrag.load.load_image "
+        f"a {what}'s image must be a PIL image, got {type(image).__name__} at {at}. mmrag.models.load.load_image "
         "opens paths and bytes."
     )
 

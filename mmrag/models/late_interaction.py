@@ -38,7 +38,7 @@ from mmrag.models.checkpoint import state_digest
 from mmrag.models.encoder import BATCH_COST, in_turn
 from mmrag.models.inputs import Item, ready_image
 from mmrag.models.late_interaction_family import LateInteractionFamily, Row
-from mmrag.models.places import pick_device
+from mmrag.models.device import pick_device
 from mmrag.models.templates import common_end, refuse, shortened, without_special
 from mmrag.models.token_pooling import pool_tokens
 from mmrag.types import Budget, Matrix
@@ -223,8 +223,8 @@ class LateInteractionEmbedder(EncodingCalls):
         Args:
             folder: model, tokenizer and image processor as ``transformers`` saves them.
             name: None: the folder's name.
-            device: as `mmrag.models.places.pick_device`.
-            dtype: as `mmrag.models.places.pick_dtype`.
+            device: as `mmrag.models.device.pick_device`.
+            dtype: as `mmrag.models.device.pick_dtype`.
             dim: must be the model's own or None.
             image_prompt: instead of the checkpoint's ``visual_prompt_prefix``.
             positions: of ColQwen2, see `mmrag.models.colqwen2`.
@@ -245,7 +245,7 @@ class LateInteractionEmbedder(EncodingCalls):
 
     @property
     def name(self) -> str:
-        """See `mmrag.embedder.Embedder`."""
+        """See `mmrag.embedders.base.Embedder`."""
         return self._name
 
     @cached_property

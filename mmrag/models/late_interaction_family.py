@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from mmrag.models.checkpoint import check_weights, own_dtype
-from mmrag.models.places import pick_dtype
+from mmrag.models.device import pick_dtype
 from mmrag.types import Matrix
 
 if TYPE_CHECKING:

@@ -8,21 +8,21 @@
 What content becomes does not depend on how many rows are asked for, and the first r rows are the same
 whatever their number, as in a causal model. What a meta token sees is told by config.json:
 
-* ``"located": true``, as it ships: itself and its part of the content (`mmrag.mini.located`), the first one
+* ``"located": true``, as it ships: itself and its part of the content (`mmrag.embedders.mini.located`), the first one
   all of it. An input too short for as many parts has fewer rows. Here, where rows are a rectangle, the row
   of a missing part is row 0 once more for a document, which changes no maximum, and 0 for a query, which
   adds nothing to a sum. A query's parts weigh `PART_WEIGHT` a level, so their rows are shorter than 1.
 * ``"located": false``: all content and the meta tokens up to itself, as in MetaEmbed.
 
 This is the side for training and for GPUs. It reads text alone and one window of it (`WINDOW` pieces); the
-runtime reads pictures and long pages, too, from the same weights and without torch (`mmrag.mini`).
+runtime reads pictures and long pages, too, from the same weights and without torch (`mmrag.embedders.mini`).
 A folder holds
 
 ::
 
     config.json                ``model_type``, ``located`` and `MiniShape`; ``weights``: ``"int8"`` or
                                ``"float32"``
-    model.safetensors          names and shapes of `mmrag.mini.quantise`; matrices are (in, out)
+    model.safetensors          names and shapes of `mmrag.embedders.mini.quantise`; matrices are (in, out)
     tokenizer.json
     mmrag_config.json          see `mmrag.models.checkpoint`; not needed where the tables stand in
                                model.safetensors (``meta.query``, ``meta.document``, ``projection``)
@@ -48,8 +48,8 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from mmrag.mini.located import LEVELS, SMALLEST_PART, WINDOW, Part, parts_of
-from mmrag.mini.quantise import unpacked
+from mmrag.embedders.mini.located import LEVELS, SMALLEST_PART, WINDOW, Part, parts_of
+from mmrag.embedders.mini.quantise import unpacked
 from mmrag.models.backbone import Backbone, VisionInput, VisualTokens
 from mmrag.models.compression import Compression, Grid
 from mmrag.models.prompt import BERT, Prompts
@@ -249,7 +249,7 @@ class MiniBackbone(Backbone):
         """
         raise ValueError(
             f"mmrag-mini reads text alone in torch, got a picture of {image.width} x {image.height}. Give "
-            "its text (in a training file: documents: text); pictures are read by its runtime, `mmrag.mini`."
+            "its text (in a training file: documents: text); pictures are read by its runtime, `mmrag.embedders.mini`."
         )
 
     def pixels(self, max_tokens: int, compression: Compression) -> int:
@@ -268,7 +268,7 @@ class MiniBackbone(Backbone):
         """
         raise ValueError(
             f"mmrag-mini reads text alone in torch, got {len(images)} pictures. Its runtime reads "
-            "them: `mmrag.mini`."
+            "them: `mmrag.embedders.mini`."
         )
 
     def marked(self, batch: Batch, side: str) -> Tensor:

@@ -31,7 +31,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrag.embedder import Reasoner
+from mmrag.embedders.base import Reasoner
 from mmrag.errors import MissingExtraError
 from mmrag.models.calls import BATCH_SIZE, EncodingCalls, whole
 from mmrag.models.prompt import Prompts
@@ -53,7 +53,7 @@ VISUAL_TOKENS = 1280
 MAX_TOKENS = 8192
 
 SHIPPED = "mmrag-mini"
-"""Our own model, which ships in the package and needs no torch: `mmrag.mini.embedder.MiniEmbedder`."""
+"""Our own model, which ships in the package and needs no torch: `mmrag.embedders.mini.embedder.MiniEmbedder`."""
 
 _LEFT_OUT = {
     "max_tokens": MAX_TOKENS,
@@ -147,7 +147,7 @@ class MLLMEmbedder(EncodingCalls):
     ) -> Any:  # noqa: ANN401  this class, or a foreign checkpoint's embedder
         """Load a checkpoint: a folder, or a hub name, which is fetched where it is not on this machine.
 
-        ``"mmrag-mini"`` is our own model, a `mmrag.mini.embedder.MiniEmbedder`: it takes `compression`,
+        ``"mmrag-mini"`` is our own model, a `mmrag.embedders.mini.embedder.MiniEmbedder`: it takes `compression`,
         `budget`, `pooling` and the options of that class, and needs no torch.
 
         What is left out is the checkpoint's own: see `mmrag.models.checkpoint.CheckpointConfig`. A plain
@@ -172,7 +172,7 @@ class MLLMEmbedder(EncodingCalls):
             allow_untrained: take tables that mean nothing, to try things out.
             revision: of a hub repository.
             local_files_only: fetch nothing.
-            family: what the checkpoint is, where `mmrag.models.foreign` cannot tell; ``"mmrag"``: a backbone
+            family: what the checkpoint is, where `mmrag.models.registry` cannot tell; ``"mmrag"``: a backbone
                 or a checkpoint of ours.
             options: of a checkpoint of another design, for example ``query_template`` of ColQwen2.
 
@@ -325,7 +325,7 @@ def _torch_part(name: str) -> Any:  # noqa: ANN401  a module
 
 def _foreign(folder: Path, name: str, family: str | None) -> Any:  # noqa: ANN401  a class of another room's making
     """The embedder of a checkpoint of another design; None for ours and for plain backbones."""
-    from mmrag.models import foreign
+    from mmrag.models import registry as foreign
 
     config = _torch_part("checkpoint").read_json(folder / "config.json")
     return foreign.find(folder, config, name=name, family=family)
@@ -337,7 +337,7 @@ def _shipped(settings: dict[str, Any], options: dict[str, Any]) -> Any:  # noqa:
     Raises:
         ValueError: a setting that it does not have.
     """
-    from mmrag.mini.embedder import COMPRESSION, FULL, MiniEmbedder
+    from mmrag.embedders.mini.embedder import COMPRESSION, FULL, MiniEmbedder
 
     compression, budget, pooling = settings["compression"], settings["budget"], settings["pooling"]
     neutral = {**_LEFT_OUT, "device": ("auto", "cpu"), "dtype": ("auto", "float32"), "dim": (None, 128)}

@@ -34,14 +34,14 @@ from typing import Any
 
 import torch
 
-from mmrag.embedder import Reasoner
+from mmrag.embedders.base import Reasoner
 from mmrag.models.calls import EncodingCalls, whole
 from mmrag.models.checkpoint import check_weights, own_dtype, processor_settings, state_digest
 from mmrag.models.compression import Compression
 from mmrag.models.encoder import Encoder
 from mmrag.models.inputs import Item
 from mmrag.models.model import RetrievalModel
-from mmrag.models.places import pick_device, pick_dtype
+from mmrag.models.device import pick_device, pick_dtype
 from mmrag.models.prompt import Laid
 from mmrag.models.qwen3_vl import Qwen3VLBackbone
 from mmrag.models.templates import common_end, refuse, shortened, without_special
@@ -178,8 +178,8 @@ class Qwen3VLEmbedding(EncodingCalls):
         Args:
             folder: model, tokenizer and image processor.
             name: None: the folder's name.
-            device: as `mmrag.models.places.pick_device`.
-            dtype: as `mmrag.models.places.pick_dtype`.
+            device: as `mmrag.models.device.pick_device`.
+            dtype: as `mmrag.models.device.pick_dtype`.
             compression: None: none, as the published weights were trained.
             dim: width of the vectors, a prefix; None: all.
             max_visual_tokens: None: 1800 / s².
@@ -215,7 +215,7 @@ class Qwen3VLEmbedding(EncodingCalls):
 
     @property
     def name(self) -> str:
-        """See `mmrag.embedder.Embedder`."""
+        """See `mmrag.embedders.base.Embedder`."""
         return self._name
 
     @cached_property

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmrag.errors import ServerError
-from mmrag.rerank.mode import Judged, Settings
+from mmrag.rerank.protocol import Judged, Settings
 from mmrag.rerank.request import as_data, likelihood_body, text_tokens_body
 from mmrag.rerank.response import read_context, read_likelihood, read_tokens
-from mmrag.rerank.steps import Ask, Steps
+from mmrag.serving.requests import Ask, Steps
 from mmrag.types import Candidate, Query, Verdict
 
 PROMPTS = ("likelihood",)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmrag.client import Json
-from mmrag.rerank.fit import Prompt, fitted
-from mmrag.rerank.mode import Judged, Settings
+from mmrag.serving.client import Json
+from mmrag.rerank.context_fit import Prompt, fitted
+from mmrag.rerank.protocol import Judged, Settings
 from mmrag.rerank.pointwise import NOTHING, NOTHING_SOMEWHERE
 from mmrag.rerank.request import (
     View,
@@ -30,7 +30,7 @@ from mmrag.rerank.request import (
     view_of,
 )
 from mmrag.rerank.response import Order, read_order
-from mmrag.rerank.steps import Ask, Steps
+from mmrag.serving.requests import Ask, Steps
 from mmrag.rerank.yesno import Thinker, in_words
 from mmrag.types import Candidate, Query, Verdict
 

@@ -11,7 +11,7 @@ Decisions taken here:
   weighted by how few of the page's windows hold it (a word that stands everywhere picks nothing). The
   weights come from the page itself, so a page's score does not depend on the other candidates.
 * *Pairs run one at a time*, in threads side by side: a score is the same to the last bit alone and in
-  company (see `mmrag.onnx_bert`).
+  company (see `mmrag.embedders.onnx`).
 * *It is fused by default* (``alpha = 0.5``, equal shares): read alone, a cross-encoder trained on web
   passages is no better than the retrieval score on documents unlike them.
 * *A candidate without text* keeps its place: its score lies between the scores of the places above and
@@ -36,7 +36,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmrag.errors import UnsupportedInputError
-from mmrag.onnx_bert import (
+from mmrag.embedders.onnx import (
     POSITIONS,
     OnnxBert,
     Tokens,
@@ -48,8 +48,8 @@ from mmrag.onnx_bert import (
     slide,
 )
 from mmrag.rerank.base import check_alpha, check_top_n, kept, reordered, with_rest
-from mmrag.rerank.mode import Judged, Settings
-from mmrag.rerank.steps import Steps
+from mmrag.rerank.protocol import Judged, Settings
+from mmrag.serving.requests import Steps
 from mmrag.types import Candidate, Query, Ranking, Usage, Verdict
 
 DEFAULT_MODEL_DIR = Path(__file__).parent.parent / "weights" / "ms-marco-minilm-l12-v2-int8"

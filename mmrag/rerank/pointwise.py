@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mmrag.rerank.fit import Prompt, fitted
-from mmrag.rerank.mode import Judged, Settings
+from mmrag.rerank.context_fit import Prompt, fitted
+from mmrag.rerank.protocol import Judged, Settings
 from mmrag.rerank.request import (
     Shown,
     View,
@@ -22,7 +22,7 @@ from mmrag.rerank.request import (
     view_of,
 )
 from mmrag.rerank.response import read_boxes
-from mmrag.rerank.steps import Steps
+from mmrag.serving.requests import Steps
 from mmrag.rerank.yesno import YesNo, in_words
 from mmrag.types import Candidate, Query, Verdict
 

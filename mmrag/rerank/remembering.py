@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 from mmrag.rerank.local import NO_TEXT, LocalReranker, all_verdicts
-from mmrag.rerank.mode import Judged
+from mmrag.rerank.protocol import Judged
 from mmrag.types import Candidate, Query
 
 

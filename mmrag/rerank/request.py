@@ -7,7 +7,7 @@ Page text is data. Decisions taken here:
   page closes its block, and nothing on it is a control token of a chat template (``<|im_end|>``): servers
   turn those into the real thing wherever they stand. Bracketed ones (``[INST]``) are parted too.
 * Pictures are named by the digest of their data (``uuid``); the data stands beside the messages and is
-  put in where the server needs it (`mmrag.rerank.steps`).
+  put in where the server needs it (`mmrag.serving.requests`).
 * Messages without a picture are plain text: templates of models that only read take no list of parts.
 """
 
@@ -20,14 +20,14 @@ from dataclasses import dataclass, field
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from mmrag.client import Json
+from mmrag.serving.client import Json
 from mmrag.pictures import data_url
 from mmrag.types import Candidate, Query
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from mmrag.rerank.mode import Settings
+    from mmrag.rerank.protocol import Settings
 
 OWN_KEYS = frozenset(
     {

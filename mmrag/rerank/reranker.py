@@ -11,17 +11,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrag.client import ServerClient
+from mmrag.serving.client import ServerClient
 from mmrag.errors import ServerError
 from mmrag.rerank.base import check_alpha, check_top_n, kept, reordered
-from mmrag.rerank.mode import MODES, Judged, Mode, PreparedMode, Settings, load_mode
-from mmrag.rerank.prompt_files import Prompts
+from mmrag.rerank.protocol import MODES, Judged, Mode, PreparedMode, Settings, load_mode
+from mmrag.serving.prompts import Prompts
 from mmrag.rerank.request import OWN_KEYS, SMALLEST_PICTURE
-from mmrag.rerank.steps import ReplyCache, Runner, Steps
+from mmrag.serving.requests import ReplyCache, Runner, Steps
 from mmrag.types import Ranking, Usage, Verdict
 
 if TYPE_CHECKING:
-    from mmrag.rerank.mode import Render
+    from mmrag.rerank.protocol import Render
     from mmrag.rerank.traces import TraceWriter
 
 ON_ERROR = ("raise", "keep")
@@ -35,7 +35,7 @@ class ThinkReranker:
         base_url: the server, with or without ``/v1``; not needed for ``mode="local"``.
         mode: ``pointwise``, ``listwise``, ``ecrr``, ``qar``, ``likelihood``, ``served`` or ``local``.
         model: its name there; None where the server has just one.
-        api_key: see `mmrag.client.ServerClient`.
+        api_key: see `mmrag.serving.client.ServerClient`.
         think_tokens: most tokens of a thought before each answer; 0 does not think.
         top_n: how many candidates come back; None returns all.
         alpha: the retrieval score's share, 0 to 1; see `mmrag.rerank.base`.
@@ -45,14 +45,14 @@ class ThinkReranker:
         image_pixels: largest area of a page picture.
         render: draws a page at a pixel budget; needed for pictures of pages that carry none.
             `mmrag.DocumentQA` gives its own to a reranker without.
-        prompts: a folder with prompt files of one's own; see `mmrag.rerank.prompt_files`.
+        prompts: a folder with prompt files of one's own; see `mmrag.serving.prompts`.
         traces: writes and keeps the traces that ``ecrr`` and ``qar`` read.
         cache: a folder that keeps every reply, so that the same request is asked once; None keeps none.
         on_error: ``"raise"``; or ``"keep"``: a server's failure returns the prior order, marked
             ``reranked=False`` with ``why_not``.
         sum_spellings: count other spellings of the answer too ("Yes", " yes", "YES").
         probe: ``served`` only: ask an obvious pair first and refuse a server that cannot tell it.
-        timeout, max_retries, max_concurrency: see `mmrag.client.ServerClient`.
+        timeout, max_retries, max_concurrency: see `mmrag.serving.client.ServerClient`.
         extra: further keys of chat requests, for example ``{"mm_processor_kwargs": {...}}``.
 
     Raises:

@@ -1,7 +1,7 @@
 """What a server said, as pure functions: a reply in, a number or a text out, or a `ServerAnswerError`.
 
 Nothing is guessed and nothing repaired: a reply that does not hold what was asked for is refused. The
-message quotes the reply; `mmrag.rerank.steps` puts the URL before it.
+message quotes the reply; `mmrag.serving.requests` puts the URL before it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmrag.client import Json, parse_chat
+from mmrag.serving.client import Json, parse_chat
 from mmrag.errors import ServerAnswerError
 from mmrag.rerank.request import END_OF_THOUGHT
 from mmrag.types import Box
-from mmrag.wire import quote
+from mmrag.serving.wire import quote
 
 NOT_SEEN = -9999.0
 """What vLLM writes for a log-probability of minus infinity."""

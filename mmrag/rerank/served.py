@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmrag.client import Json
+from mmrag.serving.client import Json
 from mmrag.errors import ServerAnswerError
-from mmrag.rerank.mode import Judged, Settings
+from mmrag.rerank.protocol import Judged, Settings
 from mmrag.rerank.pointwise import NOTHING, NOTHING_SOMEWHERE
 from mmrag.rerank.request import (
     View,
@@ -28,7 +28,7 @@ from mmrag.rerank.request import (
     view_of,
 )
 from mmrag.rerank.response import read_relevance, read_score, read_served_context, read_tokens
-from mmrag.rerank.steps import Ask, Steps
+from mmrag.serving.requests import Ask, Steps
 from mmrag.types import Candidate, Query, Verdict
 
 PROBE_QUERY = "What is the capital of France?"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from mmrag.client import ChatReply
+from mmrag.serving.client import ChatReply
 from mmrag.errors import ServerAnswerError
 from mmrag.types import Usage
 

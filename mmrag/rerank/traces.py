@@ -28,12 +28,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from mmrag.client import Json, ServerClient, parse_chat
+from mmrag.serving.client import Json, ServerClient, parse_chat
 from mmrag.errors import ServerError
 from mmrag.pictures import data_url
-from mmrag.rerank.prompt_files import Prompts
+from mmrag.serving.prompts import Prompts
 from mmrag.rerank.request import as_data, content, text_part
-from mmrag.rerank.steps import Ask, ReplyCache, Runner, Steps
+from mmrag.serving.requests import Ask, ReplyCache, Runner, Steps
 from mmrag.rerank.trace_text import Trace, read_trace
 from mmrag.types import Candidate, Page, Query, Record, Usage
 
@@ -42,12 +42,12 @@ __all__ = ["Trace", "TraceWriter", "read_trace"]
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from mmrag.rerank.mode import Render
+    from mmrag.rerank.protocol import Render
 
 Side = Literal["document", "query"]
 
 Document: TypeAlias = "str | Page | Record | Candidate | Any"
-"""Also anything with a ``text`` and an ``image``, as `mmrag.embedder.Content` has, or a PIL image."""
+"""Also anything with a ``text`` and an ``image``, as `mmrag.embedders.base.Content` has, or a PIL image."""
 
 OWN_KEYS = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "temperature"})
 FORMAT = 1  # of the stored files; another one is another way of writing
@@ -59,16 +59,16 @@ class TraceWriter:
     Args:
         base_url: the server, with or without ``/v1``.
         model: its name there; None where the server has just one, which is then asked for.
-        api_key: see `mmrag.client.ServerClient`.
+        api_key: see `mmrag.serving.client.ServerClient`.
         max_tokens: most tokens of a trace, thought included.
         temperature: 0 makes a trace repeatable.
         images: show pictures. False is for models that only read.
         image_pixels: largest area of a picture.
         text_chars: most characters of a document's text; more are cut off. None cuts nothing.
-        prompts: a folder with prompts of one's own; see `mmrag.rerank.prompt_files`.
+        prompts: a folder with prompts of one's own; see `mmrag.serving.prompts`.
         cache: the folder that keeps the traces, as a rule ``traces`` in the index's; None keeps none.
         render: draws a page at a pixel budget; needed for pictures of pages that carry none.
-        timeout, max_retries, max_concurrency: see `mmrag.client.ServerClient`.
+        timeout, max_retries, max_concurrency: see `mmrag.serving.client.ServerClient`.
         extra: further keys of the request, for example
             ``{"chat_template_kwargs": {"enable_thinking": True}}``.
 

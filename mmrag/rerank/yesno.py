@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mmrag.client import Json
+from mmrag.serving.client import Json
 from mmrag.errors import ServerError
-from mmrag.rerank.mode import Settings
+from mmrag.rerank.protocol import Settings
 from mmrag.rerank.request import (
     answer_body,
     count_body,
@@ -27,7 +27,7 @@ from mmrag.rerank.request import (
     thought_message,
 )
 from mmrag.rerank.response import Thought, opens_thought, read_context, read_thought, read_tokens, read_yes_no
-from mmrag.rerank.steps import Ask, Steps
+from mmrag.serving.requests import Ask, Steps
 from mmrag.types import Verdict
 
 SPELLINGS = ("{}", "{title}", "{upper}", " {}", " {title}", " {upper}")

@@ -97,7 +97,7 @@ class DataConfig:
     """One sub-dataset.
 
     Attributes:
-        path: JSONL; see `mmrag.mining`.
+        path: JSONL; see `mmrag.training.mining`.
         name: for people; the file's name where it is empty.
         weight: how often it is drawn from, relative to its size.
         cap: most examples that are used of it.
@@ -219,7 +219,7 @@ class JudgeConfig:
 
 @dataclass(frozen=True, slots=True)
 class RestoreConfig:
-    """The stage `restore`; see `mmrag.training.lessons`.
+    """The stage `restore`; see `mmrag.training.generative.examples`.
 
     Attributes:
         loss_on: ``"response"``, or ``"all"``: the prompt's words are learnt, too (pictures never are).

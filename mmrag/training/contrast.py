@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer
 
-from mmrag.embedder import Content
+from mmrag.embedders.base import Content
 from mmrag.errors import MMRagError
 from mmrag.evaluation.metrics import ndcg
 from mmrag.models.encoder import Encoder

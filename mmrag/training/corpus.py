@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrag.mining.lines import LISTS
+from mmrag.training.mining.lines import LISTS
 
 if TYPE_CHECKING:
     from mmrag.pipeline import DocumentQA
@@ -41,7 +41,7 @@ def corpus_of(lines: Sequence[Mapping[str, Any]], where: str) -> Corpus:
     """The items of these lines.
 
     Args:
-        lines: as `mmrag.mining.read_mined` gives them.
+        lines: as `mmrag.training.mining.read_mined` gives them.
         where: the file, for messages.
 
     Raises:

@@ -9,9 +9,9 @@ Each sub-dataset gives two files of the one format in the output folder, beside 
 Decisions taken here:
 
 * Relevant is what the judge gives a half or more (log-odds 0 or more); as always in mining
-  (`mmrag.mining.rules`), what it scores as the query's own positive or more is removed, too. The positives
+  (`mmrag.training.mining.rules`), what it scores as the query's own positive or more is removed, too. The positives
   stay whatever it says of them.
-* The loop is `mmrag.mining.Miner`'s: its lines are kept in ``mined/``, and a run that was cut off goes on
+* The loop is `mmrag.training.mining.Miner`'s: its lines are kept in ``mined/``, and a run that was cut off goes on
   there. What the data knows of an item (its picture, boxes, rule) is taken over from the data.
 * An item that the data says answers its query, too (``removed``), is not judged and never a negative.
 """
@@ -25,14 +25,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrag.mining import Miner, MiningQuestion, MiningReport, Rules, read_mined
-from mmrag.mining.command import judge_data
-from mmrag.mining.rules import JUDGED_POSITIVE, KNOWN, SAME_TEXT
+from mmrag.training.mining import Miner, MiningQuestion, MiningReport, Rules, read_mined
+from mmrag.cli.mine import judge_data
+from mmrag.training.mining.rules import JUDGED_POSITIVE, KNOWN, SAME_TEXT
 from mmrag.training.config import DataConfig, JudgeConfig, TrainConfig, load_config
 from mmrag.training.corpus import Corpus, check_pages, corpus_of, fill_index, record_id
 
 if TYPE_CHECKING:
-    from mmrag.embedder import Embedder
+    from mmrag.embedders.base import Embedder
     from mmrag.pipeline import DocumentQA
     from mmrag.rerank import Reranker
 
@@ -146,7 +146,7 @@ def curate(
     if check:
         return report
     if embedder is None:
-        from mmrag.load import load_embedder
+        from mmrag.models.load import load_embedder
 
         embedder = load_embedder(config.model.name)
     output.mkdir(parents=True, exist_ok=True)

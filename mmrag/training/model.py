@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from mmrag.models import checkpoint, places
+from mmrag.models import checkpoint, device
 from mmrag.models.backbone import Backbone
 from mmrag.models.model import RetrievalModel
 from mmrag.training.config import Lora, ModelConfig
@@ -33,7 +33,7 @@ def load_model(config: ModelConfig) -> tuple[RetrievalModel, checkpoint.Checkpoi
     Raises:
         FileNotFoundError, ValueError: as `mmrag.MLLMEmbedder.from_pretrained`.
     """
-    folder = places.resolve_folder(config.name)
+    folder = device.resolve_folder(config.name)
     saved = checkpoint.read_config(folder)
     warn_of_compression(folder, config.compression)
     wanted = checkpoint.wanted(

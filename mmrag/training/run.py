@@ -29,7 +29,7 @@ from mmrag.training.model import TRAINED_FILE, count_weights, load_model, traine
 if TYPE_CHECKING:
     from mmrag.models.checkpoint import CheckpointConfig
     from mmrag.models.model import RetrievalModel
-    from mmrag.training.generate_run import Generative
+    from mmrag.training.generative.run import Generative
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ def _assembled(config: TrainConfig) -> Contrastive | Generative:
     """What trains a stage."""
     if config.stage in CONTRASTIVE:
         return Contrastive(config)
-    from mmrag.training import generate_run
+    from mmrag.training.generative import run as generate_run
 
     if config.stage in generate_run.STAGES:
         return generate_run.Generative(config)

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 import pymupdf
 
-from mmrag.mini.encoder import MiniEncoder
-from mmrag.mini.located import parts_of
-from mmrag.text_embedder import QUERY_INSTRUCTION
+from mmrag.embedders.mini.encoder import MiniEncoder
+from mmrag.embedders.mini.located import parts_of
+from mmrag.embedders.text import QUERY_INSTRUCTION
 
 DIM = 128
 POWER = 0.25

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from graph import Graph
 from tower import LetterHead, Letters
 
-from mmrag.mini.letters import CLASSES
+from mmrag.embedders.mini.letters import CLASSES
 
 BITS = 3
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pymupdf
 from PIL import Image, ImageDraw, ImageFont
 
-from mmrag.mini.reader import LetterReader
+from mmrag.embedders.mini.reader import LetterReader
 
 SURE = 0.8
 

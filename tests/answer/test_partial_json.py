@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmrag.answer.partial_json import Markers, StringField, Thoughtless, without_surrogates
+from mmrag.answer.served.partial_json import Markers, StringField, Thoughtless, without_surrogates
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

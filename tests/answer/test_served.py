@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mmrag.answer import Answerer, ServedAnswerer
-from mmrag.answer.served import NO_PAGES, data_url
+from mmrag.answer.served.answerer import NO_PAGES, data_url
 from mmrag.errors import PageError, ServerAnswerError, ServerStatusError
 from mmrag.types import Answer, Candidate, Page, Query, Ranking, Record, Source, Word
 

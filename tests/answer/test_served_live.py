@@ -16,8 +16,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from mmrag.answer import ServedAnswerer
-from mmrag.answer.served import answer_format
-from mmrag.client import ServerClient, parse_chat
+from mmrag.answer.served.answerer import answer_format
+from mmrag.serving.client import ServerClient, parse_chat
 from mmrag.errors import ServerAnswerError, ServerStatusError, ServerUnreachableError
 from mmrag.types import Answer, Candidate, Page, Query, Ranking, Record, Source, Word
 

@@ -13,11 +13,11 @@ from mmrag.cli import main
 from mmrag.errors import IndexMismatchError
 from mmrag.evaluation import evaluate, load_pack
 from mmrag.evaluation.table import BUDGETS, INPUTS, WORDS_ALONE, Setting, clipped, collect, table
-from mmrag.measure_table import index_folders, search_all, ways_of_reading
+from mmrag.cli.table import index_folders, search_all, ways_of_reading
 from mmrag.pipeline import DocumentQA
 from mmrag.rerank.local import LocalReranker
 from mmrag.rerank.remembering import RememberingReranker
-from mmrag.text_embedder import TextEmbedder
+from mmrag.embedders.text import TextEmbedder
 from mmrag.types import Budget
 
 PAGES = {
@@ -292,7 +292,7 @@ def test_the_command_measures_what_the_plain_one_does(capsys, folder, qa, tmp_pa
 
 
 def test_the_command_keeps_an_index_for_each_input_and_uses_it_again(capsys, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("mmrag.measure_table.load_embedder", lambda *_, **__: Reading("both"))
+    monkeypatch.setattr("mmrag.cli.table.load_embedder", lambda *_, **__: Reading("both"))
     options = (folder, "--ocr", "off", "--table", "--budgets", "1,1", "4,4", "--index", tmp_path, "--json")
     first, again = (call(capsys, *options, "--inputs", names) for names in ("text,both", "both,pixels"))
     assert sorted(one.name for one in tmp_path.iterdir()) == ["both", "pixels", "text"]

@@ -14,7 +14,7 @@ import pytest
 
 from mmrag.errors import IndexFormatError, IndexLockedError, IndexMismatchError
 from mmrag.index.chroma import SURVIVORS, ChromaIndex
-from mmrag.index.layout import STORE_NAME
+from mmrag.index.directory import STORE_NAME
 from mmrag.types import Budget, Hit, Record
 
 from .conftest import make_records

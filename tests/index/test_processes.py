@@ -13,7 +13,7 @@ import pytest
 
 from mmrag.errors import IndexLockedError
 from mmrag.index.chroma import ChromaIndex
-from mmrag.index.layout import STORE_NAME
+from mmrag.index.directory import STORE_NAME
 from mmrag.types import Budget
 
 from .writing_process import BATCH, records

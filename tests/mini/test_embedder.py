@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmrag.embedder import Content, Embedder
+from mmrag.embedders.base import Content, Embedder
 from mmrag.errors import UnsupportedInputError
-from mmrag.mini.embedder import (
+from mmrag.embedders.mini.embedder import (
     FULL,
     INSTRUCTION_ROOM,
     LEVELS,
@@ -20,7 +20,7 @@ from mmrag.mini.embedder import (
     Known,
     MiniEmbedder,
 )
-from mmrag.mini.reader import ReadWord
+from mmrag.embedders.mini.reader import ReadWord
 from mmrag.types import Budget, Page, Query, Source, Word
 
 LINES = [

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from mmrag.mini.embedder import MODEL_DIR
-from mmrag.mini.encoder import WEIGHTS, MiniEncoder
-from mmrag.mini.located import Part, parts_of
-from mmrag.mini.quantise import unpacked
+from mmrag.embedders.mini.embedder import MODEL_DIR
+from mmrag.embedders.mini.encoder import WEIGHTS, MiniEncoder
+from mmrag.embedders.mini.located import Part, parts_of
+from mmrag.embedders.mini.quantise import unpacked
 
 HEADS = 12
 TEXTS = [

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from mmrag.mini.located import LEVELS, UNSEEN, mask_of, parts_of, views, windows_of
+from mmrag.embedders.mini.located import LEVELS, UNSEEN, mask_of, parts_of, views, windows_of
 
 LENGTHS = [1, 2, 31, 32, 33, 64, 95, 96, 97, 128, 254, 255, 300, 454, 455, 1000, 1536, 5000, 40_000]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmrag.mini.quantise import dequantise, packed, quantise, unpacked
+from mmrag.embedders.mini.quantise import dequantise, packed, quantise, unpacked
 
 
 def test_a_column_worked_by_hand():

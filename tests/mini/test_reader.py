@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmrag.mini.letters import CLASSES, decode
-from mmrag.mini.reader import MODEL_DIR, LetterReader, ReadWord, Tile, reading_order, tiles_of, words_of
+from mmrag.embedders.mini.letters import CLASSES, decode
+from mmrag.embedders.mini.reader import MODEL_DIR, LetterReader, ReadWord, Tile, reading_order, tiles_of, words_of
 
 PROJECT = Path(__file__).parents[2]
 

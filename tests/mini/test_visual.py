@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmrag.mini.reader import ReadWord
-from mmrag.mini.visual import TOKEN, visual_tokens
+from mmrag.embedders.mini.reader import ReadWord
+from mmrag.embedders.mini.visual import TOKEN, visual_tokens
 
 WIDTH = 6
 PAGE = (320, 256)  # height and width, in pixels

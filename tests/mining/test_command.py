@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmrag.cli import main
-from mmrag.mining import read_mined, rules_for
+from mmrag.training.mining import read_mined, rules_for
 from mmrag.pipeline import DocumentQA
 
 PAGES = [

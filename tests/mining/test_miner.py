@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from mmrag.errors import MMRagError, ServerAnswerError, ServerUnreachableError
 from mmrag.index.memory import MemoryIndex
-from mmrag.mining import Miner, MiningQuestion, MiningReport, Rules, read_mined, save_plot
+from mmrag.training.mining import Miner, MiningQuestion, MiningReport, Rules, read_mined, save_plot
 from mmrag.pipeline import DocumentQA
 from mmrag.rerank.base import kept, reordered
 from mmrag.rerank.local import LocalReranker
@@ -273,7 +273,7 @@ KILLED = """
 import sys, time
 sys.path.insert(0, {tests!r})
 from test_miner import *
-from mmrag.text_embedder import TextEmbedder
+from mmrag.embedders.text import TextEmbedder
 
 class Stuck(ScriptedJudge):
     def rerank(self, ranking, *, top_n=None):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmrag.index.memory import MemoryIndex
-from mmrag.mining.questions import MiningQuestion, read_questions
+from mmrag.training.mining.questions import MiningQuestion, read_questions
 from mmrag.pipeline import DocumentQA
 
 

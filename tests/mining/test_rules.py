@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from mmrag.mining.rules import JUDGED_POSITIVE, SAME_TEXT, TOO_CLOSE, Rules, Scored, select
+from mmrag.training.mining.rules import JUDGED_POSITIVE, SAME_TEXT, TOO_CLOSE, Rules, Scored, select
 
 
 def test_by_hand() -> None:

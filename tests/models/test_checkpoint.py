@@ -14,13 +14,13 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from mmrag import Budget, MLLMEmbedder
-from mmrag.embedder import Content
+from mmrag.embedders.base import Content
 from mmrag.machine import has_bfloat16
 from mmrag.models import checkpoint
 from mmrag.models.checkpoint import CONFIG_FILE, TABLES_FILE, CheckpointConfig, state_digest
 from mmrag.models.compression import Compression
 from mmrag.models.families import FAMILIES
-from mmrag.models.places import pick_device, pick_dtype
+from mmrag.models.device import pick_device, pick_dtype
 from mmrag.models.prompt import Prompts
 
 SMALL = {"max_visual_tokens": 16, "device": "cpu"}

@@ -9,9 +9,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from mmrag import Budget, DocumentQA, MLLMEmbedder
-from mmrag.embedder import Content, Embedder
+from mmrag.embedders.base import Content, Embedder
 from mmrag.errors import BadInputError
-from mmrag.models.foreign import FAMILIES, family_of, find
+from mmrag.models.registry import FAMILIES, family_of, find
 from mmrag.models.prompt import Prompts
 
 from .tiny_foreign import MAKERS, copy_of, make_qwen3_vl_embedding
@@ -83,7 +83,7 @@ def test_the_made_checkpoint_is_found(tmp_path):
 
 
 def test_looking_imports_no_torch():
-    code = "import sys, mmrag.models.foreign; print('torch' in sys.modules)"
+    code = "import sys, mmrag.models.registry; print('torch' in sys.modules)"
 
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import mmrag.models.inputs as inputs
-from mmrag.embedder import Content
+from mmrag.embedders.base import Content
 from mmrag.errors import BadInputError
 from mmrag.models.inputs import Item, document_item, query_item, ready_image
 from mmrag.types import Page, Query, Source
@@ -179,7 +179,7 @@ def test_an_instruction_of_its_own_comes_first():
         (query_item, Query(image=b"no picture"), "a query's image must be a PIL image, got bytes at 3"),
         (document_item, None, "a document must be str, Page or Content, got NoneType at 3"),
         (document_item, Image.new("RGB", (8, 8)), r"got Image at 3\. Wrap it: Content\(image=\.\.\.\)"),
-        (document_item, Content(image="a.png"), "must be a PIL image, got str at 3. mmrag.load.load_image"),
+        (document_item, Content(image="a.png"), "must be a PIL image, got str at 3. mmrag.models.load.load_image"),
     ],
 )  # fmt: skip
 def test_what_is_no_input_is_named_with_its_place(make, given, words):

@@ -6,7 +6,7 @@ import torch
 import transformers
 from PIL import Image
 
-from mmrag.embedder import Content, Embedder
+from mmrag.embedders.base import Content, Embedder
 from mmrag.errors import BadInputError
 from mmrag.index.chroma import ChromaIndex
 from mmrag.index.memory import MemoryIndex

@@ -11,9 +11,9 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from mmrag import Budget, MLLMEmbedder
-from mmrag.embedder import Content
+from mmrag.embedders.base import Content
 from mmrag.errors import BadInputError
-from mmrag.mini.quantise import packed
+from mmrag.embedders.mini.quantise import packed
 from mmrag.models import checkpoint
 from mmrag.models.compression import Compression
 from mmrag.models.meta_tokens import MetaTokens
@@ -112,8 +112,8 @@ def test_what_located_rows_see_by_eye(located):
 
 @pytest.mark.parametrize("padding", ["right", "left"])
 def test_a_located_row_is_the_row_of_a_mask_made_by_the_runtime(located, padding):
-    """`mmrag.mini.located` says what the runtime computes; one input at a time, in plain loops."""
-    from mmrag.mini.located import mask_of, parts_of
+    """`mmrag.embedders.mini.located` says what the runtime computes; one input at a time, in plain loops."""
+    from mmrag.embedders.mini.located import mask_of, parts_of
 
     model = model_of(located)
     rows = [TokenRow((2, *range(10, 10 + length), 3)) for length in (64 - 2, 35, 7)]
@@ -263,7 +263,7 @@ def test_a_query_and_a_document_by_eye(folder):
 def test_pictures_are_refused_and_it_says_where_they_are_read(folder):
     embedder = MLLMEmbedder.from_pretrained(folder, allow_untrained=True, device="cpu")
     assert embedder.modalities == {"text"}
-    with pytest.raises(BadInputError, match=r"text alone in torch, got a picture of 30 x 20.*mmrag.mini"):
+    with pytest.raises(BadInputError, match=r"text alone in torch, got a picture of 30 x 20.*mmrag.embedders.mini"):
         embedder.encode_document([Content(image=Image.new("RGB", (30, 20)))])
 
 

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from mmrag import Budget, Page, Query
-from mmrag.embedder import Content, Embedder, Reasoner
+from mmrag.embedders.base import Content, Embedder, Reasoner
 from mmrag.errors import BadInputError
 from mmrag.models.batching import Batcher, OutOfMemoryError
 from mmrag.models.calls import Encoded

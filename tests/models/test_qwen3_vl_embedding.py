@@ -7,7 +7,7 @@ from PIL import Image
 from transformers import AutoTokenizer, Qwen3VLModel
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from mmrag.embedder import Content, Embedder
+from mmrag.embedders.base import Content, Embedder
 from mmrag.errors import BadInputError
 from mmrag.models.qwen3_vl_embedding import Qwen3VLEmbedding, chat, finished
 from mmrag.types import Budget, Query

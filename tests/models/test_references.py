@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmrag.embedder import Content
+from mmrag.embedders.base import Content
 from mmrag.models.colmodernvbert import ColModernVBertEmbedder
 from mmrag.models.colpali import ColPaliEmbedder
 from mmrag.models.colqwen2 import ColQwen2Embedder

@@ -8,8 +8,8 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from mmrag.rerank.mode import Judged, Mode, PreparedMode
-from mmrag.rerank.steps import Ask, Steps
+from mmrag.rerank.protocol import Judged, Mode, PreparedMode
+from mmrag.serving.requests import Ask, Steps
 from mmrag.types import Candidate, Page, Query, Ranking, Record, Source, Verdict
 
 SOURCE = Source("a" * 64, "pdf", "a.pdf")

@@ -10,8 +10,8 @@ import pytest
 
 from mmrag.errors import ServerError
 from mmrag.rerank.ecrr import EcrrMode, QarMode
-from mmrag.rerank.mode import Settings
-from mmrag.rerank.prompt_files import Prompts
+from mmrag.rerank.protocol import Settings
+from mmrag.serving.prompts import Prompts
 from mmrag.rerank.reranker import ThinkReranker
 from mmrag.rerank.traces import TraceWriter
 from mmrag.types import Candidate, Page, Query, Ranking, Record, Source

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from mmrag.errors import UnsupportedInputError
 from mmrag.rerank import Reranker
 from mmrag.rerank.local import DEFAULT_MODEL_DIR, NO_TEXT, LocalMode, LocalReranker, _promise
-from mmrag.rerank.mode import Settings
+from mmrag.rerank.protocol import Settings
 from mmrag.types import Candidate, Query, Ranking, Record
 
 QUESTION = "How heavy is a blue whale?"

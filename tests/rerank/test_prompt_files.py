@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmrag.rerank.prompt_files import Prompts
+from mmrag.serving.prompts import Prompts
 
 
 def test_a_file_of_ones_own_replaces_the_prompt_of_its_name_and_changes_the_digest(tmp_path: Path) -> None:

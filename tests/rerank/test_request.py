@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmrag.rerank.mode import Settings
+from mmrag.rerank.protocol import Settings
 from mmrag.rerank.request import (
     CUT,
     as_data,

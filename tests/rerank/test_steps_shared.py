@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from mmrag.client import Json, ServerClient
+from mmrag.serving.client import Json, ServerClient
 from mmrag.errors import ServerAnswerError, ServerStatusError
-from mmrag.rerank.steps import Ask, ReplyCache, Runner, Steps
+from mmrag.serving.requests import Ask, ReplyCache, Runner, Steps
 
 
 def run(runner: Runner, steps: list[Steps[object]], how: str) -> list[object]:

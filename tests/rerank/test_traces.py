@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mmrag.client import ChatReply
-from mmrag.embedder import Content
+from mmrag.serving.client import ChatReply
+from mmrag.embedders.base import Content
 from mmrag.errors import ServerAnswerError, ServerStatusError
 from mmrag.rerank.traces import Trace, TraceWriter, read_trace
 from mmrag.types import Candidate, Page, Query, Record, Source

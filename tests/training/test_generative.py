@@ -28,10 +28,10 @@ from mmrag.models.tiny import make_tiny  # noqa: E402
 from mmrag.rerank import ThinkReranker  # noqa: E402
 from mmrag.rerank.traces import TraceWriter  # noqa: E402
 from mmrag.training.config import RestoreConfig, load_config  # noqa: E402
-from mmrag.training.generate_run import Generative  # noqa: E402
-from mmrag.training.generative import counts_of, logits_of, loss_sums  # noqa: E402
-from mmrag.training.lessons import read_lessons, read_traced  # noqa: E402
-from mmrag.training.rank_data import read_rank_examples  # noqa: E402
+from mmrag.training.generative.run import Generative  # noqa: E402
+from mmrag.training.generative.model import counts_of, logits_of, loss_sums  # noqa: E402
+from mmrag.training.generative.examples import read_lessons, read_traced  # noqa: E402
+from mmrag.training.generative.rank_data import read_rank_examples  # noqa: E402
 from mmrag.training.run import run_stage  # noqa: E402
 from mmrag.types import Candidate, Page, Query, Ranking, Record, Source  # noqa: E402
 
@@ -476,7 +476,7 @@ def test_a_reasoner_learns_the_kept_traces_on_the_writer_s_own_prompts(
     query = Query(line["query"]["text"])
     fake_server.chat("<think>An opening year.</think>It opened in X.")
     writer.write_queries([query])
-    from mmrag.embedder import Content
+    from mmrag.embedders.base import Content
 
     fake_server.chat("<think>A bridge.</think>Opened 1932.")
     writer.write_documents([Content(TEXTS["bridge"], Image.open(tmp_path / "bridge.png"))])

@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from mmrag.cli import main
 from mmrag.documents import ReaderSettings
-from mmrag.mining import read_mined
+from mmrag.training.mining import read_mined
 from mmrag.training import pairs
 from mmrag.training.data import read_examples
 from mmrag.training.pairs import PairSettings
@@ -333,7 +333,7 @@ def test_bad_input_is_one_clear_error(tmp_path, capsys) -> None:
 
 def test_making_pairs_needs_no_torch() -> None:
     code = (
-        "import sys, mmrag.training.pairs, mmrag.training.curate, mmrag.train_commands; "
+        "import sys, mmrag.training.pairs, mmrag.training.curate, mmrag.cli.train; "
         "print({'torch', 'transformers'} & set(sys.modules))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from mmrag.serve import ServePlan, ServerProcess, plan_server
-from mmrag.serve.facts import find_vllm, read_facts
-from mmrag.serve.process import free_port
+from mmrag.serving.vllm import ServePlan, ServerProcess, plan_server
+from mmrag.serving.vllm.facts import find_vllm, read_facts
+from mmrag.serving.vllm.process import free_port
 
 PROJECT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = PROJECT / ".venv-vllm"

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from mmrag.client import ServerClient
+from mmrag.serving.client import ServerClient
 from mmrag.errors import ServerAnswerError, ServerStatusError
 from mmrag.rerank import ThinkReranker
-from mmrag.rerank.mode import Settings
+from mmrag.rerank.protocol import Settings
 from mmrag.rerank.pointwise import PointwiseMode
 from mmrag.rerank.request import count_body
-from mmrag.rerank.steps import Ask, Runner
+from mmrag.serving.requests import Ask, Runner
 from mmrag.types import Candidate, Page, Query, Ranking, Record, Source
 
 # Batches add up in another order: float32 on two layers moves a probability by less than this.

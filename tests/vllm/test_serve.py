@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from mmrag.client import ServerClient
+from mmrag.serving.client import ServerClient
 from mmrag.errors import ServerUnreachableError
-from mmrag.serve.process import free_port
+from mmrag.serving.vllm.process import free_port
 
 SERVE = (sys.executable, "-m", "mmrag.cli", "serve")
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from mmrag.cli import main
-from mmrag.mining import read_mined
+from mmrag.training.mining import read_mined
 from mmrag.pipeline import DocumentQA
 from mmrag.rerank import ThinkReranker
 from mmrag.rerank.traces import TraceWriter

@@ -8,8 +8,8 @@ from typing import Any
 
 from langchain_core.documents import Document
 from mmrag.errors import DocumentError
-from mmrag.flat import flat_metadata
-from mmrag.ingest import RESERVED_KEYS
+from mmrag.hosts.metadata import flat_metadata
+from mmrag.ingest.files import RESERVED_KEYS
 from mmrag.pipeline import DocumentQA
 from mmrag.types import Box, Candidate, Record
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
-from mmrag.embedder import DocumentInput, EmbedderBase, QueryInput
+from mmrag.embedders.base import DocumentInput, EmbedderBase, QueryInput
 from mmrag.errors import UnsupportedInputError
 from mmrag.types import Budget, Matrix, Page, Query
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import Runnable, RunnableParallel, RunnablePassthrough, RunnableSerializable
 from langchain_core.utils import secret_from_env
-from mmrag.host_ranking import (
+from mmrag.hosts.ranking import (
     SETTINGS,
     HostItem,
     PageDrawer,

@@ -11,8 +11,8 @@ from langchain_core.document_loaders import BaseLoader
 from langchain_core.documents import Document
 from mmrag.documents import DocumentReader, Found, discover
 from mmrag.errors import DocumentError
-from mmrag.flat import flat_metadata
-from mmrag.ingest import PICTURE_PIXELS, page_metadata
+from mmrag.hosts.metadata import flat_metadata
+from mmrag.ingest.files import PICTURE_PIXELS, page_metadata
 from mmrag.types import Page, Record
 
 if TYPE_CHECKING:

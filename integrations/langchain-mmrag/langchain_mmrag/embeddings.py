@@ -12,8 +12,8 @@ from typing import Any
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.utils import secret_from_env
-from mmrag.embedder import Content, DocumentInput, Embedder
-from mmrag.load import is_embedder, load_embedder, load_image
+from mmrag.embedders.base import Content, DocumentInput, Embedder
+from mmrag.models.load import is_embedder, load_embedder, load_image
 from mmrag.types import Budget, Matrix
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator
 

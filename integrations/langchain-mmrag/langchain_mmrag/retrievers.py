@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from langchain_core.embeddings import Embeddings
     from langchain_core.retrievers import LangSmithRetrieverParams
-    from mmrag.embedder import Embedder
+    from mmrag.embedders.base import Embedder
     from typing_extensions import Self
 
 

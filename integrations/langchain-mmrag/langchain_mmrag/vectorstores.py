@@ -19,7 +19,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
-from mmrag.embedder import Embedder
+from mmrag.embedders.base import Embedder
 from mmrag.errors import DocumentError
 from mmrag.index import MemoryIndex
 from mmrag.index.records import check_k

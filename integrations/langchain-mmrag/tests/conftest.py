@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmrag.embedder import EmbedderBase
+from mmrag.embedders.base import EmbedderBase
 from mmrag.samples import sample_documents
 from mmrag.types import Budget
 from PIL import Image

@@ -10,9 +10,9 @@ import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.load import dumps
 from mmrag import Budget, Query
-from mmrag.embedder import Content, Embedder
+from mmrag.embedders.base import Content, Embedder
 from mmrag.errors import DocumentError, UnsupportedInputError
-from mmrag.mini.embedder import MiniEmbedder
+from mmrag.embedders.mini.embedder import MiniEmbedder
 from PIL import Image, ImageDraw, ImageFont
 
 from langchain_mmrag import MMRagEmbeddings

@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 
 from mmrag import DocumentQA
-from mmrag.embedder import Content, Embedder, EmbedderBase
-from mmrag.load import load_embedder
-from mmrag.text_embedder import TextEmbedder
+from mmrag.embedders.base import Content, Embedder, EmbedderBase
+from mmrag.models.load import load_embedder
+from mmrag.embedders.text import TextEmbedder
 from mmrag.types import Budget, Page, Query
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from llama_index.embeddings.mmrag import MMRagEmbedding
 from mmrag.errors import IndexMismatchError, ServerUnreachableError, UnsupportedInputError
-from mmrag.mini.embedder import MODEL_DIR, MiniEmbedder
-from mmrag.text_embedder import TextEmbedder
+from mmrag.embedders.mini.embedder import MODEL_DIR, MiniEmbedder
+from mmrag.embedders.text import TextEmbedder
 from mmrag.types import Budget
 
 LONG = "The tide came in. " * 400

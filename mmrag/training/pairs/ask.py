@@ -14,11 +14,11 @@ from typing import Any
 
 from mmrag.answer.lines import line_boxes
 from mmrag.answer.quotes import find_quote
-from mmrag.client import ServerClient, parse_chat
+from mmrag.serving.client import ServerClient, parse_chat
 from mmrag.errors import ServerError
-from mmrag.rerank.prompt_files import Prompts
+from mmrag.serving.prompts import Prompts
 from mmrag.rerank.request import as_data, content, filled, shown
-from mmrag.rerank.steps import Ask, ReplyCache, Runner, Steps
+from mmrag.serving.requests import Ask, ReplyCache, Runner, Steps
 from mmrag.training.pairs.rules import PACKAGE
 from mmrag.training.pairs.settings import Pair
 from mmrag.types import Page, Usage, Word
@@ -61,7 +61,7 @@ class QuestionWriter:
         prompts: a folder with prompts of one's own (``ask_system.txt``, ``ask_user.txt``,
             ``templates.txt``).
         cache: a folder that keeps the replies; None keeps none.
-        api_key, timeout, max_concurrency: see `mmrag.client.ServerClient`.
+        api_key, timeout, max_concurrency: see `mmrag.serving.client.ServerClient`.
 
     Raises:
         ValueError: an argument out of its range.

@@ -15,7 +15,7 @@ from mmrag.answer.cells import CAPTION, Cell, Table, TableRow
 from mmrag.answer.layout import Layout, Sentence, read_layout
 from mmrag.answer.lines import is_period, is_value, line_boxes
 from mmrag.answer.words import content_stems
-from mmrag.rerank.prompt_files import Prompts
+from mmrag.serving.prompts import Prompts
 from mmrag.training.pairs.corrupt import corrupt
 from mmrag.training.pairs.settings import Pair, PairSettings
 from mmrag.types import Box, Page, Word

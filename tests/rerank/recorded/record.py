@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from mmrag.client import ServerClient
+from mmrag.serving.client import ServerClient
 from mmrag.errors import ServerStatusError
 from mmrag.rerank import request as r
 

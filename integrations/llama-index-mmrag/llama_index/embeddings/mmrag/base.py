@@ -28,8 +28,8 @@ from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent,
 from llama_index.core.schema import ImageType
 
 from llama_index.embeddings.mmrag.embedder import Model, check_fingerprint, model_setting
-from mmrag.embedder import Content, DocumentInput, Embedder, QueryInput
-from mmrag.load import is_embedder, load_embedder, load_image
+from mmrag.embedders.base import Content, DocumentInput, Embedder, QueryInput
+from mmrag.models.load import is_embedder, load_embedder, load_image
 from mmrag.scoring import take_budget
 from mmrag.types import Budget, Matrix
 

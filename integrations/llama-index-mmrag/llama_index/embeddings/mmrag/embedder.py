@@ -6,15 +6,15 @@ import os
 from typing import TYPE_CHECKING, TypeAlias
 
 from mmrag.errors import IndexMismatchError
-from mmrag.load import DEFAULT_MODEL, TEXT_MODEL
-from mmrag.mini.embedder import MODEL_DIR
-from mmrag.text_embedder import TextEmbedder
+from mmrag.models.load import DEFAULT_MODEL, TEXT_MODEL
+from mmrag.embedders.mini.embedder import MODEL_DIR
+from mmrag.embedders.text import TextEmbedder
 
 if TYPE_CHECKING:
-    from mmrag.embedder import Embedder
+    from mmrag.embedders.base import Embedder
 
 Model: TypeAlias = "str | os.PathLike[str] | Embedder | None"
-"""What `mmrag.load.load_embedder` takes: a name, a folder, a ready embedder, or None for the shipped one."""
+"""What `mmrag.models.load.load_embedder` takes: a name, a folder, a ready embedder, or None for the shipped one."""
 
 
 def model_setting(model: Model) -> str | None:

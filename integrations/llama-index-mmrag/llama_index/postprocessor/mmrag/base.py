@@ -26,7 +26,7 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 
 from llama_index.readers.mmrag.nodes import NO_TEXT, PageWithScore, embed_text, image_of
-from mmrag.host_ranking import (
+from mmrag.hosts.ranking import (
     SETTINGS,
     HostItem,
     PageDrawer,
@@ -37,7 +37,7 @@ from mmrag.host_ranking import (
     ready_reranker,
     sees,
 )
-from mmrag.load import load_image
+from mmrag.models.load import load_image
 from mmrag.rerank import Reranker
 from mmrag.types import Query, Ranking
 

@@ -15,8 +15,8 @@ from llama_index.core.utils import get_cache_dir
 from llama_index.readers.mmrag.nodes import page_node
 from mmrag.documents import DocumentReader, Found, ReaderSettings, Skipped, discover
 from mmrag.errors import DocumentError
-from mmrag.flat import flat_metadata
-from mmrag.ingest import PICTURE_PIXELS, page_metadata
+from mmrag.hosts.metadata import flat_metadata
+from mmrag.ingest.files import PICTURE_PIXELS, page_metadata
 from mmrag.types import Page, Record
 
 logger = logging.getLogger(__name__)

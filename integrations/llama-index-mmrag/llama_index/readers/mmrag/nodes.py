@@ -28,7 +28,7 @@ from llama_index.core.schema import (
 )
 from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
 
-from mmrag.flat import flat_metadata
+from mmrag.hosts.metadata import flat_metadata
 from mmrag.types import Candidate, Record, Scalar
 
 NO_TEXT = "[page without text]"
@@ -72,7 +72,7 @@ def page_node(
     Args:
         id: mmrag's page id.
         text: of the page.
-        metadata: flat, see `mmrag.flat.flat_metadata`.
+        metadata: flat, see `mmrag.hosts.metadata.flat_metadata`.
         image_path: of the page's picture.
         as_document: a `Document` as readers give; else a `Node` whose source is the file.
     """
@@ -149,7 +149,7 @@ def image_path_of(node: BaseNode) -> str | None:
 
 
 def image_of(node: BaseNode) -> str | None:
-    """A node's picture as `mmrag.load.load_image` takes it: path, data URI, or its address; None without."""
+    """A node's picture as `mmrag.models.load.load_image` takes it: path, data URI, or its address; None without."""
     held: str | bytes | None = node.image if isinstance(node, ImageNode) else None
     address = node.image_url if isinstance(node, ImageNode) else None
     if isinstance(node, Node) and node.image_resource is not None:

@@ -34,11 +34,11 @@ from llama_index.embeddings.mmrag import MMRagEmbedding
 from llama_index.embeddings.mmrag.embedder import Model, check_fingerprint, model_setting
 from llama_index.readers.mmrag.nodes import embed_text, image_path_of, node_of, node_text, record_metadata
 from llama_index.vector_stores.mmrag.filters import all_of, check_keys, to_filter
-from mmrag.embedder import Content, Embedder
+from mmrag.embedders.base import Content, Embedder
 from mmrag.errors import IndexMismatchError
 from mmrag.index.base import Index
 from mmrag.index.filters import Filter
-from mmrag.load import load_embedder, load_image
+from mmrag.models.load import load_embedder, load_image
 from mmrag.pipeline import DocumentQA
 from mmrag.retriever import CHANNELS, Retriever
 from mmrag.types import Budget, Candidate, Matrix, Record

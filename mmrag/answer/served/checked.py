@@ -1,0 +1,219 @@
+"""The JSON that a model answers with, read and checked against the pages it was shown."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mmrag.answer.served.partial_json import Markers, StringField, Thoughtless, without_surrogates
+from mmrag.answer.quotes import find_quote, line_boxes
+from mmrag.serving.client import quote as quoted
+from mmrag.errors import ServerAnswerError
+from mmrag.types import Box, Candidate, Citation
+
+MOST_PLACES = 4  # a quote that stands at more places of a page is boxed at none of them
+NO_ANSWER = "The pages shown do not answer the question."
+_FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n?\s*```", re.DOTALL | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedAnswer:
+    """What is left of a model's answer after every check."""
+
+    text: str
+    citations: tuple[Citation, ...]
+    abstained: bool
+
+
+class AnswerReader:
+    """Reads an answer piece by piece: text to show at once, the checked whole at the end.
+
+    Args:
+        shown: what the model saw, as [1]..[n].
+        max_tokens: for the message of an answer that was cut off.
+    """
+
+    def __init__(self, shown: Sequence[Candidate], max_tokens: int | None = None) -> None:
+        self._shown = shown
+        self._max_tokens = max_tokens
+        self._content = Thoughtless()
+        self._field = StringField("answer")
+        self._markers = Markers(self._number_of)
+        self._order: list[int] = []  # page numbers as shown, in the order in which they are named
+        self._decoded: list[str] = []
+        self._text: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """All text that was given to show."""
+        return "".join(self._text)
+
+    def feed(self, content: str) -> str:
+        """Text to show after this piece of content.
+
+        Raises:
+            ServerAnswerError: a marker names a page that was not shown.
+        """
+        decoded = self._field.feed(self._content.feed(content))
+        self._decoded.append(decoded)
+        self._text.append(self._markers.feed(decoded))
+        return self._text[-1]
+
+    def last_piece(self) -> str:
+        """Text that was held back; call it once, after the last piece."""
+        self._text.append(self._markers.finish())
+        return self._text[-1]
+
+    def finish(self, finish_reason: str | None) -> CheckedAnswer:
+        """The whole answer, checked.
+
+        Raises:
+            ServerAnswerError: cut off, not the JSON that was asked for, a page that was not shown, or
+                no page named at all.
+        """
+        self._check_complete(finish_reason)
+        payload = self._payload()
+        if without_surrogates(payload["answer"]) != "".join(self._decoded):
+            raise self._error("the text of an answer must be what was streamed, got another")
+        quotes: dict[int, list[str]] = {}
+        for citation in payload["citations"]:
+            self._number_of(citation["page"])
+            quotes.setdefault(citation["page"], []).append(without_surrogates(citation["quote"]))
+        text = self.text
+        abstained = not payload["answerable"]
+        if not abstained and not text:
+            raise self._error("an answer must have text, got an empty one")
+        if not abstained and not self._order:
+            raise self._error(
+                "an answer must name the page that proves it, got one that names none",
+                "A larger model may hold to that.",
+            )
+        citations = tuple(
+            self._citation(number, page, quotes.get(page, []))
+            for number, page in enumerate(self._order, start=1)
+        )
+        return CheckedAnswer(text or NO_ANSWER, citations, abstained)
+
+    def _number_of(self, page: int) -> int:
+        """The number under which a page is cited."""
+        if not 1 <= page <= len(self._shown):
+            raise self._error(
+                f"an answer may cite pages [1] to [{len(self._shown)}], the ones shown, got [{page}]"
+            )
+        if page not in self._order:
+            self._order.append(page)
+        return self._order.index(page) + 1
+
+    def _check_complete(self, finish_reason: str | None) -> None:
+        if finish_reason == "length":
+            where = "inside its thought " if self._content.thinking else ""
+            limit = f"max_tokens is {self._max_tokens}" if self._max_tokens else "the server's own limit"
+            raise self._error(
+                f"the answer ended {where}before it was complete (finish_reason 'length'; {limit})",
+                "Raise max_tokens, or ask a model that is briefer.",
+            )
+        if finish_reason == "content_filter":
+            raise self._error(
+                "the server's content filter stopped the answer (finish_reason 'content_filter')"
+            )
+        if self._content.thinking:
+            raise self._error("the answer is only a thought that never ends", "Raise max_tokens.")
+
+    def _payload(self) -> dict[str, Any]:
+        """The answer's JSON object with the types that it must have."""
+        content = self._content.rest.strip()
+        fence = _FENCE.fullmatch(content)
+        try:
+            # strict=False: models write line breaks into strings where no schema holds them.
+            payload = json.loads(
+                fence.group(1) if fence else content, strict=False, object_pairs_hook=_without_doubles
+            )
+        except (ValueError, RecursionError) as error:
+            raise self._error(
+                f"an answer must be one JSON object ({error})",
+                "The model, or a server that ignores response_format, does not keep to the format.",
+            ) from error
+        if not (
+            isinstance(payload, dict)
+            and isinstance(payload.get("answer"), str)
+            and isinstance(payload.get("answerable"), bool)
+            and isinstance(payload.get("citations"), list)
+            and all(_is_citation(item) for item in payload["citations"])
+        ):
+            raise self._error(
+                'an answer must be {"answerable": bool, "answer": str, "citations": '
+                '[{"page": int, "quote": str}]}'
+            )
+        return payload
+
+    def _citation(self, number: int, page_number: int, quotes: Sequence[str]) -> Citation:
+        candidate = self._shown[page_number - 1]
+        page = candidate.page
+        places = _Places(candidate)
+        for text in quotes:
+            places.look_for(text)
+        return Citation(
+            number=number,
+            record_id=candidate.id,
+            quote=" … ".join(places.quotes),
+            boxes=tuple(places.boxes),
+            page=page,
+            score=candidate.score,
+            kind="sentence" if places.quotes else "page",
+            note="; ".join(places.notes) or ("" if places.quotes else "the model gave no quote"),
+        )
+
+    def _error(self, what: str, remedy: str = "") -> ServerAnswerError:
+        raw = self._content.raw
+        return ServerAnswerError(f"{what}. The model said: {quoted(raw)}. {remedy}".rstrip(), raw)
+
+
+class _Places:
+    """Where the quotes of one citation stand on its page."""
+
+    def __init__(self, candidate: Candidate) -> None:
+        page = candidate.page
+        self._words = page.words if page is not None else ()
+        text = page.text if page is not None else candidate.record.text
+        self._texts = [word.text for word in self._words] or text.split()
+        self.quotes: list[str] = []
+        self.boxes: list[Box] = []
+        self.notes: list[str] = []
+
+    def look_for(self, text: str) -> None:
+        """Add the page's own words and boxes for a quote, or a note that it is not there."""
+        if not text.strip():
+            return
+        places = find_quote(text, self._texts)
+        if not places:
+            unread = "" if self._texts else " (the page has no text)"
+            self.notes.append(f"not found in the page's text{unread}: {quoted(text)}")
+            return
+        words = " ".join(self._texts[i] for i in places[0])
+        if words not in self.quotes:
+            self.quotes.append(words)
+        if len(places) > MOST_PLACES:
+            self.notes.append(f"{quoted(words)} stands at {len(places)} places")
+            return
+        for place in places if self._words else ():
+            new = line_boxes([self._words[i] for i in place])
+            self.boxes += [box for box in new if box not in self.boxes]
+
+
+def _is_citation(item: Any) -> bool:  # noqa: ANN401
+    return (
+        isinstance(item, dict)
+        and isinstance(item.get("page"), int)
+        and not isinstance(item.get("page"), bool)
+        and isinstance(item.get("quote"), str)
+    )
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key stands twice")
+    return value

@@ -1,0 +1,328 @@
+"""A text encoder over windows of a page's text: bge-small-en-v1.5, or another BERT. Text only, English.
+
+It was the default before mmrag-mini, which has the same encoder inside; indexes that it made open with it.
+Row 0 is the mean of a page's windows (its single vector), the windows follow in an order in which every
+prefix is spread over the whole page.
+
+Decisions taken here:
+
+* *Windows run one at a time.* The shipped weights are int8 with activations quantised per tensor, so a
+  text's vector depends on its neighbours in a batch (cosine 0.985 to 0.998 with itself, measured).
+  Alone it is the same to the last bit whatever the batch, and on the CPUs measured no slower: padding is
+  never computed. Threads run different windows side by side, one core each.
+* *A mean keeps its length.* Row 0 is the mean of unit vectors and is not scaled up to one again, so its
+  score is the average over the windows and never beats the best of them: a longer prefix refines a score
+  and does not compete with the summary. A mean scaled up wins against its own windows, the more the longer
+  the page, because averaging leaves what all windows share (``docs/lab-log.md``, "Fusion").
+* *Nothing is cut off.* A text of more windows than there are rows has neighbouring windows merged (their
+  mean); a question longer than a window is the mean of its windows. Time is linear in the text.
+* *A page without text* gets the vector of the empty string, which scores like an average unrelated page
+  against any question (`benchmarks/embedder.py --blank`): such a page is in the index and does not win by
+  accident. A file of one page, a photograph for example, has one more thing known of it, its name, so
+  the name's words are embedded instead. In a longer file they would lift every blank page at once.
+* *Images are not seen.* A page's or a `Content`'s image beside text is ignored; an image alone, or an
+  image in a query, is refused.
+
+Trap: other processors may round int8 sums differently (AVX2 without VNNI saturates), so vectors of two
+machines can differ slightly although the fingerprint is the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import threading
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mmrag.embedders.base import Content, DocumentInput, EmbedderBase, QueryInput, searchable_text
+from mmrag.errors import UnsupportedInputError
+from mmrag.embedders.onnx import (
+    POSITIONS,
+    OnnxBert,
+    Tokens,
+    check_files,
+    check_range,
+    default_threads,
+    file_digest,
+    side_by_side,
+    slide,
+)
+from mmrag.types import Budget, Matrix, Page, Query
+
+DEFAULT_MODEL_DIR = Path(__file__).parent.parent / "weights" / "mmrag-mini"
+"""The weights of bge-small are those of mmrag-mini's encoder, number for number."""
+
+_SHIPPED_GRAPH = "bge-small.onnx"
+_SHIPPED_DIGEST = "68807e3ff2abb83cdd708d8243fd398246e397bfee2ba611c2bad728e27df743"
+"""Of the file that held graph and weights in one, so that indexes made with it open."""
+
+QUERY_INSTRUCTION = "Represent this sentence for searching relevant passages: "
+"""What the model card of bge-small-en-v1.5 puts before a question; documents have no prefix."""
+
+MAX_WINDOW = POSITIONS - 2
+"""Positions of the encoder (512) without its two special tokens."""
+
+_DIM = 384
+_ALGORITHM = "windows-2"  # part of the fingerprint: raise it when the same settings give other vectors
+
+Vector = NDArray[np.float32]
+
+
+class TextEmbedder(EmbedderBase):
+    """Text in, nested vectors of windows out, on the CPU, with weights that ship in the package.
+
+    Loads lazily on first use; safe to share between threads.
+
+    Args:
+        model_dir: folder with ``model.onnx`` (inputs ``input_ids``, ``attention_mask``,
+            ``token_type_ids``; output ``(B, T, D)`` states) and ``tokenizer.json``. None: the shipped one.
+        window: tokens of text in a window, 1..510.
+        stride: tokens from one window's start to the next's, 1..`window`.
+        max_rows: most rows of a document, mean included, 1..64.
+        threads: windows encoded at the same time. None: ``OMP_NUM_THREADS`` where set, else as many
+            as the process may use cores.
+
+    Raises:
+        ValueError: a setting is out of its range.
+        FileNotFoundError: a file of the model is missing.
+    """
+
+    def __init__(
+        self,
+        model_dir: str | Path | None = None,
+        *,
+        window: int = 256,
+        stride: int = 200,
+        max_rows: int = 64,
+        threads: int | None = None,
+    ) -> None:
+        check_range("window", window, MAX_WINDOW)
+        check_range("stride", stride, window)
+        check_range("max_rows", max_rows, 64)
+        if threads is not None:
+            check_range("threads", threads, 1024)
+        self.model_dir = Path(model_dir) if model_dir is not None else DEFAULT_MODEL_DIR
+        self._graph = check_files(self.model_dir, "text embedder", self._graph_name)
+        self.window = window
+        self.stride = stride
+        self.max_rows = max_rows
+        self.threads = threads if threads is not None else default_threads()
+        self._lock = threading.Lock()
+        self._encoder: _Encoder | None = None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the settings; weights are loaded again on first use."""
+        options = {"window": self.window, "stride": self.stride, "max_rows": self.max_rows}
+        model_dir = None if self._shipped else self.model_dir
+        return functools.partial(TextEmbedder, model_dir, **options), ()
+
+    @property
+    def _shipped(self) -> bool:
+        return self.model_dir == DEFAULT_MODEL_DIR
+
+    @property
+    def _graph_name(self) -> str:
+        return _SHIPPED_GRAPH if self._shipped else "model.onnx"
+
+    @property
+    def name(self) -> str:
+        """What it is, for people."""
+        if self._shipped:
+            return "bge-small-en-v1.5 (text only)"
+        return f"{self.model_dir.name} (text only)"
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of weights, tokenizer, window settings and instruction; 32 hexadecimal digits."""
+        settings = {
+            "algorithm": _ALGORITHM,
+            "model": _SHIPPED_DIGEST if self._shipped else file_digest(self._graph),
+            "tokenizer": file_digest(self.model_dir / "tokenizer.json"),
+            "instruction": QUERY_INSTRUCTION,
+            "window": self.window,
+            "stride": self.stride,
+            "max_rows": self.max_rows,
+        }
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
+
+    @property
+    def dim(self) -> int:
+        """384 for the shipped weights; read from the file for others, which loads them."""
+        return _DIM if self._shipped else self._loaded().dim
+
+    @property
+    def budget(self) -> Budget:
+        """One row a query, up to `max_rows` rows a document."""
+        return Budget(query=1, document=self.max_rows)
+
+    @property
+    def modalities(self) -> frozenset[str]:
+        """Text only."""
+        return frozenset({"text"})
+
+    def encode_query(
+        self, queries: Sequence[QueryInput], *, batch_size: int = 32, show_progress: bool = False
+    ) -> list[Matrix]:
+        """One ``(1, dim)`` float32 matrix a query, L2-normalised, in input order.
+
+        `Query.instruction` replaces `QUERY_INSTRUCTION`; an empty one means none. `batch_size` changes
+        nothing (see the module docstring).
+
+        Raises:
+            UnsupportedInputError: a query has an image.
+            ValueError: a query has no text, or its instruction leaves no room in the window.
+        """
+        check_batch(queries, batch_size, "queries")
+        windows: list[Tokens] = []
+        bounds = [0]
+        for position, query in enumerate(queries):
+            windows += self._query_windows(query, position)
+            bounds.append(len(windows))
+        vectors = self._encode(windows, show_progress, "encoding queries")
+        return [_normalise(_mean(vectors[a:b]))[None] for a, b in pairwise(bounds)]
+
+    def encode_document(
+        self, documents: Sequence[DocumentInput], *, batch_size: int = 32, show_progress: bool = False
+    ) -> list[Matrix]:
+        """One ``(rows, dim)`` float32 matrix a document, ``1 <= rows <= max_rows``, in input order.
+
+        Row 0 is the mean of the windows, length below 1; the others are the windows, L2-normalised and
+        spread (means of neighbours where there are too many). A text of one window has that row only.
+        `batch_size` changes nothing.
+
+        Raises:
+            UnsupportedInputError: a `Content` is an image without text.
+            TypeError: an input is neither `str`, `Page` nor `Content`.
+        """
+        check_batch(documents, batch_size, "documents")
+        windows: list[Tokens] = []
+        bounds = [0]
+        for position, document in enumerate(documents):
+            windows += self._text_windows(_document_text(document, position))
+            bounds.append(len(windows))
+        vectors = self._encode(windows, show_progress, "encoding documents")
+        return [self._nest(vectors[a:b]) for a, b in pairwise(bounds)]
+
+    def _query_windows(self, query: QueryInput, position: int) -> list[Tokens]:
+        text, instruction = _query_text(query, position)
+        encoder = self._loaded()
+        prefix = encoder.tokenize(instruction)
+        room = MAX_WINDOW - len(prefix)
+        if room < 1:
+            raise ValueError(
+                f"a query's instruction must have fewer than {MAX_WINDOW} tokens, got {len(prefix)} in query "
+                f"{position}. Shorten the instruction."
+            )
+        return [prefix + part for part in slide(encoder.tokenize(text), room, room)]
+
+    def _text_windows(self, text: str) -> list[Tokens]:
+        return slide(self._loaded().tokenize(text), self.window, self.stride)
+
+    def _nest(self, windows: NDArray[np.float32]) -> Matrix:
+        """Mean first, then the windows (merged where there are too many rows) in a spread order."""
+        if len(windows) == 1:
+            return windows.copy()
+        mean = _mean(windows)[None]
+        room = self.max_rows - 1
+        if room == 0:
+            return mean
+        if len(windows) > room:
+            edges = np.linspace(0, len(windows), room + 1).astype(int).tolist()  # neighbours stay together
+            windows = np.stack([_mean(windows[a:b]) for a, b in pairwise(edges)])
+        return np.concatenate([mean, windows[spread_order(len(windows))]])
+
+    def _encode(self, windows: list[Tokens], show_progress: bool, label: str) -> NDArray[np.float32]:
+        if not windows:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        vectors = side_by_side(self._loaded().encode, windows, self.threads)
+        bar = tqdm(vectors, total=len(windows), desc=label, unit="window", disable=not show_progress)
+        return np.stack(list(bar))
+
+    def _loaded(self) -> _Encoder:
+        with self._lock:
+            if self._encoder is None:
+                self._encoder = _Encoder(self._graph)
+            return self._encoder
+
+
+class _Encoder(OnnxBert):
+    """`OnnxBert` with states as its output, ``(T, D)`` of a text."""
+
+    def encode(self, tokens: Tokens) -> Vector:
+        """The normalised state of [CLS] of one window, ``(dim,)`` float32."""
+        return _normalise(self.run(tokens)[0])
+
+
+def spread_order(count: int) -> list[int]:
+    """Indices 0..count-1, coarse to fine: first, last, middle, then the middles of what is left.
+
+    After r of them, no stretch without one is longer than about ``count / (r / 2)``.
+    """
+    if count <= 2:
+        return list(range(count))
+    order = [0, count - 1]
+    gaps = [(0, count - 1)]
+    while gaps:
+        finer: list[tuple[int, int]] = []
+        for low, high in gaps:
+            middle = (low + high) // 2
+            if middle != low:
+                order.append(middle)
+                finer += [(low, middle), (middle, high)]
+        gaps = finer
+    return order
+
+
+def _document_text(document: DocumentInput, position: int) -> str:
+    if isinstance(document, str):
+        return document
+    if isinstance(document, Page):
+        return searchable_text(document)
+    if isinstance(document, Content):
+        if document.image is not None and not document.text.strip():
+            raise UnsupportedInputError(
+                f"this embedder reads text only, got an image without text as document {position}. "
+                "Give the image's text (OCR, a caption), or use an embedder with 'image' in its modalities."
+            )
+        return document.text
+    raise TypeError(f"a document must be str, Page or Content, got {type(document).__name__} at {position}.")
+
+
+def _query_text(query: QueryInput, position: int) -> tuple[str, str]:
+    if isinstance(query, str):
+        query = Query(text=query)
+    elif not isinstance(query, Query):
+        raise TypeError(f"a query must be str or Query, got {type(query).__name__} at {position}.")
+    if query.image is not None or query.text is None:
+        raise UnsupportedInputError(
+            f"this embedder reads text only, got an image in query {position}. "
+            "Ask in words, or use an embedder with 'image' in its modalities."
+        )
+    return query.text, QUERY_INSTRUCTION if query.instruction is None else query.instruction
+
+
+def _normalise(vector: Vector) -> Vector:
+    norm = np.float32(np.linalg.norm(vector))
+    if norm > 0:
+        vector = vector / norm
+    return vector
+
+
+def _mean(vectors: NDArray[np.float32]) -> Vector:
+    mean: Vector = vectors[0] if len(vectors) == 1 else vectors.mean(axis=0, dtype=np.float64)
+    return mean.astype(np.float32)
+
+
+def check_batch(inputs: Sequence[object], batch_size: int, what: str) -> None:
+    """Refuse what is no list of inputs, or no batch size."""
+    if isinstance(inputs, str | bytes) or not isinstance(inputs, Sequence):
+        raise TypeError(f"{what} must be a list, got {type(inputs).__name__}. Wrap a single one in a list.")
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+        raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}.")

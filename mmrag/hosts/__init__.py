@@ -1,0 +1,1 @@
+"""What both hosts, LangChain and LlamaIndex, need of the core: metadata, names, ranking."""

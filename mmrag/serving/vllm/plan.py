@@ -1,0 +1,221 @@
+"""From a model and a use to the command that serves it: pure, so that every flag can be tested."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmrag.errors import ServeError
+from mmrag.serving.vllm.facts import ModelFacts, ServingPython
+
+MODES = ("rerank", "embed", "answer")
+_TEMPLATES = Path(__file__).parent / "templates"
+
+# Models that judge by the logits of "yes" and "no": vLLM must be told that they are classifiers, and
+# which prompt they learnt. Without both every score is near 0.5.
+_YES_NO = {
+    "Qwen3VLForConditionalGeneration": ("Qwen3VLForSequenceClassification", "qwen3_vl_reranker.jinja"),
+    "Qwen3ForCausalLM": ("Qwen3ForSequenceClassification", "qwen3_reranker.jinja"),
+}
+# vLLM's names for the ways in which models mark their thoughts, by the start of the model type.
+_THOUGHT_PARSERS = (
+    ("qwen3", "qwen3"),
+    ("deepseek", "deepseek_r1"),
+    ("glm4", "glm45"),
+    ("gpt_oss", "openai_gptoss"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServePlan:
+    """How to start a server.
+
+    Attributes:
+        command: the program and its arguments.
+        environment: variables to add.
+        url: where it will answer.
+        model: the name it will serve the model under.
+        mode: the use it was planned for.
+        notes: what a reader must know of the choice.
+    """
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    url: str = "http://127.0.0.1:8000"
+    model: str = ""
+    mode: str = "answer"
+    notes: tuple[str, ...] = ()
+
+    def shell(self) -> str:
+        """The command as one types it, its variables in front."""
+        variables = [f"{name}={shlex.quote(value)}" for name, value in self.environment.items()]
+        return " ".join([*variables, shlex.join(self.command)])
+
+
+def plan_server(
+    model: str,
+    facts: ModelFacts,
+    python: ServingPython,
+    *,
+    mode: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    extra: Sequence[str] = (),
+) -> ServePlan:
+    """The command that serves a model for a use.
+
+    Args:
+        model: the folder or hub id.
+        facts: what its files say.
+        python: the Python that has vLLM.
+        mode: ``rerank`` (``/rerank`` and ``/score``), ``embed`` (``/v1/embeddings``) or ``answer`` (chat,
+            for answers and for the reranking modes that ask a chat model); None goes by the model.
+        host: the address it listens at.
+        port: the port it listens at.
+        extra: arguments for vLLM; they come last, so they win over those chosen here.
+
+    Raises:
+        ServeError: the model cannot be served in this mode, as far as we know.
+        ValueError: an unknown mode.
+    """
+    if mode is not None and mode not in MODES:
+        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}.")
+    chosen = mode or _usual_mode(facts)
+    notes = [] if mode else [f"mode {chosen}, by the model's name and configuration; --mode says otherwise"]
+    if not facts.architectures:
+        notes.append(f"the configuration of {model} could not be read: these flags go by its name alone")
+    flags = {"rerank": _rerank, "embed": _embed, "answer": _answer}[chosen](facts, extra, notes)
+    flags += _format(python, extra, notes)
+    name = given(extra, "--served-model-name") or (facts.name if facts.folder else model)
+    naming = [] if given(extra, "--served-model-name") or not facts.folder else ["--served-model-name", name]
+    source = str(facts.folder.resolve()) if facts.folder else model
+    command = [python.path, "-m", "vllm.entrypoints.openai.api_server", "--model", source, *naming]
+    command += ["--host", host, "--port", str(port), *flags, *extra]
+    return ServePlan(
+        tuple(command), _environment(facts, python), _url(host, port), name, chosen, tuple(notes)
+    )
+
+
+CPU_CACHE_GB = "4"
+"""Memory for keys and values on a CPU; the variable of the same name in the environment says otherwise."""
+
+
+def _usual_mode(facts: ModelFacts) -> str:
+    words = " ".join([facts.name, *facts.architectures]).lower()
+    if "rerank" in words or "forsequenceclassification" in words:
+        return "rerank"
+    return "embed" if "embed" in words else "answer"
+
+
+def _rerank(facts: ModelFacts, extra: Sequence[str], notes: list[str]) -> list[str]:
+    flags = ["--runner", "pooling"]
+    if given(extra, "--hf-overrides", "--hf_overrides") is not None:
+        return flags  # whoever overrides the configuration knows the model
+    architecture = _architecture(facts)
+    if architecture in _YES_NO:
+        becomes, template = _YES_NO[architecture]
+        overrides: dict[str, object] = {
+            "architectures": [becomes],
+            "classifier_from_token": ["no", "yes"],
+            "is_original_qwen3_reranker": True,
+        }
+        if "VL" in architecture and facts.tied is not None:
+            # vLLM looks for it in the text configuration, where these models do not say it.
+            overrides["text_config"] = {"tie_word_embeddings": facts.tied}
+        flags += ["--hf-overrides", json.dumps(overrides)]
+        if given(extra, "--chat-template") is None:
+            flags += ["--chat-template", str(_TEMPLATES / template)]
+        if "rerank" not in facts.name.lower():
+            notes.append(
+                f"{facts.name} is not called a reranker: its scores mean little if it was not trained so; "
+                "a chat model judges by ThinkReranker, with --mode answer"
+            )
+        return flags
+    if architecture and architecture.endswith(("ForCausalLM", "ForConditionalGeneration")):
+        raise ServeError(
+            f"--mode rerank needs a model that is a reranker, got {facts.name} ({architecture}). "
+            "A chat model judges by ThinkReranker: serve it with --mode answer. "
+            "If it is one all the same, pass its --hf-overrides after --."
+        )
+    return flags
+
+
+def _embed(facts: ModelFacts, extra: Sequence[str], notes: list[str]) -> list[str]:
+    flags = ["--runner", "pooling"]
+    generates = (_architecture(facts) or "").endswith(("ForCausalLM", "ForConditionalGeneration"))
+    if generates and given(extra, "--convert") is None:
+        flags += ["--convert", "embed"]
+        if "embed" not in facts.name.lower():
+            notes.append(
+                f"{facts.name} is not called an embedder: its vectors mean little if it was not trained to"
+            )
+    return flags
+
+
+def _answer(facts: ModelFacts, extra: Sequence[str], notes: list[str]) -> list[str]:
+    flags = []
+    if given(extra, "--structured-outputs-config") is None:
+        # A grammar allows any amount of white space, and a weak model fills its answer with it.
+        config = {"backend": "xgrammar", "disable_any_whitespace": True}
+        flags += ["--structured-outputs-config", json.dumps(config)]
+    thinks = "<think>" in facts.template or facts.model_type.startswith("gpt_oss")
+    if thinks and given(extra, "--reasoning-parser") is None:
+        parser = next((name for start, name in _THOUGHT_PARSERS if facts.model_type.startswith(start)), None)
+        if parser:
+            flags += ["--reasoning-parser", parser]
+        else:
+            notes.append(
+                f"{facts.name} thinks, but no reasoning parser is known here for {facts.model_type!r}: "
+                "its thoughts stay in the text; pass --reasoning-parser after -- if vLLM has one"
+            )
+    return flags
+
+
+def _format(python: ServingPython, extra: Sequence[str], notes: list[str]) -> list[str]:
+    if python.bfloat16 or given(extra, "--dtype") is not None:
+        return []
+    notes.append(
+        "this processor has no instructions for bfloat16, so the model runs in float32, which is faster here "
+        "and takes twice the memory; pass --dtype after -- for another format"
+    )
+    return ["--dtype", "float32"]
+
+
+def _architecture(facts: ModelFacts) -> str | None:
+    if facts.architectures:
+        return facts.architectures[0]
+    # A hub that could not be asked: these two families are known by their names.
+    if facts.name.startswith("Qwen3-VL-"):
+        return "Qwen3VLForConditionalGeneration"
+    return "Qwen3ForCausalLM" if facts.name.startswith("Qwen3-Reranker") else None
+
+
+def given(extra: Sequence[str], *flags: str) -> str | None:
+    """The value of the first of these flags among the extra arguments, ``""`` where none follows it.
+
+    None where none of them is there.
+    """
+    for at, argument in enumerate(extra):
+        name, equals, value = argument.partition("=")
+        if name in flags:
+            return value if equals else (extra[at + 1] if at + 1 < len(extra) else "")
+    return None
+
+
+def _environment(facts: ModelFacts, python: ServingPython) -> dict[str, str]:
+    environment = {"VLLM_NO_USAGE_STATS": "1"}
+    if facts.folder is not None:
+        environment["HF_HUB_OFFLINE"] = "1"  # nothing is missing, so nothing is looked up
+    if python.cpu:
+        environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"  # binding fails where cores are shared out
+        # left alone vLLM reserves 92 % of the machine's memory, and does not start where less is free
+        environment["VLLM_CPU_KVCACHE_SPACE"] = CPU_CACHE_GB
+    return environment
+
+
+def _url(host: str, port: int) -> str:
+    reached = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"

@@ -1,0 +1,374 @@
+"""What goes over the wire and what comes back, as pure functions: no socket, no clock, no key.
+
+`mmrag.serving.client` does the talking; sync and async share everything here. Decisions taken:
+
+* A base URL is accepted with or without its version (``http://host:8000`` and
+  ``http://host:8000/v1`` are one server), because vLLM has chat under ``/v1`` and rerank at the root.
+* Server-sent events are parsed from bytes and lines end at CR, LF or CRLF only, as the standard
+  says. `str.splitlines` also splits at U+2028 and U+0085, which may stand raw inside a JSON string.
+* An error page is never data: what is not the JSON that was asked for becomes a `ServerError` that
+  quotes it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+from mmrag.errors import ServerAnswerError, ServerStatusError
+
+Json: TypeAlias = dict[str, Any]
+
+BODY_KEPT = 2000  # characters of a body that an error keeps
+BODY_QUOTED = 300  # characters of a body that a message quotes
+_VERSION = re.compile(r"v\d+[a-z0-9]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """One piece of a streamed chat answer.
+
+    Attributes:
+        content: text of the answer.
+        thought: text of the model's reasoning, never part of the answer.
+        finish_reason: why the answer ended, on its last piece.
+        usage: token counts, on the piece that carries them.
+    """
+
+    content: str = ""
+    thought: str = ""
+    finish_reason: str | None = None
+    usage: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReply:
+    """A whole chat answer: the same parts as `Delta`, complete."""
+
+    content: str
+    thought: str = ""
+    finish_reason: str | None = None
+    usage: Mapping[str, int] = field(default_factory=dict)
+
+
+# --------------------------------------------------------------------------------------- addresses
+
+
+def split_base_url(base_url: str) -> tuple[str, str]:
+    """``(root, api)`` of a server: ``/rerank`` hangs on the root, ``chat/completions`` on the API.
+
+    A path that names a version (``/v1``, ``/v1beta/openai``) is the API as it stands and the root is
+    what comes before; any other path is a root, and its API is ``root + "/v1"``.
+
+    Raises:
+        ValueError: not an http(s) URL, or one with a user, a password, a query or a fragment.
+    """
+    url = urlsplit(base_url.strip())
+    if url.username is not None or url.password is not None:
+        # The value is not shown: it has a secret in it.
+        raise ValueError("base_url must not carry a user name or a password. Pass api_key=... instead.")
+    if url.query or url.fragment:
+        raise ValueError(
+            "base_url must not have a query or a fragment ('?', '#'). Leave out what follows it."
+        )
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError(
+            f"base_url must be an http or https URL, got {base_url!r}. Write it like http://localhost:8000/v1."
+        )
+    origin = f"{url.scheme}://{url.netloc}"
+    segments = [part for part in url.path.split("/") if part]
+    at = next((i for i, part in enumerate(segments) if _VERSION.fullmatch(part)), None)
+    if at is None:
+        root = "/".join([origin, *segments])
+        return root, f"{root}/v1"
+    return "/".join([origin, *segments[:at]]), "/".join([origin, *segments])
+
+
+def join_url(base_url: str, path: str) -> str:
+    """URL of a path: one with a leading ``/`` from the server's root, one without from its API."""
+    root, api = split_base_url(base_url)
+    return root + path if path.startswith("/") else f"{api}/{path}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine. Names are not looked up."""
+    name = host.strip("[]").rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    if mapped is not None:
+        address = mapped
+    return address.is_loopback or address.is_unspecified
+
+
+def is_openai(base_url: str) -> bool:
+    """Whether a URL is OpenAI's own API over https: the only host that OPENAI_API_KEY was given for."""
+    url = urlsplit(base_url.strip())
+    host = (url.hostname or "").rstrip(".").lower()
+    return url.scheme == "https" and (host == "api.openai.com" or host.endswith(".api.openai.com"))
+
+
+# ------------------------------------------------------------------------------------------ replies
+
+
+def parse_object(body: bytes, url: str) -> Json:
+    """The JSON object that a 200 carries.
+
+    Raises:
+        ServerAnswerError: not JSON, not an object, or an object that is only an error.
+    """
+    text = body.decode("utf-8", errors="replace")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ServerAnswerError(
+            f"{url} answered 200 with something that is not JSON ({error}): {quote(text)}. "
+            "Check that base_url is an OpenAI-compatible API.",
+            text,
+        ) from error
+    if not isinstance(value, dict):
+        raise ServerAnswerError(
+            f"{url} must answer with a JSON object, got {quote(text)}. "
+            "Check that base_url is an OpenAI-compatible API.",
+            text,
+        )
+    if value.get("error"):
+        raise ServerAnswerError(f"{url} answered 200 with an error: {quote(said(text))}.", text)
+    return value
+
+
+def parse_models(payload: Json, url: str) -> list[str]:
+    """Ids in the answer of ``GET /v1/models``, in the server's order.
+
+    Raises:
+        ServerAnswerError: the answer is no list of models.
+    """
+    data = payload.get("data")
+    if not isinstance(data, list) or not all(
+        isinstance(m, dict) and isinstance(m.get("id"), str) for m in data
+    ):
+        raw = json.dumps(payload)
+        raise ServerAnswerError(f"{url} must list models as data[].id, got {quote(raw)}.", raw)
+    return [model["id"] for model in data]
+
+
+def parse_chat(payload: Json) -> ChatReply:
+    """The first choice of a chat completion; thought and answer are kept apart.
+
+    Raises:
+        ServerAnswerError: no choice, no text, or a refusal of the model's provider.
+    """
+    raw = json.dumps(payload, ensure_ascii=False)
+    choice = _first_choice(payload, raw)
+    message = choice.get("message") if choice is not None else None
+    if choice is None or not isinstance(message, dict):
+        raise ServerAnswerError(f"a chat answer must have choices[0].message, got {quote(raw)}.", raw)
+    if isinstance(message.get("refusal"), str) and message["refusal"]:
+        raise ServerAnswerError(f"the model refused: {quote(message['refusal'])}.", raw)
+    content = message.get("content")
+    if content is not None and not isinstance(content, str):
+        raise ServerAnswerError(f"the content of a chat answer must be text, got {quote(raw)}.", raw)
+    return ChatReply(content or "", _thought(message), choice.get("finish_reason"), _usage(payload))
+
+
+def parse_delta(event: Json) -> Delta:
+    """One event of a streamed chat completion.
+
+    Raises:
+        ServerAnswerError: the event is an error, or has not the shape of a chunk.
+    """
+    raw = json.dumps(event, ensure_ascii=False)
+    if event.get("error"):
+        raise ServerAnswerError(f"the server broke off its answer: {quote(said(raw))}.", raw)
+    choice = _first_choice(event, raw)
+    if choice is None:  # the piece that carries only the usage
+        return Delta(usage=_usage(event))
+    delta = choice.get("delta")
+    if not isinstance(delta, dict):
+        raise ServerAnswerError(f"a streamed piece must have choices[0].delta, got {quote(raw)}.", raw)
+    if isinstance(delta.get("refusal"), str) and delta["refusal"]:
+        raise ServerAnswerError(f"the model refused: {quote(delta['refusal'])}.", raw)
+    content = delta.get("content")
+    if content is not None and not isinstance(content, str):
+        raise ServerAnswerError(f"the content of a streamed piece must be text, got {quote(raw)}.", raw)
+    return Delta(content or "", _thought(delta), choice.get("finish_reason"), _usage(event))
+
+
+def _first_choice(payload: Json, raw: str) -> Json | None:
+    choices = payload.get("choices")
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+        raise ServerAnswerError(f"a chat answer must have a list of choices, got {quote(raw)}.", raw)
+    return choices[0] if choices else None
+
+
+def _thought(message: Json) -> str:
+    # vLLM renamed reasoning_content to reasoning; other servers keep the old name.
+    thought = message.get("reasoning") or message.get("reasoning_content")
+    return thought if isinstance(thought, str) else ""
+
+
+def _usage(payload: Json) -> dict[str, int]:
+    usage = payload.get("usage")
+    return {k: v for k, v in usage.items() if isinstance(v, int)} if isinstance(usage, dict) else {}
+
+
+# ----------------------------------------------------------------------------- server-sent events
+
+
+def parse_events(chunks: Iterable[bytes], url: str) -> Iterator[Json]:
+    """JSON objects of a stream of server-sent events, up to its ``[DONE]``.
+
+    Raises:
+        ServerAnswerError: broken JSON, or the stream ended without ``[DONE]``.
+    """
+    reader = EventReader(url)
+    for chunk in chunks:
+        yield from reader.feed(chunk)
+        if reader.done:
+            return
+    reader.finish()
+
+
+class EventReader:
+    """Server-sent events from chunks cut anywhere; `parse_events` without the loop.
+
+    Attributes:
+        done: whether ``[DONE]`` was seen; what follows it is not read.
+    """
+
+    def __init__(self, url: str) -> None:
+        """`url` is only for messages."""
+        self.done = False
+        self._url = url
+        self._tail = b""
+        self._data: list[bytes] = []
+        self._last = ""
+
+    def feed(self, chunk: bytes) -> list[Json]:
+        """Events completed by this chunk."""
+        lines = re.split(rb"\r\n|\n|\r", self._tail + chunk)
+        self._tail = lines.pop()
+        if not self._tail and chunk.endswith(b"\r"):
+            # Half of a CRLF, perhaps: keep the line until the next byte says.
+            self._tail = lines.pop() + b"\r"
+        events: list[Json] = []
+        for line in lines:
+            if self.done:
+                break
+            if line.startswith(b"data:"):
+                self._data.append(line[5:].removeprefix(b" "))
+            elif not line and self._data:
+                events.extend(self._event(b"\n".join(self._data)))
+                self._data = []
+            # Comments (":"), "event:", "id:" and "retry:" carry nothing for us.
+        return events
+
+    def finish(self) -> None:
+        """Say that no chunk follows.
+
+        Raises:
+            ServerAnswerError: ``[DONE]`` was not seen.
+        """
+        if [self._tail.removeprefix(b"data:").strip(), *self._data][-1] == b"[DONE]":
+            self.done = True  # the blank line after it is missing; nothing of the answer is
+        if not self.done:
+            raise ServerAnswerError(
+                f"{self._url} ended its stream without [DONE]; the answer may be cut off. Last event: "
+                f"{quote(self._last)}. Look at the server's log.",
+                self._last,
+            )
+
+    def _event(self, data: bytes) -> list[Json]:
+        if data.strip() == b"[DONE]":
+            self.done = True
+            return []
+        self._last = data.decode("utf-8", errors="replace")
+        try:
+            event = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise ServerAnswerError(
+                f"{self._url} streamed an event that is not JSON ({error}): {quote(self._last)}.", self._last
+            ) from error
+        if not isinstance(event, dict):
+            raise ServerAnswerError(
+                f"{self._url} must stream JSON objects, got {quote(self._last)}.", self._last
+            )
+        return [event]
+
+
+# ------------------------------------------------------------------------------------------- errors
+
+
+def status_error(
+    url: str, status: int, reason: str, body: str, location: str | None = None
+) -> ServerStatusError:
+    """The error of a status that is not 200: the server's words, then what to do."""
+    words = quote(said(body)) if body.strip() else "(empty body)"
+    remedy = _remedy(status, location)
+    return ServerStatusError(
+        f"{url} answered {status} {reason}".rstrip() + f": {words}. {remedy}", status, body[:BODY_KEPT]
+    )
+
+
+def _remedy(status: int, location: str | None) -> str:
+    if 300 <= status < 400:
+        return f"Redirects are not followed (they could carry a key elsewhere). Give the new URL: {location}."
+    remedies = {
+        400: "The server refuses this request. Ask for less if it is too long.",
+        401: "Pass api_key=... or set MMRAG_API_KEY.",
+        403: "Pass an api_key that may use this model, or set MMRAG_API_KEY.",
+        404: "Check the model name and base_url; ServerClient(base_url).models() lists what is served.",
+        405: "Check base_url: nothing takes requests there.",
+        408: "The server gave up waiting. Try again.",
+        413: "The request is too large. Send fewer or smaller page pictures.",
+        422: "The server does not know a part of this request.",
+        429: "Wait, or lower max_concurrency.",
+    }
+    if status >= 500:
+        return "Look at the server's log."
+    return remedies.get(status, "Check the request and base_url.")
+
+
+def said(body: str) -> str:
+    """What a body says: its JSON error message, the title of an HTML page, else the body itself."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        title = re.search(r"<title[^>]*>(.*?)</title>", body, re.IGNORECASE | re.DOTALL)
+        return f"an HTML page, {title.group(1).strip()}" if title else body
+    for key in ("error", "message", "detail"):
+        if isinstance(value, dict) and value.get(key):
+            value = value[key]
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def quote(text: str) -> str:
+    """The start of a text in quotation marks, white space folded."""
+    folded = " ".join(text.split())
+    return repr(folded if len(folded) <= BODY_QUOTED else folded[:BODY_QUOTED] + "…")
+
+
+def retry_after(value: str | None, now: datetime | None = None) -> float | None:
+    """Seconds that a ``Retry-After`` header (a number or an HTTP date) asks for; None for none."""
+    if not value:
+        return None
+    if re.fullmatch(r"\d+(\.\d+)?", value.strip()):
+        return float(value)
+    try:
+        when = parsedate_to_datetime(value)
+    except (TypeError, ValueError):
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=timezone.utc)
+    return max(0.0, (when - (now or datetime.now(timezone.utc))).total_seconds())

@@ -1,0 +1,1 @@
+"""Stages that train the language-modelling head: restore, reason, rerank."""
