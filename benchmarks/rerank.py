@@ -37,7 +37,6 @@ import httpx
 import numpy as np
 
 from mmrag import DocumentQA
-from mmrag.serving.client import ServerClient
 from mmrag.errors import ServerAnswerError, ServerError
 from mmrag.evaluation import load_pack
 from mmrag.evaluation.metrics import bootstrap_interval, ndcg
@@ -45,8 +44,9 @@ from mmrag.evaluation.pack import Pack, Question
 from mmrag.fusion import standardise
 from mmrag.rerank.local import LocalReranker
 from mmrag.rerank.reranker import ThinkReranker
-from mmrag.serving.requests import Ask, Runner
 from mmrag.rerank.traces import TraceWriter
+from mmrag.serving.client import ServerClient
+from mmrag.serving.requests import Ask, Runner
 from mmrag.types import Ranking, Usage
 
 K = 5

@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from mmrag.answer import ExtractiveAnswerer, ServedAnswerer
     from mmrag.documents import DocumentReader, ReaderSettings
     from mmrag.embedders.base import Content, Embedder
+    from mmrag.embedders.served import ServedEmbedder
+    from mmrag.embedders.text import TextEmbedder
     from mmrag.index import ChromaIndex, Manifest, MemoryIndex
     from mmrag.models.mllm_embedder import MLLMEmbedder
     from mmrag.pipeline import DocumentQA
     from mmrag.rerank import ThinkReranker
     from mmrag.retriever import Retriever
-    from mmrag.embedders.served import ServedEmbedder
-    from mmrag.embedders.text import TextEmbedder
 
 __version__ = "0.1.0"
 

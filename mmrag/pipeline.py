@@ -417,8 +417,8 @@ class DocumentQA:
         Returns:
             The new index, open for writing, with this object's reader settings and password.
         """
-        from mmrag.models.load import default_embedder
         from mmrag.ingest.reembed import reembed_index
+        from mmrag.models.load import default_embedder
 
         embedder = embedder or default_embedder()
         reembed_index(self.index, path, embedder, self.reader, show_progress=show_progress)

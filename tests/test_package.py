@@ -199,7 +199,11 @@ HEAVY = {
 
 @pytest.mark.parametrize(
     "code",
-    ["import mmrag", "import mmrag.cli.main; mmrag.cli.main.build_parser().format_help()", "import mmrag.samples"],
+    [
+        "import mmrag",
+        "import mmrag.cli.main; mmrag.cli.main.build_parser().format_help()",
+        "import mmrag.samples",
+    ],
 )
 def test_import_pulls_nothing_heavy(code: str) -> None:
     assert loaded_after(code) & HEAVY == set()

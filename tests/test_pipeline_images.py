@@ -17,12 +17,12 @@ torch = pytest.importorskip("torch", reason="the extra mllm is not installed")
 pytest.importorskip("transformers", reason="the extra mllm is not installed")
 
 from mmrag import Budget, DocumentQA, MemoryIndex, MLLMEmbedder, Query, ReaderSettings  # noqa: E402
+from mmrag.embedders.text import TextEmbedder  # noqa: E402
 from mmrag.errors import BadInputError, IndexMismatchError  # noqa: E402
-from mmrag.models.load import load_embedder  # noqa: E402
 from mmrag.models import checkpoint  # noqa: E402
+from mmrag.models.load import load_embedder  # noqa: E402
 from mmrag.models.tiny import make_tiny  # noqa: E402
 from mmrag.samples import sample_documents  # noqa: E402
-from mmrag.embedders.text import TextEmbedder  # noqa: E402
 
 READER = ReaderSettings(ocr="off", workers=1)
 REPORT = "harbor-annual-report-2024.pdf"

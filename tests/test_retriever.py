@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from mmrag.embedders.base import EmbedderBase
+from mmrag.embedders.text import TextEmbedder
 from mmrag.errors import IndexMismatchError, UnsupportedInputError
 from mmrag.fusion import fuse
 from mmrag.index.base import Manifest
 from mmrag.index.memory import MemoryIndex
 from mmrag.retriever import Retriever
-from mmrag.embedders.text import TextEmbedder
 from mmrag.types import Budget, Query, Record
 
 

@@ -19,9 +19,9 @@ from mmrag.cli.commands import (
     reranking,
     scratch_folder,
 )
+from mmrag.cli.data import usage_data
 from mmrag.evaluation import PageKey, compare, evaluate, gain_table, load_pack, save_plot
 from mmrag.evaluation.report import DEEPEST
-from mmrag.cli.data import usage_data
 from mmrag.pipeline import DocumentQA
 from mmrag.samples import sample_pack
 from mmrag.types import Answer, Usage

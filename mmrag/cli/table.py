@@ -28,14 +28,14 @@ from mmrag.evaluation.table import (
 )
 from mmrag.index.base import Index
 from mmrag.index.chroma import ChromaIndex
-from mmrag.index.filters import Filter
 from mmrag.index.directory import STORE_NAME
+from mmrag.index.filters import Filter
+from mmrag.ingest.reembed import embedder_of
 from mmrag.models.load import load_embedder
 from mmrag.pipeline import DocumentQA
-from mmrag.ingest.reembed import embedder_of
-from mmrag.rerank.stage import rerank_first
 from mmrag.rerank.local import LocalReranker
 from mmrag.rerank.remembering import RememberingReranker
+from mmrag.rerank.stage import rerank_first
 from mmrag.retriever import CHANNELS, Retriever
 from mmrag.samples import sample_pack
 from mmrag.types import Budget, Hit, Matrix, Ranking, Record

@@ -33,7 +33,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from mmrag.serving.client import Json, ServerClient
 from mmrag.embedders.base import DocumentInput, QueryInput
 from mmrag.embedders.served_wire import (
     BLANK,
@@ -47,6 +46,7 @@ from mmrag.embedders.served_wire import (
     wrong_answer,
 )
 from mmrag.errors import ServerAnswerError, ServerStatusError
+from mmrag.serving.client import Json, ServerClient
 from mmrag.types import Budget, Matrix
 
 OWN_FIELDS = ("model", "input", "messages", "encoding_format", "embed_dtype", "endianness")

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from mmrag.embedders.base import Content, DocumentInput, QueryInput
 from mmrag.errors import ServerAnswerError, UnsupportedInputError
-from mmrag.types import Page, Query
 from mmrag.serving.wire import BODY_KEPT, Json, quote
+from mmrag.types import Page, Query
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -42,7 +42,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mmrag.embedders.base import Content, DocumentInput, EmbedderBase, QueryInput, searchable_text
-from mmrag.errors import UnsupportedInputError
 from mmrag.embedders.onnx import (
     POSITIONS,
     OnnxBert,
@@ -54,6 +53,7 @@ from mmrag.embedders.onnx import (
     side_by_side,
     slide,
 )
+from mmrag.errors import UnsupportedInputError
 from mmrag.types import Budget, Matrix, Page, Query
 
 DEFAULT_MODEL_DIR = Path(__file__).parent.parent / "weights" / "mmrag-mini"

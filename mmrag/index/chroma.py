@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 
 from mmrag.errors import IndexFormatError, IndexReadOnlyError
 from mmrag.index.base import DocumentEntry, EmbedderIdentity, Manifest, manifest_for
+from mmrag.index.directory import CHROMA_PREFIX, STORE_NAME, check_directory, check_embedder
 from mmrag.index.filters import Filter
 from mmrag.index.first_rows import FirstRows
-from mmrag.index.directory import CHROMA_PREFIX, STORE_NAME, check_directory, check_embedder
 from mmrag.index.lock import WriterLock
 from mmrag.index.ranking import best_hits, final_scores, shortlist
 from mmrag.index.records import budget_rows, check_k, checked_query, checked_records

@@ -36,14 +36,14 @@ from tqdm import tqdm
 
 from mmrag.documents import DocumentReader, ReaderSettings, Skipped
 from mmrag.embedders.base import DocumentInput, Embedder
+from mmrag.embedders.text import TextEmbedder
 from mmrag.errors import DocumentError, IndexMismatchError, UnsupportedInputError
 from mmrag.index.base import DocumentEntry, Index
 from mmrag.index.chroma import ChromaIndex
 from mmrag.index.directory import CHROMA_PREFIX, STORE_NAME, check_directory
 from mmrag.ingest.files import BATCH_PAGES, embedded, image_pixels
-from mmrag.models.load import default_embedder
 from mmrag.ingest.pictures import blob_key, page_picture
-from mmrag.embedders.text import TextEmbedder
+from mmrag.models.load import default_embedder
 from mmrag.types import Record
 
 logger = logging.getLogger(__name__)

@@ -38,10 +38,10 @@ from mmrag.embedders.base import Reasoner
 from mmrag.models.calls import EncodingCalls, whole
 from mmrag.models.checkpoint import check_weights, own_dtype, processor_settings, state_digest
 from mmrag.models.compression import Compression
+from mmrag.models.device import pick_device, pick_dtype
 from mmrag.models.encoder import Encoder
 from mmrag.models.inputs import Item
 from mmrag.models.model import RetrievalModel
-from mmrag.models.device import pick_device, pick_dtype
 from mmrag.models.prompt import Laid
 from mmrag.models.qwen3_vl import Qwen3VLBackbone
 from mmrag.models.templates import common_end, refuse, shortened, without_special

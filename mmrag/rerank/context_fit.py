@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmrag.serving.client import Json
 from mmrag.errors import ServerError
 from mmrag.rerank.request import count_body
 from mmrag.rerank.response import read_tokens
+from mmrag.serving.client import Json
 from mmrag.serving.requests import Ask, Steps
 
 ROUNDS = 8

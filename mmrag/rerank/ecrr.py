@@ -16,15 +16,15 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from mmrag.serving.client import parse_chat
 from mmrag.rerank.context_fit import Prompt, fitted
 from mmrag.rerank.protocol import Judged, Settings
 from mmrag.rerank.request import as_data, cut_text, filled, instruction_of, mark, messages_of, user_template
-from mmrag.serving.requests import Ask, Steps
 from mmrag.rerank.traces import Trace, read_trace
 from mmrag.rerank.yesno import YesNo, in_words
-from mmrag.types import Candidate, Query, Verdict
+from mmrag.serving.client import parse_chat
+from mmrag.serving.requests import Ask, Steps
 from mmrag.serving.wire import join_url, parse_models
+from mmrag.types import Candidate, Query, Verdict
 
 TEXT_CHARS = 2000
 """Of a candidate's own text; its trace speaks for the rest."""

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmrag.serving.client import Json
 from mmrag.rerank.context_fit import Prompt, fitted
-from mmrag.rerank.protocol import Judged, Settings
 from mmrag.rerank.pointwise import NOTHING, NOTHING_SOMEWHERE
+from mmrag.rerank.protocol import Judged, Settings
 from mmrag.rerank.request import (
     View,
     as_data,
@@ -30,8 +29,9 @@ from mmrag.rerank.request import (
     view_of,
 )
 from mmrag.rerank.response import Order, read_order
-from mmrag.serving.requests import Ask, Steps
 from mmrag.rerank.yesno import Thinker, in_words
+from mmrag.serving.client import Json
+from mmrag.serving.requests import Ask, Steps
 from mmrag.types import Candidate, Query, Verdict
 
 WINDOW = 20

@@ -35,7 +35,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mmrag.errors import UnsupportedInputError
 from mmrag.embedders.onnx import (
     POSITIONS,
     OnnxBert,
@@ -47,6 +46,7 @@ from mmrag.embedders.onnx import (
     side_by_side,
     slide,
 )
+from mmrag.errors import UnsupportedInputError
 from mmrag.rerank.base import check_alpha, check_top_n, kept, reordered, with_rest
 from mmrag.rerank.protocol import Judged, Settings
 from mmrag.serving.requests import Steps

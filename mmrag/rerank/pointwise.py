@@ -22,8 +22,8 @@ from mmrag.rerank.request import (
     view_of,
 )
 from mmrag.rerank.response import read_boxes
-from mmrag.serving.requests import Steps
 from mmrag.rerank.yesno import YesNo, in_words
+from mmrag.serving.requests import Steps
 from mmrag.types import Candidate, Query, Verdict
 
 NOTHING = "neither picture nor text to judge by"

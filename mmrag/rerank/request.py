@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from mmrag.serving.client import Json
 from mmrag.pictures import data_url
+from mmrag.serving.client import Json
 from mmrag.types import Candidate, Query
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrag.serving.client import ServerClient
 from mmrag.errors import ServerError
 from mmrag.rerank.base import check_alpha, check_top_n, kept, reordered
 from mmrag.rerank.protocol import MODES, Judged, Mode, PreparedMode, Settings, load_mode
-from mmrag.serving.prompts import Prompts
 from mmrag.rerank.request import OWN_KEYS, SMALLEST_PICTURE
+from mmrag.serving.client import ServerClient
+from mmrag.serving.prompts import Prompts
 from mmrag.serving.requests import ReplyCache, Runner, Steps
 from mmrag.types import Ranking, Usage, Verdict
 

@@ -12,11 +12,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmrag.serving.client import Json, parse_chat
 from mmrag.errors import ServerAnswerError
 from mmrag.rerank.request import END_OF_THOUGHT
-from mmrag.types import Box
+from mmrag.serving.client import Json, parse_chat
 from mmrag.serving.wire import quote
+from mmrag.types import Box
 
 NOT_SEEN = -9999.0
 """What vLLM writes for a log-probability of minus infinity."""

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmrag.serving.client import Json
 from mmrag.errors import ServerAnswerError
-from mmrag.rerank.protocol import Judged, Settings
 from mmrag.rerank.pointwise import NOTHING, NOTHING_SOMEWHERE
+from mmrag.rerank.protocol import Judged, Settings
 from mmrag.rerank.request import (
     View,
     as_data,
@@ -28,6 +27,7 @@ from mmrag.rerank.request import (
     view_of,
 )
 from mmrag.rerank.response import read_relevance, read_score, read_served_context, read_tokens
+from mmrag.serving.client import Json
 from mmrag.serving.requests import Ask, Steps
 from mmrag.types import Candidate, Query, Verdict
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from mmrag.serving.client import ChatReply
 from mmrag.errors import ServerAnswerError
+from mmrag.serving.client import ChatReply
 from mmrag.types import Usage
 
 

@@ -28,13 +28,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from mmrag.serving.client import Json, ServerClient, parse_chat
 from mmrag.errors import ServerError
 from mmrag.pictures import data_url
-from mmrag.serving.prompts import Prompts
 from mmrag.rerank.request import as_data, content, text_part
-from mmrag.serving.requests import Ask, ReplyCache, Runner, Steps
 from mmrag.rerank.trace_text import Trace, read_trace
+from mmrag.serving.client import Json, ServerClient, parse_chat
+from mmrag.serving.prompts import Prompts
+from mmrag.serving.requests import Ask, ReplyCache, Runner, Steps
 from mmrag.types import Candidate, Page, Query, Record, Usage
 
 __all__ = ["Trace", "TraceWriter", "read_trace"]

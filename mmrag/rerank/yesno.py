@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mmrag.serving.client import Json
 from mmrag.errors import ServerError
 from mmrag.rerank.protocol import Settings
 from mmrag.rerank.request import (
@@ -27,6 +26,7 @@ from mmrag.rerank.request import (
     thought_message,
 )
 from mmrag.rerank.response import Thought, opens_thought, read_context, read_thought, read_tokens, read_yes_no
+from mmrag.serving.client import Json
 from mmrag.serving.requests import Ask, Steps
 from mmrag.types import Verdict
 

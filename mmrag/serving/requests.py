@@ -31,11 +31,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from mmrag.serving.client import Json, ServerClient
 from mmrag.errors import ServerAnswerError, ServerError, ServerStatusError
+from mmrag.serving.client import Json, ServerClient
 from mmrag.serving.reply_cache import ReplyCache
-from mmrag.types import Usage
 from mmrag.serving.wire import join_url
+from mmrag.types import Usage
 
 __all__ = ["Ask", "Meter", "ReplyCache", "Runner", "Steps", "with_pictures"]
 

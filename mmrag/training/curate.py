@@ -25,11 +25,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrag.training.mining import Miner, MiningQuestion, MiningReport, Rules, read_mined
 from mmrag.cli.mine import judge_data
-from mmrag.training.mining.rules import JUDGED_POSITIVE, KNOWN, SAME_TEXT
 from mmrag.training.config import DataConfig, JudgeConfig, TrainConfig, load_config
 from mmrag.training.corpus import Corpus, check_pages, corpus_of, fill_index, record_id
+from mmrag.training.mining import Miner, MiningQuestion, MiningReport, Rules, read_mined
+from mmrag.training.mining.rules import JUDGED_POSITIVE, KNOWN, SAME_TEXT
 
 if TYPE_CHECKING:
     from mmrag.embedders.base import Embedder

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrag.training.mining.lines import read_mined
 from mmrag.training.config import DataConfig
+from mmrag.training.mining.lines import read_mined
 
 if TYPE_CHECKING:
     from PIL.Image import Image

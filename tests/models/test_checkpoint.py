@@ -19,8 +19,8 @@ from mmrag.machine import has_bfloat16
 from mmrag.models import checkpoint
 from mmrag.models.checkpoint import CONFIG_FILE, TABLES_FILE, CheckpointConfig, state_digest
 from mmrag.models.compression import Compression
-from mmrag.models.families import FAMILIES
 from mmrag.models.device import pick_device, pick_dtype
+from mmrag.models.families import FAMILIES
 from mmrag.models.prompt import Prompts
 
 SMALL = {"max_visual_tokens": 16, "device": "cpu"}

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from mmrag import Budget, DocumentQA, MLLMEmbedder
 from mmrag.embedders.base import Content, Embedder
 from mmrag.errors import BadInputError
-from mmrag.models.registry import FAMILIES, family_of, find
 from mmrag.models.prompt import Prompts
+from mmrag.models.registry import FAMILIES, family_of, find
 
 from .tiny_foreign import MAKERS, copy_of, make_qwen3_vl_embedding
 

@@ -12,8 +12,8 @@ from safetensors.numpy import load_file, save_file
 
 from mmrag import Budget, MLLMEmbedder
 from mmrag.embedders.base import Content
-from mmrag.errors import BadInputError
 from mmrag.embedders.mini.quantise import packed
+from mmrag.errors import BadInputError
 from mmrag.models import checkpoint
 from mmrag.models.compression import Compression
 from mmrag.models.meta_tokens import MetaTokens
@@ -263,7 +263,9 @@ def test_a_query_and_a_document_by_eye(folder):
 def test_pictures_are_refused_and_it_says_where_they_are_read(folder):
     embedder = MLLMEmbedder.from_pretrained(folder, allow_untrained=True, device="cpu")
     assert embedder.modalities == {"text"}
-    with pytest.raises(BadInputError, match=r"text alone in torch, got a picture of 30 x 20.*mmrag.embedders.mini"):
+    with pytest.raises(
+        BadInputError, match=r"text alone in torch, got a picture of 30 x 20.*mmrag.embedders.mini"
+    ):
         embedder.encode_document([Content(image=Image.new("RGB", (30, 20)))])
 
 

@@ -11,9 +11,9 @@ import pytest
 from mmrag.errors import ServerError
 from mmrag.rerank.ecrr import EcrrMode, QarMode
 from mmrag.rerank.protocol import Settings
-from mmrag.serving.prompts import Prompts
 from mmrag.rerank.reranker import ThinkReranker
 from mmrag.rerank.traces import TraceWriter
+from mmrag.serving.prompts import Prompts
 from mmrag.types import Candidate, Page, Query, Ranking, Record, Source
 
 YES, NO = 10, 11

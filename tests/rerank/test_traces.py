@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mmrag.serving.client import ChatReply
 from mmrag.embedders.base import Content
 from mmrag.errors import ServerAnswerError, ServerStatusError
 from mmrag.rerank.traces import Trace, TraceWriter, read_trace
+from mmrag.serving.client import ChatReply
 from mmrag.types import Candidate, Page, Query, Record, Source
 
 SOURCE = Source(sha256="ab" * 32, kind="pdf", name="bridge.pdf")

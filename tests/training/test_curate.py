@@ -12,11 +12,11 @@ import pytest
 from mmrag.cli import main
 from mmrag.documents import ReaderSettings
 from mmrag.errors import IndexMismatchError, ServerUnreachableError
-from mmrag.training.mining import read_mined
 from mmrag.rerank.base import reordered
 from mmrag.training.config import load_config
 from mmrag.training.curate import curate
 from mmrag.training.data import read_examples
+from mmrag.training.mining import read_mined
 from mmrag.training.pairs import PairSettings, make_pairs
 from mmrag.types import Ranking, Verdict
 

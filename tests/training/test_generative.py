@@ -28,10 +28,10 @@ from mmrag.models.tiny import make_tiny  # noqa: E402
 from mmrag.rerank import ThinkReranker  # noqa: E402
 from mmrag.rerank.traces import TraceWriter  # noqa: E402
 from mmrag.training.config import RestoreConfig, load_config  # noqa: E402
-from mmrag.training.generative.run import Generative  # noqa: E402
-from mmrag.training.generative.model import counts_of, logits_of, loss_sums  # noqa: E402
 from mmrag.training.generative.examples import read_lessons, read_traced  # noqa: E402
+from mmrag.training.generative.model import counts_of, logits_of, loss_sums  # noqa: E402
 from mmrag.training.generative.rank_data import read_rank_examples  # noqa: E402
+from mmrag.training.generative.run import Generative  # noqa: E402
 from mmrag.training.run import run_stage  # noqa: E402
 from mmrag.types import Candidate, Page, Query, Ranking, Record, Source  # noqa: E402
 

@@ -15,9 +15,9 @@ from filelock import FileLock
 
 from mmrag.cli import main
 from mmrag.documents import ReaderSettings
-from mmrag.training.mining import read_mined
 from mmrag.training import pairs
 from mmrag.training.data import read_examples
+from mmrag.training.mining import read_mined
 from mmrag.training.pairs import PairSettings
 
 ALL = PairSettings(per_page=50, hold_out=0.0)

@@ -9,8 +9,8 @@ import pytest
 
 from mmrag.documents import ReaderSettings
 from mmrag.errors import ServerError
-from mmrag.training.mining import read_mined
 from mmrag.serving.prompts import Prompts
+from mmrag.training.mining import read_mined
 from mmrag.training.pairs import PairSettings, QuestionWriter, make_pairs
 from mmrag.training.pairs.alike import first_alike, jaccard, page_sketch, query_sketch
 from mmrag.training.pairs.ask import read_reply

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from mmrag.serving.client import ServerClient
 from mmrag.errors import ServerAnswerError, ServerStatusError
 from mmrag.rerank import ThinkReranker
-from mmrag.rerank.protocol import Settings
 from mmrag.rerank.pointwise import PointwiseMode
+from mmrag.rerank.protocol import Settings
 from mmrag.rerank.request import count_body
+from mmrag.serving.client import ServerClient
 from mmrag.serving.requests import Ask, Runner
 from mmrag.types import Candidate, Page, Query, Ranking, Record, Source
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from mmrag.serving.client import ServerClient
 from mmrag.errors import ServerUnreachableError
+from mmrag.serving.client import ServerClient
 from mmrag.serving.vllm.process import free_port
 
 SERVE = (sys.executable, "-m", "mmrag.cli", "serve")

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from mmrag.cli import main
-from mmrag.training.mining import read_mined
 from mmrag.pipeline import DocumentQA
 from mmrag.rerank import ThinkReranker
 from mmrag.rerank.traces import TraceWriter
+from mmrag.training.mining import read_mined
 from mmrag.types import Candidate, Page, Query, Ranking, Record, Source
 
 pytestmark = pytest.mark.vllm

@@ -11,8 +11,8 @@ from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.load import dumps
 from mmrag import Budget, Query
 from mmrag.embedders.base import Content, Embedder
-from mmrag.errors import DocumentError, UnsupportedInputError
 from mmrag.embedders.mini.embedder import MiniEmbedder
+from mmrag.errors import DocumentError, UnsupportedInputError
 from PIL import Image, ImageDraw, ImageFont
 
 from langchain_mmrag import MMRagEmbeddings

@@ -18,8 +18,8 @@ from PIL import Image
 
 from mmrag import DocumentQA
 from mmrag.embedders.base import Content, Embedder, EmbedderBase
-from mmrag.models.load import load_embedder
 from mmrag.embedders.text import TextEmbedder
+from mmrag.models.load import load_embedder
 from mmrag.types import Budget, Page, Query
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")

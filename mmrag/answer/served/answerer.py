@@ -27,8 +27,8 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from mmrag.answer.served.checked import AnswerReader
-from mmrag.serving.client import ChatReply, Json, ServerClient, parse_chat
 from mmrag.pictures import data_url
+from mmrag.serving.client import ChatReply, Json, ServerClient, parse_chat
 from mmrag.types import Answer, Candidate, Page, Query, Ranking, Usage
 
 if TYPE_CHECKING:

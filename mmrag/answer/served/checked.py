@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmrag.answer.served.partial_json import Markers, StringField, Thoughtless, without_surrogates
 from mmrag.answer.quotes import find_quote, line_boxes
-from mmrag.serving.client import quote as quoted
+from mmrag.answer.served.partial_json import Markers, StringField, Thoughtless, without_surrogates
 from mmrag.errors import ServerAnswerError
+from mmrag.serving.client import quote as quoted
 from mmrag.types import Box, Candidate, Citation
 
 MOST_PLACES = 4  # a quote that stands at more places of a page is boxed at none of them

@@ -42,13 +42,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mmrag.embedders.base import Content, DocumentInput, EmbedderBase, QueryInput, searchable_text
-from mmrag.errors import UnsupportedInputError
 from mmrag.embedders.mini.encoder import WEIGHTS, MiniEncoder
 from mmrag.embedders.mini.located import LEVELS, WINDOW, parts_of
 from mmrag.embedders.mini.reader import LetterReader, ReadWord, enlargement
 from mmrag.embedders.mini.visual import visual_tokens
 from mmrag.embedders.onnx import POSITIONS, check_range, default_threads, file_digest, side_by_side
 from mmrag.embedders.text import QUERY_INSTRUCTION, check_batch
+from mmrag.errors import UnsupportedInputError
 from mmrag.types import Budget, Matrix, Page, Query
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mmrag.serving.client import ServerClient
 from mmrag.errors import ServeError, ServerError, ServerStatusError
+from mmrag.serving.client import ServerClient
 from mmrag.serving.vllm.plan import ServePlan
 
 TAIL_LINES = 30

@@ -31,8 +31,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmrag.serving.client import ChatReply
 from mmrag.rerank.trace_text import Trace, read_trace
+from mmrag.serving.client import ChatReply
 from mmrag.training.config import RestoreConfig
 from mmrag.training.data import Side, _side
 

@@ -24,8 +24,8 @@ from mmrag.models.compression import Compression
 from mmrag.models.families import backbone_for
 from mmrag.models.model import Batch, RetrievalModel, TokenRow, collate
 from mmrag.training import losses
-from mmrag.training.generative.chat import read_template
 from mmrag.training.config import ModelConfig
+from mmrag.training.generative.chat import read_template
 from mmrag.training.model import COMPRESSION_KEY, freeze, merge_lora, warn_of_compression
 
 logger = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from mmrag.training.data import Example, _examples, _side
 from mmrag.training.mining.lines import read_mined
 from mmrag.training.mining.rules import JUDGED_POSITIVE, SAME_TEXT
-from mmrag.training.data import Example, _examples, _side
 
 logger = logging.getLogger(__name__)
 

@@ -27,9 +27,10 @@ from transformers import Trainer, set_seed
 from mmrag.evaluation.metrics import ndcg
 from mmrag.training import ranks
 from mmrag.training.card import write_card
-from mmrag.training.generative.chat import Chat
 from mmrag.training.config import SERVED, DataConfig, TrainConfig
 from mmrag.training.data import Example, Mixture, Pictures, SubDataset
+from mmrag.training.generative.chat import Chat
+from mmrag.training.generative.examples import read_lessons, read_traced
 from mmrag.training.generative.model import (
     KINDS,
     Task,
@@ -40,17 +41,7 @@ from mmrag.training.generative.model import (
     weighed,
     write_stock,
 )
-from mmrag.training.generative.examples import read_lessons, read_traced
-from mmrag.training.model import count_weights, load_trained, save_trained, trained_weights
 from mmrag.training.generative.rank_data import read_rank_examples
-from mmrag.training.run import (
-    PIXELS_A_TOKEN,
-    VISUAL_TOKENS,
-    CheckReport,
-    arguments,
-    check_sides,
-    last_whole_checkpoint,
-)
 from mmrag.training.generative.tasks import (
     YES,
     LessonMaker,
@@ -61,6 +52,15 @@ from mmrag.training.generative.tasks import (
     TraceMaker,
     look_up,
     named,
+)
+from mmrag.training.model import count_weights, load_trained, save_trained, trained_weights
+from mmrag.training.run import (
+    PIXELS_A_TOKEN,
+    VISUAL_TOKENS,
+    CheckReport,
+    arguments,
+    check_sides,
+    last_whole_checkpoint,
 )
 
 logger = logging.getLogger(__name__)

@@ -16,15 +16,15 @@ from mmrag.embedders.base import Content
 from mmrag.errors import MMRagError
 from mmrag.models.model import TokenRow
 from mmrag.rerank.listwise import ListwiseMode
-from mmrag.rerank.protocol import Settings
 from mmrag.rerank.pointwise import PointwiseMode
-from mmrag.serving.prompts import Prompts
+from mmrag.rerank.protocol import Settings
 from mmrag.rerank.traces import Trace, TraceWriter
-from mmrag.training.generative.chat import Chat, Listener, Prompted
+from mmrag.serving.prompts import Prompts
 from mmrag.training.config import ReasonConfig, RerankConfig
 from mmrag.training.data import Example, Pictures, Side
-from mmrag.training.generative.model import Task
+from mmrag.training.generative.chat import Chat, Listener, Prompted
 from mmrag.training.generative.examples import Lesson, Traced
+from mmrag.training.generative.model import Task
 from mmrag.types import Candidate, Page, Query, Record, Source
 
 if TYPE_CHECKING:

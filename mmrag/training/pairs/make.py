@@ -18,8 +18,8 @@ from typing import IO, TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from mmrag.errors import DocumentError
-from mmrag.training.mining.lines import FORMAT
 from mmrag.serving.prompts import Prompts
+from mmrag.training.mining.lines import FORMAT
 from mmrag.training.pairs.read import Part, load_part, read_document
 from mmrag.training.pairs.report import PairReport
 from mmrag.training.pairs.rules import PACKAGE, Templates

@@ -11,9 +11,9 @@ import json
 import sys
 from pathlib import Path
 
-from mmrag.serving.client import ServerClient
 from mmrag.errors import ServerStatusError
 from mmrag.rerank import request as r
+from mmrag.serving.client import ServerClient
 
 QUESTION = [{"role": "system", "content": "Judge."}, {"role": "user", "content": "Is it?"}]
 PICTURE = {"type": "image_url", "image_url": None, "uuid": "never-sent"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, TypeAlias
 
-from mmrag.errors import IndexMismatchError
-from mmrag.models.load import DEFAULT_MODEL, TEXT_MODEL
 from mmrag.embedders.mini.embedder import MODEL_DIR
 from mmrag.embedders.text import TextEmbedder
+from mmrag.errors import IndexMismatchError
+from mmrag.models.load import DEFAULT_MODEL, TEXT_MODEL
 
 if TYPE_CHECKING:
     from mmrag.embedders.base import Embedder

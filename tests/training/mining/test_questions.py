@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mmrag.index.memory import MemoryIndex
-from mmrag.training.mining.questions import MiningQuestion, read_questions
 from mmrag.pipeline import DocumentQA
+from mmrag.training.mining.questions import MiningQuestion, read_questions
 
 
 @pytest.fixture(scope="module")

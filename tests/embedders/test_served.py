@@ -5,7 +5,7 @@ what a real model server will not do on demand: count wrongly, answer NaN, chang
 answers, refuse base64, shuffle. The laws at the end are held against a live server; start one as
 docs/served-embedders.md tells, then::
 
-    MMRAG_TEST_EMBEDDING_SERVER=http://127.0.0.1:8000 python -m pytest tests/test_served_embedder.py
+    MMRAG_TEST_EMBEDDING_SERVER=http://127.0.0.1:8000 python -m pytest tests/embedders/test_served.py
 
 The model may be a tiny random one. ``MMRAG_TEST_EMBEDDING_SERVER_IMAGES=0`` is for one that reads only.
 """
@@ -28,6 +28,7 @@ from PIL import Image, ImageDraw
 
 import mmrag.serving.connection
 from mmrag.embedders.base import Content, Embedder
+from mmrag.embedders.served import ServedEmbedder
 from mmrag.embedders.served_wire import data_url, parse_embeddings
 from mmrag.errors import (
     IndexMismatchError,
@@ -38,7 +39,6 @@ from mmrag.errors import (
 )
 from mmrag.models.load import load_embedder
 from mmrag.pipeline import DocumentQA
-from mmrag.embedders.served import ServedEmbedder
 from mmrag.types import Budget, Page, Query, Source
 
 KEY = "sk-very-secret-1234"

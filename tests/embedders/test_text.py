@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from mmrag.embedders.base import Content, Embedder
-from mmrag.errors import UnsupportedInputError
 from mmrag.embedders.onnx import slide
 from mmrag.embedders.text import (
     QUERY_INSTRUCTION,
     TextEmbedder,
     spread_order,
 )
+from mmrag.errors import UnsupportedInputError
 from mmrag.types import Budget, Page, Query, Source
 
 

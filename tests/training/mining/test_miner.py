@@ -16,10 +16,10 @@ from filelock import FileLock
 
 from mmrag.errors import MMRagError, ServerAnswerError, ServerUnreachableError
 from mmrag.index.memory import MemoryIndex
-from mmrag.training.mining import Miner, MiningQuestion, MiningReport, Rules, read_mined, save_plot
 from mmrag.pipeline import DocumentQA
 from mmrag.rerank.base import kept, reordered
 from mmrag.rerank.local import LocalReranker
+from mmrag.training.mining import Miner, MiningQuestion, MiningReport, Rules, read_mined, save_plot
 from mmrag.types import Ranking, Usage, Verdict
 
 LONG = "The harbour office keeps this form for every ship that has come in since the spring of the year. "

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from mmrag.serving.client import Json, ServerClient
 from mmrag.errors import ServerAnswerError, ServerStatusError
+from mmrag.serving.client import Json, ServerClient
 from mmrag.serving.requests import Ask, ReplyCache, Runner, Steps
 
 

@@ -12,9 +12,17 @@ import pytest
 from PIL import Image
 
 from mmrag.embedders.mini.letters import CLASSES, decode
-from mmrag.embedders.mini.reader import MODEL_DIR, LetterReader, ReadWord, Tile, reading_order, tiles_of, words_of
+from mmrag.embedders.mini.reader import (
+    MODEL_DIR,
+    LetterReader,
+    ReadWord,
+    Tile,
+    reading_order,
+    tiles_of,
+    words_of,
+)
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 
 
 class Page:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mmrag.cli import main
-from mmrag.training.mining import read_mined, rules_for
 from mmrag.pipeline import DocumentQA
+from mmrag.training.mining import read_mined, rules_for
 
 PAGES = [
     "The Sandhill bridge was opened in 1932 by the mayor of the town.",

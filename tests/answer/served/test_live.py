@@ -2,7 +2,7 @@
 
 Start one as docs/served-answers.md tells, then::
 
-    MMRAG_TEST_SERVER=http://127.0.0.1:8000 python -m pytest tests/answer/test_served_live.py
+    MMRAG_TEST_SERVER=http://127.0.0.1:8000 python -m pytest tests/answer/served/test_live.py
 
 ``MMRAG_TEST_SERVER_IMAGES=0`` is for a model that reads text only. The model may be a tiny random one:
 what it says does not matter here, what becomes of it does.
@@ -17,8 +17,8 @@ from PIL import Image, ImageDraw
 
 from mmrag.answer import ServedAnswerer
 from mmrag.answer.served.answerer import answer_format
-from mmrag.serving.client import ServerClient, parse_chat
 from mmrag.errors import ServerAnswerError, ServerStatusError, ServerUnreachableError
+from mmrag.serving.client import ServerClient, parse_chat
 from mmrag.types import Answer, Candidate, Page, Query, Ranking, Record, Source, Word
 
 URL = os.environ.get("MMRAG_TEST_SERVER", "")

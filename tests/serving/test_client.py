@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 import mmrag.serving.connection
-from mmrag.serving.client import ServerClient
 from mmrag.errors import ServerAnswerError, ServerStatusError, ServerUnreachableError
+from mmrag.serving.client import ServerClient
 
 KEY = "sk-very-secret-1234"
 EVENT = '{"choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":null}]}'
@@ -249,7 +249,8 @@ def test_the_wait_is_capped_whatever_the_server_asks(monkeypatch):
     assert client._wait(failure, 0, time.monotonic() + 1e6) == mmrag.serving.connection.LONGEST_ASKED_WAIT
     monkeypatch.setattr(mmrag.serving.connection, "FIRST_WAIT", 0.5)
     waits = [
-        client._wait(mmrag.serving.connection.AttemptError(ServerUnreachableError("x")), 1, 1e9) for _ in range(50)
+        client._wait(mmrag.serving.connection.AttemptError(ServerUnreachableError("x")), 1, 1e9)
+        for _ in range(50)
     ]
     assert 0.5 <= min(waits) < max(waits) <= 1.0  # twice the first, with jitter
 

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from mmrag.embedders.base import Content, Embedder
-from mmrag.errors import UnsupportedInputError
 from mmrag.embedders.mini.embedder import (
     FULL,
     INSTRUCTION_ROOM,
@@ -21,6 +20,7 @@ from mmrag.embedders.mini.embedder import (
     MiniEmbedder,
 )
 from mmrag.embedders.mini.reader import ReadWord
+from mmrag.errors import UnsupportedInputError
 from mmrag.types import Budget, Page, Query, Source, Word
 
 LINES = [

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from mmrag import DocumentQA, MemoryIndex, ReaderSettings, Record, TextEmbedder
-from mmrag.ingest import reembed as module
 from mmrag.cli import main
 from mmrag.errors import IndexFormatError, IndexLockedError, IndexMismatchError, UnsupportedInputError
 from mmrag.index import ChromaIndex
+from mmrag.ingest import reembed as module
 from mmrag.ingest.reembed import UNFINISHED, embedder_of, reembed
 
 READER = ReaderSettings(ocr="off", workers=1)

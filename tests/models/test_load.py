@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mmrag.errors import DocumentError
-from mmrag.models.load import DEFAULT_MODEL, TEXT_MODEL, is_embedder, load_embedder, load_image
 from mmrag.embedders.mini.embedder import MODEL_DIR, MiniEmbedder
 from mmrag.embedders.served import ServedEmbedder
 from mmrag.embedders.text import TextEmbedder
+from mmrag.errors import DocumentError
+from mmrag.models.load import DEFAULT_MODEL, TEXT_MODEL, is_embedder, load_embedder, load_image
 
 
 @pytest.fixture
