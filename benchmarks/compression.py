@@ -35,10 +35,11 @@ import torch
 from PIL import Image
 
 from mmrag.models.backbone import Backbone
+from mmrag.models.batch import Batch, TokenRow, collate
 from mmrag.models.compression import Compression
-from mmrag.models.families import backbone_for
 from mmrag.models.meta_tokens import MetaTokens
-from mmrag.models.model import Batch, RetrievalModel, TokenRow, collate
+from mmrag.models.model import RetrievalModel
+from mmrag.models.registry import backbone_for
 from mmrag.models.tiny import byte_tokenizer
 from mmrag.types import Budget
 

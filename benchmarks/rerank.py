@@ -41,10 +41,10 @@ from mmrag.errors import ServerAnswerError, ServerError
 from mmrag.evaluation import load_pack
 from mmrag.evaluation.metrics import bootstrap_interval, ndcg
 from mmrag.evaluation.pack import Pack, Question
-from mmrag.fusion import standardise
 from mmrag.rerank.local import LocalReranker
 from mmrag.rerank.reranker import ThinkReranker
 from mmrag.rerank.traces import TraceWriter
+from mmrag.scoring import standardise
 from mmrag.serving.client import ServerClient
 from mmrag.serving.requests import Ask, Runner
 from mmrag.types import Ranking, Usage

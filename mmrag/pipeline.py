@@ -405,7 +405,8 @@ class DocumentQA:
     ) -> DocumentQA:
         """Write a new index of all that this one holds, with the vectors of another embedder, and open it.
 
-        Documents are not read again; this index stays as it is. See `mmrag.ingest.reembed.reembed`, which takes an
+        Documents are not read again; this index stays as it is. See `mmrag.ingest.reembed.reembed`, which
+        takes an
         index by any embedder and returns a report. Files whose pages could not be drawn are logged as
         warnings.
 

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 
 from mmrag.embedders.base import Embedder
 from mmrag.errors import IndexMismatchError, UnsupportedInputError
-from mmrag.fusion import DEFAULT_WEIGHTS, check_weights, fuse
 from mmrag.index.base import Index
 from mmrag.index.filters import Filter
+from mmrag.scoring import DEFAULT_WEIGHTS, check_weights, fuse
 from mmrag.types import Budget, Candidate, Hit, Matrix, Query, Ranking
 
 CHANNELS = ("vectors", "text")

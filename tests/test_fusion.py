@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmrag.fusion import DEFAULT_WEIGHTS, fuse, standardise
+from mmrag.scoring import DEFAULT_WEIGHTS, fuse, standardise
 
 
 def test_standardise_by_hand():

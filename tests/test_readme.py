@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mmrag.cli.main import build_parser
+from mmrag.cli.app import build_parser
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

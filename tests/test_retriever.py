@@ -13,10 +13,10 @@ from PIL import Image
 from mmrag.embedders.base import EmbedderBase
 from mmrag.embedders.text import TextEmbedder
 from mmrag.errors import IndexMismatchError, UnsupportedInputError
-from mmrag.fusion import fuse
 from mmrag.index.base import Manifest
 from mmrag.index.memory import MemoryIndex
 from mmrag.retriever import Retriever
+from mmrag.scoring import fuse
 from mmrag.types import Budget, Query, Record
 
 

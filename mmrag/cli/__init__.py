@@ -1,5 +1,5 @@
 """The command ``mmrag``: one file per command, imported when it runs."""
 
-from mmrag.cli.main import main
+from mmrag.cli.app import main
 
 __all__ = ["main"]

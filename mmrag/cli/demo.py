@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mmrag.cli import data as export
-from mmrag.cli.commands import Progress, answer_text, reader_settings, write_pictures
+from mmrag.cli.common import Progress, answer_text, reader_settings, write_pictures
 from mmrag.pipeline import DocumentQA
 from mmrag.samples import sample_documents, sample_questions
 

@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from mmrag.cli.commands import (
+from mmrag.cli.common import (
     Progress,
     answerer,
     channels,

@@ -7,15 +7,15 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from mmrag.cli.commands import UsageError, open_to_read, reranker
+from mmrag.cli.common import UsageError, open_to_read, reranker
 from mmrag.training.mining.lines import read_mined
-from mmrag.training.mining.miner import Miner
+from mmrag.training.mining.miner import Miner, judge_data
 from mmrag.training.mining.questions import read_questions
 from mmrag.training.mining.report import save_plot
 from mmrag.training.mining.rules import Rules, rules_for
 
 if TYPE_CHECKING:
-    from mmrag.rerank import Reranker
+    pass
 
 
 def run_mine(options: argparse.Namespace) -> int:
@@ -56,24 +56,6 @@ def _rules(mode: str, options: argparse.Namespace) -> Rules:
         mode,
         **{name: None if value == "off" else value for name, value in given.items() if value is not None},
     )
-
-
-def judge_data(judge: Reranker | None, mode: str) -> dict[str, Any]:
-    """What changes a judge's scores, so that no run goes on with another judge's lines."""
-    if judge is None:
-        return {}
-    settings: Any = getattr(judge, "settings", None)
-    if settings is None:
-        return {"fingerprint": getattr(judge, "fingerprint", "")}
-    from mmrag.rerank.protocol import load_mode
-
-    client: Any = getattr(judge, "client", None)
-    return {
-        "model": client.model_name(),
-        "think_tokens": settings.think_tokens,
-        "images": settings.images,
-        "fingerprint": load_mode(mode, settings).fingerprint,
-    }
 
 
 def _progress(done: int, total: int) -> None:

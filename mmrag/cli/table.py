@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from mmrag.cli.commands import Progress, UsageError, reader_settings, report_text, reranker, scratch_folder
+from mmrag.cli.common import Progress, UsageError, reader_settings, report_text, reranker, scratch_folder
 from mmrag.embedders.base import Embedder, QueryInput
 from mmrag.errors import UnsupportedInputError
 from mmrag.evaluation import Pack, PageKey, load_pack

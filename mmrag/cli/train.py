@@ -153,7 +153,7 @@ def run_train(options: argparse.Namespace) -> int:
 
 
 def _make_pairs(options: argparse.Namespace) -> int:
-    from mmrag.cli.commands import UsageError, reader_settings
+    from mmrag.cli.common import UsageError, reader_settings
     from mmrag.training.pairs import RULES, PairSettings, make_pairs
 
     rules = RULES if options.rules is None else tuple(options.rules.split(","))

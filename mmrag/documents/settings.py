@@ -15,9 +15,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import os
 from dataclasses import dataclass, field
 from typing import Literal, get_args
+
+from mmrag.machine import default_workers
 
 READER_VERSION = 1
 """Raised when a change of ours changes the text or the boxes of pages."""
@@ -28,11 +29,6 @@ as long on the clock. A child that does nothing is given no patience."""
 
 RendererName = Literal["pymupdf", "pdfium"]
 OcrMode = Literal["auto", "off", "force"]
-
-
-def default_workers() -> int:
-    """One worker a core, at most four."""
-    return max(1, min(4, os.cpu_count() or 1))
 
 
 def ocr_is_installed() -> bool:

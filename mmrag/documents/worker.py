@@ -111,7 +111,7 @@ class Desk:
 
     def _open(self, job: dict[str, Any]) -> Renderer:
         """The job's document, kept open from the job before where it is the same."""
-        from mmrag.documents.renderer import open_renderer
+        from mmrag.documents.opening import open_renderer
 
         if self._renderer is not None and self._key == job["key"]:
             return self._renderer

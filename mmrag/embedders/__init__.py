@@ -1,1 +1,1 @@
-"""Embedders: pages and questions to vectors. The protocol in `base`, one file or folder per implementation."""
+"""Embedders: pages and questions to vectors. `base` is the protocol; one file or folder each."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -137,16 +136,6 @@ def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], threads:
         return
     with ThreadPoolExecutor(min(threads, len(items)), thread_name_prefix="mmrag-onnx") as pool:
         yield from pool.map(work, items)
-
-
-def default_threads() -> int:
-    """``OMP_NUM_THREADS`` where set, else as many as the process may use cores."""
-    named = os.environ.get("OMP_NUM_THREADS", "")
-    if named.isdecimal() and int(named) > 0:
-        return int(named)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def check_range(name: str, value: int, most: int) -> int:

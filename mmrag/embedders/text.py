@@ -48,12 +48,12 @@ from mmrag.embedders.onnx import (
     Tokens,
     check_files,
     check_range,
-    default_threads,
     file_digest,
     side_by_side,
     slide,
 )
 from mmrag.errors import UnsupportedInputError
+from mmrag.machine import default_threads
 from mmrag.types import Budget, Matrix, Page, Query
 
 DEFAULT_MODEL_DIR = Path(__file__).parent.parent / "weights" / "mmrag-mini"

@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from mmrag.models.load import load_image
-from mmrag.rerank.base import Reranker
+from mmrag.images import load_image
+from mmrag.rerank.protocol import Reranker
 from mmrag.types import Candidate, Page, Query, Ranking, Record, Scalar, Source
 
 if TYPE_CHECKING:

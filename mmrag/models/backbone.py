@@ -18,53 +18,25 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
+from mmrag.models.batch import VisionInput, VisualTokens
 from mmrag.models.compression import Compression, Grid
 from mmrag.models.prompt import CHAT, Layout, Prompts, Turn
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from mmrag.models.batch import Batch
     from mmrag.models.meta_tokens import MetaTokens
-    from mmrag.models.model import Batch
 
 logger = logging.getLogger(__name__)
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 """Options of ``from_pretrained`` that say where files are, so tokenizer and image processor need them too."""
-
-
-@dataclass(frozen=True, slots=True)
-class VisionInput:
-    """One image as its vision encoder takes it.
-
-    Attributes:
-        pixels: float32 on the CPU; ``(patches, values)`` for the Qwen families, ``(tiles, 3, side, side)``
-            for InternVL3.
-        grids: the encoder's output grid in features, one an image for Qwen, one a tile for InternVL3.
-    """
-
-    pixels: Tensor
-    grids: tuple[Grid, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class VisualTokens:
-    """What the connector made of all images of a batch, in order.
-
-    Attributes:
-        tokens: ``(n, hidden)``, to be written over n placeholders.
-        deep: DeepStack: ``(n, hidden)`` each, added to the states of the same positions after the first,
-            second, ... layer of the language model; empty for families without.
-    """
-
-    tokens: Tensor
-    deep: tuple[Tensor, ...] = ()
 
 
 class Backbone(ABC, nn.Module):

@@ -29,10 +29,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mmrag.models.compression import Compression
-from mmrag.models.families import OWN, backbone_for
 from mmrag.models.meta_tokens import MetaTokens
 from mmrag.models.model import RetrievalModel
 from mmrag.models.prompt import Prompts
+from mmrag.models.registry import OWN, backbone_for
 from mmrag.types import Budget
 
 if TYPE_CHECKING:

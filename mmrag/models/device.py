@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from pathlib import Path
 
@@ -97,9 +96,3 @@ def pick_dtype(dtype: str | torch.dtype, own: torch.dtype, device: torch.device)
         raise ValueError("dtype must not be float16 on a CPU (it is slow there and overflows), got float16. "
                          "Use 'auto', 'bfloat16' or 'float32'.")  # fmt: skip
     return chosen
-
-
-def worker_threads() -> int:
-    """Threads that prepare images: half the cores this process may use, at least one, at most four."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(4, cores // 2))

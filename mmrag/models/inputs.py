@@ -119,7 +119,7 @@ def _picture(image: Any, at: int, what: str) -> Any:  # noqa: ANN401  a picture,
     if image is None or (hasattr(image, "getexif") and hasattr(image, "convert")):
         return image
     raise TypeError(
-        f"a {what}'s image must be a PIL image, got {type(image).__name__} at {at}. mmrag.models.load.load_image "
+        f"a {what}'s image must be a PIL image, got {type(image).__name__} at {at}. mmrag.images.load_image "
         "opens paths and bytes."
     )
 

@@ -16,7 +16,8 @@ from torch import Tensor
 from transformers import InternVLModel
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 
-from mmrag.models.backbone import Backbone, VisionInput, VisualTokens, check_image
+from mmrag.models.backbone import Backbone, check_image
+from mmrag.models.batch import VisionInput, VisualTokens
 from mmrag.models.compression import Compression, Grid
 
 if TYPE_CHECKING:

@@ -32,11 +32,10 @@ from typing import Any, ClassVar
 import torch
 from PIL import Image as PILImage
 
-from mmrag.models.batching import Batcher, OutOfMemoryError
 from mmrag.models.calls import EncodingCalls, whole
 from mmrag.models.checkpoint import state_digest
 from mmrag.models.device import pick_device
-from mmrag.models.encoder import BATCH_COST, in_turn
+from mmrag.models.encoder import BATCH_COST, Batcher, OutOfMemoryError, in_turn
 from mmrag.models.inputs import Item, ready_image
 from mmrag.models.late_interaction_family import LateInteractionFamily, Row
 from mmrag.models.templates import common_end, refuse, shortened, without_special

@@ -5,20 +5,12 @@ Both integrations are constructed this way, so it stands here once.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import io
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote, urlsplit
-
-from mmrag.errors import DocumentError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from mmrag.embedders.base import Embedder
 
 DEFAULT_MODEL = "mmrag-mini"
@@ -136,55 +128,3 @@ def _refuse(what: str, settings: dict[str, Any], why: str) -> None:
     if given:
         listed = ", ".join(f"{name}={value!r}" for name, value in given.items())
         raise ValueError(f"{what} takes no {' or '.join(given)}, got {listed}. {why}")
-
-
-def load_image(source: str | os.PathLike[str] | bytes | io.BytesIO | Image) -> Image:
-    """The picture behind a path, ``file:`` or ``data:`` URI, bytes or PIL image, decoded.
-
-    Nothing is downloaded.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        DocumentError: it is no picture that can be read.
-        ValueError: an address on the network.
-        TypeError: something else was given.
-    """
-    import PIL.Image
-
-    if isinstance(source, PIL.Image.Image):
-        return source
-    try:
-        picture = PIL.Image.open(_opened(source))
-        picture.load()
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"an image must be there to be read, got {_shown(source)}.") from error
-    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
-        if isinstance(error, ValueError) and not isinstance(error, binascii.Error):
-            raise
-        raise DocumentError(f"an image must be readable, got {_shown(source)}: {error}.") from error
-    return picture
-
-
-def _opened(source: Any) -> Path | io.BytesIO:  # noqa: ANN401  told apart here
-    if isinstance(source, (bytes, bytearray)):
-        return io.BytesIO(source)
-    if isinstance(source, io.BytesIO):
-        return io.BytesIO(source.getvalue())  # the caller's position stays where it is
-    if not isinstance(source, (str, os.PathLike)):
-        raise TypeError(f"an image must be a path, a URI, bytes or a PIL image, got {type(source).__name__}.")
-    text = os.fspath(source)
-    if text.startswith("data:"):
-        head, _, body = text.partition(",")
-        if not head.endswith(";base64"):
-            raise ValueError(f"a data URI of an image must be base64, got {_shown(source)}.")
-        return io.BytesIO(base64.b64decode(body, validate=True))
-    if text.startswith(("http://", "https://")):
-        raise ValueError(f"an image must be on this machine, got {text}. Download it and pass its path.")
-    if text.startswith("file:"):
-        text = unquote(urlsplit(text).path)
-    return Path(text).expanduser()
-
-
-def _shown(source: object) -> str:
-    text = repr(source)
-    return text if len(text) <= 120 else f"{text[:100]}..."

@@ -8,7 +8,8 @@
 What content becomes does not depend on how many rows are asked for, and the first r rows are the same
 whatever their number, as in a causal model. What a meta token sees is told by config.json:
 
-* ``"located": true``, as it ships: itself and its part of the content (`mmrag.embedders.mini.located`), the first one
+* ``"located": true``, as it ships: itself and its part of the content (`mmrag.embedders.mini.located`),
+the first one
   all of it. An input too short for as many parts has fewer rows. Here, where rows are a rectangle, the row
   of a missing part is row 0 once more for a document, which changes no maximum, and 0 for a query, which
   adds nothing to a sum. A query's parts weigh `PART_WEIGHT` a level, so their rows are shorter than 1.
@@ -50,15 +51,16 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from mmrag.embedders.mini.located import LEVELS, SMALLEST_PART, WINDOW, Part, parts_of
 from mmrag.embedders.mini.quantise import unpacked
-from mmrag.models.backbone import Backbone, VisionInput, VisualTokens
+from mmrag.models.backbone import Backbone
+from mmrag.models.batch import VisionInput, VisualTokens
 from mmrag.models.compression import Compression, Grid
 from mmrag.models.prompt import BERT, Prompts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from mmrag.models.batch import Batch
     from mmrag.models.meta_tokens import MetaTokens
-    from mmrag.models.model import Batch
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -249,7 +251,7 @@ class MiniBackbone(Backbone):
         """
         raise ValueError(
             f"mmrag-mini reads text alone in torch, got a picture of {image.width} x {image.height}. Give "
-            "its text (in a training file: documents: text); pictures are read by its runtime, `mmrag.embedders.mini`."
+            "its text (in a training file: documents: text); mmrag.embedders.mini reads pictures."
         )
 
     def pixels(self, max_tokens: int, compression: Compression) -> int:

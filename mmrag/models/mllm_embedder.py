@@ -53,7 +53,7 @@ VISUAL_TOKENS = 1280
 MAX_TOKENS = 8192
 
 SHIPPED = "mmrag-mini"
-"""Our own model, which ships in the package and needs no torch: `mmrag.embedders.mini.embedder.MiniEmbedder`."""
+"""Our own model, which ships in the package and needs no torch (`mmrag.embedders.mini`)."""
 
 _LEFT_OUT = {
     "max_tokens": MAX_TOKENS,
@@ -147,8 +147,8 @@ class MLLMEmbedder(EncodingCalls):
     ) -> Any:  # noqa: ANN401  this class, or a foreign checkpoint's embedder
         """Load a checkpoint: a folder, or a hub name, which is fetched where it is not on this machine.
 
-        ``"mmrag-mini"`` is our own model, a `mmrag.embedders.mini.embedder.MiniEmbedder`: it takes `compression`,
-        `budget`, `pooling` and the options of that class, and needs no torch.
+        ``"mmrag-mini"`` is our own model, a `mmrag.embedders.mini.embedder.MiniEmbedder`: it takes
+        `compression`, `budget`, `pooling` and the options of that class, and needs no torch.
 
         What is left out is the checkpoint's own: see `mmrag.models.checkpoint.CheckpointConfig`. A plain
         backbone has compression 2 and `Budget(16, 64)`, and needs `allow_untrained` or ``pooling="last"``.
@@ -205,17 +205,17 @@ class MLLMEmbedder(EncodingCalls):
         hub: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
         if name_or_path == SHIPPED and family is None:
             return _shipped({**use, **wish, **place}, options)
-        checkpoint, places = _torch_part("checkpoint"), _torch_part("places")
-        folder = places.resolve_folder(str(name_or_path), **hub)
+        checkpoint, devices = _torch_part("checkpoint"), _torch_part("device")
+        folder = devices.resolve_folder(str(name_or_path), **hub)
         foreign = _foreign(folder, str(name_or_path), family)
         if foreign is not None:
             given = {k: v for k, v in {**wish, **use}.items() if v != _LEFT_OUT.get(k)}
             return foreign.from_folder(folder, name=_shown_name(name_or_path), **given, **place, **options)
         if options:
             raise TypeError(f"from_pretrained takes no {', '.join(sorted(options))} for this checkpoint.")
-        where = places.pick_device(device)
+        where = devices.pick_device(device)
         wanted = checkpoint.wanted(**wish)
-        number = places.pick_dtype(dtype, checkpoint.own_dtype(folder), where)
+        number = devices.pick_dtype(dtype, checkpoint.own_dtype(folder), where)
         model, config = checkpoint.load(folder, wanted, device=where, dtype=number)
         made = cls(model, config, name=_shown_name(name_or_path), **use)
         made._again = functools.partial(cls.from_pretrained, str(name_or_path), **use, **wish, **place, **hub)

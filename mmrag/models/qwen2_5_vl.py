@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import Qwen2_5_VLModel
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from mmrag.models.backbone import VisionInput, VisualTokens
+from mmrag.models.batch import VisionInput, VisualTokens
 from mmrag.models.compression import Compression, Grid, compress_blocks
 from mmrag.models.qwen_common import QwenBackbone
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import Qwen3VLModel
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from mmrag.models.backbone import VisionInput, VisualTokens
+from mmrag.models.batch import VisionInput, VisualTokens
 from mmrag.models.compression import Compression, compress_blocks
 from mmrag.models.qwen_common import QwenBackbone
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mmrag.models.backbone import Backbone, VisionInput, check_image
+from mmrag.models.backbone import Backbone, check_image
+from mmrag.models.batch import VisionInput
 from mmrag.models.compression import Compression, Grid
 
 if TYPE_CHECKING:

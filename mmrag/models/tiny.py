@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from mmrag.models.families import FAMILIES, OWN
+from mmrag.models.registry import FAMILIES, OWN
 
 SPREAD = 0.1
 """Standard deviation of the weights: wide enough that attention is not flat and places tell."""
@@ -36,7 +36,7 @@ def make_tiny(folder: str | Path, family: str = "qwen3_vl", *, seed: int = 0) ->
 
     Args:
         folder: made where it is not there.
-        family: one of `mmrag.models.families.FAMILIES` or `OWN`.
+        family: one of `mmrag.models.registry.FAMILIES` or `OWN`.
         seed: of the weights.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mmrag.rerank.base import Reranker
+from mmrag.rerank.protocol import Reranker
 
 if TYPE_CHECKING:
     from mmrag.rerank.reranker import ThinkReranker

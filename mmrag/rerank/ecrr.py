@@ -18,9 +18,10 @@ from dataclasses import dataclass, replace
 
 from mmrag.rerank.context_fit import Prompt, fitted
 from mmrag.rerank.protocol import Judged, Settings
-from mmrag.rerank.request import as_data, cut_text, filled, instruction_of, mark, messages_of, user_template
+from mmrag.rerank.request import instruction_of, user_template
 from mmrag.rerank.traces import Trace, read_trace
 from mmrag.rerank.yesno import YesNo, in_words
+from mmrag.serving.chat import as_data, cut_text, filled, mark, messages_of
 from mmrag.serving.client import parse_chat
 from mmrag.serving.requests import Ask, Steps
 from mmrag.serving.wire import join_url, parse_models

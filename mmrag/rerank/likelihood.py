@@ -15,8 +15,9 @@ from collections.abc import Sequence
 
 from mmrag.errors import ServerError
 from mmrag.rerank.protocol import Judged, Settings
-from mmrag.rerank.request import as_data, likelihood_body, text_tokens_body
+from mmrag.rerank.request import likelihood_body, text_tokens_body
 from mmrag.rerank.response import read_context, read_likelihood, read_tokens
+from mmrag.serving.chat import as_data
 from mmrag.serving.requests import Ask, Steps
 from mmrag.types import Candidate, Query, Verdict
 

@@ -14,22 +14,16 @@ from mmrag.rerank.pointwise import NOTHING, NOTHING_SOMEWHERE
 from mmrag.rerank.protocol import Judged, Settings
 from mmrag.rerank.request import (
     View,
-    as_data,
-    cut_text,
     even_cap,
-    filled,
     instruction_of,
-    mark,
-    messages_of,
     order_body,
     query_view,
-    shown,
-    text_part,
     user_template,
     view_of,
 )
 from mmrag.rerank.response import Order, read_order
 from mmrag.rerank.yesno import Thinker, in_words
+from mmrag.serving.chat import as_data, cut_text, filled, mark, messages_of, shown, text_part
 from mmrag.serving.client import Json
 from mmrag.serving.requests import Ask, Steps
 from mmrag.types import Candidate, Query, Verdict

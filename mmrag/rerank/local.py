@@ -41,14 +41,13 @@ from mmrag.embedders.onnx import (
     Tokens,
     check_files,
     check_range,
-    default_threads,
     file_digest,
     side_by_side,
     slide,
 )
 from mmrag.errors import UnsupportedInputError
-from mmrag.rerank.base import check_alpha, check_top_n, kept, reordered, with_rest
-from mmrag.rerank.protocol import Judged, Settings
+from mmrag.machine import default_threads
+from mmrag.rerank.protocol import Judged, Settings, check_alpha, check_top_n, kept, reordered, with_rest
 from mmrag.serving.requests import Steps
 from mmrag.types import Candidate, Query, Ranking, Usage, Verdict
 
@@ -134,7 +133,7 @@ class LocalReranker:
         """A new ranking of at most `top_n` candidates; the one given is not changed.
 
         ``scores["rerank"]`` and the verdict's score are log-odds. Candidates behind the first `depth` have
-        no verdict and follow; see `mmrag.rerank.base.with_rest`.
+        no verdict and follow; see `mmrag.rerank.protocol.with_rest`.
         A question without words is not judged: the prior order comes back with ``why_not``.
 
         Args:

@@ -7,22 +7,10 @@ from dataclasses import replace
 
 from mmrag.rerank.context_fit import Prompt, fitted
 from mmrag.rerank.protocol import Judged, Settings
-from mmrag.rerank.request import (
-    Shown,
-    View,
-    as_data,
-    cut_text,
-    filled,
-    instruction_of,
-    mark,
-    messages_of,
-    query_view,
-    shown,
-    user_template,
-    view_of,
-)
+from mmrag.rerank.request import View, instruction_of, query_view, user_template, view_of
 from mmrag.rerank.response import read_boxes
 from mmrag.rerank.yesno import YesNo, in_words
+from mmrag.serving.chat import Shown, as_data, cut_text, filled, mark, messages_of, shown
 from mmrag.serving.requests import Steps
 from mmrag.types import Candidate, Query, Verdict
 

@@ -1,23 +1,26 @@
-"""What a way of judging is: generators of requests, and no socket."""
+"""The protocols of rerankers and of their modes, and how verdicts order a ranking.
+
+A mode is a generator of requests and does no I/O. ``alpha`` is the weight of the retrieval score: with
+``alpha = 0`` the verdicts alone order the candidates and ties keep the prior order. Otherwise both scores
+are standardised over the candidates (z-scores, `mmrag.scoring.standardise`) and added as
+``alpha * z(retrieval) + (1 - alpha) * z(verdict)``, so that a probability and a BM25 sum need no common
+scale.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, overload, runtime_checkable
 
+from mmrag.scoring import standardise
 from mmrag.serving.prompts import Prompts
 from mmrag.serving.requests import Steps
-from mmrag.types import Candidate, Page, Query, Verdict
+from mmrag.types import Candidate, Query, Ranking, Usage, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from PIL.Image import Image
-
+    from mmrag.images import Render
     from mmrag.rerank.traces import TraceWriter
-
-    Render = Callable[[Page, int], Image]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,42 +97,116 @@ class Judged(Sequence[Verdict]):
         return self.verdicts[index]
 
 
-MODES = ("pointwise", "listwise", "likelihood", "served", "ecrr", "qar", "local")
-"""Names of all modes."""
+@runtime_checkable
+class Reranker(Protocol):
+    """A ranking in, the same candidates in a better order out."""
+
+    def rerank(self, ranking: Ranking, *, top_n: int | None = None) -> Ranking:
+        """A new ranking of at most `top_n` candidates; the one given is not changed."""
+        ...
+
+    async def arerank(self, ranking: Ranking, *, top_n: int | None = None) -> Ranking:
+        """`rerank` without blocking the event loop."""
+        ...
 
 
-def load_mode(name: str, settings: Settings) -> Mode:
-    """The mode of this name, its module imported only now.
+def check_alpha(alpha: float) -> float:
+    """`alpha`, where it is a share.
 
     Raises:
-        ValueError: no such mode, or settings that it cannot use.
+        ValueError: outside 0..1.
     """
-    if name == "pointwise":
-        from mmrag.rerank.pointwise import PointwiseMode
+    if not 0.0 <= alpha <= 1.0:
+        raise ValueError(
+            f"alpha is the retrieval score's share and must be 0 to 1, got {alpha!r}. 0: the reranker alone."
+        )
+    return float(alpha)
 
-        return PointwiseMode(settings)
-    if name == "listwise":
-        from mmrag.rerank.listwise import ListwiseMode
 
-        return ListwiseMode(settings)
-    if name == "likelihood":
-        from mmrag.rerank.likelihood import LikelihoodMode
+def check_top_n(top_n: int | None) -> int | None:
+    """`top_n`, where it is a count or None.
 
-        return LikelihoodMode(settings)
-    if name == "served":
-        from mmrag.rerank.served import ServedMode
+    Raises:
+        ValueError: below 1.
+    """
+    if top_n is not None and (not isinstance(top_n, int) or isinstance(top_n, bool) or top_n < 1):
+        raise ValueError(f"top_n must be a whole number of at least 1, or None for all, got {top_n!r}.")
+    return top_n
 
-        return ServedMode(settings)
-    if name == "ecrr":
-        from mmrag.rerank.ecrr import EcrrMode
 
-        return EcrrMode(settings)
-    if name == "qar":
-        from mmrag.rerank.ecrr import QarMode
+def reordered(
+    ranking: Ranking,
+    verdicts: Sequence[Verdict],
+    *,
+    alpha: float = 0.0,
+    top_n: int | None = None,
+    usage: Usage | None = None,
+    notes: Sequence[str] = (),
+) -> Ranking:
+    """A new ranking by these verdicts, one for each candidate, in the candidates' order.
 
-        return QarMode(settings)
-    if name == "local":
-        from mmrag.rerank.local import LocalMode
+    Each candidate gets ``verdict``, ``scores["retrieval"]`` (the score it came with), ``scores["rerank"]``
+    (the verdict's) and, with ``alpha > 0``, ``scores["reranked"]`` (both together, which then orders).
 
-        return LocalMode(settings)
-    raise ValueError(f"mode must be one of {', '.join(MODES)}, got {name!r}.")
+    Raises:
+        ValueError: not one verdict a candidate, a score that is not finite, or alpha or top_n out of range.
+    """
+    check_alpha(alpha)
+    check_top_n(top_n)
+    if len(verdicts) != len(ranking):
+        raise ValueError(f"every candidate needs a verdict, got {len(verdicts)} for {len(ranking)}.")
+    judged = {str(place): verdict.score for place, verdict in enumerate(verdicts)}
+    final = judged
+    z_judged = standardise(judged)  # refuses what is not finite
+    if alpha > 0:
+        prior = standardise({str(place): one.score for place, one in enumerate(ranking)})
+        final = {key: alpha * prior[key] + (1 - alpha) * z_judged[key] for key in judged}
+    order = sorted(range(len(ranking)), key=lambda place: (-final[str(place)], place))
+    candidates = []
+    for rank, place in enumerate(order[:top_n], start=1):
+        old, verdict = ranking[place], verdicts[place]
+        scores = {**old.scores, "retrieval": old.score, "rerank": verdict.score}
+        if alpha > 0:
+            scores["reranked"] = final[str(place)]
+        candidates.append(
+            Candidate(record=old.record, score=final[str(place)], rank=rank, scores=scores, verdict=verdict)
+        )
+    return replace(
+        ranking,
+        candidates=tuple(candidates),
+        reranked=True,
+        why_not=None,
+        usage=ranking.usage + (usage or Usage()),
+        notes=(*ranking.notes, *notes),
+    )
+
+
+def kept(ranking: Ranking, why_not: str, *, top_n: int | None = None, usage: Usage | None = None) -> Ranking:
+    """The prior order, marked as not reranked and why."""
+    return replace(
+        ranking,
+        candidates=ranking.candidates[: check_top_n(top_n)],
+        reranked=False,
+        why_not=why_not,
+        usage=ranking.usage + (usage or Usage()),
+    )
+
+
+def with_rest(ranking: Ranking, rest: Sequence[Candidate], *, top_n: int | None = None) -> Ranking:
+    """A reranked ranking and, behind it in prior order, the candidates that were not judged.
+
+    They have no verdict. The first of them gets the score of the last judged one, and the others fall
+    below it by what their retrieval scores differ, so that scores fall with the rank all the way.
+
+    Args:
+        ranking: the judged ones.
+        rest: the others, best first.
+        top_n: most candidates to give back. None: all.
+    """
+    check_top_n(top_n)
+    candidates = list(ranking.candidates)
+    if rest and candidates and ranking.reranked:
+        lowest, highest = candidates[-1].score, rest[0].score
+        rest = [replace(one, score=lowest + one.score - highest) for one in rest]
+    candidates += [replace(one, rank=len(candidates) + place) for place, one in enumerate(rest, start=1)]
+    return replace(ranking, candidates=tuple(candidates[:top_n]))

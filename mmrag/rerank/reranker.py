@@ -12,16 +12,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrag.errors import ServerError
-from mmrag.rerank.base import check_alpha, check_top_n, kept, reordered
-from mmrag.rerank.protocol import MODES, Judged, Mode, PreparedMode, Settings, load_mode
-from mmrag.rerank.request import OWN_KEYS, SMALLEST_PICTURE
+from mmrag.rerank.modes import MODES, load_mode
+from mmrag.rerank.protocol import (
+    Judged,
+    Mode,
+    PreparedMode,
+    Settings,
+    check_alpha,
+    check_top_n,
+    kept,
+    reordered,
+)
+from mmrag.rerank.request import OWN_KEYS
+from mmrag.serving.chat import SMALLEST_PICTURE
 from mmrag.serving.client import ServerClient
 from mmrag.serving.prompts import Prompts
 from mmrag.serving.requests import ReplyCache, Runner, Steps
 from mmrag.types import Ranking, Usage, Verdict
 
 if TYPE_CHECKING:
-    from mmrag.rerank.protocol import Render
+    from mmrag.images import Render
     from mmrag.rerank.traces import TraceWriter
 
 ON_ERROR = ("raise", "keep")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmrag.errors import ServerAnswerError
-from mmrag.rerank.request import END_OF_THOUGHT
+from mmrag.serving.chat import END_OF_THOUGHT
 from mmrag.serving.client import Json, parse_chat
 from mmrag.serving.wire import quote
 from mmrag.types import Box

@@ -15,18 +15,9 @@ from collections.abc import Sequence
 from mmrag.errors import ServerAnswerError
 from mmrag.rerank.pointwise import NOTHING, NOTHING_SOMEWHERE
 from mmrag.rerank.protocol import Judged, Settings
-from mmrag.rerank.request import (
-    View,
-    as_data,
-    cut_text,
-    picture_part,
-    query_view,
-    share_of_pixels,
-    text_part,
-    text_tokens_body,
-    view_of,
-)
+from mmrag.rerank.request import View, query_view, text_tokens_body, view_of
 from mmrag.rerank.response import read_relevance, read_score, read_served_context, read_tokens
+from mmrag.serving.chat import as_data, cut_text, picture_part, share_of_pixels, text_part
 from mmrag.serving.client import Json
 from mmrag.serving.requests import Ask, Steps
 from mmrag.types import Candidate, Query, Verdict

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from mmrag.rerank.base import Reranker, with_rest
+from mmrag.rerank.protocol import Reranker, with_rest
 from mmrag.types import Ranking, Usage
 
 DEFAULT_DEPTH = 10

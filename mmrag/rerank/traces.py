@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from mmrag.errors import ServerError
-from mmrag.pictures import data_url
-from mmrag.rerank.request import as_data, content, text_part
+from mmrag.images import data_url
 from mmrag.rerank.trace_text import Trace, read_trace
+from mmrag.serving.chat import as_data, content, text_part
 from mmrag.serving.client import Json, ServerClient, parse_chat
 from mmrag.serving.prompts import Prompts
 from mmrag.serving.requests import Ask, ReplyCache, Runner, Steps
@@ -42,7 +42,7 @@ __all__ = ["Trace", "TraceWriter", "read_trace"]
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from mmrag.rerank.protocol import Render
+    from mmrag.images import Render
 
 Side = Literal["document", "query"]
 

@@ -17,15 +17,9 @@ from collections.abc import Mapping, Sequence
 
 from mmrag.errors import ServerError
 from mmrag.rerank.protocol import Settings
-from mmrag.rerank.request import (
-    answer_body,
-    count_body,
-    no_thought,
-    text_tokens_body,
-    thought_body,
-    thought_message,
-)
+from mmrag.rerank.request import answer_body, count_body, text_tokens_body, thought_body
 from mmrag.rerank.response import Thought, opens_thought, read_context, read_thought, read_tokens, read_yes_no
+from mmrag.serving.chat import no_thought, thought_message
 from mmrag.serving.client import Json
 from mmrag.serving.requests import Ask, Steps
 from mmrag.types import Verdict
@@ -138,7 +132,7 @@ class YesNo(Thinker):
 
         Args:
             messages: system and user; content as text or as parts.
-            pictures: data URL by uuid for the parts that `mmrag.rerank.request.picture_part` made.
+            pictures: data URL by uuid for the parts that `mmrag.serving.chat.picture_part` made.
 
         Returns:
             A verdict whose score is ``sigmoid(logit_yes - logit_no)``, 0 to 1.

@@ -1,1 +1,1 @@
-"""Everything that talks to an OpenAI-compatible server: client, prompts, replies, and vLLM itself in `vllm`."""
+"""What talks to an OpenAI-compatible server: client, prompts, replies; `vllm` starts one."""

@@ -1,6 +1,7 @@
 """All HTTP of the package: one client for anything behind a URL, sync and async.
 
-How long it waits, what it tries again and where a key goes is told in `mmrag.serving.connection`; what is read
+How long it waits, what it tries again and where a key goes is told in `mmrag.serving.connection`; what is
+read
 of an answer in `mmrag.serving.wire`. Here is only the talking, twice: once for threads, once for event loops.
 """
 

@@ -28,9 +28,10 @@ from transformers import Trainer
 from mmrag.embedders.base import Content
 from mmrag.errors import MMRagError
 from mmrag.evaluation.metrics import ndcg
+from mmrag.models.batch import TokenRow, collate
 from mmrag.models.encoder import Encoder
 from mmrag.models.inputs import document_item, query_item
-from mmrag.models.model import RetrievalModel, TokenRow, collate
+from mmrag.models.model import RetrievalModel
 from mmrag.models.prompt import Prompts
 from mmrag.training import losses, ranks
 from mmrag.training.config import LossConfig, ValidationConfig

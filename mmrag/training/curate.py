@@ -9,9 +9,10 @@ Each sub-dataset gives two files of the one format in the output folder, beside 
 Decisions taken here:
 
 * Relevant is what the judge gives a half or more (log-odds 0 or more); as always in mining
-  (`mmrag.training.mining.rules`), what it scores as the query's own positive or more is removed, too. The positives
-  stay whatever it says of them.
-* The loop is `mmrag.training.mining.Miner`'s: its lines are kept in ``mined/``, and a run that was cut off goes on
+  (`mmrag.training.mining.rules`), what it scores as the query's own positive or more is removed, too. The
+  positives stay whatever it says of them.
+* The loop is `mmrag.training.mining.Miner`'s: its lines are kept in ``mined/``, and a run that was cut off
+goes on
   there. What the data knows of an item (its picture, boxes, rule) is taken over from the data.
 * An item that the data says answers its query, too (``removed``), is not judged and never a negative.
 """
@@ -25,10 +26,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrag.cli.mine import judge_data
 from mmrag.training.config import DataConfig, JudgeConfig, TrainConfig, load_config
 from mmrag.training.corpus import Corpus, check_pages, corpus_of, fill_index, record_id
 from mmrag.training.mining import Miner, MiningQuestion, MiningReport, Rules, read_mined
+from mmrag.training.mining.miner import judge_data
 from mmrag.training.mining.rules import JUDGED_POSITIVE, KNOWN, SAME_TEXT
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """Examples from JSONL, and the order in which they are seen.
 
-One format for everything: what ``mmrag mine`` and ``mmrag train make-pairs`` write (`mmrag.training.mining.lines`).
+One format for everything: what ``mmrag mine`` and ``mmrag train make-pairs`` write
+(`mmrag.training.mining.lines`).
 An example is a query with one of its positives; its negatives are hard ones mined for the query, and what
 was removed from them is remembered, so that it does not come back as an in-batch negative.
 
@@ -166,7 +167,7 @@ class Pictures:
             DocumentError: the file is not there, cannot be read, or has no such page.
         """
         if side.image is not None:
-            from mmrag.models.load import load_image
+            from mmrag.images import load_image
 
             return load_image(side.image)
         if side.file is None or side.page is None:

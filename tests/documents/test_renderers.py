@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from reportlab.pdfgen import canvas
 
-from mmrag.documents.renderer import open_renderer
+from mmrag.documents.opening import open_renderer
 from mmrag.errors import DocumentError, PageError, PasswordRequiredError
 
 ENGINES = ["pymupdf", "pdfium"]

@@ -25,8 +25,8 @@ from mmrag.hosts.ranking import (
     sees,
 )
 from mmrag.rerank import ThinkReranker
-from mmrag.rerank.base import kept, reordered
 from mmrag.rerank.local import LocalReranker
+from mmrag.rerank.protocol import kept, reordered
 from mmrag.types import Query, Verdict
 
 QUERY = Query(text="Which animal hoots?")

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from mmrag.models.backbone import Backbone
+from mmrag.models.batch import TokenRow
 from mmrag.models.compression import Compression
-from mmrag.models.families import FAMILIES, backbone_for
-from mmrag.models.model import TokenRow
+from mmrag.models.registry import FAMILIES, backbone_for
 from mmrag.models.tiny import make_tiny
 
 

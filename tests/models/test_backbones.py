@@ -12,10 +12,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from mmrag.models.backbone import load_model
+from mmrag.models.batch import collate
 from mmrag.models.compression import Compression
-from mmrag.models.families import FAMILIES, backbone_for
-from mmrag.models.model import RetrievalModel, collate
+from mmrag.models.model import RetrievalModel
 from mmrag.models.qwen_common import fit
+from mmrag.models.registry import FAMILIES, backbone_for
 
 from . import plain_compression as plain
 

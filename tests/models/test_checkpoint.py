@@ -20,8 +20,8 @@ from mmrag.models import checkpoint
 from mmrag.models.checkpoint import CONFIG_FILE, TABLES_FILE, CheckpointConfig, state_digest
 from mmrag.models.compression import Compression
 from mmrag.models.device import pick_device, pick_dtype
-from mmrag.models.families import FAMILIES
 from mmrag.models.prompt import Prompts
+from mmrag.models.registry import FAMILIES
 
 SMALL = {"max_visual_tokens": 16, "device": "cpu"}
 

@@ -179,7 +179,7 @@ def test_an_instruction_of_its_own_comes_first():
         (query_item, Query(image=b"no picture"), "a query's image must be a PIL image, got bytes at 3"),
         (document_item, None, "a document must be str, Page or Content, got NoneType at 3"),
         (document_item, Image.new("RGB", (8, 8)), r"got Image at 3\. Wrap it: Content\(image=\.\.\.\)"),
-        (document_item, Content(image="a.png"), "must be a PIL image, got str at 3. mmrag.models.load.load_image"),
+        (document_item, Content(image="a.png"), "must be a PIL image, got str at 3. mmrag.images.load_image"),
     ],
 )  # fmt: skip
 def test_what_is_no_input_is_named_with_its_place(make, given, words):

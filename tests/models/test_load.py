@@ -14,7 +14,8 @@ from mmrag.embedders.mini.embedder import MODEL_DIR, MiniEmbedder
 from mmrag.embedders.served import ServedEmbedder
 from mmrag.embedders.text import TextEmbedder
 from mmrag.errors import DocumentError
-from mmrag.models.load import DEFAULT_MODEL, TEXT_MODEL, is_embedder, load_embedder, load_image
+from mmrag.images import load_image
+from mmrag.models.load import DEFAULT_MODEL, TEXT_MODEL, is_embedder, load_embedder
 
 
 @pytest.fixture

@@ -15,10 +15,11 @@ from mmrag.embedders.base import Content
 from mmrag.embedders.mini.quantise import packed
 from mmrag.errors import BadInputError
 from mmrag.models import checkpoint
+from mmrag.models.batch import TokenRow, collate
 from mmrag.models.compression import Compression
 from mmrag.models.meta_tokens import MetaTokens
 from mmrag.models.mini import META, QUERY_PREFIX, MiniBackbone, write_config
-from mmrag.models.model import RetrievalModel, TokenRow, collate
+from mmrag.models.model import RetrievalModel
 from mmrag.models.tiny import make_tiny
 
 BUDGET = Budget(4, 6)

@@ -19,12 +19,12 @@ from PIL import Image
 from mmrag import Budget, Page, Query
 from mmrag.embedders.base import Content, Embedder, Reasoner
 from mmrag.errors import BadInputError
-from mmrag.models.batching import Batcher, OutOfMemoryError
 from mmrag.models.calls import Encoded
-from mmrag.models.families import FAMILIES
+from mmrag.models.encoder import Batcher, OutOfMemoryError
 from mmrag.models.mllm_embedder import MLLMEmbedder
 from mmrag.models.model import RetrievalModel
 from mmrag.models.prompt import Prompts
+from mmrag.models.registry import FAMILIES
 from mmrag.types import Source
 
 SMALL = {"allow_untrained": True, "max_visual_tokens": 16, "device": "cpu"}

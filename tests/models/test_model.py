@@ -5,10 +5,11 @@ import copy
 import pytest
 import torch
 
+from mmrag.models.batch import TokenRow, collate
 from mmrag.models.compression import Compression
-from mmrag.models.families import FAMILIES
 from mmrag.models.meta_tokens import MetaTokens
-from mmrag.models.model import RetrievalModel, TokenRow, collate
+from mmrag.models.model import RetrievalModel
+from mmrag.models.registry import FAMILIES
 from mmrag.types import Budget
 
 BUDGET = Budget(4, 6)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mmrag.models.families import FAMILIES
+from mmrag.models.registry import FAMILIES
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,8 +33,9 @@ import numpy as np
 from PIL import Image
 from transformers import AutoTokenizer
 from mmrag.models.compression import Compression
-from mmrag.models.families import backbone_for
-from mmrag.models.model import RetrievalModel, TokenRow, collate
+from mmrag.models.registry import backbone_for
+from mmrag.models.model import RetrievalModel
+from mmrag.models.batch import TokenRow, collate
 
 folder, family = sys.argv[1:]
 adapter = backbone_for(family)

@@ -13,8 +13,9 @@ from asking import NO, YES, candidates, chat, drive, picture, replies, text_of, 
 from mmrag.errors import ServerAnswerError, ServerError
 from mmrag.rerank.likelihood import LikelihoodMode
 from mmrag.rerank.listwise import NOT_NAMED, ListwiseMode, windows
+from mmrag.rerank.modes import MODES, load_mode
 from mmrag.rerank.pointwise import NOTHING, PointwiseMode
-from mmrag.rerank.protocol import MODES, Settings, load_mode
+from mmrag.rerank.protocol import Settings
 from mmrag.rerank.served import PROBE_GOOD, ServedMode
 from mmrag.serving.prompts import Prompts
 from mmrag.serving.requests import Ask

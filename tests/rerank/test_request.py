@@ -12,19 +12,18 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mmrag.rerank.protocol import Settings
-from mmrag.rerank.request import (
+from mmrag.rerank.request import even_cap, view_of
+from mmrag.serving.chat import (
     CUT,
     as_data,
     content,
     cut_text,
-    even_cap,
     filled,
     messages_of,
     no_thought,
     picture_part,
     text_part,
     thought_message,
-    view_of,
 )
 from mmrag.types import Candidate, Page, Record, Source
 

@@ -18,7 +18,8 @@ from asking import NO, YES, chat, picture, ranking, tokens, yes_no
 
 from mmrag.errors import ServerAnswerError, ServerStatusError, ServerUnreachableError
 from mmrag.rerank import Reranker, ThinkReranker
-from mmrag.rerank.protocol import Settings, load_mode
+from mmrag.rerank.modes import load_mode
+from mmrag.rerank.protocol import Settings
 from mmrag.types import Page, Query, Ranking, Usage
 
 HOW = pytest.mark.parametrize("how", ["sync", "async"])

@@ -15,8 +15,9 @@ yaml = pytest.importorskip("yaml")
 pytest.importorskip("accelerate")
 
 from mmrag import MLLMEmbedder  # noqa: E402
+from mmrag.training.checks import last_whole_checkpoint  # noqa: E402
 from mmrag.training.config import load_config  # noqa: E402
-from mmrag.training.run import Contrastive, last_whole_checkpoint, run_stage  # noqa: E402
+from mmrag.training.run import Contrastive, run_stage  # noqa: E402
 
 Write = Callable[..., Path]
 

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("yaml")
 
-from mmrag.cli.main import build_parser
+from mmrag.cli.app import build_parser
 from mmrag.training.config import load_config
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "training.md"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import BaseMessage
-from mmrag.models.load import load_image
+from mmrag.images import load_image
 from mmrag.types import Budget, Query
 
 

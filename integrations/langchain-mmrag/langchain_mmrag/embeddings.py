@@ -13,7 +13,8 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langchain_core.utils import secret_from_env
 from mmrag.embedders.base import Content, DocumentInput, Embedder
-from mmrag.models.load import is_embedder, load_embedder, load_image
+from mmrag.images import load_image
+from mmrag.models.load import is_embedder, load_embedder
 from mmrag.types import Budget, Matrix
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator
 

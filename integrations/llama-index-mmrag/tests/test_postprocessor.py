@@ -37,8 +37,8 @@ from llama_index.query_engine.mmrag import MMRagCitationQueryEngine
 from llama_index.readers.mmrag.nodes import page_node
 from llama_index.retrievers.mmrag import MMRagRetriever
 from mmrag.errors import ServerStatusError
-from mmrag.rerank.base import reordered
 from mmrag.rerank.local import LocalReranker
+from mmrag.rerank.protocol import reordered
 from mmrag.types import Verdict
 
 QUESTION = "Which animal hoots?"

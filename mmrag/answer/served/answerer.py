@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
 from contextlib import aclosing, closing
 from dataclasses import dataclass
 from importlib.resources import files
@@ -27,7 +27,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from mmrag.answer.served.checked import AnswerReader
-from mmrag.pictures import data_url
+from mmrag.images import Render, data_url
 from mmrag.serving.client import ChatReply, Json, ServerClient, parse_chat
 from mmrag.types import Answer, Candidate, Page, Query, Ranking, Usage
 
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 OWN_KEYS = frozenset({"model", "messages", "stream", "stream_options", "response_format"})
 NO_PAGES = "No page was found that could answer the question."
-
-Render = Callable[[Page, int], "Image"]
 
 
 class ServedAnswerer:

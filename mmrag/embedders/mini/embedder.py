@@ -46,9 +46,10 @@ from mmrag.embedders.mini.encoder import WEIGHTS, MiniEncoder
 from mmrag.embedders.mini.located import LEVELS, WINDOW, parts_of
 from mmrag.embedders.mini.reader import LetterReader, ReadWord, enlargement
 from mmrag.embedders.mini.visual import visual_tokens
-from mmrag.embedders.onnx import POSITIONS, check_range, default_threads, file_digest, side_by_side
+from mmrag.embedders.onnx import POSITIONS, check_range, file_digest, side_by_side
 from mmrag.embedders.text import QUERY_INSTRUCTION, check_batch
 from mmrag.errors import UnsupportedInputError
+from mmrag.machine import default_threads
 from mmrag.types import Budget, Matrix, Page, Query
 
 if TYPE_CHECKING:

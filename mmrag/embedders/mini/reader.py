@@ -1,8 +1,10 @@
 """Pixels to words with boxes: the reader of mmrag-mini.
 
 A picture is scaled to the size of letters that the network knows, cut into tiles where it is much longer than
-wide, and every tile is read by convolutions (ONNX, one core). `mmrag.embedders.mini.letters` joins their cells to
-words, `mmrag.embedders.mini.order` puts the words in reading order. The parts are open to callers that need more than
+wide, and every tile is read by convolutions (ONNX, one core). `mmrag.embedders.mini.letters` joins their
+cells to
+words, `mmrag.embedders.mini.order` puts the words in reading order. The parts are open to callers that
+need more than
 words: `LetterReader.prepare`, `LetterReader.look` (cells and features of a tile), `LetterReader.words`.
 
 It reads level Latin print (a skew of one or two in a hundred is fine); upright and rotated text is not read,

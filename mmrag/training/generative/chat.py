@@ -30,7 +30,8 @@ from mmrag.serving.requests import Ask, Steps
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from mmrag.models.backbone import Backbone, VisionInput
+    from mmrag.models.backbone import Backbone
+    from mmrag.models.batch import VisionInput
     from mmrag.models.compression import Compression
 
 Message = Mapping[str, Any]

@@ -20,9 +20,10 @@ from torch.nn.functional import cross_entropy
 
 from mmrag.models import checkpoint, device
 from mmrag.models.backbone import load_model as load_transformers
+from mmrag.models.batch import Batch, TokenRow, collate
 from mmrag.models.compression import Compression
-from mmrag.models.families import backbone_for
-from mmrag.models.model import Batch, RetrievalModel, TokenRow, collate
+from mmrag.models.model import RetrievalModel
+from mmrag.models.registry import backbone_for
 from mmrag.training import losses
 from mmrag.training.config import ModelConfig
 from mmrag.training.generative.chat import read_template

@@ -27,6 +27,14 @@ from transformers import Trainer, set_seed
 from mmrag.evaluation.metrics import ndcg
 from mmrag.training import ranks
 from mmrag.training.card import write_card
+from mmrag.training.checks import (
+    PIXELS_A_TOKEN,
+    VISUAL_TOKENS,
+    CheckReport,
+    arguments,
+    check_sides,
+    last_whole_checkpoint,
+)
 from mmrag.training.config import SERVED, DataConfig, TrainConfig
 from mmrag.training.data import Example, Mixture, Pictures, SubDataset
 from mmrag.training.generative.chat import Chat
@@ -54,14 +62,6 @@ from mmrag.training.generative.tasks import (
     named,
 )
 from mmrag.training.model import count_weights, load_trained, save_trained, trained_weights
-from mmrag.training.run import (
-    PIXELS_A_TOKEN,
-    VISUAL_TOKENS,
-    CheckReport,
-    arguments,
-    check_sides,
-    last_whole_checkpoint,
-)
 
 logger = logging.getLogger(__name__)
 

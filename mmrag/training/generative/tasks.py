@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from mmrag.embedders.base import Content
 from mmrag.errors import MMRagError
-from mmrag.models.model import TokenRow
+from mmrag.models.batch import TokenRow
 from mmrag.rerank.listwise import ListwiseMode
 from mmrag.rerank.pointwise import PointwiseMode
 from mmrag.rerank.protocol import Settings

@@ -2,8 +2,8 @@
 
 Questions with known pages go in; lines of JSON come out, each with its positives, hard negatives, pages
 that were removed because they probably answer the question, too, and everybody's scores. A trainer reads
-them. The rules stand in `mmrag.training.mining.rules`, the format in `mmrag.training.mining.lines`, the loop in
-`mmrag.training.mining.miner`.
+them. The rules stand in `mmrag.training.mining.rules`, the format in `mmrag.training.mining.lines`, the
+loop in `mmrag.training.mining.miner`.
 """
 
 from mmrag.training.mining.lines import read_mined

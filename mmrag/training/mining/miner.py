@@ -314,3 +314,21 @@ def _was_read(verdict: Verdict) -> bool:
     from mmrag.rerank.local import NO_TEXT
 
     return verdict.note != NO_TEXT
+
+
+def judge_data(judge: Reranker | None, mode: str) -> dict[str, Any]:
+    """What changes a judge's scores, so that no run goes on with another judge's lines."""
+    if judge is None:
+        return {}
+    settings: Any = getattr(judge, "settings", None)
+    if settings is None:
+        return {"fingerprint": getattr(judge, "fingerprint", "")}
+    from mmrag.rerank.modes import load_mode
+
+    client: Any = getattr(judge, "client", None)
+    return {
+        "model": client.model_name(),
+        "think_tokens": settings.think_tokens,
+        "images": settings.images,
+        "fingerprint": load_mode(mode, settings).fingerprint,
+    }

@@ -2,8 +2,8 @@
 
 `make_pairs` reads documents, asks for what stands on their pages (headings, captions, table cells,
 sentences with words left out and replaced, questions by template or by a model behind a URL), sorts out
-near-duplicates and page furniture, sets documents aside, and writes the lines of `mmrag.training.mining.lines`.
-Nothing here needs torch.
+near-duplicates and page furniture, sets documents aside, and writes the lines of
+`mmrag.training.mining.lines`. Nothing here needs torch.
 """
 
 from mmrag.training.pairs.ask import QuestionWriter

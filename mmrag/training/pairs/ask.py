@@ -15,7 +15,7 @@ from typing import Any
 from mmrag.answer.lines import line_boxes
 from mmrag.answer.quotes import find_quote
 from mmrag.errors import ServerError
-from mmrag.rerank.request import as_data, content, filled, shown
+from mmrag.serving.chat import as_data, content, filled, shown
 from mmrag.serving.client import ServerClient, parse_chat
 from mmrag.serving.prompts import Prompts
 from mmrag.serving.requests import Ask, ReplyCache, Runner, Steps

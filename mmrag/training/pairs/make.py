@@ -49,7 +49,8 @@ def make_pairs(
 
     Args:
         inputs: folder, files or globs.
-        target: JSON lines, see `mmrag.training.mining.lines`; each query has ``rule``, ``boxes`` and ``source``, too.
+        target: JSON lines, see `mmrag.training.mining.lines`; each query has ``rule``, ``boxes`` and
+        ``source``, too.
         valid: where the pairs of held-out documents go; None: ``<target's stem>.valid.jsonl`` beside it.
         settings: see `PairSettings`.
         reader: how documents are read.

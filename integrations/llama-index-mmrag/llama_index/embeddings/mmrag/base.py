@@ -29,7 +29,8 @@ from llama_index.core.schema import ImageType
 
 from llama_index.embeddings.mmrag.embedder import Model, check_fingerprint, model_setting
 from mmrag.embedders.base import Content, DocumentInput, Embedder, QueryInput
-from mmrag.models.load import is_embedder, load_embedder, load_image
+from mmrag.images import load_image
+from mmrag.models.load import is_embedder, load_embedder
 from mmrag.scoring import take_budget
 from mmrag.types import Budget, Matrix
 

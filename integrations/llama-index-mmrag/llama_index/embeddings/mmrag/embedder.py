@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mmrag.embedders.base import Embedder
 
 Model: TypeAlias = "str | os.PathLike[str] | Embedder | None"
-"""What `mmrag.models.load.load_embedder` takes: a name, a folder, a ready embedder, or None for the shipped one."""
+"""A name, a folder, a ready embedder, or None for the shipped one; see `mmrag.models.load.load_embedder`."""
 
 
 def model_setting(model: Model) -> str | None:

@@ -37,7 +37,7 @@ from mmrag.hosts.ranking import (
     ready_reranker,
     sees,
 )
-from mmrag.models.load import load_image
+from mmrag.images import load_image
 from mmrag.rerank import Reranker
 from mmrag.types import Query, Ranking
 

@@ -22,7 +22,7 @@ from PIL import Image
 from llama_index.readers.mmrag.nodes import PageWithScore, image_path_of, node_text
 from mmrag.documents import DocumentReader, Found, discover
 from mmrag.errors import DocumentError
-from mmrag.models.load import load_image
+from mmrag.images import load_image
 from mmrag.pipeline import DocumentQA
 from mmrag.types import Candidate, Citation, Page, Record
 

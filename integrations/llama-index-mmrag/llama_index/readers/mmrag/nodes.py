@@ -149,7 +149,7 @@ def image_path_of(node: BaseNode) -> str | None:
 
 
 def image_of(node: BaseNode) -> str | None:
-    """A node's picture as `mmrag.models.load.load_image` takes it: path, data URI, or its address; None without."""
+    """Return the node's picture in a form `mmrag.images.load_image` takes (path, data URI), or None."""
     held: str | bytes | None = node.image if isinstance(node, ImageNode) else None
     address = node.image_url if isinstance(node, ImageNode) else None
     if isinstance(node, Node) and node.image_resource is not None:

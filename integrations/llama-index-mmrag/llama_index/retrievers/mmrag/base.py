@@ -23,7 +23,8 @@ from llama_index.embeddings.mmrag.embedder import Model
 from llama_index.readers.mmrag.nodes import PageWithScore, node_of
 from llama_index.vector_stores.mmrag import MMRagVectorStore
 from llama_index.vector_stores.mmrag.filters import check_keys, to_filter
-from mmrag.models.load import load_embedder, load_image
+from mmrag.images import load_image
+from mmrag.models.load import load_embedder
 from mmrag.pipeline import DocumentQA
 from mmrag.types import Budget, Candidate, Query, Ranking
 

@@ -36,9 +36,10 @@ from llama_index.readers.mmrag.nodes import embed_text, image_path_of, node_of, 
 from llama_index.vector_stores.mmrag.filters import all_of, check_keys, to_filter
 from mmrag.embedders.base import Content, Embedder
 from mmrag.errors import IndexMismatchError
+from mmrag.images import load_image
 from mmrag.index.base import Index
 from mmrag.index.filters import Filter
-from mmrag.models.load import load_embedder, load_image
+from mmrag.models.load import load_embedder
 from mmrag.pipeline import DocumentQA
 from mmrag.retriever import CHANNELS, Retriever
 from mmrag.types import Budget, Candidate, Matrix, Record

@@ -1,0 +1,55 @@
+"""Open a document with the renderer that reads its kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mmrag.documents.renderer import Renderer
+from mmrag.errors import DocumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def open_renderer(
+    engine: str, kind: str, name: str, source: str | bytes, passwords: Sequence[str], max_pixels: int
+) -> Renderer:
+    """Open a document by path or bytes.
+
+    Args:
+        engine: ``"pymupdf"`` or ``"pdfium"``.
+        kind: `Source.kind`.
+        name: the file's name, for messages.
+        source: path, or the bytes themselves.
+        passwords: tried in order where the file is encrypted.
+        max_pixels: largest image that is decoded.
+
+    Raises:
+        DocumentError: it cannot be opened, or this engine does not read this kind.
+        PasswordRequiredError: it is encrypted and no password fits.
+        MissingExtraError: the engine is an extra that is not installed.
+    """
+    if kind == "image":
+        from mmrag.documents.image_renderer import ImageRenderer
+
+        return ImageRenderer(name, source, max_pixels)
+    if engine == "pdfium":
+        if kind != "pdf":
+            raise DocumentError(
+                f"{name}: the renderer 'pdfium' reads PDF and images, got {kind}. "
+                "Use renderer='pymupdf' for this file."
+            )
+        from mmrag.documents.pdfium_renderer import PdfiumRenderer
+
+        return PdfiumRenderer(name, source, passwords)
+    try:
+        from mmrag.documents.pymupdf_renderer import PyMuPdfRenderer
+    except ModuleNotFoundError as error:
+        if error.name != "pymupdf":
+            raise
+        raise DocumentError(
+            f"{name}: the renderer 'pymupdf' needs PyMuPDF, which is not installed. "
+            "Run: pip install pymupdf, or use renderer='pdfium' (PDF only)."
+        ) from error
+
+    return PyMuPdfRenderer(name, kind, source, passwords)

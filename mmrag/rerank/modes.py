@@ -1,0 +1,33 @@
+"""The modes by name: the table of what `ThinkReranker` can do, each module imported when it is needed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmrag.rerank.protocol import Mode, Settings
+
+MODES = {
+    "pointwise": ("mmrag.rerank.pointwise", "PointwiseMode"),
+    "listwise": ("mmrag.rerank.listwise", "ListwiseMode"),
+    "likelihood": ("mmrag.rerank.likelihood", "LikelihoodMode"),
+    "served": ("mmrag.rerank.served", "ServedMode"),
+    "ecrr": ("mmrag.rerank.ecrr", "EcrrMode"),
+    "qar": ("mmrag.rerank.ecrr", "QarMode"),
+    "local": ("mmrag.rerank.local", "LocalMode"),
+}
+"""Name of a mode to the module and class that implement it."""
+
+
+def load_mode(name: str, settings: Settings) -> Mode:
+    """Import and build the mode called `name`.
+
+    Raises:
+        ValueError: no such mode, or settings that it cannot use.
+    """
+    if name not in MODES:
+        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {name!r}.")
+    module, attribute = MODES[name]
+    mode: Mode = getattr(import_module(module), attribute)(settings)
+    return mode
