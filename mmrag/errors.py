@@ -156,3 +156,27 @@ class ServerAnswerError(ServerError):
         """Keep the raw answer beside the message."""
         self.raw_text = raw_text
         super().__init__(message)
+
+
+def check_whole(name: str, value: object, least: int = 1, most: int | None = None, *, hint: str = "") -> int:
+    """Return `value` if it is a whole number in ``least..most``.
+
+    Args:
+        name: of the argument, for the message.
+        value: what the caller gave; a bool is no number.
+        least: smallest value allowed.
+        most: largest value allowed; None for no upper limit.
+        hint: sentence that says what to do instead.
+
+    Raises:
+        ValueError: another type, or out of range.
+    """
+    if (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and least <= value
+        and (most is None or value <= most)
+    ):
+        return value
+    span = f"of at least {least}" if most is None else f"from {least} to {most}"
+    raise ValueError(f"{name} must be a whole number {span}, got {value!r}.{hint and ' ' + hint}")

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +20,7 @@ from tqdm import tqdm
 
 from mmrag.embedders.base import DocumentInput, EmbedderBase, QueryInput, Reasoner
 from mmrag.errors import BadInputError
+from mmrag.machine import worker_threads
 from mmrag.models.inputs import PAGE_TEXT, Item, document_item, query_item
 from mmrag.types import Budget, Matrix
 
@@ -241,9 +241,7 @@ class EncodingCalls(EmbedderBase):
         if all(isinstance(part, str) for item in items.values() for part in item.parts):
             yield {place: prepare(place) for place in places}
             return
-        pool = ThreadPoolExecutor(
-            import_module("mmrag.models.device").worker_threads(), thread_name_prefix="mmrag-images"
-        )
+        pool = ThreadPoolExecutor(worker_threads(), thread_name_prefix="mmrag-images")
         ahead: deque[dict[int, Future[Prepared | BadInputError]]] = deque()
         try:
             for start in range(0, len(places), PICTURES):

@@ -17,22 +17,23 @@ A caller overrides it with ``family=``; ``family="mmrag"`` is "not foreign".
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mmrag.models.backbone import Backbone
+if TYPE_CHECKING:
+    from mmrag.models.backbone import Backbone
 
-FAMILIES: Mapping[str, tuple[str, str]] = {
+
+EMBEDDERS: Mapping[str, tuple[str, str]] = {
     "colpali": ("mmrag.models.colpali", "ColPaliEmbedder"),
     "colqwen2": ("mmrag.models.colqwen2", "ColQwen2Embedder"),
     "colmodernvbert": ("mmrag.models.colmodernvbert", "ColModernVBertEmbedder"),
     "qwen3_vl_embedding": ("mmrag.models.qwen3_vl_embedding", "Qwen3VLEmbedding"),
 }
-"""Family to module and class."""
+"""Family to module and class of its embedder."""
 
 OURS = "mmrag"
 """The family of checkpoints of ours and of plain backbones."""
@@ -47,7 +48,7 @@ def find(
         folder: of the checkpoint.
         config: its config.json.
         name: what the caller asked for; a hub name tells more than the folder of a cache.
-        family: one of `FAMILIES`, or `OURS`, where the caller knows better.
+        family: one of `EMBEDDERS`, or `OURS`, where the caller knows better.
 
     Raises:
         ValueError: an unknown family, or a folder with an adapter instead of a model.
@@ -55,10 +56,10 @@ def find(
     chosen = family_of(folder, config, name) if family is None else family
     if chosen in (None, OURS):
         return None
-    if chosen not in FAMILIES:
-        raise ValueError(f"family must be one of {(*FAMILIES, OURS)}, got {chosen!r}.")
-    module, attribute = FAMILIES[chosen]
-    found: type = getattr(importlib.import_module(module), attribute)
+    if chosen not in EMBEDDERS:
+        raise ValueError(f"family must be one of {(*EMBEDDERS, OURS)}, got {chosen!r}.")
+    module, attribute = EMBEDDERS[chosen]
+    found: type = getattr(import_module(module), attribute)
     return found
 
 
@@ -76,7 +77,7 @@ def family_of(folder: Path, config: Mapping[str, Any], name: str = "") -> str | 
             "repository's merged twin (its name often ends in -hf or -merged), or merge it with peft."
         )
     model_type = config.get("model_type")
-    if model_type in FAMILIES:
+    if model_type in EMBEDDERS:
         return str(model_type)
     if model_type != "qwen3_vl":
         return None
@@ -98,7 +99,7 @@ def pools_last_token(folder: Path) -> bool:
     return config.get("pooling_mode") == "lasttoken" or config.get("pooling_mode_lasttoken") is True
 
 
-FAMILIES = {
+BACKBONES = {
     "qwen2_5_vl": ("mmrag.models.qwen2_5_vl", "Qwen2_5VLBackbone"),
     "qwen3_vl": ("mmrag.models.qwen3_vl", "Qwen3VLBackbone"),
     "internvl": ("mmrag.models.internvl3", "InternVL3Backbone"),
@@ -106,7 +107,7 @@ FAMILIES = {
 """``model_type`` of a config.json: module and class of its adapter."""
 
 
-OWN = {"mmrag_mini": ("mmrag.models.mini", "MiniBackbone")}
+OWN_BACKBONES = {"mmrag_mini": ("mmrag.models.mini", "MiniBackbone")}
 """The same for the model that ships with this package; its adapter reads text alone."""
 
 
@@ -119,7 +120,7 @@ def backbone_for(model_type: str) -> type[Backbone]:
     Raises:
         ValueError: no adapter knows this ``model_type``.
     """
-    families = FAMILIES | OWN
+    families = BACKBONES | OWN_BACKBONES
     if model_type not in families:
         known = ", ".join(repr(name) for name in sorted(families))
         hint = HINTS.get(model_type, "Take a checkpoint of one of these families.")

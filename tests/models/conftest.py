@@ -14,7 +14,7 @@ from PIL import Image
 from mmrag.models.backbone import Backbone
 from mmrag.models.batch import TokenRow
 from mmrag.models.compression import Compression
-from mmrag.models.registry import FAMILIES, backbone_for
+from mmrag.models.registry import BACKBONES, backbone_for
 from mmrag.models.tiny import make_tiny
 
 
@@ -54,10 +54,10 @@ def load_backbone(tiny_folder: Callable[[str], Path]) -> Callable[..., Backbone]
 
 @pytest.fixture(scope="session")
 def backbones(load_backbone: Callable[..., Backbone]) -> dict[str, Backbone]:
-    return {family: load_backbone(family) for family in FAMILIES}
+    return {family: load_backbone(family) for family in BACKBONES}
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=BACKBONES)
 def backbone(request: pytest.FixtureRequest, backbones: dict[str, Backbone]) -> Backbone:
     """Each family in turn; shared by all tests, so no test may change it."""
     return backbones[request.param]

@@ -12,7 +12,7 @@ from mmrag import Budget, DocumentQA, MLLMEmbedder
 from mmrag.embedders.base import Content, Embedder
 from mmrag.errors import BadInputError
 from mmrag.models.prompt import Prompts
-from mmrag.models.registry import FAMILIES, family_of, find
+from mmrag.models.registry import EMBEDDERS, family_of, find
 
 from .tiny_foreign import MAKERS, copy_of, make_qwen3_vl_embedding
 
@@ -91,7 +91,7 @@ def test_looking_imports_no_torch():
 
 
 def test_every_family_has_a_class():
-    for family in FAMILIES:
+    for family in EMBEDDERS:
         assert hasattr(find(None, {}, family=family), "from_folder")
 
 
@@ -108,7 +108,7 @@ def load(folder, **options):
     return MLLMEmbedder.from_pretrained(folder, device="cpu", dtype="float32", **options)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EMBEDDERS)
 def test_from_pretrained_opens_it_and_a_bad_input_is_left_out(folders, family):
     embedder = load(folders[family], on_error="skip")
     picture = Image.new("RGB", (60, 80), "white")
@@ -127,7 +127,7 @@ def picture_of(image):
 
 
 def test_a_text_that_is_cut_is_marked(folders):
-    for family in FAMILIES:
+    for family in EMBEDDERS:
         found = load(folders[family], max_tokens=100).encode_query(["short", "long " * 200])
         assert found.cut == [1]
 

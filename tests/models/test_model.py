@@ -9,7 +9,7 @@ from mmrag.models.batch import TokenRow, collate
 from mmrag.models.compression import Compression
 from mmrag.models.meta_tokens import MetaTokens
 from mmrag.models.model import RetrievalModel
-from mmrag.models.registry import FAMILIES
+from mmrag.models.registry import BACKBONES
 from mmrag.types import Budget
 
 BUDGET = Budget(4, 6)
@@ -161,7 +161,7 @@ def test_gradients_go_through_compression_into_the_vision_encoder(backbone, inpu
     assert all(grad.norm() > 0 for grad in reached)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", BACKBONES)
 def test_gradient_checkpointing_gives_the_same_gradients(load_backbone, inputs, family) -> None:
     model = make(load_backbone(family)).train()
     expected = gradients(model, inputs)
@@ -174,7 +174,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(load_backbone, inputs, 
         torch.testing.assert_close(grad, expected[name], msg=name)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", BACKBONES)
 def test_bfloat16_backbones_keep_float32_tables_and_stay_near(load_backbone, inputs, family) -> None:
     model = make(load_backbone(family, dtype=torch.bfloat16), dim=24)
     exact = make(load_backbone(family), dim=24)

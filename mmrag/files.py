@@ -1,0 +1,70 @@
+"""Files written whole or not at all, and JSON lines read strictly.
+
+A file appears under its name when everything is in it: it is written as ``NAME.part`` in the same folder,
+flushed to the disk and renamed. After a crash the old content is there, or the new one, never a part.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+
+@contextmanager
+def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a file for writing that appears at `path` when the block ends without an error.
+
+    Folders on the way are created. If the block raises, `path` stays as it was and nothing is left behind.
+
+    Args:
+        path: where the file will be.
+        mode: ``"w"`` for text in UTF-8, ``"wb"`` for bytes.
+
+    Raises:
+        ValueError: another mode.
+        OSError: the folder cannot be written to.
+    """
+    if mode not in ("w", "wb"):
+        raise ValueError(f"mode must be 'w' or 'wb', got {mode!r}.")
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        with partial.open(mode, encoding="utf-8" if mode == "w" else None) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_json_lines(path: str | Path, what: str = "line") -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield ``(line number from 1, object)`` for every line of a JSON Lines file that is not blank.
+
+    Args:
+        path: the file, UTF-8, with or without a byte order mark.
+        what: noun for a line in errors, for example ``"question"``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a line is not a JSON object; the error names file and line.
+    """
+    with Path(path).open(encoding="utf-8-sig") as file:
+        for number, text in enumerate(file, 1):
+            if text.strip():
+                yield number, _object(text, f"{path}, line {number}", what)
+
+
+def _object(text: str, position: str, what: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"every {what} must be a JSON object, got {position}: {error}.") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"every {what} must be a JSON object, got {position}: {text.strip()[:80]}")
+    return value
