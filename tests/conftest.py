@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -206,3 +207,31 @@ def length_reranker(fake_server: FakeServer) -> FakeServer:
 
     fake_server._serve = serve  # type: ignore[method-assign]
     return fake_server
+
+
+class LoopGate:
+    """Holds work in other threads until the event loop has run a step, and counts work on the loop itself.
+
+    So a test tells whether a loop stays free without a clock: a loop that waits for the work keeps it
+    waiting for ever.
+    """
+
+    def __init__(self) -> None:
+        self._loop, self._thread = asyncio.get_running_loop(), threading.current_thread()
+        self.on_loop = self.beside = 0
+
+    def __call__(self) -> None:
+        """Called by what works."""
+        if threading.current_thread() is self._thread:
+            self.on_loop += 1
+            return
+        ran = threading.Event()
+        self._loop.call_soon_threadsafe(ran.set)
+        assert ran.wait(60), "the event loop stood still while another thread worked"
+        self.beside += 1
+
+
+@pytest.fixture
+async def loop_gate() -> LoopGate:
+    """For what works beside the loop of this test."""
+    return LoopGate()

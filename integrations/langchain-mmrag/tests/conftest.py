@@ -8,9 +8,7 @@ import io
 import json
 import math
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -56,13 +54,13 @@ def samples(embeddings: MMRagEmbeddings) -> Iterator[MMRagVectorStore]:
 class ColourEmbedder(EmbedderBase):
     """Words and pictures in one space of three colours: small, exact, and it sees images.
 
-    `delay` seconds pass in every call, so that a call on the event loop can be told.
+    Every call passes `gate`, so that a test can tell where it runs.
     """
 
     name, dim, budget, modalities = "colours", 3, Budget(1, 1), frozenset({"text", "image"})
 
-    def __init__(self, delay: float = 0.0, fingerprint: str = "colours-1") -> None:
-        self.delay = delay
+    def __init__(self, fingerprint: str = "colours-1") -> None:
+        self.gate: Callable[[], None] = lambda: None
         self.fingerprint = fingerprint
 
     def encode_query(self, queries, *, batch_size=32, show_progress=False):
@@ -72,7 +70,7 @@ class ColourEmbedder(EmbedderBase):
         return self._encode(documents)
 
     def _encode(self, items):
-        time.sleep(self.delay)
+        self.gate()
         return [self._row(item) for item in items]
 
     def _row(self, item):
@@ -106,29 +104,32 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, object]:
     return {} if request.param == "memory" else {"persist_directory": tmp_path / "index"}
 
 
+class LoopGate:
+    """Holds work in other threads until the event loop has run a step, and counts work on the loop itself.
+
+    So a test tells whether a loop stays free without a clock: a loop that waits for the work keeps it
+    waiting for ever.
+    """
+
+    def __init__(self) -> None:
+        self._loop, self._thread = asyncio.get_running_loop(), threading.current_thread()
+        self.on_loop = self.beside = 0
+
+    def __call__(self) -> None:
+        """Called by what works."""
+        if threading.current_thread() is self._thread:
+            self.on_loop += 1
+            return
+        ran = threading.Event()
+        self._loop.call_soon_threadsafe(ran.set)
+        assert ran.wait(60), "the event loop stood still while another thread worked"
+        self.beside += 1
+
+
 @pytest.fixture
-def longest_pause() -> Callable[..., object]:
-    """Measure the longest time for which a block kept the event loop from running another task."""
-
-    @asynccontextmanager
-    async def measure():
-        pauses = [0.0]
-
-        async def tick() -> None:
-            while True:
-                before = time.perf_counter()
-                await asyncio.sleep(0.005)
-                pauses.append(time.perf_counter() - before - 0.005)
-
-        task = asyncio.create_task(tick())
-        await asyncio.sleep(0.02)
-        try:
-            yield pauses
-        finally:
-            await asyncio.sleep(0.01)
-            task.cancel()
-
-    return measure
+async def loop_gate() -> LoopGate:
+    """For what works beside the loop of this test."""
+    return LoopGate()
 
 
 class Judge:

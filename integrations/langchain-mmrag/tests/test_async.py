@@ -1,4 +1,4 @@
-"""Async twins: while they work, another task goes on running. Measured, not believed."""
+"""Async twins: while they work, the event loop runs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ import pytest
 from langchain_core.documents import Document
 
 from langchain_mmrag import MMRagEmbeddings, MMRagRetriever, MMRagVectorStore
-
-DELAY = 0.5  # seconds in which the embedder of these tests holds its thread
-ALLOWED = 0.25  # seconds; a twin that works on the loop holds it for DELAY
-
 
 CALLS = {
     "embed_documents": lambda s, p: s.embeddings.aembed_documents(["red"]),
@@ -32,22 +28,20 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_an_async_twin_leaves_the_loop_free(name, colours, swatches, longest_pause) -> None:
+async def test_an_async_twin_leaves_the_loop_free(name, colours, swatches, loop_gate) -> None:
     embedder = colours()
     with MMRagVectorStore(MMRagEmbeddings(model=embedder)) as store:
         store.add_texts(["red", "green"], ids=["r", "g"])
-        await CALLS[name](store, swatches["red"])  # modules that are imported once, on first use
-        embedder.delay = DELAY
-        async with longest_pause() as pauses:
-            result = await CALLS[name](store, swatches["red"])
-        assert result  # it did its work
-        assert max(pauses) < ALLOWED, f"{name} held the loop for {max(pauses):.2f} s"
+        embedder.gate = loop_gate
+        assert await CALLS[name](store, swatches["red"])  # it did its work
+        assert loop_gate.beside and not loop_gate.on_loop
 
 
-async def test_the_measure_sees_what_blocks(colours, longest_pause) -> None:
-    async with longest_pause() as pauses:
-        colours(DELAY).encode_query(["red"])
-    assert max(pauses) > 0.8 * DELAY
+async def test_the_gate_sees_work_on_the_loop(colours, loop_gate) -> None:
+    embedder = colours()
+    embedder.gate = loop_gate
+    embedder.encode_query(["red"])
+    assert (loop_gate.on_loop, loop_gate.beside) == (1, 0)
 
 
 async def test_async_and_sync_agree(samples) -> None:

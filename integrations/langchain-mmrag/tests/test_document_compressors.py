@@ -362,7 +362,7 @@ def test_in_the_hosts_own_pipeline_of_compressors(animals) -> None:
 # ---- async
 
 
-async def test_async_is_that_of_the_core(swatches, longest_pause) -> None:
+async def test_async_is_that_of_the_core(swatches) -> None:
     class Awaited(Reddest):
         def rerank(self, ranking, *, top_n=None):
             raise RuntimeError("the sync twin must not be called")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
@@ -150,52 +151,66 @@ def events() -> Iterator[list[str]]:
     root.event_handlers.remove(recorder)
 
 
+class LoopGate:
+    """Holds work in other threads until the event loop has run a step, and counts work on the loop itself.
+
+    So a test tells whether a loop stays free without a clock: a loop that waits for the work keeps it
+    waiting for ever.
+    """
+
+    def __init__(self) -> None:
+        self._loop, self._thread = asyncio.get_running_loop(), threading.current_thread()
+        self.on_loop = self.beside = 0
+
+    def __call__(self) -> None:
+        """Called by what works."""
+        if threading.current_thread() is self._thread:
+            self.on_loop += 1
+            return
+        ran = threading.Event()
+        self._loop.call_soon_threadsafe(ran.set)
+        assert ran.wait(60), "the event loop stood still while another thread worked"
+        self.beside += 1
+
+
 @pytest.fixture
-def stays_free():
-    """Run a coroutine beside a ticker; fails if the loop stood still for most of the time."""
-    import asyncio
-    import time
+async def loop_gate() -> LoopGate:
+    """For what works beside the loop of this test."""
+    return LoopGate()
+
+
+@pytest.fixture
+def stays_free(loop_gate):
+    """Run a coroutine whose work passes `loop_gate`; fails where any of it ran on the loop."""
 
     async def run(coroutine):
-        ticks = 0
-
-        async def tick() -> None:
-            nonlocal ticks
-            while True:
-                await asyncio.sleep(0.001)
-                ticks += 1
-
-        ticker = asyncio.create_task(tick())
-        await asyncio.sleep(0)
-        started = time.monotonic()
+        loop_gate.on_loop = loop_gate.beside = 0
         result = await coroutine
-        spent = time.monotonic() - started
-        ticker.cancel()
-        return result, ticks, spent
+        assert loop_gate.beside and not loop_gate.on_loop
+        return result
 
     return run
 
 
-class SlowEmbedder(ColourEmbedder):
-    """Blocks its thread for a while: what a busy model does."""
+class GatedEmbedder(ColourEmbedder):
+    """Passes a gate in every call."""
+
+    def __init__(self, gate: LoopGate) -> None:
+        self._gate = gate
 
     def encode_query(self, queries, *, batch_size=32, show_progress=False):
-        import time
-
-        time.sleep(0.2)
+        self._gate()
         return super().encode_query(queries)
 
     def encode_document(self, documents, *, batch_size=32, show_progress=False):
-        import time
-
-        time.sleep(0.2)
+        self._gate()
         return super().encode_document(documents)
 
 
 @pytest.fixture
-def slow() -> SlowEmbedder:
-    """An embedder that takes 0.2 seconds a call."""
-    return SlowEmbedder()
+def gated(loop_gate) -> GatedEmbedder:
+    """An embedder whose work passes `loop_gate`."""
+    return GatedEmbedder(loop_gate)
 
 
 class Judge:

@@ -80,17 +80,15 @@ async def test_async_equals_sync(colours, pictures):
     assert await model.aget_image_embedding_batch(images) == model.get_image_embedding_batch(images)
 
 
-async def test_async_leaves_the_loop_free(slow, pictures, stays_free):
-    model = MMRagEmbedding(slow)
+async def test_async_leaves_the_loop_free(gated, pictures, stays_free):
+    model = MMRagEmbedding(gated)
     calls = [
         model.aget_query_embedding("red"),
         model.aget_text_embedding("red"),
         model.aget_image_embedding(str(pictures["red"])),
     ]
     for call in calls:
-        _, ticks, spent = await stays_free(call)
-        assert spent >= 0.2
-        assert ticks > 20
+        await stays_free(call)
 
 
 def test_an_image_in_every_form(colours, pictures):

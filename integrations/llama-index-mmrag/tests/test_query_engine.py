@@ -106,17 +106,13 @@ async def test_async_equals_sync(engine):
     assert await engine.aquery(QUESTION) == engine.query(QUESTION)
 
 
-async def test_async_leaves_the_loop_free(slow, stays_free):
+async def test_async_leaves_the_loop_free(gated, stays_free):
     from mmrag import DocumentQA
     from mmrag.index import MemoryIndex
 
-    qa = DocumentQA(MemoryIndex.for_embedder(slow), embedder=slow)
+    qa = DocumentQA(MemoryIndex.for_embedder(gated), embedder=gated)
     qa.add_texts(["The door is red."], ids=["r"])
-    response, ticks, spent = await stays_free(
-        MMRagCitationQueryEngine.from_args(qa).aquery("Which colour is the door?")
-    )
-    assert spent >= 0.2
-    assert ticks > 20
+    response = await stays_free(MMRagCitationQueryEngine.from_args(qa).aquery("Which colour is the door?"))
     assert response.source_nodes[0].node_id == "r"
 
 

@@ -79,13 +79,11 @@ async def test_async_equals_sync(retriever):
     assert await retriever.aretrieve(QUESTION) == retriever.retrieve(QUESTION)
 
 
-async def test_async_leaves_the_loop_free(slow, stays_free):
-    qa = DocumentQA(MemoryIndex.for_embedder(slow), embedder=slow)
+async def test_async_leaves_the_loop_free(gated, stays_free):
+    qa = DocumentQA(MemoryIndex.for_embedder(gated), embedder=gated)
     qa.add_texts(["red"], ids=["r"])
-    found, ticks, spent = await stays_free(MMRagRetriever(qa).aretrieve("red"))
+    found = await stays_free(MMRagRetriever(qa).aretrieve("red"))
     assert [one.node_id for one in found] == ["r"]
-    assert spent >= 0.2
-    assert ticks > 20
 
 
 def test_how_many_filters_and_budget(qa):

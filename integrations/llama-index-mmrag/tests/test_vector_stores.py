@@ -127,18 +127,15 @@ def test_delete_by_document_by_id_and_by_filter(store):
     assert store.get_nodes() == []
 
 
-async def test_async_equals_sync_and_leaves_the_loop_free(slow, stays_free):
-    store = MMRagVectorStore(model=slow)
+async def test_async_equals_sync_and_leaves_the_loop_free(gated, stays_free):
+    store = MMRagVectorStore(model=gated)
     calls = [
         lambda: store.async_add([node("a", "red", source="d"), node("b", "blue")]),
         lambda: store.aquery(VectorStoreQuery(query_str="blue", similarity_top_k=1)),
     ]
     results = []
     for call in calls:
-        result, ticks, spent = await stays_free(call())
-        assert spent >= 0.2
-        assert ticks > 20
-        results.append(result)
+        results.append(await stays_free(call()))
     assert results[0] == ["a", "b"]
     assert results[1].ids == ["b"]
     assert len(await store.aget_nodes()) == 2
