@@ -12,11 +12,11 @@ from mmrag.errors import ServerError
 from mmrag.serving.prompts import Prompts
 from mmrag.training.mining import read_mined
 from mmrag.training.pairs import PairSettings, QuestionWriter, make_pairs
-from mmrag.training.pairs.alike import first_alike, jaccard, page_sketch, query_sketch
-from mmrag.training.pairs.ask import read_reply
 from mmrag.training.pairs.corrupt import corrupt
-from mmrag.training.pairs.furniture import without_furniture
+from mmrag.training.pairs.duplicates import first_alike, jaccard, page_sketch, query_sketch
+from mmrag.training.pairs.question_writer import read_reply
 from mmrag.training.pairs.rules import PACKAGE, Templates, unnumbered
+from mmrag.training.pairs.running_headers import without_furniture
 from mmrag.types import Page, Source, Word
 
 

@@ -6,8 +6,8 @@ near-duplicates and page furniture, sets documents aside, and writes the lines o
 `mmrag.training.mining.lines`. Nothing here needs torch.
 """
 
-from mmrag.training.pairs.ask import QuestionWriter
 from mmrag.training.pairs.make import make_pairs
+from mmrag.training.pairs.question_writer import QuestionWriter
 from mmrag.training.pairs.report import PairReport
 from mmrag.training.pairs.settings import RULES, Pair, PairSettings
 

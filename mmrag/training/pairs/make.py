@@ -28,7 +28,7 @@ from mmrag.training.pairs.settings import VERSION, PairSettings, digest
 
 if TYPE_CHECKING:
     from mmrag.documents import Found, ReaderSettings
-    from mmrag.training.pairs.ask import QuestionWriter
+    from mmrag.training.pairs.question_writer import QuestionWriter
 
 Progress = Callable[[int, int, str], None]
 

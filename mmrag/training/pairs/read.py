@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrag.training.mining.lines import item_data
-from mmrag.training.pairs.furniture import without_furniture
 from mmrag.training.pairs.rules import Templates, chosen, pairs_of_page, vocabulary_of
+from mmrag.training.pairs.running_headers import without_furniture
 from mmrag.training.pairs.settings import Pair, PairSettings
 from mmrag.types import Page, Record, Usage, Word
 
 if TYPE_CHECKING:
     from mmrag.documents import DocumentReader, Found
-    from mmrag.training.pairs.ask import QuestionWriter
+    from mmrag.training.pairs.question_writer import QuestionWriter
 
 TOGETHER = 16
 """Pages whose pictures are in memory while a model is asked about them."""

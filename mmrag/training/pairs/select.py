@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mmrag.training.pairs.alike import Sketch, first_alike, page_sketch, query_sketch
+from mmrag.training.pairs.duplicates import Sketch, first_alike, page_sketch, query_sketch
 from mmrag.training.pairs.read import Part
 from mmrag.training.pairs.settings import PairSettings
 
