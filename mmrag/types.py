@@ -246,6 +246,8 @@ class Verdict:
         evidence: boxes the model named, where it was asked for them.
         usage: what this one judgement cost; shared work (a listwise window) stands on the ranking alone.
         note: what a reader must know of it ("not in the model's list: kept in prior order").
+        read: False where the candidate had nothing that the reranker can read, so that the score is a
+            stand-in and says nothing of its content.
     """
 
     score: float
@@ -253,6 +255,7 @@ class Verdict:
     evidence: tuple[Box, ...] = ()
     usage: Usage = field(default_factory=Usage)
     note: str = ""
+    read: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class LikelihoodMode:
         base = read_likelihood(alone, asked)
         text = candidate.record.text or (candidate.page.text if candidate.page is not None else "")
         if not text.strip():
-            return Judged((Verdict(0.0, note=NO_TEXT),), (f"{NO_TEXT}: see the verdicts",))
+            return Judged((Verdict(0.0, note=NO_TEXT, read=False),), (f"{NO_TEXT}: see the verdicts",))
         page = yield from self._page(as_data(text), None)
         note = ""
         if len(page) > room:

@@ -94,7 +94,8 @@ class ListwiseMode:
             thought, note = said[candidate]
             if views[candidate].empty:
                 note = f"{note}; {NOTHING}" if note else NOTHING
-            verdicts[candidate] = Verdict(float(len(order) - place), thought, note=note)
+            score, read = float(len(order) - place), not views[candidate].empty
+            verdicts[candidate] = Verdict(score, thought, note=note, read=read)
         return Judged(tuple(verdicts), self._notes(views, verdicts, repeats, unknown, least))
 
     def _notes(

@@ -233,7 +233,7 @@ def all_verdicts(best: Mapping[int, float], seconds: Sequence[float]) -> tuple[V
         above = [score for score in places[:place] if score is not None][-1:]
         below = [score for score in places[place + 1 :] if score is not None][:1]
         near = above + below
-        verdicts.append(Verdict(math.fsum(near) / len(near) if near else 0.0, note=NO_TEXT))
+        verdicts.append(Verdict(math.fsum(near) / len(near) if near else 0.0, note=NO_TEXT, read=False))
     return tuple(verdicts)
 
 

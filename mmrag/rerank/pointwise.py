@@ -64,7 +64,7 @@ class PointwiseMode:
             said.append(f"shortened to {share:.0%} to fit the model's {self._yes_no.context} tokens")
             notes = (*notes, f"shortened to fit the model's {self._yes_no.context} tokens: see the verdicts")
         boxes = read_boxes(verdict.thought) if view.image is not None else ()
-        return Judged((replace(verdict, evidence=boxes, note="; ".join(said)),), notes)
+        return Judged((replace(verdict, evidence=boxes, note="; ".join(said), read=not view.empty),), notes)
 
     def _prompt(self, query: str, picture: Shown, instruction: str, view: View, share: float) -> Prompt:
         """The question with this share of the candidate; all candidates are to see the same query."""

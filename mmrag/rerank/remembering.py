@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from mmrag.rerank.local import NO_TEXT, LocalReranker, all_verdicts
+from mmrag.rerank.local import LocalReranker, all_verdicts
 from mmrag.rerank.protocol import Judged
 from mmrag.types import Candidate, Query
 
@@ -45,7 +45,7 @@ class RememberingReranker(LocalReranker):
         missing = {key: one for key, one in zip(keys, candidates, strict=True) if key not in self._scores}
         said = super().judge(query, list(missing.values()))
         for key, verdict in zip(missing, said, strict=True):
-            self._scores[key] = None if verdict.note == NO_TEXT else verdict.score
+            self._scores[key] = verdict.score if verdict.read else None
         self.read += len(missing)
         self.remembered += len(keys) - len(missing)
         scores = {place: self._scores[key] for place, key in enumerate(keys)}

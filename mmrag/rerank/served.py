@@ -100,7 +100,7 @@ class ServedMode:
         else:
             score = read_score((yield Ask("/score", {**body, "queries": query, "documents": [document]})))
         if view.empty:
-            return Judged((Verdict(score, note=NOTHING),), (NOTHING_SOMEWHERE,))
+            return Judged((Verdict(score, note=NOTHING, read=False),), (NOTHING_SOMEWHERE,))
         return Judged((Verdict(score, note=note),), (TOO_LONG,) if note else ())
 
     def _cut(self, asked: View, view: View) -> Steps[tuple[View, str]]:

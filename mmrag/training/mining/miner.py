@@ -208,7 +208,7 @@ class Miner:
                 f"the judge must judge every candidate, got verdicts on {len(verdicts)} of {len(pool)}. "
                 "Raise its depth, and set no top_n."
             )
-        return {id: verdict for id, verdict in verdicts.items() if _was_read(verdict)}, judged.usage
+        return {id: verdict for id, verdict in verdicts.items() if verdict.read}, judged.usage
 
     def _data(
         self, question: MiningQuestion, chosen: Selection, pool: Mapping[str, Candidate], scored: bool
@@ -307,13 +307,6 @@ def _plain(candidate: Candidate) -> str:
     """What a candidate reads like; ``""`` where that is too little to tell pages apart."""
     text = " ".join(candidate.record.text.split()).lower()
     return text if len(text) >= SAME_TEXT_CHARS else ""
-
-
-def _was_read(verdict: Verdict) -> bool:
-    """Whether a verdict comes from reading: the local reranker gives a page without text a place only."""
-    from mmrag.rerank.local import NO_TEXT
-
-    return verdict.note != NO_TEXT
 
 
 def judge_data(judge: Reranker | None, mode: str) -> dict[str, Any]:
