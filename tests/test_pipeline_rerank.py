@@ -10,7 +10,7 @@ import pytest
 from mmrag import Answer, DocumentQA, MemoryIndex, ReaderSettings
 from mmrag.rerank import ThinkReranker
 from mmrag.rerank.local import LocalReranker
-from mmrag.rerank.protocol import kept, reordered
+from mmrag.rerank.ordering import kept, reordered
 from mmrag.rerank.stage import DEFAULT_DEPTH
 from mmrag.rerank.traces import TraceWriter
 from mmrag.types import Usage, Verdict

@@ -8,9 +8,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from mmrag.cli.common import UsageError, open_to_read, reranker
-from mmrag.training.mining.lines import read_mined
 from mmrag.training.mining.miner import Miner, judge_data
 from mmrag.training.mining.questions import read_questions
+from mmrag.training.mining.records import read_mined
 from mmrag.training.mining.report import save_plot
 from mmrag.training.mining.rules import Rules, rules_for
 

@@ -47,7 +47,8 @@ from mmrag.embedders.onnx import (
 )
 from mmrag.errors import UnsupportedInputError
 from mmrag.machine import default_threads
-from mmrag.rerank.protocol import Judged, Settings, check_alpha, check_top_n, kept, reordered, with_rest
+from mmrag.rerank.ordering import check_alpha, check_top_n, kept, reordered, with_rest
+from mmrag.rerank.protocol import Judged, Settings
 from mmrag.serving.requests import Steps
 from mmrag.types import Candidate, Query, Ranking, Usage, Verdict
 
@@ -133,7 +134,7 @@ class LocalReranker:
         """A new ranking of at most `top_n` candidates; the one given is not changed.
 
         ``scores["rerank"]`` and the verdict's score are log-odds. Candidates behind the first `depth` have
-        no verdict and follow; see `mmrag.rerank.protocol.with_rest`.
+        no verdict and follow; see `mmrag.rerank.ordering.with_rest`.
         A question without words is not judged: the prior order comes back with ``why_not``.
 
         Args:

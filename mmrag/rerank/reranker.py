@@ -13,16 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from mmrag.errors import ServerError
 from mmrag.rerank.modes import MODES, load_mode
-from mmrag.rerank.protocol import (
-    Judged,
-    Mode,
-    PreparedMode,
-    Settings,
-    check_alpha,
-    check_top_n,
-    kept,
-    reordered,
-)
+from mmrag.rerank.ordering import check_alpha, check_top_n, kept, reordered
+from mmrag.rerank.protocol import Judged, Mode, PreparedMode, Settings
 from mmrag.rerank.request import OWN_KEYS
 from mmrag.serving.chat import SMALLEST_PICTURE
 from mmrag.serving.client import ServerClient

@@ -8,7 +8,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from mmrag.rerank.protocol import Reranker, with_rest
+from mmrag.rerank.ordering import with_rest
+from mmrag.rerank.protocol import Reranker
 from mmrag.types import Ranking, Usage
 
 DEFAULT_DEPTH = 10

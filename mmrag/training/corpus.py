@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrag.training.mining.lines import LISTS
+from mmrag.training.mining.records import LISTS
 
 if TYPE_CHECKING:
     from mmrag.pipeline import DocumentQA

@@ -1,7 +1,7 @@
 """Examples from JSONL, and the order in which they are seen.
 
 One format for everything: what ``mmrag mine`` and ``mmrag train make-pairs`` write
-(`mmrag.training.mining.lines`).
+(`mmrag.training.mining.records`).
 An example is a query with one of its positives; its negatives are hard ones mined for the query, and what
 was removed from them is remembered, so that it does not come back as an in-batch negative.
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrag.training.config import DataConfig
-from mmrag.training.mining.lines import read_mined
+from mmrag.training.mining.records import read_mined
 
 if TYPE_CHECKING:
     from PIL.Image import Image

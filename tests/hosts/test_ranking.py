@@ -26,7 +26,7 @@ from mmrag.hosts.ranking import (
 )
 from mmrag.rerank import ThinkReranker
 from mmrag.rerank.local import LocalReranker
-from mmrag.rerank.protocol import kept, reordered
+from mmrag.rerank.ordering import kept, reordered
 from mmrag.types import Query, Verdict
 
 QUERY = Query(text="Which animal hoots?")

@@ -1,4 +1,4 @@
-"""pytest's importlib mode does not put a test's folder on the path; `asking` is there."""
+"""pytest's importlib mode does not put a test's folder on the path; `fake_model` is there."""
 
 from __future__ import annotations
 

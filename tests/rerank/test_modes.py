@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from asking import NO, YES, candidates, chat, drive, picture, replies, text_of, tokens, yes_no
+from fake_model import NO, YES, candidates, chat, drive, picture, replies, text_of, tokens, yes_no
 
 from mmrag.errors import ServerAnswerError, ServerError
 from mmrag.rerank.likelihood import LikelihoodMode

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from asking import NO, YES, chat, picture, ranking, tokens, yes_no
+from fake_model import NO, YES, chat, picture, ranking, tokens, yes_no
 
 from mmrag.errors import ServerAnswerError, ServerStatusError, ServerUnreachableError
 from mmrag.rerank import Reranker, ThinkReranker

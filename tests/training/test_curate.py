@@ -12,7 +12,7 @@ import pytest
 from mmrag.cli import main
 from mmrag.documents import ReaderSettings
 from mmrag.errors import IndexMismatchError, ServerUnreachableError
-from mmrag.rerank.protocol import reordered
+from mmrag.rerank.ordering import reordered
 from mmrag.training.config import load_config
 from mmrag.training.curate import curate
 from mmrag.training.data import read_examples

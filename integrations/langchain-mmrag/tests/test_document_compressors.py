@@ -16,7 +16,7 @@ from langchain_core.messages import HumanMessage
 from langchain_core.runnables import ConfigurableField, Runnable, RunnableLambda, RunnablePassthrough
 from mmrag.errors import ServerStatusError
 from mmrag.rerank.local import LocalReranker
-from mmrag.rerank.protocol import reordered
+from mmrag.rerank.ordering import reordered
 from mmrag.types import Query, Verdict
 from PIL import Image
 

@@ -36,7 +36,7 @@ from llama_index.readers.mmrag.nodes import page_node
 from llama_index.retrievers.mmrag import MMRagRetriever
 from mmrag.errors import ServerStatusError
 from mmrag.rerank.local import LocalReranker
-from mmrag.rerank.protocol import reordered
+from mmrag.rerank.ordering import reordered
 from mmrag.types import Verdict
 
 QUESTION = "Which animal hoots?"

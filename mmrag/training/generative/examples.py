@@ -18,7 +18,7 @@ response. Lessons are not packed: a batch is padded to its longest.
      "trace": "<think>...</think>...",             or {"thought": "...", "final": "..."}
      "instruction": ""}                            of a query
 
-or lines of ``mmrag mine`` (`mmrag.training.mining.lines`): every query and every page in them is an input.
+or lines of ``mmrag mine`` (`mmrag.training.mining.records`): every query and every page in them is an input.
 The trace of an input that brings none is looked up in the folder in which a `TraceWriter` kept it.
 """
 

@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 
 from mmrag.training.data import Example, _examples, _side
-from mmrag.training.mining.lines import read_mined
+from mmrag.training.mining.records import read_mined
 from mmrag.training.mining.rules import JUDGED_POSITIVE, SAME_TEXT
 
 logger = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from mmrag.errors import ServerAnswerError
-from mmrag.training.mining.lines import FORMAT, LineFile, item_data
 from mmrag.training.mining.questions import MiningQuestion
+from mmrag.training.mining.records import FORMAT, LineFile, item_data
 from mmrag.training.mining.report import MiningReport
 from mmrag.training.mining.rules import KNOWN, Rules, Scored, Selection, select
 from mmrag.types import Candidate, Query, Ranking, Usage, Verdict

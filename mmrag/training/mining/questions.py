@@ -6,7 +6,7 @@ One JSON object a line::
 
 ``query`` may stand for ``question``; ``image`` is the path of a picture that is asked with or about.
 A positive is a record id (``"ab12...#p3"``) or a file and a page counted from 0, as in an evaluation pack.
-Lines of the format of training data (`mmrag.training.mining.lines`) are read, too: what they name as
+Lines of the format of training data (`mmrag.training.mining.records`) are read, too: what they name as
 removed is known to answer and is removed again, their negatives are not looked at.
 Reading is strict and comes before any work: one bad line is one error that names it.
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrag.errors import MissingExtraError
-from mmrag.training.mining.lines import LISTS
+from mmrag.training.mining.records import LISTS
 from mmrag.types import Usage
 
 if TYPE_CHECKING:

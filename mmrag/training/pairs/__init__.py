@@ -3,7 +3,7 @@
 `make_pairs` reads documents, asks for what stands on their pages (headings, captions, table cells,
 sentences with words left out and replaced, questions by template or by a model behind a URL), sorts out
 near-duplicates and page furniture, sets documents aside, and writes the lines of
-`mmrag.training.mining.lines`. Nothing here needs torch.
+`mmrag.training.mining.records`. Nothing here needs torch.
 """
 
 from mmrag.training.pairs.make import make_pairs

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from mmrag.errors import DocumentError
 from mmrag.serving.prompts import Prompts
-from mmrag.training.mining.lines import FORMAT
+from mmrag.training.mining.records import FORMAT
 from mmrag.training.pairs.read import Part, load_part, read_document
 from mmrag.training.pairs.report import PairReport
 from mmrag.training.pairs.rules import PACKAGE, Templates
@@ -49,7 +49,7 @@ def make_pairs(
 
     Args:
         inputs: folder, files or globs.
-        target: JSON lines, see `mmrag.training.mining.lines`; each query has ``rule``, ``boxes`` and
+        target: JSON lines, see `mmrag.training.mining.records`; each query has ``rule``, ``boxes`` and
         ``source``, too.
         valid: where the pairs of held-out documents go; None: ``<target's stem>.valid.jsonl`` beside it.
         settings: see `PairSettings`.

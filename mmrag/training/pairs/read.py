@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrag.training.mining.lines import item_data
+from mmrag.training.mining.records import item_data
 from mmrag.training.pairs.rules import Templates, chosen, pairs_of_page, vocabulary_of
 from mmrag.training.pairs.running_headers import without_furniture
 from mmrag.training.pairs.settings import Pair, PairSettings
@@ -30,7 +30,7 @@ class Part:
     Attributes:
         document_id: first digits of its digest.
         path: where it is.
-        items: one a page: an item of `mmrag.training.mining.lines`, with its text.
+        items: one a page: an item of `mmrag.training.mining.records`, with its text.
         pairs: for each page, its pairs as plain data.
         counts: what was dropped, by reason; ``furniture`` counts lines, ``bare`` pages without words.
         skipped: pages that cannot be read, with the reason.

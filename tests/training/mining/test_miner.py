@@ -18,7 +18,7 @@ from mmrag.errors import MMRagError, ServerAnswerError, ServerUnreachableError
 from mmrag.index.memory import MemoryIndex
 from mmrag.pipeline import DocumentQA
 from mmrag.rerank.local import LocalReranker
-from mmrag.rerank.protocol import kept, reordered
+from mmrag.rerank.ordering import kept, reordered
 from mmrag.training.mining import Miner, MiningQuestion, MiningReport, Rules, read_mined, save_plot
 from mmrag.types import Ranking, Usage, Verdict
 

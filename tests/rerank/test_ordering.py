@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmrag.rerank.protocol import kept, reordered
+from mmrag.rerank.ordering import kept, reordered
 from mmrag.types import Candidate, Query, Ranking, Record, Usage, Verdict
 
 
