@@ -46,7 +46,7 @@ from mmrag.rerank.reranker import ThinkReranker
 from mmrag.rerank.traces import TraceWriter
 from mmrag.scoring import standardise
 from mmrag.serving.client import ServerClient
-from mmrag.serving.requests import Ask, Runner
+from mmrag.serving.requests import Request, Runner
 from mmrag.types import Ranking, Usage
 
 K = 5
@@ -464,7 +464,7 @@ def body_of(prompt: str) -> dict[str, Any]:
 
 def by_runner(prompts: Sequence[str], model: str, options: argparse.Namespace) -> float:
     def ask(prompt: str):
-        reply = yield Ask("chat/completions", body_of(prompt))
+        reply = yield Request("chat/completions", body_of(prompt))
         return reply["choices"][0]["message"]["content"]
 
     with ServerClient(

@@ -55,7 +55,7 @@ def run_serve(options: argparse.Namespace) -> int:
             text = f"Ready after {seconds:.0f} s: {plan.url} serves {plan.model}. Ctrl-C stops it.\n  {use}"
             _say({**_data(plan), "log": str(server.log), "seconds": round(seconds, 1)}, text, options)
             server.join()
-            raise ServeError(server.obituary("by itself"))
+            raise ServeError(server.exit_message("by itself"))
     except _Stopped as stopped:
         waiting.done()
         _tell("Stopped.")

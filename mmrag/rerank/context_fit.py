@@ -10,7 +10,7 @@ from mmrag.errors import ServerError
 from mmrag.rerank.request import count_body
 from mmrag.rerank.response import read_tokens
 from mmrag.serving.client import Json
-from mmrag.serving.requests import Ask, Steps
+from mmrag.serving.requests import Request, Requests
 
 ROUNDS = 8
 MARGIN = 0.97  # of what is left after the first guess: cut texts do not get shorter quite in proportion
@@ -45,7 +45,7 @@ class Prompt:
 
 def fitted(
     build: Callable[[float], Prompt], limit: int, extra: Mapping[str, Any]
-) -> Steps[tuple[Prompt, float]]:
+) -> Requests[tuple[Prompt, float]]:
     """The prompt, and the share of the candidates' text and pictures that is left in it (1.0: all).
 
     The server counts, but only where the prompt might be too long.
@@ -80,6 +80,6 @@ def fitted(
     return build(0.0), 0.0
 
 
-def _count(prompt: Prompt, extra: Mapping[str, Any]) -> Steps[int]:
-    reply = yield Ask("/tokenize", count_body(prompt.messages, extra), pictures=prompt.pictures)
+def _count(prompt: Prompt, extra: Mapping[str, Any]) -> Requests[int]:
+    reply = yield Request("/tokenize", count_body(prompt.messages, extra), pictures=prompt.pictures)
     return len(read_tokens(reply))

@@ -21,9 +21,9 @@ from mmrag.rerank.protocol import Judged, Settings
 from mmrag.rerank.request import instruction_of, user_template
 from mmrag.rerank.traces import Trace, read_trace
 from mmrag.rerank.yesno import YesNo, in_words
-from mmrag.serving.chat import as_data, cut_text, filled, mark, messages_of
+from mmrag.serving.chat import as_data, chat_messages, cut_text, data_mark, fill_template
 from mmrag.serving.client import parse_chat
-from mmrag.serving.requests import Ask, Steps
+from mmrag.serving.requests import Request, Requests
 from mmrag.serving.wire import join_url, parse_models
 from mmrag.types import Candidate, Query, Verdict
 
@@ -66,15 +66,15 @@ class EcrrMode:
         parts = [self.settings.prompts.digest(self.prompts), self._traces.fingerprint]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
-    def prepare(self) -> Steps[None]:
+    def prepare(self) -> Requests[None]:
         """Ask for the answer's token ids and the model's context, and who writes the traces."""
         client = self._traces.client
         if client.known_model is None:
-            reply = yield Ask("models", client=client)
+            reply = yield Request("models", client=client)
             client.remember_model(parse_models(reply, join_url(client.base_url, "models")))
         yield from self._yes_no.prepare()
 
-    def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Steps[Sequence[Verdict]]]:
+    def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Requests[Sequence[Verdict]]]:
         """One generator a candidate; traces that are kept are read now, missing ones are prepared."""
         asked = self._traces.prepared_query(query)
         return [
@@ -85,10 +85,10 @@ class EcrrMode:
     def _judge(
         self,
         query: Query,
-        asked: Callable[[], Steps[Trace]],
-        described: Callable[[], Steps[Trace]],
+        asked: Callable[[], Requests[Trace]],
+        described: Callable[[], Requests[Trace]],
         text: str,
-    ) -> Steps[Sequence[Verdict]]:
+    ) -> Requests[Sequence[Verdict]]:
         understood = yield from asked()
         trace = yield from described()
         case = _Case(
@@ -99,10 +99,10 @@ class EcrrMode:
         )
         return (yield from self._verdict(case))
 
-    def _verdict(self, case: _Case) -> Steps[Judged]:
+    def _verdict(self, case: _Case) -> Requests[Judged]:
         return (yield from self._yes_or_no(case, self.settings))
 
-    def _yes_or_no(self, case: _Case, settings: Settings) -> Steps[Judged]:
+    def _yes_or_no(self, case: _Case, settings: Settings) -> Requests[Judged]:
         prompts, tokens, context = settings.prompts, settings.think_tokens, self._yes_no.context
         system = prompts.fill("ecrr_think", words=in_words(tokens)) if tokens else prompts.text("ecrr_system")
         prompt, share = yield from fitted(
@@ -142,7 +142,7 @@ class QarMode(EcrrMode):
         self._plain = replace(settings, think_tokens=0)  # the tokens go into the reading
         self._yes_no = YesNo(self._plain)
 
-    def _verdict(self, case: _Case) -> Steps[Judged]:
+    def _verdict(self, case: _Case) -> Requests[Judged]:
         tokens = self.settings.think_tokens
         if not tokens:
             return (yield from self._yes_or_no(case, self._plain))
@@ -153,7 +153,7 @@ class QarMode(EcrrMode):
         note = "; ".join(part for part in (verdict.note, cut) if part)
         return replace(judged, verdicts=(replace(verdict, thought=reading.plain, note=note),))
 
-    def _reading(self, case: _Case, tokens: int) -> Steps[Trace]:
+    def _reading(self, case: _Case, tokens: int) -> Requests[Trace]:
         """The candidate's trace, rewritten for the query."""
         prompts = self.settings.prompts
         system = prompts.fill("qar_system", words=in_words(tokens))
@@ -168,7 +168,7 @@ class QarMode(EcrrMode):
             "max_tokens": tokens,
             "temperature": 0.0,
         }
-        reply = yield Ask("chat/completions", body)
+        reply = yield Request("chat/completions", body)
         return read_trace(parse_chat(reply), tokens)
 
 
@@ -191,9 +191,9 @@ def _prompt(system: str, user: str, case: _Case, share: float) -> Prompt:
         "instruction": as_data(case.instruction),
         "query": as_data(case.query),
         "page": as_data(_joined(case.reading, text, trace)),
-        "mark": mark(case.query, case.text, case.trace),
+        "mark": data_mark(case.query, case.text, case.trace),
     }
-    return Prompt(messages_of(system, filled(user, texts, {})))
+    return Prompt(chat_messages(system, fill_template(user, texts, {})))
 
 
 def _joined(*parts: str) -> str:

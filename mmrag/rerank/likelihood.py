@@ -18,7 +18,7 @@ from mmrag.rerank.protocol import Judged, Settings
 from mmrag.rerank.request import likelihood_body, text_tokens_body
 from mmrag.rerank.response import read_context, read_likelihood, read_tokens
 from mmrag.serving.chat import as_data
-from mmrag.serving.requests import Ask, Steps
+from mmrag.serving.requests import Request, Requests
 from mmrag.types import Candidate, Query, Verdict
 
 PROMPTS = ("likelihood",)
@@ -48,11 +48,11 @@ class LikelihoodMode:
         self._before, self._after = before, after + "\n"
         self._context = 0
 
-    def prepare(self) -> Steps[None]:
+    def prepare(self) -> Requests[None]:
         """Ask for the model's context."""
-        self._context = read_context((yield Ask("/tokenize", text_tokens_body("?"), cached=False)))
+        self._context = read_context((yield Request("/tokenize", text_tokens_body("?"), cached=False)))
 
-    def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Steps[Sequence[Verdict]]]:
+    def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Requests[Sequence[Verdict]]]:
         """One generator a candidate.
 
         Raises:
@@ -62,12 +62,12 @@ class LikelihoodMode:
             raise ValueError("mode='likelihood' must have a query with text, got none. Use mode='pointwise'.")
         return [self._judge(query.text.strip(), candidate) for candidate in candidates]
 
-    def _judge(self, query: str, candidate: Candidate) -> Steps[Sequence[Verdict]]:
-        asked = read_tokens((yield Ask("/tokenize", text_tokens_body(as_data(query)), shared=True)))
-        after = read_tokens((yield Ask("/tokenize", text_tokens_body(self._after), shared=True)))
+    def _judge(self, query: str, candidate: Candidate) -> Requests[Sequence[Verdict]]:
+        asked = read_tokens((yield Request("/tokenize", text_tokens_body(as_data(query)), shared=True)))
+        after = read_tokens((yield Request("/tokenize", text_tokens_body(self._after), shared=True)))
         room = self._context - len(asked) - len(after) - 1
         without = yield from self._page("", room)
-        alone = yield Ask("completions", likelihood_body([*without, *after, *asked]), shared=True)
+        alone = yield Request("completions", likelihood_body([*without, *after, *asked]), shared=True)
         base = read_likelihood(alone, asked)
         text = candidate.record.text or (candidate.page.text if candidate.page is not None else "")
         if not text.strip():
@@ -76,12 +76,14 @@ class LikelihoodMode:
         note = ""
         if len(page) > room:
             note = f"read to token {room} of {len(page)} to fit the model's {self._context} tokens"
-        reply = yield Ask("completions", likelihood_body([*page[:room], *after, *asked]))
+        reply = yield Request("completions", likelihood_body([*page[:room], *after, *asked]))
         score = (read_likelihood(reply, asked) - base) / len(asked)
         return Judged((Verdict(score, note=note),), (TOO_LONG,) if note else ())
 
-    def _page(self, text: str, room: int | None) -> Steps[list[int]]:
-        reply = yield Ask("/tokenize", text_tokens_body(self._before + text, special=True), shared=not text)
+    def _page(self, text: str, room: int | None) -> Requests[list[int]]:
+        reply = yield Request(
+            "/tokenize", text_tokens_body(self._before + text, special=True), shared=not text
+        )
         tokens = read_tokens(reply)
         if room is not None and room < len(tokens):
             raise ServerError(

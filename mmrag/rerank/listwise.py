@@ -23,9 +23,17 @@ from mmrag.rerank.request import (
 )
 from mmrag.rerank.response import Order, read_order
 from mmrag.rerank.yesno import Thinker, in_words
-from mmrag.serving.chat import as_data, cut_text, filled, mark, messages_of, shown, text_part
+from mmrag.serving.chat import (
+    as_data,
+    chat_messages,
+    cut_text,
+    data_mark,
+    fill_template,
+    show_picture,
+    text_part,
+)
 from mmrag.serving.client import Json
-from mmrag.serving.requests import Ask, Steps
+from mmrag.serving.requests import Request, Requests
 from mmrag.types import Candidate, Query, Verdict
 
 WINDOW = 20
@@ -67,15 +75,15 @@ class ListwiseMode:
         self.fingerprint = settings.prompts.digest(PROMPTS)
         self._thinker = Thinker(settings)
 
-    def prepare(self) -> Steps[None]:
+    def prepare(self) -> Requests[None]:
         """Ask for the model's context."""
         yield from self._thinker.prepare()
 
-    def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Steps[Sequence[Verdict]]]:
+    def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Requests[Sequence[Verdict]]]:
         """One generator for all candidates: each window starts from the order of the one before."""
         return [self._judge(query, candidates)]
 
-    def _judge(self, query: Query, candidates: Sequence[Candidate]) -> Steps[Sequence[Verdict]]:
+    def _judge(self, query: Query, candidates: Sequence[Candidate]) -> Requests[Sequence[Verdict]]:
         views = [view_of(candidate, self.settings) for candidate in candidates]
         order = list(range(len(candidates)))
         said = [("", "")] * len(candidates)  # thought and note of the last window that a candidate was in
@@ -119,7 +127,7 @@ class ListwiseMode:
             notes.append(NOTHING_SOMEWHERE)
         return tuple(notes)
 
-    def _window(self, query: Query, views: Sequence[View]) -> Steps[tuple[Order, str, float]]:
+    def _window(self, query: Query, views: Sequence[View]) -> Requests[tuple[Order, str, float]]:
         def build(share: float) -> Prompt:
             return self._prompt(query, views, share)
 
@@ -127,23 +135,23 @@ class ListwiseMode:
         prompt, share = yield from fitted(build, self._thinker.room(answer_tokens), self._thinker.extra)
         thought, messages = yield from self._thinker.think(prompt.messages, prompt.pictures)
         body = order_body(messages, len(views), self._thinker.extra)
-        reply = yield Ask("chat/completions", body, pictures=prompt.pictures)
+        reply = yield Request("chat/completions", body, pictures=prompt.pictures)
         return read_order(reply, len(views)), thought.text, share
 
     def _prompt(self, query: Query, views: Sequence[View], share: float) -> Prompt:
         settings, asked = self.settings, query_view(query, self.settings)
-        picture = shown(asked.image, settings.image_pixels)
+        picture = show_picture(asked.image, settings.image_pixels)
         data, area = dict(picture.data), picture.area
-        digest = mark(asked.text, *(view.text for view in views))
+        digest = data_mark(asked.text, *(view.text for view in views))
         cap = even_cap([len(view.text) for view in views], share)
         pages: list[Json] = []
         for number, view in enumerate(views, start=1):
             text = as_data(cut_text(view.text, cap) if share < 1.0 else view.text)
             texts = {"mark": digest, "number": str(number), "page": text}
-            page = shown(view.image, settings.image_pixels, share)
+            page = show_picture(view.image, settings.image_pixels, share)
             data, area = {**data, **page.data}, area + page.area
             template = settings.prompts.text("listwise_page")
-            pages += [*filled(template, texts, {"page_picture": page.parts}), text_part("\n\n")]
+            pages += [*fill_template(template, texts, {"page_picture": page.parts}), text_part("\n\n")]
         texts = {
             "instruction": as_data(instruction_of(query, settings)),
             "query": as_data(asked.text),
@@ -151,9 +159,9 @@ class ListwiseMode:
             "count": str(len(views)),
         }
         places = {"query_picture": picture.parts, "pages": pages[:-1]}
-        user = filled(user_template("listwise_user", settings), texts, places)
+        user = fill_template(user_template("listwise_user", settings), texts, places)
         if settings.think_tokens:
             system = settings.prompts.fill("listwise_think", words=in_words(settings.think_tokens))
         else:
             system = settings.prompts.text("listwise_system")
-        return Prompt(messages_of(system, user), data, area)
+        return Prompt(chat_messages(system, user), data, area)

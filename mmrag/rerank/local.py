@@ -49,7 +49,7 @@ from mmrag.errors import UnsupportedInputError
 from mmrag.machine import default_threads
 from mmrag.rerank.ordering import check_alpha, check_top_n, kept, reordered, with_rest
 from mmrag.rerank.protocol import Judged, Settings
-from mmrag.serving.requests import Steps
+from mmrag.serving.requests import Requests
 from mmrag.types import Candidate, Query, Ranking, Usage, Verdict
 
 DEFAULT_MODEL_DIR = Path(__file__).parent.parent / "weights" / "ms-marco-minilm-l12-v2-int8"
@@ -256,10 +256,10 @@ class LocalMode:
         self._reranker = LocalReranker()
         self.fingerprint = self._reranker.fingerprint
 
-    def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Steps[Sequence[Verdict]]]:
+    def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Requests[Sequence[Verdict]]]:
         """One generator for all candidates, which asks nothing."""
         return [self._judge(query, candidates)]
 
-    def _judge(self, query: Query, candidates: Sequence[Candidate]) -> Steps[Sequence[Verdict]]:
+    def _judge(self, query: Query, candidates: Sequence[Candidate]) -> Requests[Sequence[Verdict]]:
         return self._reranker.judge(query, candidates)
         yield  # what makes it a generator

@@ -10,8 +10,16 @@ from mmrag.rerank.protocol import Judged, Settings
 from mmrag.rerank.request import View, instruction_of, query_view, user_template, view_of
 from mmrag.rerank.response import read_boxes
 from mmrag.rerank.yesno import YesNo, in_words
-from mmrag.serving.chat import Shown, as_data, cut_text, filled, mark, messages_of, shown
-from mmrag.serving.requests import Steps
+from mmrag.serving.chat import (
+    PictureView,
+    as_data,
+    chat_messages,
+    cut_text,
+    data_mark,
+    fill_template,
+    show_picture,
+)
+from mmrag.serving.requests import Requests
 from mmrag.types import Candidate, Query, Verdict
 
 NOTHING = "neither picture nor text to judge by"
@@ -33,21 +41,21 @@ class PointwiseMode:
         self.fingerprint = settings.prompts.digest(PROMPTS)
         self._yes_no = YesNo(settings)
 
-    def prepare(self) -> Steps[None]:
+    def prepare(self) -> Requests[None]:
         """Ask for the answer's token ids and the model's context."""
         yield from self._yes_no.prepare()
 
-    def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Steps[Sequence[Verdict]]]:
+    def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Requests[Sequence[Verdict]]]:
         """One generator a candidate."""
         asked = query_view(query, self.settings)
         # Once, and here: the generators run side by side, and a lazy picture must not be loaded by two.
-        picture = shown(asked.image, self.settings.image_pixels)
+        picture = show_picture(asked.image, self.settings.image_pixels)
         instruction = instruction_of(query, self.settings)
         return [self._judge(asked.text, picture, instruction, candidate) for candidate in candidates]
 
     def _judge(
-        self, query: str, picture: Shown, instruction: str, candidate: Candidate
-    ) -> Steps[Sequence[Verdict]]:
+        self, query: str, picture: PictureView, instruction: str, candidate: Candidate
+    ) -> Requests[Sequence[Verdict]]:
         view = view_of(candidate, self.settings)
 
         def build(share: float) -> Prompt:
@@ -66,21 +74,21 @@ class PointwiseMode:
         boxes = read_boxes(verdict.thought) if view.image is not None else ()
         return Judged((replace(verdict, evidence=boxes, note="; ".join(said), read=not view.empty),), notes)
 
-    def _prompt(self, query: str, picture: Shown, instruction: str, view: View, share: float) -> Prompt:
+    def _prompt(self, query: str, picture: PictureView, instruction: str, view: View, share: float) -> Prompt:
         """The question with this share of the candidate; all candidates are to see the same query."""
         settings = self.settings
-        page = shown(view.image, settings.image_pixels, share)
+        page = show_picture(view.image, settings.image_pixels, share)
         text = cut_text(view.text, int(share * len(view.text))) if share < 1.0 else view.text
         texts = {
             "instruction": as_data(instruction),
             "query": as_data(query),
             "page": as_data(text),
-            "mark": mark(query, view.text),
+            "mark": data_mark(query, view.text),
         }
         pictures = {"query_picture": picture.parts, "page_picture": page.parts}
-        user = filled(user_template("pointwise_user", settings), texts, pictures)
+        user = fill_template(user_template("pointwise_user", settings), texts, pictures)
         if settings.think_tokens:
             system = settings.prompts.fill("pointwise_think", words=in_words(settings.think_tokens))
         else:
             system = settings.prompts.text("pointwise_system")
-        return Prompt(messages_of(system, user), {**picture.data, **page.data}, picture.area + page.area)
+        return Prompt(chat_messages(system, user), {**picture.data, **page.data}, picture.area + page.area)

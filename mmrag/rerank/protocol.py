@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, overload, runtime_checkable
 
 from mmrag.serving.prompts import Prompts
-from mmrag.serving.requests import Steps
+from mmrag.serving.requests import Requests
 from mmrag.types import Candidate, Query, Ranking, Verdict
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Mode(Protocol):
         """A digest, or ``""`` where nothing but the requests themselves decides."""
         ...
 
-    def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Steps[Sequence[Verdict]]]:
+    def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Requests[Sequence[Verdict]]]:
         """Generators that each judge a consecutive run of the candidates.
 
         One candidate each where they are judged alone, all of them where they are judged together; joined
@@ -61,7 +61,7 @@ class Mode(Protocol):
 class PreparedMode(Protocol):
     """A mode that has something to ask the server before its first verdict, once a client."""
 
-    def prepare(self) -> Steps[None]:
+    def prepare(self) -> Requests[None]:
         """Ask it and remember the answers."""
         ...
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mmrag.serving.chat import END_OF_THOUGHT, _continuing, no_thought
+from mmrag.serving.chat import END_OF_THOUGHT, continuation, no_thought
 from mmrag.serving.client import Json
 from mmrag.types import Candidate, Query
 
@@ -146,7 +146,7 @@ def answer_body(messages: Sequence[Json], ids: Sequence[int], extra: Mapping[str
         "logprobs": True,
         "logprob_token_ids": list(ids),
         "return_tokens_as_token_ids": True,
-        **_continuing(messages),
+        **continuation(messages),
     }
 
 
@@ -159,7 +159,7 @@ def order_body(messages: Sequence[Json], count: int, extra: Mapping[str, Any]) -
         "temperature": 0.0,
         "max_tokens": 16 + 8 * count,
         "structured_outputs": {"regex": rf"\[({number})\]( > \[({number})\]){{{count - 1}}}"},
-        **_continuing(messages),
+        **continuation(messages),
     }
 
 

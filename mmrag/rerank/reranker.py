@@ -19,7 +19,7 @@ from mmrag.rerank.request import OWN_KEYS
 from mmrag.serving.chat import SMALLEST_PICTURE
 from mmrag.serving.client import ServerClient
 from mmrag.serving.prompts import Prompts
-from mmrag.serving.requests import ReplyCache, Runner, Steps
+from mmrag.serving.requests import ReplyCache, Requests, Runner
 from mmrag.types import Ranking, Usage, Verdict
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ class _Job:
         """A ranking of nothing, in the best order there is."""
         return reordered(self.ranking, [], alpha=self.alpha, top_n=self.top_n)
 
-    def preparation(self) -> list[Steps[None]]:
+    def preparation(self) -> list[Requests[None]]:
         """What is to be asked before the first verdict of this mode."""
         if self.tokens in self.ready or not isinstance(self.mode, PreparedMode):
             return []

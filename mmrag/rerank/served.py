@@ -17,9 +17,9 @@ from mmrag.rerank.pointwise import NOTHING, NOTHING_SOMEWHERE
 from mmrag.rerank.protocol import Judged, Settings
 from mmrag.rerank.request import View, query_view, text_tokens_body, view_of
 from mmrag.rerank.response import read_relevance, read_score, read_served_context, read_tokens
-from mmrag.serving.chat import as_data, cut_text, picture_part, share_of_pixels, text_part
+from mmrag.serving.chat import as_data, cut_text, picture_part, scaled_area, text_part
 from mmrag.serving.client import Json
-from mmrag.serving.requests import Ask, Steps
+from mmrag.serving.requests import Request, Requests
 from mmrag.types import Candidate, Query, Verdict
 
 PROBE_QUERY = "What is the capital of France?"
@@ -59,17 +59,17 @@ class ServedMode:
         self.fingerprint = ""
         self._context: int | None = None
 
-    def prepare(self) -> Steps[None]:
+    def prepare(self) -> Requests[None]:
         """Ask for the model's context, where the server tells it, and an obvious pair.
 
         Raises:
             ServerAnswerError: the server cannot tell which of the two answers.
         """
-        self._context = read_served_context((yield Ask("models", optional=True)))
+        self._context = read_served_context((yield Request("models", optional=True)))
         if not self.settings.probe:
             return
         body = {"query": PROBE_QUERY, "documents": [PROBE_GOOD, PROBE_BAD]}
-        reply = yield Ask("/rerank", body, cached=False)
+        reply = yield Request("/rerank", body, cached=False)
         good, bad = read_relevance(reply, 2)
         if good - bad < LEAST_DIFFERENCE:
             raise ServerAnswerError(
@@ -78,7 +78,7 @@ class ServedMode:
                 str(reply),
             )
 
-    def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Steps[Sequence[Verdict]]]:
+    def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Requests[Sequence[Verdict]]]:
         """One generator a candidate."""
         settings = self.settings
         asked = query_view(query, settings)
@@ -90,25 +90,25 @@ class ServedMode:
 
     def _judge(
         self, asked: View, query: str | Json, body: Json, candidate: Candidate
-    ) -> Steps[Sequence[Verdict]]:
+    ) -> Requests[Sequence[Verdict]]:
         view = view_of(candidate, self.settings)
         view, note = yield from self._cut(asked, view)
         document = self._side(view)
         if asked.image is None and view.image is None:
-            reply = yield Ask("/rerank", {**body, "query": query, "documents": [document]})
+            reply = yield Request("/rerank", {**body, "query": query, "documents": [document]})
             score = read_relevance(reply, 1)[0]
         else:
-            score = read_score((yield Ask("/score", {**body, "queries": query, "documents": [document]})))
+            score = read_score((yield Request("/score", {**body, "queries": query, "documents": [document]})))
         if view.empty:
             return Judged((Verdict(score, note=NOTHING, read=False),), (NOTHING_SOMEWHERE,))
         return Judged((Verdict(score, note=note),), (TOO_LONG,) if note else ())
 
-    def _cut(self, asked: View, view: View) -> Steps[tuple[View, str]]:
+    def _cut(self, asked: View, view: View) -> Requests[tuple[View, str]]:
         """The view with its text cut to what the model's context leaves for it, and what is to be said."""
         if self._context is None:
             return view, ""
         areas = [
-            share_of_pixels(side.image, self.settings.image_pixels, 1.0)
+            scaled_area(side.image, self.settings.image_pixels, 1.0)
             for side in (asked, view)
             if side.image is not None
         ]
@@ -116,7 +116,7 @@ class ServedMode:
         room -= sum(areas) // PIXELS_A_TOKEN
         if len(as_data(view.text).encode()) <= room:
             return view, ""
-        length = len(read_tokens((yield Ask("/tokenize", text_tokens_body(as_data(view.text))))))
+        length = len(read_tokens((yield Request("/tokenize", text_tokens_body(as_data(view.text))))))
         if length <= room:
             return view, ""
         cap = int(0.95 * len(view.text) * max(0, room) / length)
@@ -127,7 +127,7 @@ class ServedMode:
         """One side of a pair: plain text without a picture, since rerankers that only read take no parts."""
         if view.image is None:
             return as_data(view.text)
-        area = share_of_pixels(view.image, self.settings.image_pixels, 1.0)
+        area = scaled_area(view.image, self.settings.image_pixels, 1.0)
         part, data = picture_part(view.image, area)
         picture = {"type": "image_url", "image_url": {"url": data[part["uuid"]]}}
         return {"content": [picture, *([text_part(as_data(view.text))] if view.text.strip() else [])]}

@@ -31,10 +31,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from mmrag.errors import ServerError
 from mmrag.images import data_url
 from mmrag.rerank.trace_text import Trace, read_trace
-from mmrag.serving.chat import as_data, content, text_part
+from mmrag.serving.chat import as_data, message_content, text_part
 from mmrag.serving.client import Json, ServerClient, parse_chat
 from mmrag.serving.prompts import Prompts
-from mmrag.serving.requests import Ask, ReplyCache, Runner, Steps
+from mmrag.serving.requests import ReplyCache, Request, Requests, Runner
 from mmrag.types import Candidate, Page, Query, Record, Usage
 
 __all__ = ["Trace", "TraceWriter", "read_trace"]
@@ -188,11 +188,11 @@ class TraceWriter:
 
     # ---- for modes ---------------------------------------------------------------------------------
 
-    def prepared_document(self, document: Document) -> Callable[[], Steps[Trace]]:
+    def prepared_document(self, document: Document) -> Callable[[], Requests[Trace]]:
         """What makes generators of a document's trace, for some runner to run; see `prepared_query`."""
         return self._prepared(self._item(document), "document")
 
-    def prepared_query(self, query: str | Query) -> Callable[[], Steps[Trace]]:
+    def prepared_query(self, query: str | Query) -> Callable[[], Requests[Trace]]:
         """What makes generators of a query's trace; they ask this writer's server, whoever runs them.
 
         What can be done without the server is done now: reading from disk, rendering. Generators of one
@@ -200,15 +200,15 @@ class TraceWriter:
         """
         return self._prepared(_query_item(query), "query")
 
-    def _prepared(self, item: _Item, side: Side) -> Callable[[], Steps[Trace]]:
+    def _prepared(self, item: _Item, side: Side) -> Callable[[], Requests[Trace]]:
         key = self._key(item, side)
         kept = self._kept(key, item)
         body = None if kept is not None else self._request(item, side)
 
-        def steps() -> Steps[Trace]:
+        def steps() -> Requests[Trace]:
             if kept is not None:
                 return kept
-            reply = yield Ask("chat/completions", body, cached=False, client=self.client, shared=True)
+            reply = yield Request("chat/completions", body, cached=False, client=self.client, shared=True)
             trace = read_trace(parse_chat(reply), self.max_tokens)
             self._keep(key, trace)
             return trace
@@ -226,13 +226,13 @@ class TraceWriter:
         by_key = dict(zip(unique, written, strict=True))
         return [by_key[key] for key in keys]
 
-    def _lazy_steps(self, key: str, item: _Item, side: Side, gate: _Gate) -> Steps[Trace]:
+    def _lazy_steps(self, key: str, item: _Item, side: Side, gate: _Gate) -> Requests[Trace]:
         """As `_steps`, but nothing is read or rendered before its turn: there may be thousands."""
         with gate:
             kept = self._kept(key, item)
             if kept is not None:
                 return kept
-            reply = yield Ask("chat/completions", self._request(item, side), cached=False)
+            reply = yield Request("chat/completions", self._request(item, side), cached=False)
             trace = read_trace(parse_chat(reply), self.max_tokens)
             self._keep(key, trace)
             return trace
@@ -260,8 +260,8 @@ class TraceWriter:
                 return kept
             body = await asyncio.to_thread(self._request, item, side)
 
-            def steps() -> Steps[Trace]:
-                reply = yield Ask("chat/completions", body, cached=False)
+            def steps() -> Requests[Trace]:
+                reply = yield Request("chat/completions", body, cached=False)
                 return read_trace(parse_chat(reply), self.max_tokens)
 
             ((result, usage),) = await Runner(self.client).arun([steps()])
@@ -278,7 +278,7 @@ class TraceWriter:
         return {
             "messages": [
                 {"role": "system", "content": self.prompts.text(f"trace_{side}")},
-                {"role": "user", "content": content(parts)},
+                {"role": "user", "content": message_content(parts)},
             ],
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,

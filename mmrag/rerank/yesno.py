@@ -21,7 +21,7 @@ from mmrag.rerank.request import answer_body, count_body, text_tokens_body, thou
 from mmrag.rerank.response import Thought, opens_thought, read_context, read_thought, read_tokens, read_yes_no
 from mmrag.serving.chat import no_thought, thought_message
 from mmrag.serving.client import Json
-from mmrag.serving.requests import Ask, Steps
+from mmrag.serving.requests import Request, Requests
 from mmrag.types import Verdict
 
 SPELLINGS = ("{}", "{title}", "{upper}", " {}", " {title}", " {upper}")
@@ -45,10 +45,10 @@ class Thinker:
         self.context = 0
         self._opens = False
 
-    def prepare(self) -> Steps[None]:
+    def prepare(self) -> Requests[None]:
         """Ask the server what its template ends in, and for the length of its context."""
         body = count_body([{"role": "user", "content": "?"}], self.extra, words=True)
-        reply = yield Ask(
+        reply = yield Request(
             "/tokenize", body, cached=False
         )  # a server may be started anew with another context
         self._opens = opens_thought(reply)
@@ -70,12 +70,12 @@ class Thinker:
 
     def think(
         self, messages: Sequence[Json], pictures: Mapping[str, str]
-    ) -> Steps[tuple[Thought, list[Json]]]:
+    ) -> Requests[tuple[Thought, list[Json]]]:
         """The thought, and the messages that the answer follows."""
         thought = Thought("")
         if self.think_tokens:
             body = thought_body(messages, self.think_tokens, self.extra)
-            reply = yield Ask("chat/completions", body, pictures=pictures)
+            reply = yield Request("chat/completions", body, pictures=pictures)
             thought = read_thought(reply)
         if self.think_tokens or self._opens:
             return thought, [*messages, thought_message(thought.text)]
@@ -99,7 +99,7 @@ class YesNo(Thinker):
         self._no: list[int] = []
         self.notes: tuple[str, ...] = ()
 
-    def prepare(self) -> Steps[None]:
+    def prepare(self) -> Requests[None]:
         """Ask the server for the ids of its answer tokens too.
 
         Raises:
@@ -111,7 +111,7 @@ class YesNo(Thinker):
         for word, found in ids.items():
             for spelling in self._spellings:
                 text = spelling.format(word, title=word.title(), upper=word.upper())
-                tokens = read_tokens((yield Ask("/tokenize", text_tokens_body(text), cached=False)))
+                tokens = read_tokens((yield Request("/tokenize", text_tokens_body(text), cached=False)))
                 found += tokens[:1]
                 if len(tokens) > 1 and spelling == "{}":
                     split.add(word)
@@ -127,7 +127,7 @@ class YesNo(Thinker):
             words = " and ".join(f"'{word}'" for word in sorted(split))
             self.notes = (f"{words} are several tokens to this model: the first one was compared",)
 
-    def judge(self, messages: Sequence[Json], pictures: Mapping[str, str] | None = None) -> Steps[Verdict]:
+    def judge(self, messages: Sequence[Json], pictures: Mapping[str, str] | None = None) -> Requests[Verdict]:
         """Think for at most ``think_tokens``, then read one answer token.
 
         Args:
@@ -140,7 +140,7 @@ class YesNo(Thinker):
         pictures = pictures or {}
         thought, whole = yield from self.think(messages, pictures)
         ids = [*self._yes, *self._no]
-        reply = yield Ask("chat/completions", answer_body(whole, ids, self.extra), pictures=pictures)
+        reply = yield Request("chat/completions", answer_body(whole, ids, self.extra), pictures=pictures)
         note = f"thought closed after {self.think_tokens} tokens" if thought.cut else ""
         return Verdict(read_yes_no(reply, self._yes, self._no), thought.text, note=note)
 

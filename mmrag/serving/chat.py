@@ -51,7 +51,7 @@ def as_data(text: str) -> str:
     return _BRACKETED.sub("[ ", _OPENING.sub(r"\1 ", text))
 
 
-def mark(*data: str) -> str:
+def data_mark(*data: str) -> str:
     """Six hexadecimal digits that belong to these texts."""
     return hashlib.sha256("\x00".join(data).encode("utf-8", errors="replace")).hexdigest()[:6]
 
@@ -64,7 +64,7 @@ def picture_part(image: Image, pixels: int) -> tuple[Json, dict[str, str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class PictureView:
     """A picture as a message shows it; without one there is nothing in it.
 
     Attributes:
@@ -78,16 +78,16 @@ class Shown:
     area: int = 0
 
 
-def shown(image: Image | None, most: int, share: float = 1.0) -> Shown:
+def show_picture(image: Image | None, most: int, share: float = 1.0) -> PictureView:
     """A picture at a share of its size, and of at most `most` pixels."""
     if image is None:
-        return Shown()
-    area = share_of_pixels(image, most, share)
+        return PictureView()
+    area = scaled_area(image, most, share)
     part, data = picture_part(image, area)
-    return Shown([part], data, area)
+    return PictureView([part], data, area)
 
 
-def share_of_pixels(image: Image, most: int, share: float) -> int:
+def scaled_area(image: Image, most: int, share: float) -> int:
     """Pixels of a picture that is shown at a share of its size."""
     return max(SMALLEST_PICTURE, int(share * min(most, image.width * image.height)))
 
@@ -100,7 +100,9 @@ def cut_text(text: str, cap: int) -> str:
     return text[: gap if gap > 0 else cap] + CUT
 
 
-def filled(template: str, texts: Mapping[str, str], pictures: Mapping[str, Sequence[Json]]) -> list[Json]:
+def fill_template(
+    template: str, texts: Mapping[str, str], pictures: Mapping[str, Sequence[Json]]
+) -> list[Json]:
     """Parts of a message: a template whose picture places become parts and whose texts are filled in.
 
     What is filled in is not looked at again, so a ``$`` on a page stays what it is. Blank lines that an
@@ -126,7 +128,7 @@ def text_part(text: str) -> Json:
     return {"type": "text", "text": text}
 
 
-def content(parts: Sequence[Json]) -> str | list[Json]:
+def message_content(parts: Sequence[Json]) -> str | list[Json]:
     """The content of a message: neighbouring texts joined, plain text where there is nothing else."""
     joined: list[Json] = []
     for part in parts:
@@ -139,9 +141,9 @@ def content(parts: Sequence[Json]) -> str | list[Json]:
     return joined
 
 
-def messages_of(system: str, parts: Sequence[Json]) -> list[Json]:
+def chat_messages(system: str, parts: Sequence[Json]) -> list[Json]:
     """The two messages of a question."""
-    return [{"role": "system", "content": system}, {"role": "user", "content": content(parts)}]
+    return [{"role": "system", "content": system}, {"role": "user", "content": message_content(parts)}]
 
 
 def thought_message(thought: str) -> Json:
@@ -150,7 +152,8 @@ def thought_message(thought: str) -> Json:
     return {"role": "assistant", "content": f"<think>\n{thought.strip()}\n{END_OF_THOUGHT}\n\n"}
 
 
-def _continuing(messages: Sequence[Json]) -> Json:
+def continuation(messages: Sequence[Json]) -> Json:
+    """Return the flags of vLLM that let the model go on writing a last message of the assistant."""
     if messages[-1]["role"] != "assistant":
         return {}
     return {"continue_final_message": True, "add_generation_prompt": False}

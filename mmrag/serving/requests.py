@@ -3,8 +3,8 @@
 A judgement is often several requests one after another (think, then answer). Written as a generator it
 is pure: it says what to ask, is told what came back, and returns its result::
 
-    def judge(...) -> Steps[Verdict]:
-        reply = yield Ask("chat/completions", body)
+    def judge(...) -> Requests[Verdict]:
+        reply = yield Request("chat/completions", body)
         return verdict_of(reply)
 
 Here is the only place that talks for them, once for threads (`Runner.run`) and once for event loops
@@ -12,7 +12,7 @@ Here is the only place that talks for them, once for threads (`Runner.run`) and 
 stored as soon as its generator has read it, so work that was cut off goes on where it stopped, and an
 answer that was refused is asked for again instead of being refused from disk for ever.
 
-A picture is uploaded once: a body names it by its ``uuid`` alone and `Ask.pictures` has its data. vLLM
+A picture is uploaded once: a body names it by its ``uuid`` alone and `Request.pictures` has its data. vLLM
 keeps pictures under their uuid, so the data goes along only the first time, and again when the server
 says that it has lost it (400, "Cache miss"). Other servers get it every time.
 """
@@ -37,14 +37,14 @@ from mmrag.serving.reply_cache import ReplyCache
 from mmrag.serving.wire import join_url
 from mmrag.types import Usage
 
-__all__ = ["Ask", "Meter", "ReplyCache", "Runner", "Steps", "with_pictures"]
+__all__ = ["ReplyCache", "Request", "Requests", "Runner", "UsageCounter", "with_pictures"]
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Request:
     """One request: a POST with this body, or a GET where there is none.
 
     Attributes:
@@ -66,11 +66,11 @@ class Ask:
     pictures: Mapping[str, str] = field(default_factory=dict)
 
 
-Steps: TypeAlias = Generator[Ask, Json, T]
+Requests: TypeAlias = Generator[Request, Json, T]
 
 
 @dataclass(slots=True)
-class Meter:
+class UsageCounter:
     """Counts what one generator's requests cost."""
 
     usage: Usage = field(default_factory=Usage)
@@ -98,7 +98,7 @@ class _End(Generic[T]):
 
 
 class Runner:
-    """Runs generators of `Steps` against one server.
+    """Runs generators of `Requests` against one server.
 
     Args:
         client: does the talking; its ``max_concurrency`` bounds the generators at work. None where none of
@@ -120,7 +120,7 @@ class Runner:
         twin.salt = salt
         return twin
 
-    def run(self, steps: Sequence[Steps[T]]) -> list[tuple[T | ServerError, Usage]]:
+    def run(self, steps: Sequence[Requests[T]]) -> list[tuple[T | ServerError, Usage]]:
         """Each generator's result, or the `ServerError` that ended it, in order, with what it cost."""
         shared = _Shared()
         if len(steps) < 2 or self._width == 1:
@@ -135,7 +135,7 @@ class Runner:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    async def arun(self, steps: Sequence[Steps[T]]) -> list[tuple[T | ServerError, Usage]]:
+    async def arun(self, steps: Sequence[Requests[T]]) -> list[tuple[T | ServerError, Usage]]:
         """`run` without blocking the event loop."""
         shared, slots = _Shared(), asyncio.Semaphore(self._width)
         tasks = [asyncio.ensure_future(self._aone(step, shared, slots)) for step in steps]
@@ -154,9 +154,9 @@ class Runner:
     # ------------------------------------------------------------------------------------ sync
 
     def _one(
-        self, steps: Steps[T], shared: _Shared, stop: threading.Event | None
+        self, steps: Requests[T], shared: _Shared, stop: threading.Event | None
     ) -> tuple[T | ServerError, Usage]:
-        meter = Meter()
+        meter = UsageCounter()
         try:
             now = _advance(steps)
             while not isinstance(now, _End):
@@ -171,7 +171,7 @@ class Runner:
         finally:
             steps.close()
 
-    def _reply(self, ask: Ask, meter: Meter, shared: _Shared) -> tuple[Json, str | None]:
+    def _reply(self, ask: Request, meter: UsageCounter, shared: _Shared) -> tuple[Json, str | None]:
         """What came back, and the key to keep it under; None where there is nothing to keep."""
         if ask.body is None:
             return self._own_reply(ask, meter, "", None)
@@ -190,7 +190,9 @@ class Runner:
         waiting.set_result(reply)
         return reply, key
 
-    def _own_reply(self, ask: Ask, meter: Meter, model: str, digest: str | None) -> tuple[Json, str | None]:
+    def _own_reply(
+        self, ask: Request, meter: UsageCounter, model: str, digest: str | None
+    ) -> tuple[Json, str | None]:
         key = digest if ask.cached else None
         reply = self._cached(key)
         if reply is not None:
@@ -204,7 +206,7 @@ class Runner:
         meter.count(reply, hit=False, seconds=time.monotonic() - started)
         return reply, key
 
-    def _post(self, ask: Ask, model: str) -> Json:
+    def _post(self, ask: Request, model: str) -> Json:
         client, body = self._client(ask), {"model": model, **(ask.body or {})}
         lean = self._lean(ask, body)
         if lean is not None:
@@ -219,9 +221,9 @@ class Runner:
     # ----------------------------------------------------------------------------------- async
 
     async def _aone(
-        self, steps: Steps[T], shared: _Shared, slots: asyncio.Semaphore
+        self, steps: Requests[T], shared: _Shared, slots: asyncio.Semaphore
     ) -> tuple[T | ServerError, Usage]:
-        meter = Meter()
+        meter = UsageCounter()
         async with slots:
             try:
                 now = await _aadvance(steps)
@@ -233,7 +235,7 @@ class Runner:
             except ServerError as error:
                 return error, meter.usage
 
-    async def _areply(self, ask: Ask, meter: Meter, shared: _Shared) -> tuple[Json, str | None]:
+    async def _areply(self, ask: Request, meter: UsageCounter, shared: _Shared) -> tuple[Json, str | None]:
         if ask.body is None:
             return await self._own_areply(ask, meter, "", None)
         model = str(ask.body.get("model") or await self._client(ask).amodel_name())
@@ -252,7 +254,7 @@ class Runner:
         return reply, key
 
     async def _own_areply(
-        self, ask: Ask, meter: Meter, model: str, digest: str | None
+        self, ask: Request, meter: UsageCounter, model: str, digest: str | None
     ) -> tuple[Json, str | None]:
         key = digest if ask.cached else None
         reply = await asyncio.to_thread(self._cached, key)
@@ -270,7 +272,7 @@ class Runner:
         meter.count(reply, hit=False, seconds=time.monotonic() - started)
         return reply, key
 
-    async def _apost(self, ask: Ask, model: str) -> Json:
+    async def _apost(self, ask: Request, model: str) -> Json:
         client, body = self._client(ask), {"model": model, **(ask.body or {})}
         lean = self._lean(ask, body)
         if lean is not None:
@@ -284,30 +286,30 @@ class Runner:
 
     # ---------------------------------------------------------------------------------- shared
 
-    def _client(self, ask: Ask) -> ServerClient:
+    def _client(self, ask: Request) -> ServerClient:
         client = ask.client or self.client
         if client is None:
             raise ValueError(f"asking for {ask.path!r} needs a server, got none. Pass base_url=...")
         return client
 
-    def _url(self, ask: Ask) -> str:
+    def _url(self, ask: Request) -> str:
         return join_url(self._client(ask).base_url, ask.path)
 
-    def _lean(self, ask: Ask, body: Json) -> Json | None:
+    def _lean(self, ask: Request, body: Json) -> Json | None:
         """The body without the pictures that the server has; None where it has none of them."""
         here = self._kept.get(self._url(ask), set())
         absent = {uuid: data for uuid, data in ask.pictures.items() if uuid not in here}
         return None if len(absent) == len(ask.pictures) else with_pictures(body, absent)
 
-    def _remember(self, ask: Ask, reply: Json) -> None:
+    def _remember(self, ask: Request, reply: Json) -> None:
         if ask.pictures and str(reply.get("system_fingerprint")).startswith("vllm"):
             self._kept.setdefault(self._url(ask), set()).update(ask.pictures)
 
-    def _forget(self, ask: Ask, error: ServerStatusError) -> None:
+    def _forget(self, ask: Request, error: ServerStatusError) -> None:
         log.debug("sending the pictures again: %s", error)
         self._kept.get(self._url(ask), set()).difference_update(ask.pictures)
 
-    def _digest(self, ask: Ask, model: str) -> str:
+    def _digest(self, ask: Request, model: str) -> str:
         whole = [self._client(ask).base_url, model, self.salt, ask.path, ask.body]
         text = json.dumps(whole, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()
@@ -320,7 +322,7 @@ class Runner:
             self.cache.put(key, reply)
 
 
-def _absent(ask: Ask, error: ServerStatusError) -> Json:
+def _absent(ask: Request, error: ServerStatusError) -> Json:
     """The empty reply of a path that need not be there; otherwise the error goes on."""
     if ask.optional and error.status in (404, 405):
         return {}
@@ -344,7 +346,7 @@ def _filled(message: Json, pictures: Mapping[str, str]) -> Json:
     return {**message, "content": parts}
 
 
-def _advance(steps: Steps[T], reply: Json | None = None, url: str = "") -> Ask | _End[T]:
+def _advance(steps: Requests[T], reply: Json | None = None, url: str = "") -> Request | _End[T]:
     """The next request of a generator that has been sent this reply, or its result.
 
     Raises:
@@ -360,7 +362,7 @@ def _advance(steps: Steps[T], reply: Json | None = None, url: str = "") -> Ask |
         raise ServerAnswerError(f"{url} answered 200, but {error}", error.raw_text) from error
 
 
-async def _aadvance(steps: Steps[T], reply: Json | None = None, url: str = "") -> Ask | _End[T]:
+async def _aadvance(steps: Requests[T], reply: Json | None = None, url: str = "") -> Request | _End[T]:
     """`_advance` in a thread: a generator may render a page before it asks."""
     return await asyncio.to_thread(_advance, steps, reply, url)
 

@@ -9,12 +9,12 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from mmrag.rerank.protocol import Judged, Mode, PreparedMode
-from mmrag.serving.requests import Ask, Steps
+from mmrag.serving.requests import Request, Requests
 from mmrag.types import Candidate, Page, Query, Ranking, Record, Source, Verdict
 
 SOURCE = Source("a" * 64, "pdf", "a.pdf")
 YES, NO = 1, 2
-Reply = Callable[[Ask], dict[str, Any]]
+Reply = Callable[[Request], dict[str, Any]]
 
 
 def picture(text: str, size: tuple[int, int] = (64, 48)) -> Image.Image:
@@ -36,9 +36,9 @@ def ranking(*texts: str, query: str = "what is it?", images: bool = True) -> Ran
     return Ranking(Query(query), tuple(candidates(*texts, images=images)))
 
 
-def run(steps: Steps[Any], reply: Reply) -> tuple[Any, list[Ask]]:
+def run(steps: Requests[Any], reply: Reply) -> tuple[Any, list[Request]]:
     """A generator's result, and what it asked."""
-    asked: list[Ask] = []
+    asked: list[Request] = []
     try:
         ask = next(steps)
         while True:
@@ -50,7 +50,7 @@ def run(steps: Steps[Any], reply: Reply) -> tuple[Any, list[Ask]]:
 
 def drive(
     mode: Mode, query: Query, shown: Sequence[Candidate], reply: Reply
-) -> tuple[list[Verdict], list[list[Ask]], list[str]]:
+) -> tuple[list[Verdict], list[list[Request]], list[str]]:
     """All verdicts, the requests of each generator, and the notes."""
     if isinstance(mode, PreparedMode):
         run(mode.prepare(), reply)
@@ -88,7 +88,7 @@ def yes_no(probability: float) -> dict[str, Any]:
     return {"choices": [choice], "usage": {"prompt_tokens": 11, "completion_tokens": 1}}
 
 
-def text_of(ask: Ask) -> str:
+def text_of(ask: Request) -> str:
     """All text of a request's messages."""
     found = []
     for message in (ask.body or {})["messages"]:
@@ -102,7 +102,7 @@ def replies(
 ) -> Reply:
     """A model of one mind: counts four characters as a token, and says yes the more, the longer the page."""
 
-    def reply(ask: Ask) -> dict[str, Any]:
+    def reply(ask: Request) -> dict[str, Any]:
         body = ask.body or {}
         if ask.path == "/tokenize" and "prompt" in body:
             first = {"yes": YES, "no": NO}.get(body["prompt"].strip().lower())

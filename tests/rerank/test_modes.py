@@ -18,14 +18,14 @@ from mmrag.rerank.pointwise import NOTHING, PointwiseMode
 from mmrag.rerank.protocol import Settings
 from mmrag.rerank.served import PROBE_GOOD, ServedMode
 from mmrag.serving.prompts import Prompts
-from mmrag.serving.requests import Ask
+from mmrag.serving.requests import Request
 from mmrag.types import Candidate, Query, Record
 
 QUERY = Query("what is it?")
 PAGES = ["short", "a page that is longer", "a page that is a good deal longer", "one more"]
 
 
-def bodies(asked: list[list[Ask]]) -> list[list[dict]]:
+def bodies(asked: list[list[Request]]) -> list[list[dict]]:
     return [[ask.body for ask in requests] for requests in asked]
 
 
@@ -70,7 +70,7 @@ def test_a_hostile_page_cannot_close_its_block_or_speak_as_the_system(mode: str)
         assert "<|" not in said
         assert "</think>" not in said
         assert [message["role"] for message in ask.body["messages"]] == ["system", "user"]
-    assert "Answer yes." not in text_of(Ask("", {"messages": [asked[0][0].body["messages"][0]]}))
+    assert "Answer yes." not in text_of(Request("", {"messages": [asked[0][0].body["messages"][0]]}))
 
 
 def test_pointwise_without_a_thought_is_one_request_and_with_one_it_is_two() -> None:
@@ -123,7 +123,7 @@ def test_a_template_that_opens_a_thought_by_itself_gets_an_empty_one() -> None:
 def test_other_spellings_are_summed_only_where_asked_for() -> None:
     ids = {"yes": 1, "Yes": 3, "YES": 5, " yes": 7, " Yes": 9, " YES": 20, "no": 2, "No": 4, " NO": 20}
 
-    def reply(ask: Ask) -> dict:
+    def reply(ask: Request) -> dict:
         if ask.path == "/tokenize" and "prompt" in ask.body:
             return tokens(ids.get(ask.body["prompt"], 2))
         return replies()(ask)
@@ -141,7 +141,7 @@ def test_yes_and_no_that_begin_alike_are_refused_and_several_tokens_are_noted() 
     with pytest.raises(ServerError, match="must begin with tokens of their own"):
         drive(PointwiseMode(Settings()), QUERY, candidates("one"), lambda _: tokens(7, 8))
 
-    def reply(ask: Ask) -> dict:
+    def reply(ask: Request) -> dict:
         if ask.path == "/tokenize" and ask.body.get("prompt") == "yes":
             return tokens(YES, 99)
         return replies()(ask)
@@ -235,7 +235,7 @@ def numbered(count: int) -> list[Candidate]:
     return candidates(*(f"worth {value:03d}" for value in range(count)), images=False)
 
 
-def by_worth(ask: Ask) -> str:
+def by_worth(ask: Request) -> str:
     """Orders by the number in the text, largest first: the reverse of the prior order."""
     pages = re.findall(r'number="\[(\d+)\]">\s*worth (\d+)', text_of(ask))
     return " > ".join(f"[{number}]" for number, _ in sorted(pages, key=lambda pair: -int(pair[1])))
@@ -316,7 +316,7 @@ def test_listwise_shortens_all_evenly_and_says_so() -> None:
 def likelihoods(per_token: dict[str, float], context: int = 4096):
     """Tokens are characters; each query token is as likely as the page's first word says."""
 
-    def reply(ask: Ask) -> dict:
+    def reply(ask: Request) -> dict:
         if ask.path == "/tokenize":
             return tokens(*(ord(char) for char in ask.body["prompt"]), context=context)
         said = "".join(map(chr, ask.body["prompt"]))
@@ -377,7 +377,7 @@ def relevance(*scores: float, path: str = "/rerank") -> dict:
 
 
 def test_a_reranker_that_cannot_tell_an_obvious_pair_is_refused() -> None:
-    def reply(ask: Ask) -> dict:
+    def reply(ask: Request) -> dict:
         assert ask.path == "models" or ask.body["documents"][0] == PROBE_GOOD
         return relevance(0.5, 0.5, path=ask.path)
 
@@ -389,7 +389,7 @@ def test_a_reranker_that_cannot_tell_an_obvious_pair_is_refused() -> None:
         drive(ServedMode(Settings()), QUERY, candidates("x"), lambda ask: relevance(0.1, 0.9, path=ask.path))
 
 
-def told(ask: Ask) -> dict:
+def told(ask: Request) -> dict:
     return relevance(*(0.9, 0.1)[: len((ask.body or {}).get("documents", []))], path=ask.path)
 
 
@@ -410,7 +410,7 @@ def test_served_sends_texts_to_rerank_and_what_has_a_picture_to_score() -> None:
 
 
 def test_served_cuts_what_is_too_long_for_the_model_and_says_so() -> None:
-    def reply(ask: Ask) -> dict:
+    def reply(ask: Request) -> dict:
         return replies()(ask) if ask.path == "/tokenize" else told(ask)
 
     shown = candidates("word " * 100, "word " * 3000, images=False)

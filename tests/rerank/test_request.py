@@ -16,10 +16,10 @@ from mmrag.rerank.request import even_cap, view_of
 from mmrag.serving.chat import (
     CUT,
     as_data,
-    content,
+    chat_messages,
     cut_text,
-    filled,
-    messages_of,
+    fill_template,
+    message_content,
     no_thought,
     picture_part,
     text_part,
@@ -69,18 +69,18 @@ def test_half_characters_can_be_sent() -> None:
 
 
 def test_what_is_filled_in_is_not_looked_at_again() -> None:
-    parts = filled("<p>\n$picture\n$page\n</p>", {"page": "costs $page and $picture"}, {"picture": []})
-    assert content(parts) == "<p>\ncosts $page and $picture\n</p>"
+    parts = fill_template("<p>\n$picture\n$page\n</p>", {"page": "costs $page and $picture"}, {"picture": []})
+    assert message_content(parts) == "<p>\ncosts $page and $picture\n</p>"
 
 
 def test_a_picture_stands_where_its_place_is() -> None:
     image = {"type": "image_url", "image_url": None, "uuid": "u"}
-    parts = filled("before\n$picture\nafter $page", {"page": "P"}, {"picture": [image]})
-    assert content(parts) == [text_part("before\n"), image, text_part("after P")]
+    parts = fill_template("before\n$picture\nafter $page", {"page": "P"}, {"picture": [image]})
+    assert message_content(parts) == [text_part("before\n"), image, text_part("after P")]
 
 
 def test_messages_without_a_picture_are_plain_text() -> None:
-    assert messages_of("s", [text_part("a"), text_part("b")]) == [
+    assert chat_messages("s", [text_part("a"), text_part("b")]) == [
         {"role": "system", "content": "s"},
         {"role": "user", "content": "ab"},
     ]

@@ -9,17 +9,17 @@ import pytest
 
 from mmrag.errors import ServerAnswerError, ServerStatusError
 from mmrag.serving.client import Json, ServerClient
-from mmrag.serving.requests import Ask, ReplyCache, Runner, Steps
+from mmrag.serving.requests import ReplyCache, Request, Requests, Runner
 
 
-def run(runner: Runner, steps: list[Steps[object]], how: str) -> list[object]:
+def run(runner: Runner, steps: list[Requests[object]], how: str) -> list[object]:
     pairs = runner.run(steps) if how == "sync" else asyncio.run(runner.arun(steps))
     return [result for result, _ in pairs]
 
 
-def both(body: Json, own: Json, **how: object) -> Steps[tuple[Json, Json]]:
-    first = yield Ask("chat/completions", body, shared=True, **how)
-    second = yield Ask("chat/completions", own)
+def both(body: Json, own: Json, **how: object) -> Requests[tuple[Json, Json]]:
+    first = yield Request("chat/completions", body, shared=True, **how)
+    second = yield Request("chat/completions", own)
     return first, second
 
 
@@ -54,8 +54,10 @@ def test_an_ask_may_name_another_server(fake_server, how: str) -> None:
     fake_server.reply(200, {"from": "other"})
     elsewhere = ServerClient("http://127.0.0.1:9", model="unused", max_retries=0)
 
-    def one() -> Steps[Json]:
-        return (yield Ask("chat/completions", {"q": 1}, client=ServerClient(fake_server.url, model="its")))
+    def one() -> Requests[Json]:
+        return (
+            yield Request("chat/completions", {"q": 1}, client=ServerClient(fake_server.url, model="its"))
+        )
 
     assert run(Runner(elsewhere), [one()], how) == [{"from": "other"}]
     assert fake_server.requests[0].json["model"] == "its"
@@ -67,8 +69,8 @@ def test_a_reply_that_was_refused_is_not_kept(fake_server, tmp_path, how: str) -
     fake_server.reply(200, {"bad": True}).reply(200, {"good": True})
     runner = Runner(ServerClient(fake_server.url, model="m"), ReplyCache(tmp_path))
 
-    def one() -> Steps[Json]:
-        reply = yield Ask("chat/completions", {"q": 1})
+    def one() -> Requests[Json]:
+        reply = yield Request("chat/completions", {"q": 1})
         if "bad" in reply:
             raise ServerAnswerError("not what was asked for", str(reply))
         return reply

@@ -22,7 +22,7 @@ from mmrag.rerank.pointwise import PointwiseMode
 from mmrag.rerank.protocol import Settings
 from mmrag.rerank.request import count_body
 from mmrag.serving.client import ServerClient
-from mmrag.serving.requests import Ask, Runner
+from mmrag.serving.requests import Request, Runner
 from mmrag.types import Candidate, Page, Query, Ranking, Record, Source
 
 # Batches add up in another order: float32 on two layers moves a probability by less than this.
@@ -63,11 +63,11 @@ def scores(ranked: Ranking) -> dict[str, float]:
 # -------------------------------------------------------------------------------------------- pointwise
 
 
-def answered(server, settings: Settings, given: Ranking) -> tuple[Ask, float]:
+def answered(server, settings: Settings, given: Ranking) -> tuple[Request, float]:
     """The request for the answer token of the first candidate, and the score it was given."""
     mode = PointwiseMode(settings)
     runner = Runner(ServerClient(server.url, model=server.model, api_key="", timeout=300.0))
-    asked: list[Ask] = []
+    asked: list[Request] = []
 
     def listening(steps):
         ask = next(steps)

@@ -90,7 +90,7 @@ class ServerProcess:
         while True:
             gone = time.monotonic() - started
             if self.poll() is not None:
-                raise ServeError(self.obituary("before it was ready"))
+                raise ServeError(self.exit_message("before it was ready"))
             if self._answers():
                 return gone
             if gone > timeout:
@@ -132,7 +132,7 @@ class ServerProcess:
             text = log.read().decode("utf-8", errors="replace")
         return "\n".join(text.splitlines()[-lines:])
 
-    def obituary(self, when: str) -> str:
+    def exit_message(self, when: str) -> str:
         """That the server ended, how, and the last words of its log."""
         return f"the server ended {when}, {_how(self.join())}. {self._words()}"
 

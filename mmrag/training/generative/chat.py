@@ -25,7 +25,7 @@ from tokenizers import Tokenizer
 from mmrag.models.inputs import ready_image
 from mmrag.models.templates import without_special
 from mmrag.rerank.response import opens_thought
-from mmrag.serving.requests import Ask, Steps
+from mmrag.serving.requests import Request, Requests
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -191,7 +191,7 @@ class Listener:
         self._chat = chat
         self._pictures: dict[str, VisionInput] = {}
 
-    def settle(self, steps: Steps[Any]) -> None:
+    def settle(self, steps: Requests[Any]) -> None:
         """Run a generator that asks about tokens only, as a mode's ``prepare``.
 
         Raises:
@@ -200,7 +200,7 @@ class Listener:
         if (ask := self._next(steps)) is not None:
             raise ValueError(f"nothing but /tokenize is answered here, got {ask.path!r}.")
 
-    def heard(self, steps: Steps[Any]) -> Ask:
+    def heard(self, steps: Requests[Any]) -> Request:
         """The first request to the model itself.
 
         Raises:
@@ -212,7 +212,7 @@ class Listener:
             raise ValueError("the model must be asked, got steps that end without a request.")
         return ask
 
-    def prompted(self, ask: Ask) -> Prompted:
+    def prompted(self, ask: Request) -> Prompted:
         """A request to the model as the tokens that the server makes of it."""
         body = ask.body or {}
         options = dict(body.get("chat_template_kwargs") or {})
@@ -224,7 +224,7 @@ class Listener:
                 self._pictures[uuid] = self._chat.image(opened(data))
         return self._chat.prompt(body["messages"], self._pictures, **options)
 
-    def _next(self, steps: Steps[Any]) -> Ask | None:
+    def _next(self, steps: Requests[Any]) -> Request | None:
         try:
             ask = next(steps)
             while ask.path == "/tokenize":
@@ -233,7 +233,7 @@ class Listener:
             return None
         return ask
 
-    def _reply(self, ask: Ask) -> dict[str, Any]:
+    def _reply(self, ask: Request) -> dict[str, Any]:
         body = ask.body or {}
         ids = self._chat.tokens(body["prompt"]) if "prompt" in body else self.prompted(ask).ids
         return {

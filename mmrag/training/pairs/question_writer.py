@@ -15,10 +15,10 @@ from typing import Any
 from mmrag.answer.lines import line_boxes
 from mmrag.answer.quotes import find_quote
 from mmrag.errors import ServerError
-from mmrag.serving.chat import as_data, content, filled, shown
+from mmrag.serving.chat import as_data, fill_template, message_content, show_picture
 from mmrag.serving.client import ServerClient, parse_chat
 from mmrag.serving.prompts import Prompts
-from mmrag.serving.requests import Ask, ReplyCache, Runner, Steps
+from mmrag.serving.requests import ReplyCache, Request, Requests, Runner
 from mmrag.training.pairs.rules import PACKAGE
 from mmrag.training.pairs.settings import Pair
 from mmrag.types import Page, Usage, Word
@@ -137,22 +137,22 @@ class QuestionWriter:
             results.append(result)
         return results
 
-    def _steps(self, page: Page, words: Sequence[Word]) -> Steps[Asked]:
-        picture = shown(page.image if self.image_pixels else None, self.image_pixels or 0)
+    def _steps(self, page: Page, words: Sequence[Word]) -> Requests[Asked]:
+        picture = show_picture(page.image if self.image_pixels else None, self.image_pixels or 0)
         text = as_data(page.text[: self.text_chars])
-        user = filled(self.prompts.text("ask_user"), {"page": text}, {"page_picture": picture.parts})
+        user = fill_template(self.prompts.text("ask_user"), {"page": text}, {"page_picture": picture.parts})
         body = {
             "messages": [
                 {
                     "role": "system",
                     "content": self.prompts.fill("ask_system", count=str(self.questions)),
                 },
-                {"role": "user", "content": content(user)},
+                {"role": "user", "content": message_content(user)},
             ],
             "max_tokens": self.max_tokens,
             "temperature": 0.0,
         }
-        reply = yield Ask("chat/completions", body, pictures=picture.data)
+        reply = yield Request("chat/completions", body, pictures=picture.data)
         return read_reply(parse_chat(reply).content, words, self.questions)
 
 
