@@ -4,7 +4,7 @@
     python benchmarks/training_cost.py --peak 989e12 --share 0.35
     python benchmarks/training_cost.py --count
 
-The formulas stand in `mmrag/training/estimate.py`. Hours are those of one GPU with the given peak (an A800's
+The formulas stand in `benchmarks/estimate.py`. Hours are those of one GPU with the given peak (an A800's
 in bfloat16, as in Magic-MM-Embedding) at the given share of it, which is assumed, for the configuration's
 own steps and batch. ``--count`` counts the weights again on models without memory.
 """
@@ -16,7 +16,7 @@ import runpy
 from pathlib import Path
 
 from mmrag.training.config import load_config, ready
-from mmrag.training.estimate import SHAPES, estimate
+from estimate import SHAPES, estimate
 
 
 def count() -> None:

@@ -15,7 +15,7 @@ from mmrag.embedders.base import Embedder, QueryInput
 from mmrag.errors import UnsupportedInputError
 from mmrag.evaluation import Pack, PageKey, load_pack
 from mmrag.evaluation.report import DEEPEST
-from mmrag.evaluation.table import (
+from table_report import (
     BUDGETS,
     INPUTS,
     WORDS_ALONE,
@@ -34,7 +34,7 @@ from mmrag.ingest.reembed import embedder_of
 from mmrag.models.load import load_embedder
 from mmrag.pipeline import DocumentQA
 from mmrag.rerank.local import LocalReranker
-from mmrag.rerank.remembering import RememberingReranker
+from remembering import RememberingReranker
 from mmrag.rerank.stage import rerank_first
 from mmrag.retriever import CHANNELS, Retriever
 from mmrag.samples import sample_pack

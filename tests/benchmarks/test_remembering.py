@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mmrag.rerank.local import NO_TEXT, LocalReranker
-from mmrag.rerank.remembering import RememberingReranker
+from remembering import RememberingReranker
 from mmrag.types import Candidate, Query, Ranking, Record
 
 TEXTS = (

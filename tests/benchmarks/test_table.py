@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from mmrag.cli import main
-from mmrag.cli.table import index_folders, search_all, ways_of_reading
+from table import index_folders, search_all, ways_of_reading
 from mmrag.embedders.text import TextEmbedder
 from mmrag.errors import IndexMismatchError
 from mmrag.evaluation import evaluate, load_pack
-from mmrag.evaluation.table import BUDGETS, INPUTS, WORDS_ALONE, Setting, clipped, collect, table
+from table_report import BUDGETS, INPUTS, WORDS_ALONE, Setting, clipped, collect, table
 from mmrag.pipeline import DocumentQA
 from mmrag.rerank.local import LocalReranker
-from mmrag.rerank.remembering import RememberingReranker
+from remembering import RememberingReranker
 from mmrag.types import Budget
 
 PAGES = {
