@@ -1,20 +1,28 @@
-"""``mmrag evaluate --table``: a pack searched at many settings, one index for each way of reading pages."""
+"""Nested retrieval measured at many settings: a pack searched as a table of inputs, budgets and channels.
+
+    python benchmarks/table.py PACK --index DIR --to table.json
+    python benchmarks/table.py PACK --index DIR --rerank local
+    python benchmarks/table.py PACK --embedder MODEL --inputs text,both --budgets 1,1 16,64
+
+One row for each input (page text, page picture, or both), budget, and with and without BM25; ``--rerank
+local`` adds columns. A figure here is the figure of ``mmrag evaluate`` at that setting. The index of an
+input is kept in ``DIR/<input>``, or is DIR itself if DIR is an index of the embedder; without ``--index``
+it is made in a temporary folder.
+"""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from mmrag.cli.common import Progress, UsageError, reader_settings, report_text, reranker, scratch_folder
-from mmrag.embedders.base import Embedder, QueryInput
-from mmrag.errors import UnsupportedInputError
-from mmrag.evaluation import Pack, PageKey, load_pack
-from mmrag.evaluation.report import DEEPEST
 from table_report import (
     BUDGETS,
     INPUTS,
@@ -22,10 +30,17 @@ from table_report import (
     Rankings,
     SearchAll,
     Setting,
+    Table,
     clipped,
     collect,
     table,
 )
+
+from mmrag.documents import ReaderSettings
+from mmrag.embedders.base import Embedder, QueryInput
+from mmrag.errors import UnsupportedInputError
+from mmrag.evaluation import Pack, PageKey, load_pack
+from mmrag.evaluation.report import DEEPEST
 from mmrag.index.base import Index
 from mmrag.index.chroma import ChromaIndex
 from mmrag.index.directory import STORE_NAME
@@ -33,12 +48,12 @@ from mmrag.index.filters import Filter
 from mmrag.ingest.reembed import embedder_of
 from mmrag.models.load import load_embedder
 from mmrag.pipeline import DocumentQA
-from mmrag.rerank.local import LocalReranker
-from remembering import RememberingReranker
+from mmrag.rerank.local import LocalReranker, all_verdicts
+from mmrag.rerank.protocol import Judged
 from mmrag.rerank.stage import rerank_first
 from mmrag.retriever import CHANNELS, Retriever
 from mmrag.samples import sample_pack
-from mmrag.types import Budget, Hit, Matrix, Ranking, Record
+from mmrag.types import Budget, Candidate, Hit, Matrix, Query, Ranking, Record
 
 EmbedderFor: TypeAlias = Callable[[str], Embedder]
 """The embedder that reads pages as this input, one of `INPUTS`."""
@@ -46,98 +61,132 @@ EmbedderFor: TypeAlias = Callable[[str], Embedder]
 LOCAL = "local"
 
 
-def run_table(options: argparse.Namespace) -> int:
-    """Measure ``options.pack`` at every setting; returns the exit code.
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure a pack at every setting and print the table."""
+    parser = options_parser()
+    options = parser.parse_args(arguments)
+    try:
+        result, embedder = measure(options)
+    except UnsupportedInputError as error:
+        parser.error(str(error))
+    data = result.to_dict() | {"embedder": embedder.name, "fingerprint": embedder.fingerprint}
+    if options.target:
+        options.target.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(json.dumps(data) if options.json else result.text())
 
-    With ``--index DIR`` the index of an input is kept in ``DIR/<input>``, or is DIR itself where that is
-    one of this embedder already; without, it is made in a folder that goes afterwards.
+
+def options_parser() -> argparse.ArgumentParser:
+    """Return the parser of the options, those of ``mmrag evaluate`` where both have them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("pack", nargs="?", type=Path, metavar="PACK", help="folder of the pack (the sample pack)")
+    add("--index", type=Path, metavar="DIR", help="keep the indexes here, or use them again")
+    add("--embedder", metavar="MODEL", help="folder or name, as for mmrag index (the default embedder)")
+    add("--embedder-url", metavar="URL", help="OpenAI-compatible server that embeds")
+    add("--inputs", type=page_inputs, metavar="LIST", help="of text,pixels,both (all the embedder reads)")
+    add("--budgets", nargs="+", type=budget, default=BUDGETS, metavar="Q,D", help="(1,1 2,4 4,8 8,16 16,64)")
+    add("--exact", action="store_true", help="score every page, no first stage")
+    add("--rerank", choices=("none", LOCAL), default="none", help="columns with reranking (%(default)s)")
+    add("--rerank-top", type=int, default=10, metavar="N", help="pages that are reranked (%(default)s)")
+    add("--alpha", type=float, default=0.5, metavar="A", help="weight of the search score (%(default)s)")
+    add("--ocr", choices=("auto", "off", "force"), default="auto", help="(%(default)s)")
+    add("--renderer", choices=("pymupdf", "pdfium"), default="pymupdf", help="(%(default)s)")
+    add("--workers", type=int, metavar="N", help="reading processes")
+    add("--password", action="append", metavar="TEXT", help="try this on encrypted files; may be repeated")
+    add("--to", dest="target", type=Path, metavar="FILE", help="write the table as JSON")
+    add("--json", action="store_true", help="print JSON instead of text")
+    return parser
+
+
+def budget(text: str) -> Budget:
+    """Parse ``QUERY,DOCUMENT``."""
+    try:
+        query, document = map(int, text.split(","))
+        return Budget(query, document)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"a budget must be like 16,64, got {text!r}.") from error
+
+
+def page_inputs(text: str) -> tuple[str, ...]:
+    """Parse ways of reading a page, ``text,pixels,both`` or some of them, each once."""
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    for name in names:
+        if name not in INPUTS:
+            raise argparse.ArgumentTypeError(
+                f"inputs must be of text, pixels and both with commas between, got {name!r}."
+            )
+    return names
+
+
+def measure(options: argparse.Namespace) -> tuple[Table, Embedder]:
+    """Search the pack at every setting.
+
+    Raises:
+        UnsupportedInputError: the embedder does not read pages as one of ``--inputs``.
     """
-    judge = _judge(options)
+    reranker = None
+    if options.rerank == LOCAL:
+        reranker = RememberingReranker(LocalReranker(depth=options.rerank_top, alpha=options.alpha))
     pack = load_pack(options.pack or sample_pack())
-    embedder = _embedder(options)
+    embedder = named_embedder(options)
     inputs, embedder_for = ways_of_reading(embedder)
-    asked = tuple(options.table_inputs or inputs)
-    unknown = [name for name in asked if name not in inputs]
-    if unknown:
+    wanted = options.inputs or inputs
+    if unreadable := [name for name in wanted if name not in inputs]:
         raise UnsupportedInputError(
-            f"--inputs must be of {', '.join(inputs)} for {embedder.name!r}, got {unknown[0]!r}. "
+            f"--inputs must be of {', '.join(inputs)} for {embedder.name!r}, got {unreadable[0]!r}. "
             "Leave it out, or name another --embedder."
         )
     rankings: dict[Setting, Rankings] = {}
     with contextlib.ExitStack() as stack:
-        folder = options.index or Path(stack.enter_context(scratch_folder()))
-        for name, path in index_folders(folder, asked, inputs, embedder_for):
-            found = _measure_input(options, pack, name, embedder_for(name), path, judge)
-            rankings |= {setting: ranked for setting, ranked in found.items() if setting not in rankings}
-    made = table(pack, rankings, notes=list(_notes(judge, options, embedder)))
-    data = made.to_dict() | {"embedder": embedder.name, "fingerprint": embedder.fingerprint}
-    if options.target:
-        options.target.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    sys.stdout.write((json.dumps(data) if options.json else made.text()) + "\n")
-    return 0
+        folder = options.index or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for name, path in index_folders(folder, wanted, inputs, embedder_for):
+            new = measure_input(options, pack, name, embedder_for(name), path, reranker)
+            rankings.update({setting: new[setting] for setting in new if setting not in rankings})
+    notes = [f"embedder: {embedder.name}", rerank_note(reranker, options.rerank_top)]
+    return table(pack, rankings, notes=notes), embedder
 
 
-def _embedder(options: argparse.Namespace) -> Embedder:
-    """The one that is named; else, where ``--index`` is an index, the one that it opens with."""
+def named_embedder(options: argparse.Namespace) -> Embedder:
+    """Load the embedder that is named; else the one that made the index; else the default."""
     named = options.embedder is not None or options.embedder_url is not None
     if not named and options.index and (options.index / STORE_NAME).is_file():
         return embedder_of(options.index)
     return load_embedder(options.embedder, base_url=options.embedder_url)
 
 
-def _judge(options: argparse.Namespace) -> RememberingReranker | None:
-    """What judges the first pages, after all that does not go with a table was refused."""
-    for name, given in {
-        "--budget (--budgets has a table's)": options.budget is not None,
-        "--channels": options.channels != "both",
-        "--answers": options.answers,
-        "--answerer-url": bool(options.answerer_url),
-        "--plot": options.plot is not None,
-        "--reranker-url": bool(options.reranker_url),
-    }.items():
-        if given:
-            raise UsageError(f"--table goes without {name}.")
-    chosen = reranker(options, Path())
-    if chosen is None:
-        return None
-    assert isinstance(chosen, LocalReranker)  # every other needs --reranker-url
-    return RememberingReranker(chosen)
-
-
-def _notes(
-    judge: RememberingReranker | None, options: argparse.Namespace, embedder: Embedder
-) -> Iterator[str]:
-    yield f"embedder: {embedder.name}"
-    if judge is None:
-        yield "left out: reranking (--rerank local adds it)"
-    else:
-        yield (
-            f"{LOCAL} rerank: the first {options.rerank_top}, alpha {judge.alpha:g}; "
-            f"{judge.read:,} pages read with a question, {judge.remembered:,} times remembered"
-        )
+def rerank_note(reranker: RememberingReranker | None, depth: int) -> str:
+    """Return the line below the table that tells what reranking was."""
+    if reranker is None:
+        return "left out: reranking (--rerank local adds it)"
+    return (
+        f"{LOCAL} rerank: the first {depth}, alpha {reranker.alpha:g}; "
+        f"{reranker.read:,} pages read with a question, {reranker.remembered:,} scores from memory"
+    )
 
 
 # ---- inputs ------------------------------------------------------------------------------------------
 
 
 def ways_of_reading(embedder: Embedder) -> tuple[tuple[str, ...], EmbedderFor]:
-    """The inputs that an embedder can be given, and the embedder for each.
+    """Return the inputs that an embedder can read, and a function that gives the embedder for one of them.
 
-    One with an attribute ``inputs`` (one of `INPUTS`) and a method ``with_inputs(inputs)`` reads pages in
-    each of these ways; any other in its own way only.
+    An embedder with an attribute ``inputs`` (one of `INPUTS`) and a method ``with_inputs(inputs)`` can read
+    all of `INPUTS`; any other reads pages in one way.
     """
-    own = own_input(embedder)
+    default = default_input(embedder)
     if not hasattr(embedder, "with_inputs"):
-        return (own,), lambda _: embedder
+        return (default,), lambda _: embedder
 
     def embedder_for(name: str) -> Embedder:
-        return embedder if name == own else cast("Embedder", cast("Any", embedder).with_inputs(name))
+        return embedder if name == default else cast("Embedder", cast("Any", embedder).with_inputs(name))
 
     return INPUTS, embedder_for
 
 
-def own_input(embedder: Embedder) -> str:
-    """How it reads a page, by its ``inputs`` or else its modalities."""
+def default_input(embedder: Embedder) -> str:
+    """Return how an embedder reads a page: its ``inputs``, else by its modalities."""
     if hasattr(embedder, "inputs"):
         return str(embedder.inputs)
     if "image" not in embedder.modalities:
@@ -146,48 +195,48 @@ def own_input(embedder: Embedder) -> str:
 
 
 def index_folders(
-    folder: Path, asked: Sequence[str], inputs: Sequence[str], embedder_for: EmbedderFor
+    folder: Path, wanted: Sequence[str], inputs: Sequence[str], embedder_for: EmbedderFor
 ) -> list[tuple[str, Path]]:
-    """Where the index of each input stands.
+    """Return ``(input, folder of its index)`` for each input of `wanted`.
 
     Raises:
-        IndexMismatchError: `folder` is an index, and none of this embedder.
+        IndexMismatchError: `folder` is an index, and not one of this embedder.
     """
     if not (folder / STORE_NAME).is_file():
-        return [(name, folder / name) for name in asked]
+        return [(name, folder / name) for name in wanted]
     with contextlib.closing(ChromaIndex.open(folder, None, read_only=True)) as index:
-        made_by = index.manifest.fingerprint
-    here = [name for name in inputs if embedder_for(name).fingerprint == made_by]
-    if not here:
-        ChromaIndex.open(folder, embedder_for(asked[0]), read_only=True).close()  # raises, and says why
-    return [(name, folder if name in here else folder / name) for name in asked]
+        fingerprint = index.manifest.fingerprint
+    matches = [name for name in inputs if embedder_for(name).fingerprint == fingerprint]
+    if not matches:
+        ChromaIndex.open(folder, embedder_for(wanted[0]), read_only=True).close()  # raises, and says why
+    return [(name, folder if name in matches else folder / name) for name in wanted]
 
 
 # ---- searching ---------------------------------------------------------------------------------------
 
 
-def _measure_input(
+def measure_input(
     options: argparse.Namespace,
     pack: Pack,
     name: str,
     embedder: Embedder,
     path: Path,
-    judge: RememberingReranker | None,
+    reranker: RememberingReranker | None,
 ) -> dict[Setting, Rankings]:
     """Index the pack's documents as this input and collect rankings at all its settings."""
+    reader = ReaderSettings(ocr=options.ocr, renderer=options.renderer)
+    if options.workers:
+        reader = replace(reader, workers=options.workers)
     with DocumentQA.open(
-        path, embedder=embedder, reader=reader_settings(options), password=options.password, reranker=None
+        path, embedder=embedder, reader=reader, password=options.password, reranker=None
     ) as qa:
-        with Progress() as progress:
-            added = qa.add(pack.documents_path, progress=progress)
-        sys.stderr.write(f"{name}: {report_text(added)}\n")
+        report = qa.add(pack.documents_path)
+        sys.stderr.write(
+            f"{name}: {len(report.added)} files added, {len(report.unchanged)} unchanged, "
+            f"{len(report.skipped)} files or pages skipped\n"
+        )
         search = search_all(
-            qa,
-            name,
-            options.budgets or BUDGETS,
-            exact=options.exact,
-            judge=judge,
-            depth=options.rerank_top,
+            qa, name, options.budgets, exact=options.exact, reranker=reranker, depth=options.rerank_top
         )
         return collect(pack, search, show_progress=sys.stderr.isatty())
 
@@ -198,56 +247,51 @@ def search_all(
     budgets: Sequence[Budget],
     *,
     exact: bool = False,
-    judge: RememberingReranker | None = None,
+    reranker: RememberingReranker | None = None,
     depth: int = DEEPEST,
 ) -> SearchAll:
-    """A search of one index at all budgets, with and without words, with and without reranking.
+    """Return a search of one index at all budgets, with and without words, with and without reranking.
+
+    Words alone are a setting of every index, and rank the same in each: the input changes what is embedded,
+    not the text that is searched.
 
     Args:
-        qa: where pages are.
+        qa: the index with its embedder.
         name: the input that the pages were indexed as.
-        budgets: are clipped to the embedder's; the embedder's own alone where its rows are not nested.
+        budgets: clipped to the embedder's; the embedder's own budget alone if its rows are not nested.
         exact: score every page.
-        judge: reranks each ranking. None: nothing does.
-        depth: pages that it judges.
-
-    Words alone are a setting of every index, and the same in each: the input changes what is embedded, not
-    the text that is searched.
+        reranker: reranks each ranking. None: no setting is reranked.
+        depth: pages that it reranks.
     """
     most = qa.embedder.budget
-    own = clipped(budgets if getattr(qa.embedder, "nested", True) else (most,), most)
-    settings = [WORDS_ALONE, *(Setting(name, one, words) for one in own for words in (False, True))]
-    index = _OneSearchIndex(qa.index)
-    retriever = Retriever(cast("Index", index), cast("Embedder", _OneQuestion(qa.embedder)))
+    distinct = clipped(budgets if getattr(qa.embedder, "nested", True) else (most,), most)
+    settings = [WORDS_ALONE, *(Setting(name, size, words) for size in distinct for words in (False, True))]
+    index = _CachingIndex(qa.index)
+    retriever = Retriever(cast("Index", index), cast("Embedder", _CachingEmbedder(qa.embedder)))
+
+    def rank(question: str, within: tuple[str, ...] | None, setting: Setting, k: int) -> Ranking:
+        return retriever.search(
+            question,
+            k=k,
+            budget=setting.budget,
+            filter=None if within is None else {"file_name": {"$in": list(within)}},
+            exact=exact,
+            channels=_channels(setting),
+        )
 
     def search(question: str, within: tuple[str, ...] | None) -> dict[Setting, list[PageKey]]:
-        index.forget()
-        found: dict[Setting, list[PageKey]] = {}
+        index.clear()
+        keys: dict[Setting, list[PageKey]] = {}
         for setting in settings:
-
-            def first(k: int, at: Setting = setting) -> Ranking:
-                return retriever.search(
-                    question,
-                    k=k,
-                    budget=at.budget,
-                    filter=None if within is None else {"file_name": {"$in": list(within)}},
-                    exact=exact,
-                    channels=_channels(at),
-                )
-
-            plain = first(DEEPEST)
-            found[setting] = _keys(plain)
-            if judge is not None:
-                pool = plain if depth <= DEEPEST else first(depth)
-                reranked = rerank_first(judge, pool, top_n=DEEPEST, depth=depth)
-                found[_reranked(setting)] = _keys(reranked)
-        return found
+            plain = rank(question, within, setting, DEEPEST)
+            keys[setting] = _keys(plain)
+            if reranker is not None:
+                pool = plain if depth <= DEEPEST else rank(question, within, setting, depth)
+                reranked = rerank_first(reranker, pool, top_n=DEEPEST, depth=depth)
+                keys[replace(setting, rerank=LOCAL)] = _keys(reranked)
+        return keys
 
     return search
-
-
-def _reranked(setting: Setting) -> Setting:
-    return Setting(setting.input, setting.budget, setting.words, LOCAL)
 
 
 def _channels(setting: Setting) -> tuple[str, ...]:
@@ -261,14 +305,14 @@ def _keys(ranking: Ranking) -> list[PageKey]:
     return [(c.page.source.name, c.page.number) for c in ranking if c.page is not None]
 
 
-class _OneQuestion:
-    """An embedder that keeps the last question's matrix: it is searched at every setting in turn."""
+class _CachingEmbedder:
+    """An embedder with a cache of the last question's matrix, which is searched at every setting in turn."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
         self._last: tuple[list[QueryInput], list[Matrix]] | None = None
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever the embedder has
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._embedder, name)
 
     def encode_query(self, queries: Sequence[QueryInput]) -> list[Matrix]:
@@ -278,22 +322,22 @@ class _OneQuestion:
         return self._last[1]
 
 
-class _OneSearchIndex:
-    """An index that keeps what the text channel found and the records it read, until it is to forget.
+class _CachingIndex:
+    """An index with a cache of text hits and records for one search at many settings.
 
-    Settings ask for nearly the same pages in turn, and reading a page's words is half of a search.
+    Settings need nearly the same pages in turn, and reading a page's words is half of a search.
     """
 
     def __init__(self, index: Index) -> None:
         self._index = index
-        self.forget()
+        self.clear()
 
-    def forget(self) -> None:
-        """Another search begins."""
+    def clear(self) -> None:
+        """Empty the cache, before another search."""
         self._records: dict[str, Record] = {}
         self._matches: dict[tuple[str, int], list[Hit]] = {}
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever the index has
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._index, name)
 
     def get(self, ids: Sequence[str]) -> list[Record]:
@@ -307,3 +351,56 @@ class _OneSearchIndex:
         if (query, k) not in self._matches:
             self._matches[query, k] = list(self._index.search_text(query, k=k, filter=filter))
         return self._matches[query, k]
+
+
+# ---- reranking ----------------------------------------------------------------------------------------
+
+
+class RememberingReranker(LocalReranker):
+    """A `LocalReranker` with a cache of the scores of all questions and page texts it has read.
+
+    A score depends on these two alone, so rankings are the same as without the cache. Not safe to share
+    between threads: a page might be read twice.
+
+    Args:
+        like: the settings.
+
+    Attributes:
+        read: pages that were read together with a question so far.
+        remembered: scores that came from memory instead.
+    """
+
+    def __init__(self, like: LocalReranker) -> None:
+        super().__init__(
+            like.model_dir,
+            alpha=like.alpha,
+            depth=like.depth,
+            window=like.window,
+            stride=like.stride,
+            windows=like.windows,
+            threads=like.threads,
+        )
+        self.read = 0
+        self.remembered = 0
+        self._scores: dict[bytes, float | None] = {}  # None: a page without text
+
+    def judge(self, query: Query, candidates: Sequence[Candidate]) -> Judged:
+        """See `LocalReranker.judge`; the verdicts' own seconds are 0."""
+        keys = [_key(query, candidate) for candidate in candidates]
+        pairs = zip(keys, candidates, strict=True)
+        missing = {key: candidate for key, candidate in pairs if key not in self._scores}
+        verdicts = super().judge(query, list(missing.values()))
+        for key, verdict in zip(missing, verdicts, strict=True):
+            self._scores[key] = verdict.score if verdict.read else None
+        self.read += len(missing)
+        self.remembered += len(keys) - len(missing)
+        scores = {position: self._scores[key] for position, key in enumerate(keys)}
+        best = {position: score for position, score in scores.items() if score is not None}
+        return Judged(all_verdicts(best, [0.0] * len(keys)), verdicts.notes)
+
+
+def _key(query: Query, candidate: Candidate) -> bytes:
+    """Return the digest of a question and a page's text; the zero byte keeps the two apart."""
+    words = (query.text or "").encode(errors="surrogatepass")
+    text = candidate.record.text.encode(errors="surrogatepass")
+    return hashlib.sha256(hashlib.sha256(words).digest() + text).digest()

@@ -55,10 +55,10 @@ class Setting:
 
 WORDS_ALONE = Setting(words=True)
 
-Asked: TypeAlias = tuple[str, "tuple[str, ...] | None"]
-"""A question and the file names that it was asked within; None: the whole pack."""
+Request: TypeAlias = tuple[str, "tuple[str, ...] | None"]
+"""A question and the file names it is limited to; None: the whole pack."""
 
-Rankings: TypeAlias = dict[Asked, list[PageKey]]
+Rankings: TypeAlias = dict[Request, list[PageKey]]
 
 SearchAll: TypeAlias = Callable[[str, "tuple[str, ...] | None"], Mapping[Setting, Sequence[PageKey]]]
 """``search(question, file names or None)`` gives page keys, best first, at every setting."""

@@ -15,8 +15,9 @@ import argparse
 import runpy
 from pathlib import Path
 
-from mmrag.training.config import load_config, ready
 from estimate import SHAPES, estimate
+
+from mmrag.training.config import load_config, ready
 
 
 def count() -> None:

@@ -22,7 +22,6 @@ from mmrag.cli.arguments import (
     metadata_filter,
     metadata_pair,
     number,
-    page_inputs,
     port,
     positive,
     ranks,
@@ -202,26 +201,6 @@ def build_parser() -> argparse.ArgumentParser:
     six.add_argument("--answers", action="store_true", help="also answer every question and count")
     six.add_argument("--to", dest="target", type=Path, metavar="FILE", help="write the report as JSON")
     six.add_argument("--plot", type=Path, metavar="FILE", help="write a plot (needs the extra 'plot')")
-    six.add_argument(
-        "--table",
-        action="store_true",
-        help="one row for each way of reading pages, budget, and with and without BM25; --rerank local adds "
-        "columns. With --index DIR its indexes are in DIR/text, DIR/pixels, DIR/both",
-    )
-    six.add_argument(
-        "--inputs",
-        dest="table_inputs",
-        type=page_inputs,
-        metavar="LIST",
-        help="with --table: of text,pixels,both (all that the embedder can)",
-    )
-    six.add_argument(
-        "--budgets",
-        nargs="+",
-        type=budget,
-        metavar="Q,D",
-        help="with --table, cut to what the embedder gives (1,1 2,4 4,8 8,16 16,64)",
-    )
     _add_reembed(commands, [common, embedding, drawing])
     _add_serve(commands, common)
     _add_mine(commands, [common, where, judging])

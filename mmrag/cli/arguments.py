@@ -20,17 +20,6 @@ def budget(text: str) -> Budget:
         ) from error
 
 
-def page_inputs(text: str) -> tuple[str, ...]:
-    """Parse ways of reading a page, ``text,pixels,both`` or some of them, each once."""
-    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
-    for name in names:
-        if name not in ("text", "pixels", "both"):
-            raise argparse.ArgumentTypeError(
-                f"inputs must be of text, pixels and both with commas between, got {name!r}."
-            )
-    return names
-
-
 def metadata_filter(text: str) -> dict[str, Any]:
     """Parse ``key=value`` (a number where it looks like one) or a JSON filter."""
     if text.lstrip().startswith("{"):

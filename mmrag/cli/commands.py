@@ -222,13 +222,7 @@ def demo(options: argparse.Namespace) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Measure retrieval on a pack of questions, at one setting or at many."""
-    if options.table:
-        from mmrag.cli.table import run_table
-
-        return run_table(options)
-    if options.table_inputs or options.budgets:
-        raise UsageError("--inputs and --budgets need --table.")
+    """Measure retrieval on a pack of questions."""
     from mmrag.cli.evaluate import run_evaluation
 
     return run_evaluation(options)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from table import RememberingReranker
 
 from mmrag.rerank.local import NO_TEXT, LocalReranker
-from remembering import RememberingReranker
 from mmrag.types import Candidate, Query, Ranking, Record
 
 TEXTS = (

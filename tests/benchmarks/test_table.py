@@ -8,16 +8,16 @@ from math import log2
 
 import numpy as np
 import pytest
+import table as command
+from table import RememberingReranker, index_folders, search_all, ways_of_reading
+from table_report import BUDGETS, INPUTS, WORDS_ALONE, Setting, clipped, collect, table
 
 from mmrag.cli import main
-from table import index_folders, search_all, ways_of_reading
 from mmrag.embedders.text import TextEmbedder
 from mmrag.errors import IndexMismatchError
 from mmrag.evaluation import evaluate, load_pack
-from table_report import BUDGETS, INPUTS, WORDS_ALONE, Setting, clipped, collect, table
 from mmrag.pipeline import DocumentQA
 from mmrag.rerank.local import LocalReranker
-from remembering import RememberingReranker
 from mmrag.types import Budget
 
 PAGES = {
@@ -189,7 +189,7 @@ def test_every_setting_ranks_as_a_search_of_its_own(folder, qa):
     budgets = (Budget(1, 1), Budget(1, 4))
     plain = LocalReranker(depth=3, threads=1)
     judge = RememberingReranker(plain)
-    search = search_all(qa, "text", budgets, judge=judge, depth=3)
+    search = search_all(qa, "text", budgets, reranker=judge, depth=3)
     pairs = 0
     both = "Does the ferry carry tea?"  # words of both files: within one, the other must be out
     for question, doc in [*((one[0], one[1]) for one in QUESTIONS), (both, "ship.pdf"), (both, "tea.pdf")]:
@@ -215,7 +215,7 @@ def test_a_pool_deeper_than_the_metrics_is_judged_whole(folder):
     judge = RememberingReranker(LocalReranker(depth=12, threads=1))
     with DocumentQA.open(folder.parent / "deep", embedder=Reading("text"), reranker=None) as qa:
         qa.add_texts([f"Tea of the kind {number}." for number in range(14)])
-        search_all(qa, "text", (Budget(1, 1),), judge=judge, depth=12)("tea", None)
+        search_all(qa, "text", (Budget(1, 1),), reranker=judge, depth=12)("tea", None)
     assert judge.read + judge.remembered == 3 * 12  # words, vectors, both
 
 
@@ -263,27 +263,26 @@ def test_an_index_that_is_there_counts_as_the_input_that_made_it(tmp_path):
 
 
 def call(capsys, *arguments):
-    code = main([str(argument) for argument in ("evaluate", *arguments)])
+    command.main([str(argument) for argument in arguments])
     printed = capsys.readouterr()
-    return code, printed.out, printed.err
+    return printed.out, printed.err
 
 
 TEXT = ("--embedder", "bge-small-en-v1.5")
 
 
-def test_the_command_measures_what_the_plain_one_does(capsys, folder, qa, tmp_path):
+def test_the_command_measures_what_mmrag_evaluate_does(capsys, folder, qa, tmp_path):
     index, target = tmp_path / "index", tmp_path / "table.json"
     options = (folder, "--ocr", "off", "--rerank", "local", "--rerank-top", 3, *TEXT)
-    table_of = ("--table", "--budgets", "16,64", "1,1", "--index", index, "--to", target)
-    code, out, _ = call(capsys, *options, *table_of)
-    assert code == 0
+    out, _ = call(capsys, *options, "--budgets", "16,64", "1,1", "--index", index, "--to", target)
     assert "text    1,1     fused" in out
     data = json.loads(target.read_text())
     assert [row["budget"] for row in data["rows"]] == [None] * 2 + [[1, 64]] * 4 + [[1, 1]] * 4
     for budget, channels in (("1,1", "both"), (None, "vectors"), (None, "text")):
         at = ["--channels", channels] + (["--budget", budget] if budget else [])
-        code, out, _ = call(capsys, *options, "--index", index / "text", "--json", *at)
-        plain = json.loads(out)
+        arguments = ("evaluate", *options, "--index", index / "text", "--json", *at)
+        assert main([str(argument) for argument in arguments]) == 0
+        plain = json.loads(capsys.readouterr().out)
         want = None if channels == "text" else [1, 1] if budget else [1, 64]
         for rerank, report in (("", plain["without_reranking"]), ("local", plain)):
             setting = {"budget": want, "bm25": channels != "vectors", "rerank": rerank}
@@ -292,14 +291,14 @@ def test_the_command_measures_what_the_plain_one_does(capsys, folder, qa, tmp_pa
 
 
 def test_the_command_keeps_an_index_for_each_input_and_uses_it_again(capsys, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("mmrag.cli.table.load_embedder", lambda *_, **__: Reading("both"))
-    options = (folder, "--ocr", "off", "--table", "--budgets", "1,1", "4,4", "--index", tmp_path, "--json")
+    monkeypatch.setattr(command, "load_embedder", lambda *_, **__: Reading("both"))
+    options = (folder, "--ocr", "off", "--budgets", "1,1", "4,4", "--index", tmp_path, "--json")
     first, again = (call(capsys, *options, "--inputs", names) for names in ("text,both", "both,pixels"))
     assert sorted(one.name for one in tmp_path.iterdir()) == ["both", "pixels", "text"]
-    assert "both: Files: 2 added" in first[2]
-    assert "both: Files: 2 unchanged" in again[2]
-    assert "pixels: Files: 2 added" in again[2]
-    rows, later = (json.loads(printed)["rows"] for _, printed, _ in (first, again))
+    assert "both: 2 files added" in first[1]
+    assert "both: 0 files added, 2 unchanged" in again[1]
+    assert "pixels: 2 files added" in again[1]
+    rows, later = (json.loads(printed)["rows"] for printed, _ in (first, again))
     assert [row["input"] for row in rows] == ["", *["text"] * 4, *["both"] * 4]
     assert [row for row in rows if row["input"] == "both"] == [r for r in later if r["input"] == "both"]
     assert len({json.dumps(row["scopes"]) for row in rows}) > 1  # the inputs and budgets do differ
@@ -308,25 +307,13 @@ def test_the_command_keeps_an_index_for_each_input_and_uses_it_again(capsys, fol
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--budgets", "1,1"), "--inputs and --budgets need --table"),
-        (("--inputs", "text"), "--inputs and --budgets need --table"),
-        (("--table", "--plot", "a.png"), "--table goes without --plot"),
-        (("--table", "--channels", "text"), "--table goes without --channels"),
-        (("--table", "--budget", "1,1"), "--table goes without --budget "),
-        (("--table", "--answers"), "--table goes without --answers"),
-        (("--table", "--reranker-url", "http://localhost:1"), "--table goes without --reranker-url"),
+        (("--inputs", "pixels", *TEXT), "--inputs must be of text for 'bge-small-en-v1.5 (text only)', got"),
+        (("--inputs", "words"), "inputs must be of text, pixels and both"),
+        (("--budgets", "1"), "a budget must be like 16,64, got '1'"),
     ],
 )
-def test_options_that_do_not_go_together(capsys, folder, arguments, words):
-    code, _, error = call(capsys, folder, *arguments)
-    assert code == 2
-    assert words in error
-
-
-def test_an_input_that_the_embedder_does_not_read_is_refused(capsys, folder):
-    code, _, error = call(capsys, folder, "--table", "--inputs", "pixels", *TEXT)
-    assert code == 1
-    assert "--inputs must be of text for 'bge-small-en-v1.5 (text only)', got 'pixels'" in error
-    with pytest.raises(SystemExit):
-        call(capsys, folder, "--table", "--inputs", "words")
-    assert "inputs must be of text, pixels and both" in capsys.readouterr().err
+def test_what_cannot_be_measured_is_wrong_usage(capsys, folder, arguments, words):
+    with pytest.raises(SystemExit) as stop:
+        call(capsys, folder, *arguments)
+    assert stop.value.code == 2
+    assert words in capsys.readouterr().err

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("yaml")
 
 from estimate import SHAPES, Shape, estimate
+
 from mmrag.training.config import load_config, ready
 
 MINI = "mmrag-mini"  # trains on a CPU in minutes: nothing to estimate
