@@ -194,7 +194,7 @@ def test_pdfium_says_what_it_does_not_read():
 def test_pdfium_never_imports_pymupdf():
     pytest.importorskip("pypdfium2", reason="the extra 'pdfium' is not installed")
     code = (
-        "import sys; from mmrag.documents.renderer import open_renderer;"
+        "import sys; from mmrag.documents.opening import open_renderer;"
         "r = open_renderer('pdfium', 'pdf', 'a', sys.stdin.buffer.read(), (), 10**6);"
         "assert r.read(0).words and r.render(0, 10**4);"
         "print([m for m in sys.modules if m in ('pymupdf', 'fitz', 'torch', 'chromadb')])"
