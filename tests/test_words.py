@@ -69,6 +69,7 @@ NAME_EXEMPTIONS: dict[str, str] = {
     "renamed": "public field of AddReport",
     "unchanged": "public field of AddReport",
     "removed": "public field of reports and of mined records",
+    "deepspeed": "the library DeepSpeed, a key of training configurations",
     "structured": "vLLM's term: structured outputs",
 }
 EXEMPT_FILES: dict[str, str] = {

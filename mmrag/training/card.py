@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ def write_card(
     data = "\n".join(f"| {name} | {count:,} |" for name, count in examples.items())
     settings = "\n".join(
         f"| {section}.{name} | {value} |"
-        for section, values in dataclasses.asdict(config).items()
+        for section, values in config.model_dump().items()
         if isinstance(values, Mapping)
         for name, value in values.items()
         if name not in {"output", "path"}

@@ -62,27 +62,63 @@ def test_null_means_none_and_whole_numbers_pass_for_numbers(tmp_path: Path) -> N
         ),
         ({"run": {"output": "o", "steps": 2.5}}, r"run: steps must be a whole number, got 2.5"),
         ({"run": {"output": "o", "steps": True}}, r"run: steps must be a whole number, got True"),
-        ({"run": {"output": "o", "batch": 1}}, r"run: batch must be 2 or more, got 1"),
+        ({"run": {"output": "o", "batch": 1}}, r"run: batch must be at least 2, got 1"),
         ({"run": {"steps": 5}}, r"run: 'output' is missing"),
-        ({"model": {"name": "m", "compression": 5}}, r"compression must be 1 to 4, got 5"),
-        ({"model": {"name": "m", "tables": "ones"}}, r"tables must be one of embeddings, noise, got 'ones'"),
+        ({"model": {"name": "m", "compression": 5}}, r"model: compression must be at most 4, got 5"),
+        (
+            {"model": {"name": "m", "tables": "ones"}},
+            r"model: tables must be 'embeddings' or 'noise', got 'ones'",
+        ),
         (
             {"model": {"name": "m", "budget": [4, 8]}},
             r"groups must be within model: budget \[4, 8\], got \[8, 16\]",
         ),
-        ({"model": {"name": "m", "budget": [4]}}, r"budget must have 2 values, got \[4\]"),
-        ({"model": {"name": "m", "lora": {"rank": 0}}}, r"lora: rank must be 1 or more, got 0"),
-        ({"data": []}, r"data must name at least one sub-dataset"),
+        ({"model": {"name": "m", "budget": [4]}}, r"model: budget must have more values, got \[4\]"),
+        ({"model": {"name": "m", "lora": {"rank": 0}}}, r"model: lora: rank must be above 0, got 0"),
+        ({"data": []}, r"data: at least one sub-dataset must have a weight above 0"),
         ({"data": [{"path": "p", "weight": 0}]}, r"at least one sub-dataset must have a weight above 0"),
         ({"data": {"path": "p"}}, r"data must be a list"),
-        ({"stage": "contrats"}, r"stage must be one of restore, .* got 'contrats'"),
+        ({"stage": "contrats"}, r"stage must be 'restore', .* got 'contrats'"),
         ({"stage": "restore"}, r"is for the stage 'restore', got a call of 'contrast'"),
-        ({"run": None}, r"run must be a mapping of keys to values, got NoneType"),
+        ({"run": None}, r"run must be a mapping of keys to values, got None"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         loaded(tmp_path, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"model": {"name": "m", "budget": [4, 8, 2]}},
+            r"budget must have at most 2 values, got \[4, 8, 2\]",
+        ),
+        ({"model": {"name": "m", "budget": [0, 8]}}, r"model: budget\[0\] must be above 0, got 0"),
+        ({"model": {"name": "m", "train_language": False}}, r"model: lora must be null where train_language"),
+        ({"model": {"name": "m", "lora": {"rnk": 4}}}, r"lora: unknown key 'rnk'. Did you mean 'rank'"),
+        ({"data": [{"path": "p", "speed": 2}]}, r"data\[0\]: unknown key 'speed'. Known: path, name, weight"),
+        ({"loss": {"groups": []}}, r"loss: groups must have at least one budget, got \[\]"),
+        ({"loss": {"margin": float("nan")}}, r"loss: margin must be a finite number, got nan"),
+        ({"rerank": {"listwise": [5, 2]}}, r"rerank: listwise must be the least and the most, got \[5, 2\]"),
+        ({"rerank": {"listwise": [2, 9]}}, r"rerank: listwise\[1\] must be at most 8, got 9"),
+        ({"rerank": {"images": False, "text": False}}, r"rerank: images and text must not both be false"),
+    ],
+)
+def test_a_wrong_value_in_a_list_or_a_section_is_named_with_its_path(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        loaded(tmp_path, **changes)
+
+
+def test_every_error_of_a_file_is_named_at_once_with_the_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="learnin_rate") as error:
+        loaded(tmp_path, run={"output": "o", "learnin_rate": 1.0, "steps": 0}, loss={"distil": "much"})
+    lines = str(error.value).splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith(f"{tmp_path / 'c.yaml'}: ") for line in lines)
 
 
 def test_what_is_no_yaml_is_refused(tmp_path: Path) -> None:

@@ -613,7 +613,7 @@ def test_a_check_trains_nothing_and_a_model_without_a_head_is_refused(
     from mmrag.training.config import ModelConfig
     from mmrag.training.model import load_model
 
-    model, settled = load_model(ModelConfig(str(tiny_qwen), lora=None))
+    model, settled = load_model(ModelConfig(name=str(tiny_qwen), lora=None))
     checkpoint.save(tmp_path / "headless", model, settled)
     with pytest.raises(ValueError, match=r"missing or of another shape: lm_head\.weight"):
         run_stage("restore", config_file(tmp_path, tmp_path / "headless", lessons, "restore"), check=True)

@@ -35,7 +35,7 @@ from mmrag.training.checks import (
     check_sides,
     last_whole_checkpoint,
 )
-from mmrag.training.config import SERVED, DataConfig, TrainConfig
+from mmrag.training.config import SERVED_STAGES, DataConfig, TrainConfig
 from mmrag.training.data import Example, Mixture, Pictures, SubDataset
 from mmrag.training.generative.chat import Chat
 from mmrag.training.generative.examples import read_lessons, read_traced
@@ -259,7 +259,7 @@ class Generative:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        if config.stage in SERVED and config.model.compression != 1:
+        if config.stage in SERVED_STAGES and config.model.compression != 1:
             logger.warning(
                 "a server knows no compression: what the stage %r trains at compression %d is served at 1",
                 config.stage, config.model.compression,
