@@ -15,11 +15,12 @@ from __future__ import annotations
 import asyncio
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
+from mmrag.errors import BadInputError, UnsupportedInputError, check_whole
 from mmrag.types import Budget, Matrix, Page, Query, of_parts
 
 if TYPE_CHECKING:
@@ -59,6 +60,110 @@ class Content:
 DocumentInput: TypeAlias = str | Page | Content
 QueryInput: TypeAlias = str | Query
 
+MODALITIES = frozenset({"text", "image"})
+
+
+def check_batch(inputs: object, batch_size: int | None, name: str) -> None:
+    """Refuse inputs that are not a list, or a batch size that is not a whole number of at least 1.
+
+    Args:
+        inputs: argument of `Embedder.encode_query` or `Embedder.encode_document`.
+        batch_size: None for the embedder's own.
+        name: ``"queries"`` or ``"documents"``, for the message.
+
+    Raises:
+        TypeError: `inputs` is a single string or not a sequence.
+        ValueError: `batch_size` is out of range.
+    """
+    if isinstance(inputs, str | bytes) or not isinstance(inputs, Sequence):
+        raise TypeError(f"{name} must be a list, got {type(inputs).__name__}. Wrap a single one in a list.")
+    if batch_size is not None:
+        check_whole("batch_size", batch_size)
+
+
+def as_query(value: QueryInput, position: int, modalities: Collection[str] = MODALITIES) -> Query:
+    """Return `value` as a `Query` that an embedder of these modalities can encode.
+
+    Args:
+        value: text, or a query, which is returned as it is.
+        position: index of the input in the call, for messages.
+        modalities: subset of ``{"text", "image"}``.
+
+    Raises:
+        TypeError: `value` is neither `str` nor `Query`, or its image is not a PIL image.
+        BadInputError: the text is blank.
+        UnsupportedInputError: the query has an image and the embedder reads text only.
+    """
+    if isinstance(value, str):
+        if not value.strip():
+            raise BadInputError("query", position, f"a query must have text or an image, got {value!r}.")
+        return Query(text=value)
+    if not isinstance(value, Query):
+        raise TypeError(f"a query must be str or Query, got {type(value).__name__} at {position}.")
+    _check_images(_images(value), "query", position)
+    if value.image is not None and "image" not in modalities:
+        raise UnsupportedInputError(
+            f"this embedder reads text only, got an image in query {position}. "
+            "Ask in words, or use an embedder with 'image' in its modalities."
+        )
+    return value
+
+
+def as_document(
+    value: DocumentInput, position: int, modalities: Collection[str] = MODALITIES
+) -> Page | Content:
+    """Return `value` as a `Page` or `Content` that an embedder of these modalities can encode.
+
+    A page is always accepted: every page of a file has a vector, whatever is on it. Blank text is accepted
+    for the same reason.
+
+    Args:
+        value: text, which becomes a `Content`, or a page or content, which is returned as it is.
+        position: index of the input in the call, for messages.
+        modalities: subset of ``{"text", "image"}``.
+
+    Raises:
+        TypeError: `value` is neither `str`, `Page` nor `Content`, or an image is not a PIL image.
+        UnsupportedInputError: an image without text for an embedder of text, or text without an image
+            for an embedder of images.
+    """
+    document = Content(text=value) if isinstance(value, str) else value
+    if isinstance(document, Page):
+        _check_images([document.image], "document", position)
+        return document
+    if not isinstance(document, Content):
+        hint = " Wrap it: Content(image=...)." if hasattr(value, "getpixel") else ""
+        raise TypeError(
+            f"a document must be str, Page or Content, got {type(value).__name__} at {position}.{hint}"
+        )
+    _check_images(_images(document), "document", position)
+    has_text, has_image = bool(document.text.strip()), document.image is not None
+    if has_image and not has_text and "image" not in modalities:
+        raise UnsupportedInputError(
+            f"this embedder reads text only, got an image without text as document {position}. "
+            "Give the image's text (OCR, a caption), or use an embedder with 'image' in its modalities."
+        )
+    if has_text and not has_image and "text" not in modalities:
+        raise UnsupportedInputError(
+            f"this embedder reads images only, got text without an image as document {position}. "
+            "Give its image, or use an embedder with 'text' in its modalities."
+        )
+    return document
+
+
+def _images(value: Query | Content) -> list[object]:
+    return [value.image, *(part for part in value.parts if not isinstance(part, str))]
+
+
+def _check_images(images: Iterable[object], kind: str, position: int) -> None:
+    """Refuse an image that is not Pillow's; known by its methods, so that Pillow is not imported."""
+    for image in images:
+        if not (image is None or (hasattr(image, "getexif") and hasattr(image, "convert"))):
+            raise TypeError(
+                f"a {kind}'s image must be a PIL image, got {type(image).__name__} at {position}. "
+                "mmrag.images.load_image opens paths and bytes."
+            )
+
 
 class Reasoner(Protocol):
     """Writes the thoughts that are embedded with queries and documents (Think-Then-Embed, arXiv 2510.05014).
@@ -80,15 +185,15 @@ class Reasoner(Protocol):
         ...
 
 
-def searchable_text(page: Page) -> str:
-    """What words find a page by: its text; for a photograph without any, its file name in words.
+def searchable_text(document: Page | Content) -> str:
+    """Return the document's text; for the only page of a file, if blank, the words of the file's name.
 
-    A file of one page has no other words. In a longer file the name would be the same on every blank
-    page and say nothing of any of them.
+    A photograph has no other words. In a file of several pages the name would be the same on every blank
+    page and tell none of them apart.
     """
-    if page.text.strip() or page.total_pages != 1:
-        return page.text
-    return re.sub(r"[\W_]+", " ", Path(page.source.name).stem).strip()
+    if isinstance(document, Content) or document.text.strip() or document.total_pages != 1:
+        return document.text
+    return re.sub(r"[\W_]+", " ", Path(document.source.name).stem).strip()
 
 
 @runtime_checkable

@@ -41,20 +41,27 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from mmrag.embedders.base import Content, DocumentInput, EmbedderBase, QueryInput, searchable_text
+from mmrag.embedders.base import (
+    DocumentInput,
+    EmbedderBase,
+    QueryInput,
+    as_document,
+    as_query,
+    check_batch,
+    searchable_text,
+)
 from mmrag.embedders.onnx import (
     POSITIONS,
     OnnxBert,
     Tokens,
     check_files,
-    check_range,
     file_digest,
     side_by_side,
     slide,
 )
-from mmrag.errors import UnsupportedInputError
+from mmrag.errors import check_whole
 from mmrag.machine import default_threads
-from mmrag.types import Budget, Matrix, Page, Query
+from mmrag.types import Budget, Matrix, Query
 
 DEFAULT_MODEL_DIR = Path(__file__).parent.parent / "weights" / "mmrag-mini"
 """The weights of bge-small are those of mmrag-mini's encoder, number for number."""
@@ -103,11 +110,11 @@ class TextEmbedder(EmbedderBase):
         max_rows: int = 64,
         threads: int | None = None,
     ) -> None:
-        check_range("window", window, MAX_WINDOW)
-        check_range("stride", stride, window)
-        check_range("max_rows", max_rows, 64)
+        check_whole("window", window, 1, MAX_WINDOW)
+        check_whole("stride", stride, 1, window)
+        check_whole("max_rows", max_rows, 1, 64)
         if threads is not None:
-            check_range("threads", threads, 1024)
+            check_whole("threads", threads, 1, 1024)
         self.model_dir = Path(model_dir) if model_dir is not None else DEFAULT_MODEL_DIR
         self._graph = check_files(self.model_dir, "text embedder", self._graph_name)
         self.window = window
@@ -183,7 +190,7 @@ class TextEmbedder(EmbedderBase):
         windows: list[Tokens] = []
         bounds = [0]
         for position, query in enumerate(queries):
-            windows += self._query_windows(query, position)
+            windows += self._query_windows(as_query(query, position, self.modalities), position)
             bounds.append(len(windows))
         vectors = self._encode(windows, show_progress, "encoding queries")
         return [_normalise(_mean(vectors[a:b]))[None] for a, b in pairwise(bounds)]
@@ -205,13 +212,13 @@ class TextEmbedder(EmbedderBase):
         windows: list[Tokens] = []
         bounds = [0]
         for position, document in enumerate(documents):
-            windows += self._text_windows(_document_text(document, position))
+            windows += self._text_windows(searchable_text(as_document(document, position, self.modalities)))
             bounds.append(len(windows))
         vectors = self._encode(windows, show_progress, "encoding documents")
         return [self._nest(vectors[a:b]) for a, b in pairwise(bounds)]
 
-    def _query_windows(self, query: QueryInput, position: int) -> list[Tokens]:
-        text, instruction = _query_text(query, position)
+    def _query_windows(self, query: Query, position: int) -> list[Tokens]:
+        instruction = QUERY_INSTRUCTION if query.instruction is None else query.instruction
         encoder = self._loaded()
         prefix = encoder.tokenize(instruction)
         room = MAX_WINDOW - len(prefix)
@@ -220,7 +227,7 @@ class TextEmbedder(EmbedderBase):
                 f"a query's instruction must have fewer than {MAX_WINDOW} tokens, got {len(prefix)} in query "
                 f"{position}. Shorten the instruction."
             )
-        return [prefix + part for part in slide(encoder.tokenize(text), room, room)]
+        return [prefix + part for part in slide(encoder.tokenize(query.text or ""), room, room)]
 
     def _text_windows(self, text: str) -> list[Tokens]:
         return slide(self._loaded().tokenize(text), self.window, self.stride)
@@ -280,34 +287,6 @@ def spread_order(count: int) -> list[int]:
     return order
 
 
-def _document_text(document: DocumentInput, position: int) -> str:
-    if isinstance(document, str):
-        return document
-    if isinstance(document, Page):
-        return searchable_text(document)
-    if isinstance(document, Content):
-        if document.image is not None and not document.text.strip():
-            raise UnsupportedInputError(
-                f"this embedder reads text only, got an image without text as document {position}. "
-                "Give the image's text (OCR, a caption), or use an embedder with 'image' in its modalities."
-            )
-        return document.text
-    raise TypeError(f"a document must be str, Page or Content, got {type(document).__name__} at {position}.")
-
-
-def _query_text(query: QueryInput, position: int) -> tuple[str, str]:
-    if isinstance(query, str):
-        query = Query(text=query)
-    elif not isinstance(query, Query):
-        raise TypeError(f"a query must be str or Query, got {type(query).__name__} at {position}.")
-    if query.image is not None or query.text is None:
-        raise UnsupportedInputError(
-            f"this embedder reads text only, got an image in query {position}. "
-            "Ask in words, or use an embedder with 'image' in its modalities."
-        )
-    return query.text, QUERY_INSTRUCTION if query.instruction is None else query.instruction
-
-
 def _normalise(vector: Vector) -> Vector:
     norm = np.float32(np.linalg.norm(vector))
     if norm > 0:
@@ -318,11 +297,3 @@ def _normalise(vector: Vector) -> Vector:
 def _mean(vectors: NDArray[np.float32]) -> Vector:
     mean: Vector = vectors[0] if len(vectors) == 1 else vectors.mean(axis=0, dtype=np.float64)
     return mean.astype(np.float32)
-
-
-def check_batch(inputs: Sequence[object], batch_size: int, what: str) -> None:
-    """Refuse what is no list of inputs, or no batch size."""
-    if isinstance(inputs, str | bytes) or not isinstance(inputs, Sequence):
-        raise TypeError(f"{what} must be a list, got {type(inputs).__name__}. Wrap a single one in a list.")
-    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
-        raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}.")

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from mmrag.embedders.base import DocumentInput, EmbedderBase, QueryInput, Reasoner
+from mmrag.embedders.base import DocumentInput, EmbedderBase, QueryInput, Reasoner, check_batch
 from mmrag.errors import BadInputError
 from mmrag.machine import worker_threads
 from mmrag.models.inputs import PAGE_TEXT, Item, document_item, query_item
@@ -178,11 +178,8 @@ class EncodingCalls(EmbedderBase):
         on_error: str | None,
     ) -> Encoded:
         what = "queries" if side == "query" else "documents"
-        if isinstance(given, str | bytes) or not isinstance(given, Sequence):
-            raise TypeError(
-                f"{what} must be a list, got {type(given).__name__}. Wrap a single one in a list."
-            )
-        size = self.batch_size if batch_size is None else whole("batch_size", batch_size)
+        check_batch(given, batch_size, what)
+        size = self.batch_size if batch_size is None else batch_size
         rule = one_of("on_error", self.on_error if on_error is None else on_error, ON_ERROR)
         done = Encoded([None] * len(given))
         rows = self.budget.query if side == "query" else self.budget.document

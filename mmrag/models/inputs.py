@@ -18,10 +18,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mmrag.embedders.base import Content, DocumentInput, QueryInput, searchable_text
-from mmrag.errors import BadInputError
+from mmrag.embedders.base import (
+    Content,
+    DocumentInput,
+    QueryInput,
+    as_document,
+    as_query,
+    searchable_text,
+)
 from mmrag.images import to_rgb
-from mmrag.types import Page, Query
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -52,75 +57,49 @@ class Item:
     thought: str = ""
 
 
-def query_item(query: QueryInput, at: int, instruction: str) -> Item:
-    """Query number `at`; its own instruction comes before the one given.
-
-    Raises:
-        TypeError: it is neither `str` nor `Query`, or a part is neither text nor picture.
-        BadInputError: it is empty.
-    """
-    if isinstance(query, str):
-        if not query.strip():
-            raise BadInputError("query", at, f"a query must have text or an image, got {query!r}.")
-        query = Query(text=query)
-    elif not isinstance(query, Query):
-        raise TypeError(f"a query must be str or Query, got {type(query).__name__} at {at}.")
-    own = instruction if query.instruction is None else query.instruction
-    return Item(
-        _parts(query.parts or (_picture(query.image, at, "query"), query.text), at, "query"),
-        own,
-        query.thought,
-    )
-
-
-def document_item(document: DocumentInput, at: int, instruction: str, page_text: bool | str) -> Item:
-    """Document number `at`; a document without anything in it is legal and has no parts.
+def query_item(query: QueryInput, position: int, instruction: str) -> Item:
+    """Return a query as an `Item`; the query's own instruction wins over `instruction`.
 
     Args:
-        document: a page is its picture where it was rendered, else its text.
-        at: its place in the call, for messages.
-        instruction: where the document brings none.
-        page_text: whether a rendered page's text follows its picture; ``"auto"``: where it is the file's
-            own text and not OCR.
+        query: pictures are not refused here: a backbone without vision says so itself.
+        position: index of the query in the call, for messages.
+        instruction: of a query without one.
 
     Raises:
-        TypeError: it is neither `str`, `Page` nor `Content`, or a part is neither text nor picture.
+        TypeError, BadInputError: see `as_query`.
     """
-    if isinstance(document, str):
-        return Item(_parts((document,), at, "document"), instruction)
-    if isinstance(document, Page):
-        wanted = page_text if isinstance(page_text, bool) else document.text_source == "layer"
-        if document.image is None:
-            return Item(_parts((searchable_text(document),), at, "document"), instruction)
-        text = document.text if wanted else ""
-        return Item(_parts((document.image, text), at, "document"), instruction)
-    if isinstance(document, Content):
-        own = instruction if document.instruction is None else document.instruction
-        given = document.parts or (_picture(document.image, at, "document"), document.text)
-        parts = _parts(given, at, "document")
-        return Item(parts, own, document.thought)
-    hint = " Wrap it: Content(image=...)." if hasattr(document, "getpixel") else ""
-    raise TypeError(f"a document must be str, Page or Content, got {type(document).__name__} at {at}.{hint}")
+    checked = as_query(query, position)
+    own = instruction if checked.instruction is None else checked.instruction
+    return Item(_parts(checked.parts or (checked.image, checked.text)), own, checked.thought)
 
 
-def _parts(given: Sequence[Any], at: int, what: str) -> tuple[Part, ...]:
-    """Texts that say something, and pictures; None is left out."""
-    parts: list[Part] = []
-    for part in given:
-        if isinstance(part, str):
-            if part.strip():
-                parts.append(part)
-        elif part is not None:
-            parts.append(_picture(part, at, what))
-    return tuple(parts)
+def document_item(document: DocumentInput, position: int, instruction: str, page_text: bool | str) -> Item:
+    """Return a document as an `Item`, which has no parts if the document is blank.
+
+    Args:
+        document: a rendered page is embedded by its picture, another page by its text.
+        position: index of the document in the call, for messages.
+        instruction: of a document without one.
+        page_text: whether a rendered page's text follows its picture; ``"auto"``: only if the text is the
+            file's own and not OCR's.
+
+    Raises:
+        TypeError: see `as_document`.
+    """
+    checked = as_document(document, position)
+    if isinstance(checked, Content):
+        own = instruction if checked.instruction is None else checked.instruction
+        return Item(_parts(checked.parts or (checked.image, checked.text)), own, checked.thought)
+    if checked.image is None:
+        return Item(_parts([searchable_text(checked)]), instruction)
+    with_text = page_text if isinstance(page_text, bool) else checked.text_source == "layer"
+    return Item(_parts([checked.image, checked.text if with_text else ""]), instruction)
 
 
-def _picture(image: Any, at: int, what: str) -> Any:  # noqa: ANN401  a picture, or None
-    if image is None or (hasattr(image, "getexif") and hasattr(image, "convert")):
-        return image
-    raise TypeError(
-        f"a {what}'s image must be a PIL image, got {type(image).__name__} at {at}. mmrag.images.load_image "
-        "opens paths and bytes."
+def _parts(parts: Sequence[Part | None]) -> tuple[Part, ...]:
+    """Leave out None and blank texts."""
+    return tuple(
+        part for part in parts if part is not None and not (isinstance(part, str) and not part.strip())
     )
 
 

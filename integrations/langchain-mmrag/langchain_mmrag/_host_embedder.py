@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
-from mmrag.embedders.base import DocumentInput, EmbedderBase, QueryInput
-from mmrag.errors import UnsupportedInputError
-from mmrag.types import Budget, Matrix, Page, Query
+from mmrag.embedders.base import (
+    DocumentInput,
+    EmbedderBase,
+    QueryInput,
+    as_document,
+    as_query,
+    check_batch,
+    searchable_text,
+)
+from mmrag.types import Budget, Matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,29 +67,39 @@ class HostEmbedder(EmbedderBase):
         self, queries: Sequence[QueryInput], *, batch_size: int = 32, show_progress: bool = False
     ) -> list[Matrix]:
         """See `Embedder.encode_query`."""
-        return [_unit_row(self.embeddings.embed_query(_query_text(query))) for query in queries]
+        texts = self._query_texts(queries, batch_size)
+        return [_unit_row(self.embeddings.embed_query(text)) for text in texts]
 
     def encode_document(
         self, documents: Sequence[DocumentInput], *, batch_size: int = 32, show_progress: bool = False
     ) -> list[Matrix]:
         """See `Embedder.encode_document`."""
-        texts = [_document_text(document) for document in documents]
+        texts = self._document_texts(documents, batch_size)
         return [_unit_row(vector) for vector in self.embeddings.embed_documents(texts)] if texts else []
 
     async def aencode_query(
         self, queries: Sequence[QueryInput], *, batch_size: int = 32, show_progress: bool = False
     ) -> list[Matrix]:
         """See `Embedder.aencode_query`."""
-        return [_unit_row(await self.embeddings.aembed_query(_query_text(query))) for query in queries]
+        texts = self._query_texts(queries, batch_size)
+        return [_unit_row(await self.embeddings.aembed_query(text)) for text in texts]
 
     async def aencode_document(
         self, documents: Sequence[DocumentInput], *, batch_size: int = 32, show_progress: bool = False
     ) -> list[Matrix]:
         """See `Embedder.aencode_document`."""
-        texts = [_document_text(document) for document in documents]
-        return (
-            [_unit_row(vector) for vector in await self.embeddings.aembed_documents(texts)] if texts else []
-        )
+        texts = self._document_texts(documents, batch_size)
+        vectors = await self.embeddings.aembed_documents(texts) if texts else []
+        return [_unit_row(vector) for vector in vectors]
+
+    def _query_texts(self, queries: Sequence[QueryInput], batch_size: int) -> list[str]:
+        check_batch(queries, batch_size, "queries")
+        return [as_query(query, at, self.modalities).text or "" for at, query in enumerate(queries)]
+
+    def _document_texts(self, documents: Sequence[DocumentInput], batch_size: int) -> list[str]:
+        check_batch(documents, batch_size, "documents")
+        checked = [as_document(document, at, self.modalities) for at, document in enumerate(documents)]
+        return [searchable_text(document) for document in checked]
 
 
 def unit(vector: Any) -> NDArray[np.float32]:  # anything NumPy takes
@@ -100,19 +117,3 @@ def _model_names(embeddings: Embeddings) -> dict[str, str]:
     names = ("model", "model_name", "model_id", "deployment", "dimensions", "size")
     values = {name: getattr(embeddings, name, None) for name in names}
     return {name: str(value) for name, value in values.items() if isinstance(value, (str, int))}
-
-
-def _query_text(query: QueryInput) -> str:
-    if isinstance(query, Query):
-        if query.image is not None:
-            raise UnsupportedInputError("the host's embeddings take text only, got a query with an image.")
-        return query.text or ""
-    return query
-
-
-def _document_text(document: DocumentInput) -> str:
-    if isinstance(document, str):
-        return document
-    if isinstance(document, Page) or document.text or document.image is None:
-        return document.text
-    raise UnsupportedInputError("the host's embeddings take text only, got an image without text.")

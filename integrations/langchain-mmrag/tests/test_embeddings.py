@@ -184,7 +184,7 @@ def test_host_fingerprint_tells_models_apart_and_repeats() -> None:
 def test_host_embeddings_refuse_images(swatches) -> None:
     host = HostEmbedder(DeterministicFakeEmbedding(size=6))
     picture = Image.open(swatches["red"])
-    with pytest.raises(UnsupportedInputError, match="query with an image"):
+    with pytest.raises(UnsupportedInputError, match="got an image in query 0"):
         host.encode_query([Query("red", image=picture)])
     with pytest.raises(UnsupportedInputError, match="image without text"):
         host.encode_document([Content(image=picture)])

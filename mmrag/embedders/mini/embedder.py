@@ -41,14 +41,23 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from mmrag.embedders.base import Content, DocumentInput, EmbedderBase, QueryInput, searchable_text
+from mmrag.embedders.base import (
+    Content,
+    DocumentInput,
+    EmbedderBase,
+    QueryInput,
+    as_document,
+    as_query,
+    check_batch,
+    searchable_text,
+)
 from mmrag.embedders.mini.encoder import WEIGHTS, MiniEncoder
 from mmrag.embedders.mini.located import LEVELS, WINDOW, parts_of
 from mmrag.embedders.mini.reader import LetterReader, ReadWord, enlargement
 from mmrag.embedders.mini.visual import visual_tokens
-from mmrag.embedders.onnx import POSITIONS, check_range, file_digest, side_by_side
-from mmrag.embedders.text import QUERY_INSTRUCTION, check_batch
-from mmrag.errors import UnsupportedInputError
+from mmrag.embedders.onnx import POSITIONS, file_digest, side_by_side
+from mmrag.embedders.text import QUERY_INSTRUCTION
+from mmrag.errors import check_whole
 from mmrag.machine import default_threads
 from mmrag.types import Budget, Matrix, Page, Query
 
@@ -105,10 +114,10 @@ class MiniEmbedder(EmbedderBase):
             raise ValueError(f"inputs must be one of {', '.join(INPUTS)}, got {inputs!r}.")
         if compression not in COMPRESSIONS or isinstance(compression, bool):
             raise ValueError(f"compression of {NAME} must be 1 or 2 (per axis), got {compression!r}.")
-        check_range("budget.query", budget.query, FULL.query)
-        check_range("budget.document", budget.document, FULL.document)
+        check_whole("budget.query", budget.query, 1, FULL.query)
+        check_whole("budget.document", budget.document, 1, FULL.document)
         if threads is not None:
-            check_range("threads", threads, 1024)
+            check_whole("threads", threads, 1, 1024)
         self.model_dir = _checked(Path(model_dir) if model_dir is not None else MODEL_DIR)
         self.inputs = inputs
         self.budget = budget
@@ -190,11 +199,11 @@ class MiniEmbedder(EmbedderBase):
 
         Raises:
             TypeError: an input is neither `str` nor `Query`.
-            ValueError: a query has neither text nor picture, or an instruction of more than
-                `INSTRUCTION_ROOM` tokens.
+            BadInputError: a query's text is blank.
+            ValueError: an instruction has more than `INSTRUCTION_ROOM` tokens.
         """
         check_batch(queries, batch_size, "queries")
-        given = [_query(query, place) for place, query in enumerate(queries)]
+        given = [as_query(query, position) for position, query in enumerate(queries)]
         for place, query in enumerate(given):
             self._check_instruction(query, place)
         made = side_by_side(self._query_rows, given, self.threads)
@@ -215,7 +224,10 @@ class MiniEmbedder(EmbedderBase):
             TypeError: an input is neither `str`, `Page` nor `Content`.
         """
         check_batch(documents, batch_size, "documents")
-        given = [_document(document, place, self.inputs) for place, document in enumerate(documents)]
+        given = [
+            _looked_at(as_document(document, position, self.modalities), self.inputs)
+            for position, document in enumerate(documents)
+        ]
         made = side_by_side(self._document_rows, given, self.threads)
         bar = tqdm(made, total=len(given), desc="encoding documents", unit="page", disable=not show_progress)
         return list(bar)
@@ -325,55 +337,26 @@ class _Input:
     known: Known = NOTHING
 
 
-def _document(document: DocumentInput, position: int, inputs: str) -> _Input:
-    if isinstance(document, str):
-        given = _Input(document, ())
-    elif isinstance(document, Page):
+def _looked_at(document: Page | Content, inputs: str) -> _Input:
+    """Return the parts of a document that a setting of `inputs` looks at."""
+    if isinstance(document, Page):
+        parts: Sequence[Any] = (document.image,)
         boxes = np.array([word.box for word in document.words], np.float32).reshape(-1, 4)
-        images: tuple[Image, ...] = () if document.image is None else (document.image,)
-        given = _Input(searchable_text(document), images, Known(boxes))
-    elif isinstance(document, Content):
-        parts = document.parts or (document.image,)
-        words = frozenset(_plain(word) for word in document.text.split())
-        known = Known(NOTHING.boxes, words)
-        images = tuple(part for part in parts if part is not None and not isinstance(part, str))
-        given = _Input(document.text, images, known)
+        known = Known(boxes)
     else:
-        raise TypeError(
-            f"a document must be str, Page or Content, got {type(document).__name__} at {position}."
-        )
-    page = isinstance(document, Page)  # a page has a row whatever is on it
+        parts = document.parts or (document.image,)
+        known = Known(NOTHING.boxes, frozenset(_plain(word) for word in document.text.split()))
+    text = searchable_text(document)
+    images = tuple(part for part in parts if part is not None and not isinstance(part, str))
     if inputs == "text":
-        if given.images and not given.text.strip() and not page:
-            raise UnsupportedInputError(
-                f"with inputs='text' a document must have text, got an image alone as document {position}. "
-                "Use inputs='both'."
-            )
-        return _Input(given.text, ())
-    if inputs == "pixels":
-        if given.text.strip() and not given.images and not page:
-            raise UnsupportedInputError(
-                f"with inputs='pixels' a document must have an image, got text alone as document {position}. "
-                "Use inputs='both'."
-            )
-        return _Input("", given.images)
-    return given
+        return _Input(text, ())
+    return _Input("", images) if inputs == "pixels" else _Input(text, images, known)
 
 
 def _plain(word: str) -> str:
     """A word as the reader writes it: small letters without accents."""
     folded = unicodedata.normalize("NFKD", word.lower())
     return "".join(char for char in folded if not unicodedata.combining(char)).strip(string.punctuation)
-
-
-def _query(query: QueryInput, position: int) -> Query:
-    if isinstance(query, str):
-        query = Query(text=query)
-    elif not isinstance(query, Query):
-        raise TypeError(f"a query must be str or Query, got {type(query).__name__} at {position}.")
-    if not (query.text or "").strip() and query.image is None:
-        raise ValueError(f"a query must have text or an image, got {query.text!r} at {position}.")
-    return query
 
 
 def _checked(model_dir: Path) -> Path:

@@ -414,7 +414,11 @@ def test_an_instruction_that_leaves_no_room_is_refused_and_the_longest_is_not(bo
 
 
 def test_what_cannot_be_looked_at_is_refused(text_only, pixels, picture):
-    with pytest.raises(UnsupportedInputError, match="must have text, got an image alone as document 1"):
+    with pytest.raises(
+        UnsupportedInputError, match="reads text only, got an image without text as document 1"
+    ):
         text_only.encode_document(["a", Content(image=picture)])
-    with pytest.raises(UnsupportedInputError, match="must have an image, got text alone as document 0"):
+    with pytest.raises(
+        UnsupportedInputError, match="reads images only, got text without an image as document 0"
+    ):
         pixels.encode_document(["a"])
