@@ -37,32 +37,40 @@ if TYPE_CHECKING:
     from mmrag.answer import ExtractiveAnswerer, ServedAnswerer
     from mmrag.documents import DocumentReader, ReaderSettings
     from mmrag.embedders.base import Content, Embedder
+    from mmrag.embedders.mini.embedder import MiniEmbedder
     from mmrag.embedders.served import ServedEmbedder
     from mmrag.embedders.text import TextEmbedder
     from mmrag.index import ChromaIndex, Manifest, MemoryIndex
+    from mmrag.ingest.reembed import reembed
+    from mmrag.models.load import load_embedder
     from mmrag.models.mllm_embedder import MLLMEmbedder
     from mmrag.pipeline import DocumentQA
     from mmrag.rerank import ThinkReranker
+    from mmrag.rerank.local import LocalReranker
     from mmrag.retriever import Retriever
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_MODULES = {
     "ChromaIndex": "mmrag.index",
     "Content": "mmrag.embedders.base",
     "DocumentQA": "mmrag.pipeline",
     "DocumentReader": "mmrag.documents",
     "Embedder": "mmrag.embedders.base",
     "ExtractiveAnswerer": "mmrag.answer",
+    "LocalReranker": "mmrag.rerank.local",
     "MLLMEmbedder": "mmrag.models.mllm_embedder",
     "Manifest": "mmrag.index",
     "MemoryIndex": "mmrag.index",
+    "MiniEmbedder": "mmrag.embedders.mini.embedder",
     "ReaderSettings": "mmrag.documents",
     "Retriever": "mmrag.retriever",
     "ServedAnswerer": "mmrag.answer",
     "ServedEmbedder": "mmrag.embedders.served",
     "TextEmbedder": "mmrag.embedders.text",
     "ThinkReranker": "mmrag.rerank",
+    "load_embedder": "mmrag.models.load",
+    "reembed": "mmrag.ingest.reembed",
 }
 
 __all__ = [
@@ -77,10 +85,12 @@ __all__ = [
     "DocumentReader",
     "Embedder",
     "ExtractiveAnswerer",
+    "LocalReranker",
     "MLLMEmbedder",
     "MMRagError",
     "Manifest",
     "MemoryIndex",
+    "MiniEmbedder",
     "Page",
     "Query",
     "Ranking",
@@ -94,18 +104,20 @@ __all__ = [
     "ThinkReranker",
     "Verdict",
     "Word",
+    "load_embedder",
+    "reembed",
 ]
 
 
 def __getattr__(name: str) -> object:
     """Load a public name on first use (PEP 562)."""
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'mmrag' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    value = getattr(import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    """Public names, loaded or not."""
+    """List the public names, loaded or not."""
     return sorted(__all__)

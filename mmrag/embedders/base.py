@@ -1,9 +1,9 @@
 """The embedder protocol: what turns queries and documents into nested vectors.
 
 Any object with these attributes and methods is an embedder; there is no registry and nothing to
-inherit. `EmbedderBase` adds the async twins. Implementations: `mmrag.embedders.mini.embedder.MiniEmbedder`
+inherit. `EmbedderBase` adds the async twins. Implementations: `mmrag.MiniEmbedder`
 (mmrag-mini, the default), `mmrag.embedders.text.TextEmbedder` (bge-small, text only),
-`mmrag.embedders.served.ServedEmbedder` (a model behind a URL) and those of multimodal checkpoints in
+`mmrag.ServedEmbedder` (a model behind a URL) and those of multimodal checkpoints in
 `mmrag.models`.
 
 Inputs of the document side are `str`, `mmrag.types.Page` (its text, and its image where rendered)

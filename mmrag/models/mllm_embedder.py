@@ -147,7 +147,7 @@ class MLLMEmbedder(EncodingCalls):
     ) -> Any:  # noqa: ANN401  this class, or a foreign checkpoint's embedder
         """Load a checkpoint: a folder, or a hub name, which is fetched where it is not on this machine.
 
-        ``"mmrag-mini"`` is our own model, a `mmrag.embedders.mini.embedder.MiniEmbedder`: it takes
+        ``"mmrag-mini"`` is our own model, a `mmrag.MiniEmbedder`: it takes
         `compression`, `budget`, `pooling` and the options of that class, and needs no torch.
 
         What is left out is the checkpoint's own: see `mmrag.models.checkpoint.CheckpointConfig`. A plain

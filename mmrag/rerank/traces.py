@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 Side = Literal["document", "query"]
 
 Document: TypeAlias = "str | Page | Record | Candidate | Any"
-"""Also anything with a ``text`` and an ``image``, as `mmrag.embedders.base.Content` has, or a PIL image."""
+"""Also anything with a ``text`` and an ``image``, as `mmrag.Content` has, or a PIL image."""
 
 OWN_KEYS = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "temperature"})
 FORMAT = 1  # of the stored files; another one is another way of writing
