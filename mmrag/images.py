@@ -1,4 +1,8 @@
-"""Any picture as upright RGB on white, as paper is."""
+"""Images as the rest of the package wants them: loaded, upright RGB on white, sent as a data URL.
+
+A component that shows pages to a model draws them by a `Render` function. `ShowsPages` is the protocol of
+such a component, and `with_page_renderer` gives it a function where its user has set none.
+"""
 
 from __future__ import annotations
 
@@ -8,117 +12,131 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 from urllib.parse import unquote, urlsplit
 
 from PIL import Image, ImageOps
-from PIL import Image as PILImage
 
 from mmrag.errors import DocumentError
 from mmrag.types import Page
 
+Component = TypeVar("Component")
+
 Render = Callable[[Page, int], Image.Image]
-"""Draw a page within a number of pixels."""
+"""Draws a page within a number of pixels."""
+
+LARGEST_PNG = 1_000_000
+"""Bytes of a PNG in a data URL; a page that is a photograph is larger and becomes a JPEG."""
+
+JPEG_QUALITY = 90
+
+TRANSPARENT_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
+
+
+@runtime_checkable
+class ShowsPages(Protocol):
+    """A reranker, answerer or trace writer that shows pictures of pages to a model."""
+
+    @property
+    def render(self) -> Render | None:
+        """Return the function that draws pages, or None if none is set."""
+        ...
+
+    def with_render(self, render: Render) -> ShowsPages:
+        """Return a copy that draws pages by `render`."""
+        ...
+
+
+def with_page_renderer(component: Component, render: Render) -> Component:
+    """Return `component`, or a copy that draws by `render` if it shows pages and has no renderer yet."""
+    if isinstance(component, ShowsPages) and component.render is None:
+        return cast("Component", component.with_render(render))
+    return component
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode as upright RGB on white.
+    """Convert any Pillow mode to upright RGB; what is transparent becomes white, as paper is.
 
-    EXIF orientation is applied. 16-bit samples are scaled by the depth that is used; 32-bit and float ones
-    by the picture's own range.
+    EXIF orientation is applied. 16-bit samples are scaled by the depth in use; 32-bit and float samples by
+    the image's own range.
     """
     upright = ImageOps.exif_transpose(image)
-    mode = upright.mode
-    if mode.startswith("I;16"):
-        # 12-bit pictures are stored as 16-bit ones: the depth is that of the lightest sample
+    if upright.mode.startswith("I;16"):
+        # 12-bit images are stored as 16-bit ones: the depth is that of the lightest sample
         depth = max(8, int(_range(upright)[1]).bit_length())
         return upright.point(lambda value: value / 2 ** (depth - 8)).convert("L").convert("RGB")
-    if mode in ("I", "F"):
+    if upright.mode in ("I", "F"):
         low, high = _range(upright)
-        span = (high - low) or 1.0
-        return (
-            upright.convert("F")
-            .point(lambda value: value * (255 / span) - low * 255 / span)
-            .convert("L")
-            .convert("RGB")
-        )
-    if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in upright.info:
-        layer = upright.convert("RGBA")
-        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        scale = 255 / ((high - low) or 1.0)
+        grey = upright.convert("F").point(lambda value: value * scale - low * scale).convert("L")
+        return grey.convert("RGB")
+    if upright.mode in TRANSPARENT_MODES or "transparency" in upright.info:
+        straight = upright.convert("LA") if upright.mode == "La" else upright  # Pillow has no La to RGBA
+        layer = straight.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(white, layer).convert("RGB")
     return upright.convert("RGB")
 
 
 def _range(image: Image.Image) -> tuple[float, float]:
-    """Smallest and largest sample of a one-band picture."""
+    """Return the smallest and the largest sample of an image with one band."""
     low, high = image.getextrema()
     if isinstance(low, tuple) or isinstance(high, tuple):
-        raise ValueError("one band expected")
+        raise ValueError(f"an image must have one band to have a range, got mode {image.mode!r}.")
     return float(low), float(high)
 
 
-LARGEST_PNG = 1_000_000  # bytes; a page that is a photograph is sent as JPEG
+def data_url(image: Image.Image, pixels: int, *, lossless: bool = False) -> str:
+    """Encode an image as a data URL.
 
-
-JPEG_QUALITY = 90
-
-
-def data_url(image: Image, pixels: int) -> str:
-    """A picture as a data URL, at most `pixels` in area: PNG, or JPEG where PNG is over 1 MB."""
-    image = _flat(image)
+    Args:
+        image: any mode.
+        pixels: largest area; a larger image is scaled down.
+        lossless: always PNG. False: JPEG where the PNG would be over `LARGEST_PNG`.
+    """
+    image = to_rgb(image)
     scale = (pixels / (image.width * image.height)) ** 0.5
     if scale < 1:
         size = max(1, int(image.width * scale)), max(1, int(image.height * scale))
-        image = image.resize(size, PILImage.Resampling.LANCZOS)
-    kind, data = "png", _encoded(image, "PNG")
-    if len(data) > LARGEST_PNG:
-        kind, data = "jpeg", _encoded(image, "JPEG", quality=JPEG_QUALITY)
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    kind, data = "png", _file_bytes(image, "PNG")
+    if len(data) > LARGEST_PNG and not lossless:
+        kind, data = "jpeg", _file_bytes(image, "JPEG", quality=JPEG_QUALITY)
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def _flat(image: Image) -> Image:
-    """The picture in RGB; what is transparent becomes white, as paper is."""
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        white = PILImage.new("RGBA", rgba.size, "white")
-        return PILImage.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
-
-
-def _encoded(image: Image, kind: str, **options: int) -> bytes:
+def _file_bytes(image: Image.Image, kind: str, **options: int) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def load_image(source: str | os.PathLike[str] | bytes | io.BytesIO | Image) -> Image:
-    """The picture behind a path, ``file:`` or ``data:`` URI, bytes or PIL image, decoded.
+def load_image(source: str | os.PathLike[str] | bytes | io.BytesIO | Image.Image) -> Image.Image:
+    """Load an image from a path, ``file:`` or ``data:`` URI, bytes or a PIL image, and decode it.
 
     Nothing is downloaded.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DocumentError: it is no picture that can be read.
+        DocumentError: it cannot be read as an image.
         ValueError: an address on the network.
-        TypeError: something else was given.
+        TypeError: another type.
     """
-    import PIL.Image
-
-    if isinstance(source, PIL.Image.Image):
+    if isinstance(source, Image.Image):
         return source
     try:
-        picture = PIL.Image.open(_opened(source))
-        picture.load()
+        image = Image.open(_file_of(source))
+        image.load()
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"an image must be there to be read, got {_shown(source)}.") from error
-    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+        raise FileNotFoundError(f"an image must be there to be read, got {_short(source)}.") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, ValueError) and not isinstance(error, binascii.Error):
             raise
-        raise DocumentError(f"an image must be readable, got {_shown(source)}: {error}.") from error
-    return picture
+        raise DocumentError(f"an image must be readable, got {_short(source)}: {error}.") from error
+    return image
 
 
-def _opened(source: Any) -> Path | io.BytesIO:  # noqa: ANN401  told apart here
+def _file_of(source: Any) -> Path | io.BytesIO:  # noqa: ANN401  every type is checked here
     if isinstance(source, (bytes, bytearray)):
         return io.BytesIO(source)
     if isinstance(source, io.BytesIO):
@@ -129,7 +147,7 @@ def _opened(source: Any) -> Path | io.BytesIO:  # noqa: ANN401  told apart here
     if text.startswith("data:"):
         head, _, body = text.partition(",")
         if not head.endswith(";base64"):
-            raise ValueError(f"a data URI of an image must be base64, got {_shown(source)}.")
+            raise ValueError(f"a data URI of an image must be base64, got {_short(source)}.")
         return io.BytesIO(base64.b64decode(body, validate=True))
     if text.startswith(("http://", "https://")):
         raise ValueError(f"an image must be on this machine, got {text}. Download it and pass its path.")
@@ -138,6 +156,6 @@ def _opened(source: Any) -> Path | io.BytesIO:  # noqa: ANN401  told apart here
     return Path(text).expanduser()
 
 
-def _shown(source: object) -> str:
+def _short(source: object) -> str:
     text = repr(source)
     return text if len(text) <= 120 else f"{text[:100]}..."

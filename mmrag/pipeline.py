@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from mmrag.errors import DocumentError, PageError, SourceChangedError
+from mmrag.images import ShowsPages, with_page_renderer
 from mmrag.index.base import DocumentEntry, Index
 from mmrag.ingest.files import (
     PICTURE_PIXELS,
@@ -688,7 +689,7 @@ class DocumentQA:
                     self._named_rerankers[given] = cast("Reranker", self._drawing(loaded))
                 return self._named_rerankers[given]
             loaded = load_reranker(given)
-            if getattr(loaded, "render", False) is not None:
+            if not isinstance(loaded, ShowsPages) or loaded.render is not None:
                 return loaded
             try:
                 if loaded not in self._drawing_rerankers:
@@ -703,12 +704,8 @@ class DocumentQA:
         return max(k, self.rerank_depth) if sound and reranker is not None else k
 
     def _drawing(self, chosen: T) -> T:
-        """One that shows pages to a model, and that nobody has told how to draw them, is told by us."""
-        showing: Any = chosen
-        if getattr(showing, "render", False) is None:  # has the attribute, and nobody has set it
-            showing = showing.with_render(lambda page, pixels: self.render(page, max_pixels=pixels))
-        drawing: T = showing
-        return drawing
+        """Return `chosen`, or a copy with our page renderer if it needs one and has none."""
+        return with_page_renderer(chosen, lambda page, pixels: self.render(page, max_pixels=pixels))
 
     def _encode_sentences(self, texts: Sequence[str], side: str) -> list[Any]:
         """Row 0 of each sentence; by the package's text encoder where the embedder is one of images.

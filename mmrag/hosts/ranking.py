@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from mmrag.images import load_image
+from mmrag.images import load_image, with_page_renderer
 from mmrag.rerank.protocol import Reranker
 from mmrag.types import Candidate, Page, Query, Ranking, Record, Scalar, Source
 
@@ -192,9 +192,8 @@ def host_reranker(
         return LocalReranker(alpha=0.5 if alpha is None else alpha, depth=100_000)
     from mmrag.rerank import ThinkReranker
 
-    traces = settings.get("traces")
-    if traces is not None and render is not None and traces.render is None:
-        settings["traces"] = traces.with_render(render)
+    if render is not None and "traces" in settings:
+        settings["traces"] = with_page_renderer(settings["traces"], render)
     return ThinkReranker(
         base_url, mode=mode, alpha=0.0 if alpha is None else alpha, render=render, **settings
     )
@@ -227,10 +226,7 @@ def ready_reranker(reranker: object, render: PageDrawer, given: Sequence[str]) -
         raise ValueError(f"a ready reranker takes no {' or '.join(given)}. Set them where it is made.")
     if not isinstance(reranker, Reranker):
         raise ValueError(f"reranker must have rerank and arerank, got {type(reranker).__name__}.")
-    if hasattr(reranker, "with_render") and getattr(reranker, "render", None) is None:
-        drawing: Reranker = reranker.with_render(render)
-        return drawing
-    return reranker
+    return with_page_renderer(reranker, render)
 
 
 _NEEDS_A_SERVER = {

@@ -2,72 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import shutil
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from mmrag.embedders.mini.embedder import MODEL_DIR, MiniEmbedder
 from mmrag.embedders.served import ServedEmbedder
 from mmrag.embedders.text import TextEmbedder
-from mmrag.errors import DocumentError
-from mmrag.images import load_image
 from mmrag.models.load import DEFAULT_MODEL, TEXT_MODEL, is_embedder, load_embedder
-
-
-@pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    path = tmp_path / "a picture.png"
-    Image.new("RGB", (4, 3), (255, 0, 0)).save(path)
-    return path
-
-
-def test_every_way_to_write_a_picture_is_the_same_picture(picture: Path) -> None:
-    data = picture.read_bytes()
-    uri = "data:image/png;base64," + base64.b64encode(data).decode()
-    for source in (picture, str(picture), picture.as_uri(), uri, data, bytearray(data), io.BytesIO(data)):
-        image = load_image(source)
-        assert (image.size, image.convert("RGB").getpixel((1, 1))) == ((4, 3), (255, 0, 0))
-    opened = Image.open(picture)
-    assert load_image(opened) is opened
-
-
-def test_a_stream_stays_where_it_is(picture: Path) -> None:
-    stream = io.BytesIO(picture.read_bytes())
-    stream.seek(5)
-    load_image(stream)
-    assert stream.tell() == 5
-
-
-@pytest.mark.parametrize(
-    ("source", "error", "words"),
-    [
-        ("/no/such.png", FileNotFoundError, r"must be there to be read, got '/no/such\.png'"),
-        (b"no picture", DocumentError, "must be readable, got b'no picture'"),
-        ("data:image/png;base64,!!!", DocumentError, "must be readable"),
-        ("data:image/png,x", ValueError, "must be base64"),
-        ("http://example.org/a.png", ValueError, "Download it"),
-        (7, TypeError, "bytes or a PIL image, got int"),
-    ],
-)
-def test_what_is_no_picture_is_named(source: object, error: type[Exception], words: str) -> None:
-    with pytest.raises(error, match=words):
-        load_image(source)  # type: ignore[arg-type]
-
-
-def test_a_cut_off_picture_is_refused_at_once_not_when_it_is_drawn(picture: Path) -> None:
-    Image.effect_noise((200, 200), 90).save(picture)
-    with pytest.raises(DocumentError, match="must be readable"):
-        load_image(picture.read_bytes()[:2000])
-
-
-def test_a_long_source_is_shown_short() -> None:
-    with pytest.raises(DocumentError) as caught:
-        load_image("data:image/png;base64," + "QUJD" * 1000)
-    assert len(str(caught.value)) < 400
 
 
 def test_the_shipped_embedder_by_name_folder_and_nothing(tmp_path: Path) -> None:

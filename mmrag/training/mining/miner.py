@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from mmrag.errors import ServerAnswerError
+from mmrag.images import with_page_renderer
 from mmrag.training.mining.questions import MiningQuestion
 from mmrag.training.mining.records import FORMAT, LineFile, item_data
 from mmrag.training.mining.report import MiningReport
@@ -74,10 +75,7 @@ class Miner:
                     f"rules that compare scores need a judge, got none and {', '.join(on)}. "
                     "Set them to None, or name a reranker."
                 )
-        showing: Any = judge
-        if getattr(showing, "render", False) is None:  # has the attribute, and nobody has set it
-            showing = showing.with_render(lambda page, pixels: qa.render(page, max_pixels=pixels))
-        self.judge: Reranker | None = showing
+        self.judge = with_page_renderer(judge, lambda page, pixels: qa.render(page, max_pixels=pixels))
         self.judge_data = dict(judge_data or {"judge": None if judge is None else repr(judge)})
         self.filter = filter
         self.texts = texts

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mmrag.answer import Answerer, ServedAnswerer
-from mmrag.answer.served.answerer import NO_PAGES, data_url
+from mmrag.answer.served.answerer import NO_PAGES
 from mmrag.errors import PageError, ServerAnswerError, ServerStatusError
 from mmrag.types import Answer, Candidate, Page, Query, Ranking, Record, Source, Word
 
@@ -189,27 +189,6 @@ def test_a_picture_that_is_there_is_not_drawn_again(fake_server):
     page = replace(PAGES[0], image=Image.new("RGB", (4, 4), (9, 9, 9)))
     answerer(fake_server, render=None).answer(QUERY, make_ranking(page))
     assert len(fake_server.requests) == 1
-
-
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [((2000, 1000), (1414, 707)), ((100, 100), (100, 100)), ((1000, 1000), (1000, 1000))],
-)
-def test_pictures_keep_to_the_pixel_budget_and_are_never_made_larger(size, expected):
-    url = data_url(Image.new("RGB", size, "white"), 1_000_000)
-    assert url.startswith("data:image/png;base64,")
-    assert Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).size == expected
-
-
-def test_a_photograph_is_sent_as_jpeg_and_what_is_transparent_is_white():
-    noise = Image.effect_noise((900, 900), 80).convert("RGB")
-    assert data_url(noise, 1_000_000).startswith("data:image/jpeg;base64,")
-    clear = data_url(Image.new("RGBA", (2, 2), (0, 0, 0, 0)), 1_000_000)
-    assert Image.open(io.BytesIO(base64.b64decode(clear.partition(",")[2]))).getpixel((0, 0)) == (
-        255,
-        255,
-        255,
-    )
 
 
 # -------------------------------------------------------------------------- what is taken of its words
