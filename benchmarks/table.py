@@ -49,7 +49,7 @@ from mmrag.ingest.reembed import embedder_of
 from mmrag.models.load import load_embedder
 from mmrag.pipeline import DocumentQA
 from mmrag.rerank.local import LocalReranker, all_verdicts
-from mmrag.rerank.protocol import Judged
+from mmrag.rerank.protocol import Verdicts
 from mmrag.rerank.stage import rerank_first
 from mmrag.retriever import CHANNELS, Retriever
 from mmrag.samples import sample_pack
@@ -384,19 +384,19 @@ class RememberingReranker(LocalReranker):
         self.remembered = 0
         self._scores: dict[bytes, float | None] = {}  # None: a page without text
 
-    def judge(self, query: Query, candidates: Sequence[Candidate]) -> Judged:
-        """See `LocalReranker.judge`; the verdicts' own seconds are 0."""
+    def score(self, query: Query, candidates: Sequence[Candidate]) -> Verdicts:
+        """See `LocalReranker.score`; the verdicts' own seconds are 0."""
         keys = [_key(query, candidate) for candidate in candidates]
         pairs = zip(keys, candidates, strict=True)
         missing = {key: candidate for key, candidate in pairs if key not in self._scores}
-        verdicts = super().judge(query, list(missing.values()))
+        verdicts = super().score(query, list(missing.values()))
         for key, verdict in zip(missing, verdicts, strict=True):
             self._scores[key] = verdict.score if verdict.read else None
         self.read += len(missing)
         self.remembered += len(keys) - len(missing)
         scores = {position: self._scores[key] for position, key in enumerate(keys)}
         best = {position: score for position, score in scores.items() if score is not None}
-        return Judged(all_verdicts(best, [0.0] * len(keys)), verdicts.notes)
+        return Verdicts(all_verdicts(best, [0.0] * len(keys)), verdicts.notes)
 
 
 def _key(query: Query, candidate: Candidate) -> bytes:

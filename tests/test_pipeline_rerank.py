@@ -10,7 +10,7 @@ import pytest
 from mmrag import Answer, DocumentQA, MemoryIndex, ReaderSettings
 from mmrag.rerank import ThinkReranker
 from mmrag.rerank.local import LocalReranker
-from mmrag.rerank.ordering import kept, reordered
+from mmrag.rerank.ordering import keep_order, reorder
 from mmrag.rerank.stage import DEFAULT_DEPTH
 from mmrag.rerank.traces import TraceWriter
 from mmrag.types import Usage, Verdict
@@ -34,7 +34,7 @@ class Backwards:
         self.asked.append({"ids": [c.id for c in ranking], "top_n": top_n, "think_tokens": think_tokens})
         verdicts = [Verdict(float(place)) for place in range(len(ranking))]
         cost = Usage({"rerank": 0.25}, prompt_tokens=30, completion_tokens=4, cache_hits=2, requests=1)
-        return reordered(ranking, verdicts, top_n=top_n, usage=cost, notes=["turned around"])
+        return reorder(ranking, verdicts, top_n=top_n, usage=cost, notes=["turned around"])
 
     async def arerank(self, ranking, *, top_n=None, think_tokens=0):
         self.asked.append({"async": True})
@@ -88,13 +88,6 @@ def test_local_puts_the_answer_first(embedder):
     assert "150 tonnes" in answer.text
     assert answer.usage.seconds["rerank"] > 0
     assert answer.usage.seconds["search"] >= 0
-
-
-def test_think_reranker_without_a_server_is_the_same_local_model(embedder):
-    qa = made(embedder)
-    one = qa.search(QUESTION, rerank=LocalReranker(alpha=0.0, threads=1))
-    two = qa.search(QUESTION, rerank=ThinkReranker(mode="local"))
-    assert [(c.id, c.score) for c in one] == [(c.id, c.score) for c in two]
 
 
 def test_a_call_may_name_another_or_none(embedder):
@@ -165,7 +158,7 @@ def test_a_wrong_depth_is_refused(embedder):
 def test_an_order_that_was_kept_is_kept_whole(embedder):
     class Gone(Backwards):
         def rerank(self, ranking, *, top_n=None):
-            return kept(ranking, "the server is gone", top_n=top_n)
+            return keep_order(ranking, "the server is gone", top_n=top_n)
 
     qa = made(embedder, reranker=Gone(), rerank_depth=2)
     ranking = qa.search(QUESTION, k=4)

@@ -190,6 +190,10 @@ def host_reranker(
         _refuse_for_local({"base_url": base_url, **settings})
         # A host has cut its list already: what it hands over is to be judged, all of it.
         return LocalReranker(alpha=0.5 if alpha is None else alpha, depth=100_000)
+    if base_url is None:
+        raise ValueError(
+            f"mode={mode!r} must have the server's base_url, got None. Start one with: mmrag serve MODEL."
+        )
     from mmrag.rerank import ThinkReranker
 
     if render is not None and "traces" in settings:
@@ -206,7 +210,7 @@ def sees(reranker: Reranker) -> bool:
     """
     from mmrag.rerank.local import LocalReranker
 
-    if isinstance(reranker, LocalReranker) or getattr(reranker, "mode", None) == "local":
+    if isinstance(reranker, LocalReranker):
         return False
     return bool(getattr(getattr(reranker, "settings", None), "images", True))
 

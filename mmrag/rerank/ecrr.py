@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from mmrag.rerank.context_fit import Prompt, fitted
-from mmrag.rerank.protocol import Judged, Settings
+from mmrag.rerank.protocol import Settings, Verdicts
 from mmrag.rerank.request import instruction_of, user_template
 from mmrag.rerank.traces import Trace, read_trace
 from mmrag.rerank.yesno import YesNo, in_words
@@ -67,7 +67,7 @@ class EcrrMode:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
     def prepare(self) -> Requests[None]:
-        """Ask for the answer's token ids and the model's context, and who writes the traces."""
+        """Request for the answer's token ids and the model's context, and who writes the traces."""
         client = self._traces.client
         if client.known_model is None:
             reply = yield Request("models", client=client)
@@ -99,10 +99,10 @@ class EcrrMode:
         )
         return (yield from self._verdict(case))
 
-    def _verdict(self, case: _Case) -> Requests[Judged]:
+    def _verdict(self, case: _Case) -> Requests[Verdicts]:
         return (yield from self._yes_or_no(case, self.settings))
 
-    def _yes_or_no(self, case: _Case, settings: Settings) -> Requests[Judged]:
+    def _yes_or_no(self, case: _Case, settings: Settings) -> Requests[Verdicts]:
         prompts, tokens, context = settings.prompts, settings.think_tokens, self._yes_no.context
         system = prompts.fill("ecrr_think", words=in_words(tokens)) if tokens else prompts.text("ecrr_system")
         prompt, share = yield from fitted(
@@ -115,7 +115,7 @@ class EcrrMode:
         if share < 1.0:
             said.append(f"shortened to {share:.0%} to fit the model's {context} tokens")
             notes = (*notes, f"shortened to fit the model's {context} tokens: see the verdicts")
-        return Judged((replace(verdict, note="; ".join(said)),), notes)
+        return Verdicts((replace(verdict, note="; ".join(said)),), notes)
 
     def _own_text(self, candidate: Candidate) -> str:
         page = candidate.page
@@ -142,7 +142,7 @@ class QarMode(EcrrMode):
         self._plain = replace(settings, think_tokens=0)  # the tokens go into the reading
         self._yes_no = YesNo(self._plain)
 
-    def _verdict(self, case: _Case) -> Requests[Judged]:
+    def _verdict(self, case: _Case) -> Requests[Verdicts]:
         tokens = self.settings.think_tokens
         if not tokens:
             return (yield from self._yes_or_no(case, self._plain))

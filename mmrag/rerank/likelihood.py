@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmrag.errors import ServerError
-from mmrag.rerank.protocol import Judged, Settings
+from mmrag.rerank.protocol import Settings, Verdicts
 from mmrag.rerank.request import likelihood_body, text_tokens_body
 from mmrag.rerank.response import read_context, read_likelihood, read_tokens
 from mmrag.serving.chat import as_data
@@ -71,14 +71,14 @@ class LikelihoodMode:
         base = read_likelihood(alone, asked)
         text = candidate.record.text or (candidate.page.text if candidate.page is not None else "")
         if not text.strip():
-            return Judged((Verdict(0.0, note=NO_TEXT, read=False),), (f"{NO_TEXT}: see the verdicts",))
+            return Verdicts((Verdict(0.0, note=NO_TEXT, read=False),), (f"{NO_TEXT}: see the verdicts",))
         page = yield from self._page(as_data(text), None)
         note = ""
         if len(page) > room:
             note = f"read to token {room} of {len(page)} to fit the model's {self._context} tokens"
         reply = yield Request("completions", likelihood_body([*page[:room], *after, *asked]))
         score = (read_likelihood(reply, asked) - base) / len(asked)
-        return Judged((Verdict(score, note=note),), (TOO_LONG,) if note else ())
+        return Verdicts((Verdict(score, note=note),), (TOO_LONG,) if note else ())
 
     def _page(self, text: str, room: int | None) -> Requests[list[int]]:
         reply = yield Request(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from mmrag.rerank.context_fit import Prompt, fitted
 from mmrag.rerank.pointwise import NOTHING, NOTHING_SOMEWHERE
-from mmrag.rerank.protocol import Judged, Settings
+from mmrag.rerank.protocol import Settings, Verdicts
 from mmrag.rerank.request import (
     View,
     even_cap,
@@ -104,7 +104,7 @@ class ListwiseMode:
                 note = f"{note}; {NOTHING}" if note else NOTHING
             score, read = float(len(order) - place), not views[candidate].empty
             verdicts[candidate] = Verdict(score, thought, note=note, read=read)
-        return Judged(tuple(verdicts), self._notes(views, verdicts, repeats, unknown, least))
+        return Verdicts(tuple(verdicts), self._notes(views, verdicts, repeats, unknown, least))
 
     def _notes(
         self,

@@ -15,7 +15,6 @@ MODES = {
     "served": ("mmrag.rerank.served", "ServedMode"),
     "ecrr": ("mmrag.rerank.ecrr", "EcrrMode"),
     "qar": ("mmrag.rerank.ecrr", "QarMode"),
-    "local": ("mmrag.rerank.local", "LocalMode"),
 }
 """Name of a mode to the module and class that implement it."""
 

@@ -11,35 +11,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from mmrag.errors import check_whole
 from mmrag.scoring import standardise
 from mmrag.types import Candidate, Ranking, Usage, Verdict
 
 
 def check_alpha(alpha: float) -> float:
-    """`alpha`, where it is a share.
+    """Return `alpha` as a float if it is in 0..1.
 
     Raises:
         ValueError: outside 0..1.
     """
     if not 0.0 <= alpha <= 1.0:
         raise ValueError(
-            f"alpha is the retrieval score's share and must be 0 to 1, got {alpha!r}. 0: the reranker alone."
+            "alpha is the weight of the retrieval score and must be 0 to 1, "
+            f"got {alpha!r}. 0: the reranker alone."
         )
     return float(alpha)
 
 
 def check_top_n(top_n: int | None) -> int | None:
-    """`top_n`, where it is a count or None.
+    """Return `top_n` if it is None or a whole number of at least 1.
 
     Raises:
-        ValueError: below 1.
+        ValueError: anything else.
     """
-    if top_n is not None and (not isinstance(top_n, int) or isinstance(top_n, bool) or top_n < 1):
-        raise ValueError(f"top_n must be a whole number of at least 1, or None for all, got {top_n!r}.")
-    return top_n
+    return None if top_n is None else check_whole("top_n", top_n, hint="None returns all candidates.")
 
 
-def reordered(
+def reorder(
     ranking: Ranking,
     verdicts: Sequence[Verdict],
     *,
@@ -48,34 +48,32 @@ def reordered(
     usage: Usage | None = None,
     notes: Sequence[str] = (),
 ) -> Ranking:
-    """A new ranking by these verdicts, one for each candidate, in the candidates' order.
+    """Return a new ranking ordered by one verdict per candidate; `ranking` is not changed.
 
-    Each candidate gets ``verdict``, ``scores["retrieval"]`` (the score it came with), ``scores["rerank"]``
-    (the verdict's) and, with ``alpha > 0``, ``scores["reranked"]`` (both together, which then orders).
+    Each candidate gets ``verdict``, ``scores["retrieval"]`` (its score so far), ``scores["rerank"]`` (the
+    verdict's) and, with ``alpha > 0``, ``scores["reranked"]`` (their weighted sum, which then orders).
+
+    Args:
+        ranking: best first.
+        verdicts: in the order of the candidates.
+        alpha: weight of the retrieval score, 0..1.
+        top_n: most candidates to return. None: all.
+        usage: cost of the verdicts, added to the ranking's.
+        notes: appended to the ranking's.
 
     Raises:
-        ValueError: not one verdict a candidate, a score that is not finite, or alpha or top_n out of range.
+        ValueError: the counts differ, a score is not finite, or `alpha` or `top_n` is out of range.
     """
     check_alpha(alpha)
     check_top_n(top_n)
     if len(verdicts) != len(ranking):
         raise ValueError(f"every candidate needs a verdict, got {len(verdicts)} for {len(ranking)}.")
-    judged = {str(place): verdict.score for place, verdict in enumerate(verdicts)}
-    final = judged
-    z_judged = standardise(judged)  # refuses what is not finite
-    if alpha > 0:
-        prior = standardise({str(place): one.score for place, one in enumerate(ranking)})
-        final = {key: alpha * prior[key] + (1 - alpha) * z_judged[key] for key in judged}
-    order = sorted(range(len(ranking)), key=lambda place: (-final[str(place)], place))
-    candidates = []
-    for rank, place in enumerate(order[:top_n], start=1):
-        old, verdict = ranking[place], verdicts[place]
-        scores = {**old.scores, "retrieval": old.score, "rerank": verdict.score}
-        if alpha > 0:
-            scores["reranked"] = final[str(place)]
-        candidates.append(
-            Candidate(record=old.record, score=final[str(place)], rank=rank, scores=scores, verdict=verdict)
-        )
+    final = _final_scores(ranking, verdicts, alpha)
+    order = sorted(range(len(ranking)), key=lambda index: (-final[index], index))[:top_n]
+    candidates = [
+        _with_verdict(ranking[index], verdicts[index], rank, final[index], fused=alpha > 0)
+        for rank, index in enumerate(order, start=1)
+    ]
     return replace(
         ranking,
         candidates=tuple(candidates),
@@ -86,8 +84,32 @@ def reordered(
     )
 
 
-def kept(ranking: Ranking, why_not: str, *, top_n: int | None = None, usage: Usage | None = None) -> Ranking:
-    """The prior order, marked as not reranked and why."""
+def _final_scores(ranking: Ranking, verdicts: Sequence[Verdict], alpha: float) -> list[float]:
+    scores = [verdict.score for verdict in verdicts]
+    rerank = _standardise(scores)  # raises for a score that is not finite, whatever alpha is
+    if alpha == 0:
+        return scores
+    retrieval = _standardise([candidate.score for candidate in ranking])
+    return [alpha * before + (1 - alpha) * after for before, after in zip(retrieval, rerank, strict=True)]
+
+
+def _standardise(scores: Sequence[float]) -> list[float]:
+    return list(standardise({str(index): score for index, score in enumerate(scores)}).values())
+
+
+def _with_verdict(
+    candidate: Candidate, verdict: Verdict, rank: int, final: float, *, fused: bool
+) -> Candidate:
+    scores = {**candidate.scores, "retrieval": candidate.score, "rerank": verdict.score}
+    if fused:
+        scores["reranked"] = final
+    return replace(candidate, score=final, rank=rank, scores=scores, verdict=verdict)
+
+
+def keep_order(
+    ranking: Ranking, why_not: str, *, top_n: int | None = None, usage: Usage | None = None
+) -> Ranking:
+    """Return the prior order, marked as not reranked with the reason `why_not`."""
     return replace(
         ranking,
         candidates=ranking.candidates[: check_top_n(top_n)],
@@ -97,21 +119,22 @@ def kept(ranking: Ranking, why_not: str, *, top_n: int | None = None, usage: Usa
     )
 
 
-def with_rest(ranking: Ranking, rest: Sequence[Candidate], *, top_n: int | None = None) -> Ranking:
-    """A reranked ranking and, behind it in prior order, the candidates that were not judged.
+def append_rest(ranking: Ranking, rest: Sequence[Candidate], *, top_n: int | None = None) -> Ranking:
+    """Append the candidates that were not reranked, in prior order and without a verdict.
 
-    They have no verdict. The first of them gets the score of the last judged one, and the others fall
-    below it by what their retrieval scores differ, so that scores fall with the rank all the way.
+    The first of `rest` gets the lowest score of `ranking`; the others fall below it by the differences of
+    their retrieval scores, so that scores never rise with the rank.
 
     Args:
-        ranking: the judged ones.
-        rest: the others, best first.
-        top_n: most candidates to give back. None: all.
+        ranking: the reranked head.
+        rest: the candidates behind it, best first.
+        top_n: most candidates to return. None: all.
     """
     check_top_n(top_n)
     candidates = list(ranking.candidates)
     if rest and candidates and ranking.reranked:
-        lowest, highest = candidates[-1].score, rest[0].score
-        rest = [replace(one, score=lowest + one.score - highest) for one in rest]
-    candidates += [replace(one, rank=len(candidates) + place) for place, one in enumerate(rest, start=1)]
+        shift = candidates[-1].score - rest[0].score
+        rest = [replace(candidate, score=candidate.score + shift) for candidate in rest]
+    first = len(candidates) + 1
+    candidates += [replace(candidate, rank=rank) for rank, candidate in enumerate(rest, start=first)]
     return replace(ranking, candidates=tuple(candidates[:top_n]))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mmrag.rerank.context_fit import Prompt, fitted
-from mmrag.rerank.protocol import Judged, Settings
+from mmrag.rerank.protocol import Settings, Verdicts
 from mmrag.rerank.request import View, instruction_of, query_view, user_template, view_of
 from mmrag.rerank.response import read_boxes
 from mmrag.rerank.yesno import YesNo, in_words
@@ -72,7 +72,7 @@ class PointwiseMode:
             said.append(f"shortened to {share:.0%} to fit the model's {self._yes_no.context} tokens")
             notes = (*notes, f"shortened to fit the model's {self._yes_no.context} tokens: see the verdicts")
         boxes = read_boxes(verdict.thought) if view.image is not None else ()
-        return Judged((replace(verdict, evidence=boxes, note="; ".join(said), read=not view.empty),), notes)
+        return Verdicts((replace(verdict, evidence=boxes, note="; ".join(said), read=not view.empty),), notes)
 
     def _prompt(self, query: str, picture: PictureView, instruction: str, view: View, share: float) -> Prompt:
         """The question with this share of the candidate; all candidates are to see the same query."""

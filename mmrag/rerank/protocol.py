@@ -15,9 +15,22 @@ if TYPE_CHECKING:
     from mmrag.rerank.traces import TraceWriter
 
 
+@runtime_checkable
+class Reranker(Protocol):
+    """Takes a ranking and returns the same candidates in a better order."""
+
+    def rerank(self, ranking: Ranking, *, top_n: int | None = None) -> Ranking:
+        """Return a new ranking of at most `top_n` candidates; `ranking` is not changed."""
+        ...
+
+    async def arerank(self, ranking: Ranking, *, top_n: int | None = None) -> Ranking:
+        """Do `rerank` without blocking the event loop."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a mode is built from; `mmrag.rerank.ThinkReranker` says what each means."""
+    """Settings of a mode; `mmrag.rerank.ThinkReranker` documents each."""
 
     think_tokens: int = 0
     instruction: str | None = None
@@ -33,46 +46,47 @@ class Settings:
 
 
 class Mode(Protocol):
-    """A way of judging candidates.
+    """A way of scoring candidates with a served model.
 
     Attributes:
-        name: as `ThinkReranker` is asked for it.
-        fingerprint: changes with its prompts and with what else changes its verdicts; part of the cache key.
+        name: the mode's name in `mmrag.rerank.modes.MODES`.
+        fingerprint: digest of the prompts and of what else changes the scores; ``""`` where the requests
+            alone decide. Part of the key of the reply cache.
     """
 
     name: str
 
     @property
     def fingerprint(self) -> str:
-        """A digest, or ``""`` where nothing but the requests themselves decides."""
+        """Digest of what changes the scores for the same requests."""
         ...
 
     def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Requests[Sequence[Verdict]]]:
-        """Generators that each judge a consecutive run of the candidates.
+        """Return generators of requests that each score a consecutive run of the candidates.
 
-        One candidate each where they are judged alone, all of them where they are judged together; joined
-        in order they give one verdict a candidate. A generator that asks nothing needs no server. What it
-        returns may be a plain list or a `Judged` that has something to say of the whole.
+        A mode that scores candidates independently returns one generator per candidate; one that compares
+        them returns a single one. Joined in order, their results are one verdict per candidate. A result
+        is a plain sequence, or `Verdicts` if there are notes on the whole run.
         """
         ...
 
 
 @runtime_checkable
 class PreparedMode(Protocol):
-    """A mode that has something to ask the server before its first verdict, once a client."""
+    """A mode that needs facts about the model, such as its context length, before the first verdict."""
 
     def prepare(self) -> Requests[None]:
-        """Ask it and remember the answers."""
+        """Request these facts and store them; run once per server."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Judged(Sequence[Verdict]):
-    """Verdicts of a run of candidates, and what is to be said of all of them.
+class Verdicts(Sequence[Verdict]):
+    """Verdicts of a run of candidates, with notes on the whole run.
 
     Attributes:
         verdicts: in the candidates' order.
-        notes: go to `Ranking.notes`, each once.
+        notes: appended to `Ranking.notes`, duplicates dropped.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -87,16 +101,3 @@ class Judged(Sequence[Verdict]):
     def __getitem__(self, index: slice) -> tuple[Verdict, ...]: ...
     def __getitem__(self, index: int | slice) -> Verdict | tuple[Verdict, ...]:
         return self.verdicts[index]
-
-
-@runtime_checkable
-class Reranker(Protocol):
-    """A ranking in, the same candidates in a better order out."""
-
-    def rerank(self, ranking: Ranking, *, top_n: int | None = None) -> Ranking:
-        """A new ranking of at most `top_n` candidates; the one given is not changed."""
-        ...
-
-    async def arerank(self, ranking: Ranking, *, top_n: int | None = None) -> Ranking:
-        """`rerank` without blocking the event loop."""
-        ...

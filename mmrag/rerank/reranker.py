@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from mmrag.errors import ServerError
 from mmrag.rerank.modes import MODES, load_mode
-from mmrag.rerank.ordering import check_alpha, check_top_n, kept, reordered
-from mmrag.rerank.protocol import Judged, Mode, PreparedMode, Settings
+from mmrag.rerank.ordering import check_alpha, check_top_n, keep_order, reorder
+from mmrag.rerank.protocol import Mode, PreparedMode, Settings, Verdicts
 from mmrag.rerank.request import OWN_KEYS
 from mmrag.serving.chat import SMALLEST_PICTURE
 from mmrag.serving.client import ServerClient
@@ -34,8 +34,8 @@ class ThinkReranker:
     """Reorders a ranking by what a model says of each candidate.
 
     Args:
-        base_url: the server, with or without ``/v1``; not needed for ``mode="local"``.
-        mode: ``pointwise``, ``listwise``, ``ecrr``, ``qar``, ``likelihood``, ``served`` or ``local``.
+        base_url: the server, with or without ``/v1``.
+        mode: ``pointwise``, ``listwise``, ``ecrr``, ``qar``, ``likelihood`` or ``served``.
         model: its name there; None where the server has just one.
         api_key: see `mmrag.serving.client.ServerClient`.
         think_tokens: most tokens of a thought before each answer; 0 does not think.
@@ -63,7 +63,7 @@ class ThinkReranker:
 
     def __init__(
         self,
-        base_url: str | None = None,
+        base_url: str,
         *,
         mode: str = "pointwise",
         model: str | None = None,
@@ -88,14 +88,11 @@ class ThinkReranker:
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         if mode not in MODES:
-            raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}.")
+            raise ValueError(
+                f"mode must be one of {', '.join(MODES)}, got {mode!r}. LocalReranker needs no server."
+            )
         if on_error not in ON_ERROR:
             raise ValueError(f"on_error must be 'raise' or 'keep', got {on_error!r}.")
-        if base_url is None and mode != "local":
-            raise ValueError(
-                f"mode={mode!r} must have the server's base_url, got None. "
-                "Start one with: mmrag serve MODEL. Or pass mode='local'."
-            )
         if image_pixels < SMALLEST_PICTURE:
             raise ValueError(f"image_pixels must be at least {SMALLEST_PICTURE}, got {image_pixels!r}.")
         if not images and not text:
@@ -107,17 +104,13 @@ class ThinkReranker:
         self.top_n = check_top_n(top_n)
         self.alpha = check_alpha(alpha)
         self.on_error = on_error
-        self.client = (
-            None
-            if base_url is None
-            else ServerClient(
-                base_url,
-                model=model,
-                api_key=api_key,
-                timeout=timeout,
-                max_retries=max_retries,
-                max_concurrency=max_concurrency,
-            )
+        self.client = ServerClient(
+            base_url,
+            model=model,
+            api_key=api_key,
+            timeout=timeout,
+            max_retries=max_retries,
+            max_concurrency=max_concurrency,
         )
         self.settings = Settings(
             think_tokens=check_think_tokens(think_tokens),
@@ -137,8 +130,8 @@ class ThinkReranker:
         self._ready: set[int] = set()  # of these the server has been asked what they need to know
 
     def __repr__(self) -> str:
-        url = None if self.client is None else self.client.base_url
-        return f"ThinkReranker({url!r}, mode={self.mode!r}, think_tokens={self.settings.think_tokens})"
+        tokens = self.settings.think_tokens
+        return f"ThinkReranker({self.client.base_url!r}, mode={self.mode!r}, think_tokens={tokens})"
 
     @property
     def render(self) -> Render | None:
@@ -178,7 +171,7 @@ class ThinkReranker:
         if job.prepared(self._runner.run(first) if first else []):
             runner = self._runner.with_salt(job.mode.fingerprint)
             job.results = runner.run(job.mode.steps(ranking.query, ranking.candidates))
-        return job.finish(self._model() if job.results else None)
+        return job.finish(self.client.known_model if job.results else None)
 
     async def arerank(
         self,
@@ -197,7 +190,7 @@ class ThinkReranker:
             salt = await asyncio.to_thread(lambda: job.mode.fingerprint)
             steps = await asyncio.to_thread(job.mode.steps, ranking.query, ranking.candidates)
             job.results = await self._runner.with_salt(salt).arun(steps)
-        return job.finish(self._model() if job.results else None)
+        return job.finish(self.client.known_model if job.results else None)
 
     def _job(
         self, ranking: Ranking, top_n: int | None, alpha: float | None, think_tokens: int | None
@@ -209,9 +202,6 @@ class ThinkReranker:
         if mode is None:
             mode = self._modes[tokens] = load_mode(self.mode, replace(self.settings, think_tokens=tokens))
         return _Job(ranking, mode, tokens, self._ready, top_n, alpha, self.on_error)
-
-    def _model(self) -> str | None:
-        return None if self.client is None else self.client.known_model
 
 
 @dataclass(slots=True)
@@ -232,7 +222,7 @@ class _Job:
 
     def nothing(self) -> Ranking:
         """A ranking of nothing, in the best order there is."""
-        return reordered(self.ranking, [], alpha=self.alpha, top_n=self.top_n)
+        return reorder(self.ranking, [], alpha=self.alpha, top_n=self.top_n)
 
     def preparation(self) -> list[Requests[None]]:
         """What is to be asked before the first verdict of this mode."""
@@ -265,11 +255,11 @@ class _Job:
                 continue
             # What several candidates shared stands on the ranking alone: no share of it is anybody's own.
             verdicts += [replace(result[0], usage=usage)] if len(result) == 1 else result
-            notes += result.notes if isinstance(result, Judged) else ()
+            notes += result.notes if isinstance(result, Verdicts) else ()
         cost = replace(self.usage, seconds={"rerank": time.monotonic() - self.started})
         if self.failure is not None:
             return self._failed(self.failure, cost)
-        return reordered(
+        return reorder(
             self.ranking,
             verdicts,
             alpha=self.alpha,
@@ -282,7 +272,7 @@ class _Job:
         if self.on_error == "raise":
             raise failure
         log.warning("the order was kept, since reranking failed: %s", failure)
-        return kept(self.ranking, str(failure), top_n=self.top_n, usage=cost)
+        return keep_order(self.ranking, str(failure), top_n=self.top_n, usage=cost)
 
     def _signature(self, model: str | None) -> str:
         """Who judged, and by which prompts."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from mmrag.errors import ServerAnswerError
 from mmrag.rerank.pointwise import NOTHING, NOTHING_SOMEWHERE
-from mmrag.rerank.protocol import Judged, Settings
+from mmrag.rerank.protocol import Settings, Verdicts
 from mmrag.rerank.request import View, query_view, text_tokens_body, view_of
 from mmrag.rerank.response import read_relevance, read_score, read_served_context, read_tokens
 from mmrag.serving.chat import as_data, cut_text, picture_part, scaled_area, text_part
@@ -100,8 +100,8 @@ class ServedMode:
         else:
             score = read_score((yield Request("/score", {**body, "queries": query, "documents": [document]})))
         if view.empty:
-            return Judged((Verdict(score, note=NOTHING, read=False),), (NOTHING_SOMEWHERE,))
-        return Judged((Verdict(score, note=note),), (TOO_LONG,) if note else ())
+            return Verdicts((Verdict(score, note=NOTHING, read=False),), (NOTHING_SOMEWHERE,))
+        return Verdicts((Verdict(score, note=note),), (TOO_LONG,) if note else ())
 
     def _cut(self, asked: View, view: View) -> Requests[tuple[View, str]]:
         """The view with its text cut to what the model's context leaves for it, and what is to be said."""

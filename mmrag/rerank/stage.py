@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from mmrag.rerank.ordering import with_rest
+from mmrag.rerank.ordering import append_rest
 from mmrag.rerank.protocol import Reranker
 from mmrag.types import Ranking, Usage
 
@@ -128,4 +128,4 @@ def _whole(judged: Ranking, ranking: Ranking, depth: int, top_n: int, seconds: f
         judged = replace(judged, notes=(seen, *judged.notes))
     if "rerank" not in judged.usage.seconds:
         judged = replace(judged, usage=judged.usage + Usage({"rerank": seconds}))
-    return with_rest(judged, ranking.candidates[depth:], top_n=top_n)
+    return append_rest(judged, ranking.candidates[depth:], top_n=top_n)

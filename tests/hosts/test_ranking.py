@@ -26,7 +26,7 @@ from mmrag.hosts.ranking import (
 )
 from mmrag.rerank import ThinkReranker
 from mmrag.rerank.local import LocalReranker
-from mmrag.rerank.ordering import kept, reordered
+from mmrag.rerank.ordering import keep_order, reorder
 from mmrag.types import Query, Verdict
 
 QUERY = Query(text="Which animal hoots?")
@@ -63,7 +63,7 @@ def test_order_text_and_place_are_those_of_the_items() -> None:
         ("x", "a", 0.1, 1),
         ("y", "b", 0.9, 2),
     ]
-    assert [place_of(one) for one in reordered(ranking, [Verdict(0.0), Verdict(1.0)])] == [1, 0]
+    assert [place_of(one) for one in reorder(ranking, [Verdict(0.0), Verdict(1.0)])] == [1, 0]
     assert ranking_of(QUERY, []).candidates == ()
 
 
@@ -76,7 +76,7 @@ def test_where_a_score_is_missing_none_counts() -> None:
     items = [HostItem("a", score=0.9), HostItem("b"), HostItem("c", score=0.1)]
     ranking = ranking_of(QUERY, items)
     assert {one.score for one in ranking} == {0.0}
-    judged = reordered(ranking, [Verdict(1.0), Verdict(2.0), Verdict(3.0)], alpha=0.9)
+    judged = reorder(ranking, [Verdict(1.0), Verdict(2.0), Verdict(3.0)], alpha=0.9)
     assert [place_of(one) for one in judged] == [2, 1, 0]
 
 
@@ -161,7 +161,7 @@ def test_an_address_on_the_network_is_not_fetched_and_said(caplog) -> None:
 
 
 def said(verdict: Verdict, item: HostItem, *, thought: bool = False, alpha: float = 0.0):
-    judged = reordered(ranking_of(QUERY, [item]), [verdict], alpha=alpha)
+    judged = reorder(ranking_of(QUERY, [item]), [verdict], alpha=alpha)
     return judgement(judged, judged[0], item, thought=thought)
 
 
@@ -186,7 +186,7 @@ def test_what_stood_there_before_is_not_overwritten() -> None:
 
 def test_an_order_that_was_kept_says_why() -> None:
     items = [HostItem("a", score=0.9), HostItem("b")]
-    ranking = kept(ranking_of(QUERY, items), "no server")
+    ranking = keep_order(ranking_of(QUERY, items), "no server")
     first, second = (
         judgement(ranking, one, item, thought=True) for one, item in zip(ranking, items, strict=True)
     )
@@ -217,7 +217,6 @@ def test_with_a_server_it_judges_pointwise_and_sees() -> None:
     assert served.settings.think_tokens == 8
     assert sees(served)
     assert not sees(host_reranker("http://127.0.0.1:9", images=False))
-    assert not sees(ThinkReranker(mode="local"))
     assert host_reranker("http://127.0.0.1:9", mode="listwise").mode == "listwise"
 
 
@@ -251,7 +250,7 @@ def test_a_ready_one_is_taken_and_can_draw() -> None:
         ({"model": "m", "extra": {"a": 1}}, "takes no model or extra"),
         ({"base_url": "http://x", "mode": "local"}, "takes no base_url"),
         ({"mode": "pointwise"}, "must have the server's base_url"),
-        ({"alpha": 1.5}, "alpha is the retrieval score's share"),
+        ({"alpha": 1.5}, "alpha is the weight of the retrieval score"),
     ],
 )
 def test_settings_that_do_not_fit_the_mode_are_refused(settings, words) -> None:

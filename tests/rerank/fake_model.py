@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from mmrag.rerank.protocol import Judged, Mode, PreparedMode
+from mmrag.rerank.protocol import Mode, PreparedMode, Verdicts
 from mmrag.serving.requests import Request, Requests
 from mmrag.types import Candidate, Page, Query, Ranking, Record, Source, Verdict
 
@@ -60,7 +60,7 @@ def drive(
         judged, requests = run(steps, reply)
         verdicts += judged
         asked.append(requests)
-        notes += judged.notes if isinstance(judged, Judged) else []
+        notes += judged.notes if isinstance(judged, Verdicts) else []
     return verdicts, asked, notes
 
 

@@ -15,8 +15,7 @@ from tokenizers import Tokenizer
 
 from mmrag.errors import UnsupportedInputError
 from mmrag.rerank import Reranker
-from mmrag.rerank.local import DEFAULT_MODEL_DIR, NO_TEXT, LocalMode, LocalReranker, _promise
-from mmrag.rerank.protocol import Settings
+from mmrag.rerank.local import DEFAULT_MODEL_DIR, NO_TEXT, LocalReranker, window_weights
 from mmrag.types import Candidate, Query, Ranking, Record
 
 QUESTION = "How heavy is a blue whale?"
@@ -72,7 +71,7 @@ def test_the_page_that_answers_comes_first(reranker):
     assert isinstance(reranker, Reranker)
 
 
-def test_alpha_is_the_retrieval_scores_share(reranker):
+def test_alpha_is_the_weight_of_the_retrieval_score(reranker):
     before = ranking(*TEXTS)
     assert ids(reranker.rerank(before, alpha=1.0)) == ["0", "1", "2", "3"]
     half = reranker.rerank(before)
@@ -137,10 +136,10 @@ def test_a_page_of_one_window_scores_as_plain_onnxruntime_does(reranker):
 def test_a_pages_score_is_that_of_its_best_window(reranker):
     filler = "Tickets are sold at the pier from nine to five every day. " * 20
     page = filler + WHALE + " " + filler
-    tokens = reranker._loaded().tokenize(page)
+    tokens = reranker._loaded_model().tokenize(page)
     windows = [tokens[start : start + 128] for start in range(0, len(tokens), 96)]
-    question = reranker._loaded().tokenize(QUESTION)
-    best = max(float(reranker._loaded().run(question, window)[0]) for window in windows)
+    question = reranker._loaded_model().tokenize(QUESTION)
+    best = max(float(reranker._loaded_model().run(question, window)[0]) for window in windows)
     (only,) = reranker.rerank(ranking(page))
     assert only.verdict.score == pytest.approx(best, abs=1e-6)
     assert only.verdict.score > 0  # three windows were read, among them the one that answers
@@ -173,21 +172,21 @@ def test_arerank_is_rerank(reranker):
 # --- which windows are read
 
 
-def test_the_promise_of_windows_by_hand():
+def test_the_weights_of_windows_by_hand():
     windows = [[1, 2, 9], [1, 1, 8], [3, 9, 9], [7]]
     # 1 stands in two of four windows, 2 and 3 in one
     expected = [np.log(1 + 4 / 2) + np.log(1 + 4), np.log(1 + 4 / 2), np.log(1 + 4), 0.0]
-    assert _promise([1, 2, 3, 3], windows) == pytest.approx(expected)
+    assert window_weights([1, 2, 3, 3], windows) == pytest.approx(expected)
 
 
 def test_no_more_windows_are_read_than_asked_for():
     rng = random.Random(2)
     model = LocalReranker(window=16, stride=12, windows=2, threads=1)
     for words in (0, 1, 10, 40, 400):
-        chosen = model._chosen([5, 6], vocabulary_text(rng, words))
-        assert len(chosen) <= 2
-        assert all(0 < len(window) <= 16 for window in chosen)
-        assert bool(chosen) == bool(words)
+        windows = model._select_windows([5, 6], vocabulary_text(rng, words))
+        assert len(windows) <= 2
+        assert all(0 < len(window) <= 16 for window in windows)
+        assert bool(windows) == bool(words)
 
 
 # --- what cannot be read
@@ -200,8 +199,9 @@ def test_a_candidate_without_text_keeps_its_place(reranker, blank, alpha):
     texts.insert(blank, " \n")
     after = reranker.rerank(ranking(*texts), alpha=0.0)
     assert ids(after)[blank] == str(blank)
-    noted = [c.id for c in reranker.rerank(ranking(*texts), alpha=alpha) if c.verdict.note == NO_TEXT]
-    assert noted == [str(blank)]
+    unread = [c.id for c in reranker.rerank(ranking(*texts), alpha=alpha) if not c.verdict.read]
+    assert unread == [str(blank)]
+    assert after[blank].verdict.note == NO_TEXT
     rest = [c.record.text for c in after if c.id != str(blank)]
     assert rest == [c.record.text for c in reranker.rerank(ranking(*TEXTS[:3]), alpha=0.0)]
 
@@ -219,7 +219,7 @@ def test_a_question_without_words_keeps_the_order_and_says_why(reranker):
     assert not after.reranked
     assert "reads words" in after.why_not
     with pytest.raises(UnsupportedInputError, match="reads words only"):
-        reranker.judge(asked, ranking(*TEXTS).candidates)
+        reranker.score(asked, ranking(*TEXTS).candidates)
 
 
 def test_a_question_longer_than_the_model_is_shortened_and_it_is_said(reranker):
@@ -238,8 +238,8 @@ def test_any_string_is_taken(reranker, text):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"alpha": 1.5}, "alpha is the retrieval score's share"),
-        ({"depth": 0}, "depth must be a whole number from 1"),
+        ({"alpha": 1.5}, "alpha is the weight of the retrieval score"),
+        ({"depth": 0}, "depth must be a whole number of at least 1"),
         ({"window": 401}, "window must be a whole number from 1 to 400, got 401"),
         ({"window": 8, "stride": 9}, "stride must be a whole number from 1 to 8, got 9"),
         ({"windows": True}, "windows must be a whole number"),
@@ -282,22 +282,3 @@ def test_the_cost_is_seconds(reranker):
     assert after.usage.seconds["rerank"] > 0
     assert after.usage.prompt_tokens == after.usage.requests == 0
     assert 0 < sum(c.verdict.usage.seconds["rerank"] for c in after) <= after.usage.seconds["rerank"]
-
-
-# --- as a mode of ThinkReranker
-
-
-def test_the_mode_asks_nothing_and_judges_all(reranker):
-    before = ranking(*TEXTS)
-    mode = LocalMode(Settings())
-    (steps,) = mode.steps(before.query, before.candidates)
-    with pytest.raises(StopIteration) as end:
-        next(steps)
-    judged = {str(n): verdict.score for n, verdict in enumerate(end.value.value)}
-    assert judged == verdicts(reranker.rerank(before))
-    assert (mode.name, mode.fingerprint) == ("local", reranker.fingerprint)
-
-
-def test_the_mode_cannot_think():
-    with pytest.raises(ValueError, match="mode='local' cannot think, got think_tokens=64"):
-        LocalMode(Settings(think_tokens=64))

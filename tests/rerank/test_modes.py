@@ -436,7 +436,7 @@ def test_served_cuts_what_is_too_long_for_the_model_and_says_so() -> None:
 
 def test_every_mode_that_is_named_can_be_loaded_and_others_are_refused() -> None:
     for name in MODES:
-        if name not in ("ecrr", "qar", "local"):
+        if name not in ("ecrr", "qar"):
             assert load_mode(name, Settings()).name == name
     with pytest.raises(ValueError, match=r"mode must be one of pointwise, .*, got 'pairwise'"):
         load_mode("pairwise", Settings())

@@ -114,11 +114,11 @@ def test_arguments_of_a_call_replace_those_of_the_reranker(fake_server) -> None:
     ("more", "why"),
     [
         ({"mode": "pairwise"}, "mode must be one of"),
+        ({"mode": "local"}, "LocalReranker needs no server"),
         ({"on_error": "ignore"}, "on_error must be 'raise' or 'keep', got 'ignore'"),
-        ({"base_url": None}, "must have the server's base_url, got None"),
         ({"think_tokens": -1}, "think_tokens must be a whole number of at least 0, got -1"),
         ({"think_tokens": True}, "think_tokens must be a whole number"),
-        ({"alpha": 1.5}, "alpha is the retrieval score's share"),
+        ({"alpha": 1.5}, "alpha is the weight of the retrieval score"),
         ({"top_n": 0}, "top_n must be a whole number of at least 1"),
         ({"image_pixels": 10}, "image_pixels must be at least 1024"),
         ({"images": False, "text": False}, "nothing would be left to judge by"),
@@ -162,17 +162,6 @@ def test_the_key_is_in_no_repr_and_no_pickle(fake_server) -> None:
     fake_server.reply(200, yes_no(0.5))
     again = pickle.loads(pickle.dumps(reranker))
     assert again.rerank(ranking("one", images=False)).reranked
-
-
-@HOW
-def test_a_mode_without_a_server_needs_no_address(how: str) -> None:
-    given = ranking(
-        "Cows eat grass.", "Paris is the capital of France.", query="capital of France?", images=False
-    )
-    after = rerank(ThinkReranker(mode="local"), given, how)
-    assert [c.id for c in after] == ["p1", "p0"]
-    assert after.usage.requests == 0
-    assert after.notes[0].startswith("reranked local, prompts ")
 
 
 def test_it_is_a_reranker() -> None:

@@ -12,7 +12,7 @@ import pytest
 from mmrag.cli import main
 from mmrag.documents import ReaderSettings
 from mmrag.errors import IndexMismatchError, ServerUnreachableError
-from mmrag.rerank.ordering import reordered
+from mmrag.rerank.ordering import reorder
 from mmrag.training.config import load_config
 from mmrag.training.curate import curate
 from mmrag.training.data import read_examples
@@ -42,7 +42,7 @@ class YesNo:
         if len(self.asked) >= self.fail_at:
             raise ServerUnreachableError("nobody there")
         self.asked.append(ranking.query.text or "")
-        return reordered(ranking, [Verdict(float(one.record.text.rsplit("=", 1)[1])) for one in ranking])
+        return reorder(ranking, [Verdict(float(one.record.text.rsplit("=", 1)[1])) for one in ranking])
 
     async def arerank(self, ranking: Ranking, *, top_n: int | None = None) -> Ranking:
         return self.rerank(ranking, top_n=top_n)

@@ -16,7 +16,7 @@ from langchain_core.messages import HumanMessage
 from langchain_core.runnables import ConfigurableField, Runnable, RunnableLambda, RunnablePassthrough
 from mmrag.errors import ServerStatusError
 from mmrag.rerank.local import LocalReranker
-from mmrag.rerank.ordering import reordered
+from mmrag.rerank.ordering import reorder
 from mmrag.types import Query, Verdict
 from PIL import Image
 
@@ -56,7 +56,7 @@ class Reddest:
         verdicts = [
             Verdict(asked * self._score(candidate.page), thought="I looked.") for candidate in ranking
         ]
-        return reordered(ranking, verdicts, top_n=top_n)
+        return reorder(ranking, verdicts, top_n=top_n)
 
     async def arerank(self, ranking, *, top_n=None):
         return self.rerank(ranking, top_n=top_n)
@@ -419,7 +419,7 @@ def test_a_ready_reranker_is_not_pretended_to_be_written_down() -> None:
         ({"mode": "best", "base_url": "http://x"}, "mode must be one of"),
         ({"think_tokens": 64}, "takes no think_tokens, got think_tokens=64"),
         ({"mode": "local", "base_url": "http://x"}, "takes no base_url"),
-        ({"alpha": 2.0}, "alpha is the retrieval score's share"),
+        ({"alpha": 2.0}, "alpha is the weight of the retrieval score"),
         ({"on_error": "hide", "base_url": "http://x"}, "on_error must be 'raise' or 'keep'"),
         ({"think_tokens": -1, "base_url": "http://x"}, "think_tokens must be a whole number"),
         ({"topn": 3}, "Extra inputs are not permitted"),

@@ -36,7 +36,7 @@ from llama_index.readers.mmrag.nodes import page_node
 from llama_index.retrievers.mmrag import MMRagRetriever
 from mmrag.errors import ServerStatusError
 from mmrag.rerank.local import LocalReranker
-from mmrag.rerank.ordering import reordered
+from mmrag.rerank.ordering import reorder
 from mmrag.types import Verdict
 
 QUESTION = "Which animal hoots?"
@@ -256,7 +256,7 @@ async def test_async_equals_sync_and_is_that_of_the_core(local):
 
         async def arerank(self, ranking, *, top_n=None):
             await asyncio.sleep(0.2)
-            return reordered(ranking, [Verdict(float(one.rank)) for one in ranking], top_n=top_n)
+            return reorder(ranking, [Verdict(float(one.rank)) for one in ranking], top_n=top_n)
 
     found = await MMRagThinkRerank(reranker=Awaited()).apostprocess_nodes(animals(), query_str=QUESTION)
     assert ids(found) == ["a3", "a2", "a1", "a0"]
@@ -272,7 +272,7 @@ async def test_async_leaves_the_loop_free(pictures, stays_free, loop_gate, monke
 
     class Ties:
         async def arerank(self, ranking, *, top_n=None):
-            return reordered(ranking, [Verdict(0.0) for _ in ranking], top_n=top_n)
+            return reorder(ranking, [Verdict(0.0) for _ in ranking], top_n=top_n)
 
         def rerank(self, ranking, *, top_n=None):
             raise RuntimeError("the sync twin must not be called")
@@ -383,7 +383,7 @@ def test_dict_json_and_pickle_give_the_same(tmp_path):
         ({"mode": "best", "base_url": "http://x"}, "mode must be one of"),
         ({"think_tokens": 64}, "takes no think_tokens, got think_tokens=64"),
         ({"mode": "local", "base_url": "http://x"}, "takes no base_url"),
-        ({"alpha": 2.0}, "alpha is the retrieval score's share"),
+        ({"alpha": 2.0}, "alpha is the weight of the retrieval score"),
         ({"topn": 3}, "Extra inputs are not permitted"),
         ({"reranker": "local"}, "must have rerank and arerank, got str"),
         ({"reranker": LocalReranker(), "mode": "local"}, "a ready reranker takes no mode"),

@@ -18,7 +18,7 @@ from mmrag.errors import MMRagError, ServerAnswerError, ServerUnreachableError
 from mmrag.index.memory import MemoryIndex
 from mmrag.pipeline import DocumentQA
 from mmrag.rerank.local import LocalReranker
-from mmrag.rerank.ordering import kept, reordered
+from mmrag.rerank.ordering import keep_order, reorder
 from mmrag.training.mining import Miner, MiningQuestion, MiningReport, Rules, read_mined, save_plot
 from mmrag.types import Ranking, Usage, Verdict
 
@@ -46,7 +46,7 @@ class ScriptedJudge:
             raise ServerUnreachableError("nobody there")
         self.asked.append(ranking.query.text)
         verdicts = [Verdict(float(one.record.text.rsplit("=", 1)[1])) for one in ranking]
-        return reordered(ranking, verdicts, usage=Usage(prompt_tokens=10, requests=len(verdicts)))
+        return reorder(ranking, verdicts, usage=Usage(prompt_tokens=10, requests=len(verdicts)))
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +245,7 @@ def test_two_processes_do_not_write_one_file(qa, tmp_path) -> None:
 def test_a_judge_that_did_not_judge_stops_the_run(qa, tmp_path) -> None:
     class Keeps(ScriptedJudge):
         def rerank(self, ranking: Ranking, *, top_n: int | None = None) -> Ranking:
-            return kept(ranking, "the server is down")
+            return keep_order(ranking, "the server is down")
 
     with pytest.raises(ServerAnswerError, match=r"got the prior order \(the server is down\)"):
         mine(qa, tmp_path / "out.jsonl", Keeps())
