@@ -29,7 +29,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"  # before anything reads it
 
 from mmrag import Page
-from mmrag.documents import DocumentReader, Found, ReaderSettings, discover
+from mmrag.documents import DocumentReader, InputDocument, ReaderSettings, discover
 from mmrag.samples import sample_documents, sample_questions
 
 BARS = {"a query": 0.015, "a page from text": 0.3, "a page with pixels": 1.5}
@@ -54,7 +54,7 @@ def read_pages(folder: Path, pixels: int, most: int) -> list[Page]:
     by_document: list[list[Page]] = []
     with DocumentReader(ReaderSettings(ocr="off", workers=1)) as reader:
         for found in discover(folder):
-            if isinstance(found, Found):
+            if isinstance(found, InputDocument):
                 pages = reader.pages(found, image_pixels=pixels)
                 by_document.append([page for page in pages if isinstance(page, Page) and page.image])
     turns = max((len(pages) for pages in by_document), default=0)

@@ -20,14 +20,14 @@ from pathlib import Path
 import pymupdf
 
 from mmrag import DocumentQA, DocumentReader, Page, ReaderSettings, Record
-from mmrag.documents import Found, discover
+from mmrag.documents import InputDocument, discover
 from mmrag.ingest.files import image_pixels
 from mmrag.models.load import default_embedder
 from mmrag.samples import sample_documents, sample_questions
 
 
-def found_in(folder: Path) -> list[Found]:
-    return [item for item in discover(folder) if isinstance(item, Found)]
+def found_in(folder: Path) -> list[InputDocument]:
+    return [item for item in discover(folder) if isinstance(item, InputDocument)]
 
 
 def read(folder: Path, ocr: str, pixels: int | None = None) -> tuple[list[Page], float]:

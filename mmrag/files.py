@@ -54,17 +54,22 @@ def read_json_lines(path: str | Path, what: str = "line") -> Iterator[tuple[int,
         FileNotFoundError: there is no such file.
         ValueError: a line is not a JSON object; the error names file and line.
     """
-    with Path(path).open(encoding="utf-8-sig") as file:
-        for number, text in enumerate(file, 1):
-            if text.strip():
-                yield number, _object(text, f"{path}, line {number}", what)
+    with Path(path).open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield number, _object(line, f"{path}, line {number}", what)
 
 
-def _object(text: str, position: str, what: str) -> dict[str, Any]:
+def _object(line: bytes, position: str, what: str) -> dict[str, Any]:
     try:
+        text = line.decode("utf-8-sig")
         value = json.loads(text)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{position}: a {what} must be UTF-8, got {error}. Save the file as UTF-8."
+        ) from error
     except ValueError as error:
-        raise ValueError(f"every {what} must be a JSON object, got {position}: {error}.") from error
+        raise ValueError(f"{position}: a {what} must be a JSON object, got bad JSON ({error}).") from error
     if not isinstance(value, dict):
-        raise ValueError(f"every {what} must be a JSON object, got {position}: {text.strip()[:80]}")
+        raise ValueError(f"{position}: a {what} must be a JSON object, got {text.strip()[:80]}")
     return value

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from mmrag.answer import Answerer
-    from mmrag.documents import DocumentReader, Found, ReaderSettings
+    from mmrag.documents import DocumentReader, InputDocument, ReaderSettings
     from mmrag.embedders.base import Embedder
     from mmrag.index.filters import Filter
     from mmrag.rerank import Reranker
@@ -239,7 +239,7 @@ class DocumentQA:
         extra = checked_metadata(metadata)
         report = AddReport()
         started = time.monotonic()
-        found: list[Found] = []
+        found: list[InputDocument] = []
         for item in discover(inputs):
             if isinstance(item, SkippedItem):
                 if not self._holds(item.name):

@@ -47,7 +47,7 @@ def test_lines_come_with_their_numbers(tmp_path: Path) -> None:
 def test_a_line_that_is_no_object_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text("{}\n" + line)
-    with pytest.raises(ValueError, match=r"every question must be a JSON object, got .*a\.jsonl, line 2: "):
+    with pytest.raises(ValueError, match=r"a\.jsonl, line 2: a question must be a JSON object, got "):
         list(read_json_lines(path, "question"))
 
 
@@ -59,3 +59,12 @@ def test_what_is_no_whole_number_of_the_range_is_refused(value: object) -> None:
 
 def test_whole_numbers_of_the_range_come_back() -> None:
     assert [check_whole("k", value, 0) for value in (0, 1, 10**9)] == [0, 1, 10**9]
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"{}\n" + b'{"a": "\xff"}\n')
+    with pytest.raises(
+        ValueError, match=r"a\.jsonl, line 2: a line must be UTF-8, got .*Save the file as UTF-8"
+    ):
+        list(read_json_lines(path))

@@ -63,6 +63,10 @@ NAME_EXEMPTIONS: dict[str, str] = {
     "reranked": "public field of Ranking: a ranking is reranked or not",
     "needed": "names a bool",
     "nested": "MetaEmbed's term: nested groups of vectors",
+    "answered": "public field of AnswerFigures",
+    "matched": "public field of AnswerFigures",
+    "cited": "public field of AnswerFigures",
+    "created": "key of the stored manifest",
     "skipped": "public field of the reports, with `added`, `replaced`",
     "added": "public field of AddReport",
     "replaced": "public field of AddReport",
@@ -79,34 +83,34 @@ EXEMPT_FILES: dict[str, str] = {
 
 VERBS = frozenset(
     """
-    abort accept accumulate acquire add adopt advance align allow append apply arrange ask assemble
-    assert assign attach average await balance batch begin bind block bound bring broadcast build
-    cache call cancel catch change check choose clean clear clip close collate collect combine compare
-    complete compose compress compute concatenate configure confirm connect consume contain continue
-    convert copy correct count cover create crop cut cycle decide decode decompress deduplicate defer
-    define delete deliver derive describe detect determine discard discover display distribute divide
-    download drain draw drop dump embed emit empty enable encode end enforce enlarge ensure enter
-    enumerate escape estimate evaluate exclude execute exit expand expect explain export expose extend
-    extract feed fetch fill filter find finish fit fix flatten flip flush fold follow forget fork
-    format forward freeze fuse gather generate get give go group grow guard guess handle hash hide
-    hold identify ignore implement import include increment index infer initialise initialize inject
-    insert inspect install interleave intersect interpret invert invoke iterate join judge keep
-    keyword kill label launch leave let limit link list load locate lock log look lower make map mark
-    mask match measure meet merge mine mix move multiply name nest normalise normalize note notify
-    number obtain offer omit open order own pack pad page pair parse partition pass permute pick place
-    plan plot point pool post pre prefetch prefix prepare prevent print probe process produce project
-    propose protect prove prune publish pull push put quantise quantize query quote raise rank read
-    rebuild receive record recover recycle reduce refer refuse register reject release reload remember
-    remove rename render renumber reorder reopen repair repeat replace replay report represent request
-    require rerank rescale reserve reset reshape resize resolve restore resume retrieve retry return
-    reuse reverse rewrite rotate round route run sample save say scale scan schedule score search see
-    select send separate serialise serialize serve set settle shard share shift shorten show shrink
-    shuffle shut sign signal sit size skip slice slide snap sort split spread stack standardise
-    standardize start state step stop store stream strip subtract suggest sum summarise supply support
-    suppress swap switch synchronise tabulate take tally tell terminate test think time tokenise
-    tokenize total touch trace train transcribe transform translate transpose traverse treat trim
-    truncate try turn undo unite unlock unpack update use validate verify visit wait walk warm warn
-    watch weigh weight widen wrap write yield zip
+    abort accept answer borrow classify digest word accumulate acquire add adopt advance align allow
+    append apply arrange ask assemble assert assign attach average await balance batch begin bind
+    block bound bring broadcast build cache call cancel catch change check choose clean clear clip
+    close collate collect combine compare complete compose compress compute concatenate configure
+    confirm connect consume contain continue convert copy correct count cover create crop cut cycle
+    decide decode decompress deduplicate defer define delete deliver derive describe detect determine
+    discard discover display distribute divide download drain draw drop dump embed emit empty enable
+    encode end enforce enlarge ensure enter enumerate escape estimate evaluate exclude execute exit
+    expand expect explain export expose extend extract feed fetch fill filter find finish fit fix
+    flatten flip flush fold follow forget fork format forward freeze fuse gather generate get give go
+    group grow guard guess handle hash hide hold identify ignore implement import include increment
+    index infer initialise initialize inject insert inspect install interleave intersect interpret
+    invert invoke iterate join judge keep keyword kill label launch lend leave let limit link list
+    load locate lock log look lower make map mark mask match measure meet merge mine mix move multiply
+    name nest normalise normalize note notify number obtain offer omit open order own pack pad page
+    pair parse partition pass permute pick place plan plot point pool post pre prefetch prefix prepare
+    prevent print probe process produce project propose protect prove prune publish pull push put
+    quantise quantize query quote raise rank read rebuild receive record recover recycle reduce refer
+    refuse register reject release reload remember remove rename render renumber reorder reopen repair
+    repeat replace replay report represent request require rerank rescale reserve reset reshape resize
+    resolve restore resume retrieve retry return reuse reverse rewrite rotate round route run sample
+    save say scale scan schedule score search see select send separate serialise serialize serve set
+    settle shard share shift shorten show shrink shuffle shut sign signal sit size skip slice slide
+    snap sort split spread stack standardise standardize start state step stop store stream strip
+    subtract suggest sum summarise supply support suppress swap switch synchronise tabulate take tally
+    tell terminate test think time tokenise tokenize total touch trace train transcribe transform
+    translate transpose traverse treat trim truncate try turn undo unite unlock unpack update use
+    validate verify visit wait walk warm warn watch weigh weight widen wrap write yield zip
     """.split()
 )
 

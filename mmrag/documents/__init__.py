@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mmrag.documents.inputs import Found, Skipped, discover
+    from mmrag.documents.inputs import InputDocument, Skipped, discover
     from mmrag.documents.page_reading import DocumentInfo
     from mmrag.documents.reader import DocumentReader
     from mmrag.documents.renderer import PageText, Renderer
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DocumentInfo",
     "DocumentReader",
-    "Found",
+    "InputDocument",
     "PageText",
     "ReaderSettings",
     "Renderer",
@@ -29,7 +29,7 @@ __all__ = [
 _HOMES = {
     "DocumentInfo": "page_reading",
     "DocumentReader": "reader",
-    "Found": "inputs",
+    "InputDocument": "inputs",
     "PageText": "renderer",
     "ReaderSettings": "settings",
     "Renderer": "renderer",

@@ -51,7 +51,7 @@ class ImageRenderer:
             self._notes = (f"{frames} frames in this {self._image.format} file; the first is the page",)
 
     def read(self, number: int) -> PageText:
-        """A picture has a size and no text of its own."""
+        """Return the frame's size in points; a picture has no text of its own."""
         image = self._seek(number)
         width, height = image.size if self.page_count > 1 else self._size
         self._check_size(image, number)  # before the EXIF data, which a PNG may keep behind its pixels
@@ -67,7 +67,7 @@ class ImageRenderer:
         return PageText((width * 72 / across, height * 72 / down), notes=self._notes)
 
     def render(self, number: int, max_pixels: int, max_side: int | None = None) -> Image.Image:
-        """The frame as RGB, upright, made smaller where it must be, never larger."""
+        """Render the frame as upright RGB, scaled down to the limits and never up."""
         image = self._seek(number)
         self._check_size(image, number)
         try:
@@ -111,7 +111,7 @@ class ImageRenderer:
 
 
 def _dpi(image: Image.Image) -> tuple[float, float]:
-    """Credible dots an inch, else 72."""
+    """Return horizontal and vertical resolution in dots per inch; 72 if the file gives none or nonsense."""
     value: Any = image.info.get("dpi")
     try:
         across, down = float(value[0]), float(value[1])
@@ -122,7 +122,7 @@ def _dpi(image: Image.Image) -> tuple[float, float]:
 
 
 def _reason(error: BaseException) -> str:
-    """An exception in one short line, without the address of an in-memory file."""
+    """Describe an exception in one short line, without the address of an in-memory file."""
     lines = str(error).strip().splitlines()
     line = lines[0] if lines else type(error).__name__
     return "not a picture that Pillow knows" if line.startswith("cannot identify image file") else line[:200]

@@ -1,4 +1,4 @@
-"""What the user names, turned into documents that can be read and reasons for what cannot.
+"""Find documents: from paths, globs, bytes and pictures to readable documents, and reasons for the rest.
 
 Decisions taken here:
 
@@ -51,11 +51,11 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 
 
 @dataclass(frozen=True)
-class Found:
-    """A document that can be tried.
+class InputDocument:
+    """A document that looks readable.
 
     Attributes:
-        source: what and where it is.
+        source: kind, name and location.
         data: the bytes, for bytes and PIL input; None for a file.
     """
 
@@ -80,7 +80,7 @@ class Skipped:
     document_id: str | None = None
 
 
-def discover(inputs: Input | Iterable[Input], *, recursive: bool = True) -> Iterator[Found | Skipped]:
+def discover(inputs: Input | Iterable[Input], *, recursive: bool = True) -> Iterator[InputDocument | Skipped]:
     """Find documents.
 
     Args:
@@ -89,36 +89,36 @@ def discover(inputs: Input | Iterable[Input], *, recursive: bool = True) -> Iter
         recursive: whether folders inside a folder are walked.
 
     Yields:
-        `Found` for each document, `Skipped` for each thing that is not one, in the order of the
+        `InputDocument` for each document, `Skipped` for each thing that is not one, in the order of the
         inputs, folders sorted by name.
 
     Raises:
         TypeError: an input is of none of these types.
     """
-    for one in _as_list(inputs):
-        if isinstance(one, (bytes, bytearray, memoryview)):
-            yield _from_bytes(None, bytes(one))
-        elif _is_named_bytes(one):
-            yield _from_bytes(one[0], bytes(one[1]))  # type: ignore[index]
-        elif isinstance(one, (str, os.PathLike)):
-            yield from _from_path(os.fspath(one), recursive)
-        elif hasattr(one, "getexif") and hasattr(one, "save"):
-            yield _from_picture(one)  # type: ignore[arg-type]
+    for value in _as_list(inputs):
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            yield _from_bytes(None, bytes(value))
+        elif _is_named_bytes(value):
+            yield _from_bytes(value[0], bytes(value[1]))  # type: ignore[index]
+        elif isinstance(value, (str, os.PathLike)):
+            yield from _from_path(os.fspath(value), recursive)
+        elif hasattr(value, "getexif") and hasattr(value, "save"):
+            yield _from_picture(value)  # type: ignore[arg-type]
         else:
             raise TypeError(
                 "an input must be a path, a glob, bytes, (name, bytes) or a PIL image, "
-                f"got {type(one).__name__}."
+                f"got {type(value).__name__}."
             )
 
 
 def digest(path: str) -> str:
-    """SHA-256 of a file, read in pieces; hexadecimal."""
+    """Compute the SHA-256 of a file in chunks; hexadecimal."""
     with Path(path).open("rb") as file:
         return _digest_stream(file)
 
 
 def _digest_stream(file: IO[bytes]) -> str:
-    """SHA-256 of an open file from its start."""
+    """Compute the SHA-256 of an open file from its start."""
     sha = hashlib.sha256()
     file.seek(0)
     while chunk := file.read(_CHUNK):
@@ -127,7 +127,7 @@ def _digest_stream(file: IO[bytes]) -> str:
 
 
 def _as_list(inputs: object) -> Iterable[object]:
-    """One input or many."""
+    """Return the inputs as an iterable; a single input becomes a list of one."""
     single = isinstance(inputs, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(
         inputs, "getexif"
     )
@@ -136,18 +136,18 @@ def _as_list(inputs: object) -> Iterable[object]:
     return inputs
 
 
-def _is_named_bytes(one: object) -> bool:
-    """Whether this is ``(name, bytes)``."""
+def _is_named_bytes(value: object) -> bool:
+    """Check for a ``(name, bytes)`` pair."""
     return (
-        isinstance(one, tuple)
-        and len(one) == 2
-        and isinstance(one[0], str)
-        and isinstance(one[1], (bytes, bytearray, memoryview))
+        isinstance(value, tuple)
+        and len(value) == 2
+        and isinstance(value[0], str)
+        and isinstance(value[1], (bytes, bytearray, memoryview))
     )
 
 
-def _from_path(text: str, recursive: bool) -> Iterator[Found | Skipped]:
-    """A file, a folder, or a pattern."""
+def _from_path(text: str, recursive: bool) -> Iterator[InputDocument | Skipped]:
+    """Yield the documents of a file, a folder or a pattern."""
     path = Path(text).expanduser()
     if path.is_dir():
         yield from _walk(path, recursive)
@@ -168,8 +168,8 @@ def _from_path(text: str, recursive: bool) -> Iterator[Found | Skipped]:
         yield Skipped(text, "there is no such file or folder")
 
 
-def _walk(folder: Path, recursive: bool) -> Iterator[Found | Skipped]:
-    """A folder in sorted order."""
+def _walk(folder: Path, recursive: bool) -> Iterator[InputDocument | Skipped]:
+    """Yield the documents of a folder in sorted order."""
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:
@@ -186,8 +186,8 @@ def _walk(folder: Path, recursive: bool) -> Iterator[Found | Skipped]:
             yield from _walk(path, recursive)
 
 
-def _from_file(path: Path) -> Found | Skipped:
-    """A file by its content."""
+def _from_file(path: Path) -> InputDocument | Skipped:
+    """Classify a file by its content."""
     name = str(path)
     try:
         if path.is_symlink() and not path.exists():
@@ -203,20 +203,20 @@ def _from_file(path: Path) -> Found | Skipped:
     except OSError as error:
         return Skipped(name, f"cannot be read ({error.strerror or error})")
     # abspath, not resolve: a link keeps its own name and may be pointed elsewhere later
-    return Found(Source(sha, kind, path.name, os.path.abspath(path)))  # noqa: PTH100
+    return InputDocument(Source(sha, kind, path.name, os.path.abspath(path)))  # noqa: PTH100
 
 
-def _from_bytes(name: str | None, data: bytes) -> Found | Skipped:
-    """Bytes by their content."""
+def _from_bytes(name: str | None, data: bytes) -> InputDocument | Skipped:
+    """Classify bytes by their content."""
     kind, detail = _sniff(io.BytesIO(data), name or "")
     if kind is None:
         return Skipped(name or f"{len(data)} bytes", detail)
     sha = hashlib.sha256(data).hexdigest()
-    return Found(Source(sha, kind, name or f"{sha[:8]}.{detail}"), data)
+    return InputDocument(Source(sha, kind, name or f"{sha[:8]}.{detail}"), data)
 
 
-def _from_picture(picture: Image) -> Found | Skipped:
-    """A PIL image as PNG, upright and on white, as it would be read from a file."""
+def _from_picture(picture: Image) -> InputDocument | Skipped:
+    """Encode a PIL image as an upright PNG on white, as if it had been read from a file."""
     from mmrag.images import to_rgb
 
     if picture.width < 1 or picture.height < 1:
@@ -226,11 +226,11 @@ def _from_picture(picture: Image) -> Found | Skipped:
     data = buffer.getvalue()
     sha = hashlib.sha256(data).hexdigest()
     filename = Path(str(getattr(picture, "filename", "") or "")).name
-    return Found(Source(sha, "image", filename or f"image-{sha[:8]}.png"), data)
+    return InputDocument(Source(sha, "image", filename or f"image-{sha[:8]}.png"), data)
 
 
 def _sniff(file: IO[bytes], name: str) -> tuple[str | None, str]:
-    """``(kind, extension)``, or ``(None, reason)`` for what is not a known document."""
+    """Return ``(kind, extension)``, or ``(None, reason)`` for anything that is not a known document."""
     head = file.read(_HEAD)
     if not head:
         return None, "empty file"
@@ -255,7 +255,7 @@ def _sniff(file: IO[bytes], name: str) -> tuple[str | None, str]:
 
 
 def _sniff_zip(file: IO[bytes]) -> str | None:
-    """``"epub"`` or ``"xps"`` by what the archive holds."""
+    """Return ``"epub"`` or ``"xps"`` from the names in the archive, or None."""
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
@@ -268,10 +268,10 @@ def _sniff_zip(file: IO[bytes]) -> str | None:
     return None
 
 
-def _unknown(name: str, what: str) -> str:
-    """Reason for an unknown kind; names the suffix where it promises something else."""
+def _unknown(name: str, description: str) -> str:
+    """Word the reason for an unknown kind; name the suffix if it suggests another one."""
     suffix = Path(name).suffix.lower()
-    promised = {
+    known_suffixes = {
         ".pdf",
         ".xps",
         ".epub",
@@ -285,6 +285,6 @@ def _unknown(name: str, what: str) -> str:
         ".gif",
         ".bmp",
     }
-    if suffix in promised:
-        return f"its name ends in {suffix}, but its content is {what}"
-    return f"{what}; PDF, XPS, EPUB, SVG and picture files are read"
+    if suffix in known_suffixes:
+        return f"its name ends in {suffix}, but its content is {description}"
+    return f"{description}; PDF, XPS, EPUB, SVG and picture files are read"

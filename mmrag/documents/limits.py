@@ -98,17 +98,17 @@ class TimeLimit:
         clock: Callable[[], float] = time.monotonic,
         cpu: Callable[[int], float | None] = cpu_seconds,
     ) -> None:
-        self.exceeded = False
+        self.is_exceeded = False
         self._process = process
         self._seconds = seconds
         self._clock, self._cpu = clock, cpu
-        self._started, self._cpu_before = clock(), cpu(process.pid)
-        self._cancelled = False
+        self._start_time, self._cpu_before = clock(), cpu(process.pid)
+        self._is_cancelled = False
         self._arm(seconds)
 
     def cancel(self) -> None:
         """Stop watching: the work is done."""
-        self._cancelled = True
+        self._is_cancelled = True
         self._timer.cancel()
 
     def _arm(self, seconds: float) -> None:
@@ -117,22 +117,22 @@ class TimeLimit:
         self._timer.start()
 
     def _look(self) -> None:
-        if self._cancelled:
+        if self._is_cancelled:
             return
         left = self._left()
         if left is not None:
             self._arm(max(SHORTEST_WAIT, left))
             return
-        self.exceeded = True
+        self.is_exceeded = True
         self._process.kill()
 
     def _left(self) -> float | None:
         """Return the seconds until the limit may be reached; None where it is."""
-        waited = self._clock() - self._started
+        wall_seconds = self._clock() - self._start_time
         now = self._cpu(self._process.pid)
-        if now is None or self._cpu_before is None or waited >= PATIENCE * self._seconds:
+        if now is None or self._cpu_before is None or wall_seconds >= PATIENCE * self._seconds:
             return None
         used = now - self._cpu_before
-        if used < IDLE_FRACTION * waited or used >= ALMOST * self._seconds:
+        if used < IDLE_FRACTION * wall_seconds or used >= ALMOST * self._seconds:
             return None
-        return min(self._seconds - used, PATIENCE * self._seconds - waited)
+        return min(self._seconds - used, PATIENCE * self._seconds - wall_seconds)

@@ -27,7 +27,7 @@ from mmrag.types import Box, Word
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-DETECT_SHARE = 0.8
+DETECT_FRACTION = 0.8
 
 
 class OcrEngine:
@@ -37,7 +37,7 @@ class OcrEngine:
         """Load the models from the wheel."""
         cv2.setNumThreads(1)
         logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
-        detect_side = max(32, round(max_side * DETECT_SHARE / 32) * 32)
+        detect_side = max(32, round(max_side * DETECT_FRACTION / 32) * 32)
         self._engine = RapidOCR(
             params={
                 "Global.log_level": "critical",
@@ -53,7 +53,7 @@ class OcrEngine:
         )
 
     def read(self, picture: Image) -> tuple[tuple[tuple[Word, ...], ...], ...]:
-        """Blocks of lines of words of an RGB picture, boxes in 0..1, in reading order."""
+        """Read an RGB picture: blocks of lines of words in reading order, boxes in 0..1."""
         array = np.ascontiguousarray(np.asarray(picture.convert("RGB"))[:, :, ::-1])
         result = self._engine(array)
         if getattr(result, "txts", None) is None or result.boxes is None:
@@ -71,10 +71,10 @@ class OcrEngine:
 
 
 def line_words(text: str, box: Box, characters: Sequence[tuple[str, Box]]) -> list[Word]:
-    """Words of one recognised line.
+    """Split one recognised line into words with boxes.
 
     Where the recogniser gave one box for each visible character, a word's box is the union of its
-    characters' (as high as they are); otherwise its share of the line's width.
+    characters'; otherwise the line's width is divided by the number of characters.
     """
     visible = "".join(text.split())
     if visible != "".join(character for character, _ in characters):
@@ -84,14 +84,14 @@ def line_words(text: str, box: Box, characters: Sequence[tuple[str, Box]]) -> li
     for piece in text.split():
         parts = [Word(character, part) for character, part in characters[start : start + len(piece)]]
         start += len(piece)
-        clipped = clip_box(bounds(parts))
-        if clipped is not None:
-            words.append(Word(piece, clipped))
+        clipped_box = clip_box(bounds(parts))
+        if clipped_box is not None:
+            words.append(Word(piece, clipped_box))
     return words
 
 
 def _characters(detail: Any, size: tuple[int, int]) -> list[tuple[str, Box]]:  # noqa: ANN401
-    """RapidOCR's (character, score, quadrilateral) of one line, boxes in 0..1."""
+    """Read RapidOCR's (character, score, quadrilateral) tuples of one line; boxes in 0..1."""
     try:
         return [(str(character), _unit(quad, size)) for character, _, quad in detail]
     except (TypeError, ValueError):
@@ -99,7 +99,7 @@ def _characters(detail: Any, size: tuple[int, int]) -> list[tuple[str, Box]]:  #
 
 
 def _unit(quad: Any, size: tuple[int, int]) -> Box:  # noqa: ANN401
-    """A quadrilateral in pixels as an upright box in 0..1."""
+    """Return the upright box, in 0..1, of a quadrilateral in pixels."""
     points = np.asarray(quad, dtype=float)
     (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
     return (float(x0 / size[0]), float(y0 / size[1]), float(x1 / size[0]), float(y1 / size[1]))

@@ -1,8 +1,8 @@
-"""One page: its own text, or OCR where that is not worth having.
+"""Read one page: its text layer, or OCR if the layer is missing or garbage.
 
-Reading a page is two jobs for one worker: its own text (limit `page_seconds`), then OCR where it is
-wanted (limit `ocr_seconds` and what reading left of its own). OCR that dies or takes too long costs the
-OCR, not the page: the page comes with what its layer has, as "unread", and says so.
+Reading a page is two jobs of one worker: the text layer (limit `page_seconds`), then OCR if needed (limit
+`ocr_seconds` plus the time that the first job left). If OCR dies or takes too long, the page still comes
+with its text layer, marked ``"unread"`` and with a note.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from mmrag.documents.inputs import Found, Skipped
+from mmrag.documents.inputs import InputDocument, Skipped
 from mmrag.documents.layout import join_text
 from mmrag.documents.pool import Worker, WorkerDiedError, WorkerPool
 from mmrag.documents.settings import ReaderSettings, ocr_is_installed
@@ -24,7 +24,7 @@ OCR_MISSING = "no usable text layer, and OCR is not installed: pip install 'mmra
 
 @dataclass(frozen=True)
 class DocumentInfo:
-    """What a document says of itself.
+    """Page count and title of a document.
 
     Attributes:
         total_pages: at least 1.
@@ -37,35 +37,35 @@ class DocumentInfo:
 
 @dataclass(frozen=True)
 class OpenDocument:
-    """What every job about a document carries."""
+    """A document, the key under which workers keep it open, and the passwords to try."""
 
-    found: Found
+    document: InputDocument
     key: str
     passwords: tuple[str, ...] = field(repr=False)
 
 
-class PageReading:
+class PageReader:
     """Reads pages in the workers of a pool; usable from any thread."""
 
     def __init__(self, settings: ReaderSettings, pool: WorkerPool) -> None:
-        """Keep both."""
+        """Read with these settings in this pool."""
         self._settings = settings
         self._pool = pool
 
     def read(
-        self, document: OpenDocument, info: DocumentInfo, number: int, pixels: int | None
+        self, handle: OpenDocument, info: DocumentInfo, number: int, pixels: int | None
     ) -> Page | Skipped:
-        """Read one page in a worker; runs in a thread of ours."""
-        source = document.found.source
+        """Read one page in a worker; called in a thread of `DocumentReader`."""
+        source = handle.document.source
         try:
             with self._pool.worker() as worker:
-                reply = self.ask(worker, document, "read", number, image_pixels=pixels)
+                reply = self.ask(worker, handle, "read", number, image_pixels=pixels)
                 if not reply["ok"]:
                     if reply["error"] == "memory":
                         raise WorkerDiedError(str(reply["message"]))
                     return Skipped(source.name, str(reply["message"]), number, source.document_id)
                 layer: Blocks = reply["blocks"]
-                blocks, text_source, notes = self._choose_text(worker, document, number, reply, layer)
+                blocks, text_source, notes = self._choose_text(worker, handle, number, reply, layer)
         except _OcrDiedError as death:
             blocks, text_source, notes = death.blocks, death.text_source, death.notes
         except WorkerDiedError as death:
@@ -73,34 +73,40 @@ class PageReading:
         return _make_page(source, info, number, reply, blocks, text_source, (*reply["notes"], *notes))
 
     def _choose_text(
-        self, worker: Worker, document: OpenDocument, number: int, reply: dict[str, Any], layer: Blocks
+        self, worker: Worker, handle: OpenDocument, number: int, reply: dict[str, Any], layer: Blocks
     ) -> tuple[Blocks, str, tuple[str, ...]]:
-        """Own text or OCR: blocks, `Page.text_source` and notes. The rules stand in `textlayer`."""
+        """Choose text layer or OCR: blocks, `Page.text_source` and notes; the rules are in `textlayer`."""
         text = _text_of(layer)
         garbage = garbage_reason(text)
         reason = self._ocr_reason(text, garbage, reply)
-        own: Blocks = [] if garbage else layer
-        own_source = "layer" if own else "none"
-        own_notes = (garbage,) if garbage and text else ()
+        layer_blocks: Blocks = [] if garbage else layer
+        layer_source = "layer" if layer_blocks else "none"
+        layer_notes = (garbage,) if garbage and text else ()
         if reason is None:
-            return own, own_source, own_notes
+            return layer_blocks, layer_source, layer_notes
         if not ocr_is_installed():
-            return own, "unread", (*own_notes, OCR_MISSING)
+            return layer_blocks, "unread", (*layer_notes, OCR_MISSING)
         try:
-            result = self._recognise(worker, document, number)
+            result = self._recognise(worker, handle, number)
         except WorkerDiedError as death:
-            raise _OcrDiedError(own, "unread", (*own_notes, f"{reason}, and OCR {death}")) from death
+            raise _OcrDiedError(
+                layer_blocks, "unread", (*layer_notes, f"{reason}, and OCR {death}")
+            ) from death
         if not result["ok"]:
-            return own, own_source, (*own_notes, f"{reason}, and OCR failed ({result['message']})")
+            return (
+                layer_blocks,
+                layer_source,
+                (*layer_notes, f"{reason}, and OCR failed ({result['message']})"),
+            )
         read: Blocks = result["blocks"]
-        if count_letters(_text_of(read)) < count_letters(_text_of(own)):
-            return own, own_source, (*own_notes, f"{reason}; OCR found less than the text layer")
+        if count_letters(_text_of(read)) < count_letters(_text_of(layer_blocks)):
+            return layer_blocks, layer_source, (*layer_notes, f"{reason}; OCR found less than the text layer")
         if not read:
-            return own, own_source, (*own_notes, f"{reason}; OCR found no text")
+            return layer_blocks, layer_source, (*layer_notes, f"{reason}; OCR found no text")
         return read, "ocr", (f"{reason}, OCR used",)
 
     def _ocr_reason(self, text: str, garbage: str | None, reply: dict[str, Any]) -> str | None:
-        """Why this page should be read by OCR; None where it should not."""
+        """Return the reason to read this page by OCR, or None."""
         mode = self._settings.ocr
         if mode == "off":
             return None
@@ -113,31 +119,31 @@ class PageReading:
             return "nearly no text over a picture"
         return None
 
-    def _recognise(self, worker: Worker, document: OpenDocument, number: int) -> dict[str, Any]:
-        """OCR in a worker, which loads its models with its first page."""
+    def _recognise(self, worker: Worker, handle: OpenDocument, number: int) -> dict[str, Any]:
+        """Run OCR in a worker, which loads the models with its first page."""
         if not worker.has_ocr:
             reading = worker.last_seconds
-            loaded = worker.ask({"op": "load_ocr"}, self._settings.ocr_seconds)
-            if not loaded["ok"]:
-                return loaded
+            load_reply = worker.ask({"op": "load_ocr"}, self._settings.ocr_seconds)
+            if not load_reply["ok"]:
+                return load_reply
             worker.has_ocr = True
             worker.last_seconds += reading
-        return self.ask(worker, document, "ocr", number)
+        return self.ask(worker, handle, "ocr", number)
 
     def ask(
-        self, worker: Worker, document: OpenDocument, operation: str, number: int, **more: object
+        self, worker: Worker, handle: OpenDocument, operation: str, number: int, **more: object
     ) -> dict[str, Any]:
-        """Send a job; the bytes travel only where the worker does not hold this document open."""
-        source = document.found.source
+        """Send a job; the bytes are sent only if the worker does not have this document open."""
+        source = handle.document.source
         job = {
             "op": operation,
             "number": number,
-            "key": document.key,
+            "key": handle.key,
             "kind": source.kind,
             "name": source.name,
             "path": source.path,
-            "data": document.found.data if worker.document_key != document.key else None,
-            "passwords": document.passwords,
+            "data": handle.document.data if worker.document_key != handle.key else None,
+            "passwords": handle.passwords,
             **more,
         }
         seconds = self._settings.page_seconds
@@ -146,12 +152,12 @@ class PageReading:
         worker.document_key = None
         reply = worker.ask(job, seconds)
         # after an error the document may not be open: its bytes are sent again with the next job
-        worker.document_key = document.key if reply["ok"] else None
+        worker.document_key = handle.key if reply["ok"] else None
         return reply
 
 
 class _OcrDiedError(WorkerDiedError):
-    """OCR took its process with it; carries what the page has without it."""
+    """OCR ended its process; carries the page's text layer."""
 
     def __init__(self, blocks: Blocks, text_source: str, notes: tuple[str, ...]) -> None:
         """Keep the page's own text."""
@@ -170,7 +176,7 @@ def _make_page(
     text_source: str,
     notes: tuple[str, ...],
 ) -> Page:
-    """A page from a worker's plain values."""
+    """Build a page from a worker's plain values."""
     words = _words(blocks)
     image = None
     if reply.get("image") is not None:
@@ -195,7 +201,7 @@ def _make_page(
 
 
 def _words(blocks: Blocks) -> list[list[list[Word]]]:
-    """Plain tuples to words."""
+    """Convert plain tuples to words."""
     return [
         [[Word(text, (x0, y0, x1, y1)) for text, x0, y0, x1, y1 in line] for line in block]
         for block in blocks
@@ -203,5 +209,5 @@ def _words(blocks: Blocks) -> list[list[list[Word]]]:
 
 
 def _text_of(blocks: Blocks) -> str:
-    """Text of plain blocks, for counting."""
+    """Join the text of plain blocks, for counting."""
     return "\n".join(" ".join(word[0] for word in line) for block in blocks for line in block)

@@ -62,7 +62,7 @@ class PdfiumRenderer:
         return page
 
     def read(self, number: int) -> PageText:
-        """Words from characters, lines ordered by `layout.reading_order`."""
+        """Read words from characters; lines are ordered by `layout.reading_order`."""
         page = self._load(number)
         size = tuple(float(side) for side in page.get_size())
         label = str(self._document.get_page_label(number) or "").strip()
@@ -80,7 +80,7 @@ class PdfiumRenderer:
             page.close()
 
     def render(self, number: int, max_pixels: int, max_side: int | None = None) -> Image:
-        """The page as shown, annotations included."""
+        """Render the page as shown, annotations included."""
         page = self._load(number)
         try:
             width, height = page.get_size()
@@ -97,30 +97,30 @@ class PdfiumRenderer:
 
 
 def _lines(page: Any, textpage: Any) -> list[tuple[Word, ...]]:  # noqa: ANN401
-    """Lines of words; a line ends at a line break or where the next word jumps back or away."""
+    """Group words into lines; a line ends at a line break or before a word that is left of it or far away."""
     lines: list[list[Word]] = [[]]
     for text, box, breaks in _runs(page, textpage):
         if breaks and lines[-1]:
             lines.append([])
         if not text:
             continue
-        clipped = clip_box(box)
-        if clipped is None:
+        clipped_box = clip_box(box)
+        if clipped_box is None:
             continue
-        if lines[-1] and _jumps(lines[-1][-1].box, clipped):
+        if lines[-1] and _jumps(lines[-1][-1].box, clipped_box):
             lines.append([])
-        lines[-1].append(Word(text, clipped))
+        lines[-1].append(Word(text, clipped_box))
     return [tuple(line) for line in lines if line]
 
 
 def _jumps(before: Sequence[float], after: Sequence[float]) -> bool:
-    """Whether a word is not the next of a line: left of the last one, or three line heights away."""
+    """Decide whether a word starts a new line: left of the last word, or three line heights away."""
     height = before[3] - before[1]
     return after[0] < before[0] or abs(after[1] - before[1]) > height or after[0] - before[2] > 3 * height
 
 
 def _runs(page: Any, textpage: Any) -> Iterator[tuple[str, tuple[float, float, float, float], bool]]:  # noqa: ANN401
-    """``(word, box as shown, starts a line)``; an empty word stands for a line break only."""
+    """Yield ``(word, box as shown, starts a line)``; an empty word is a line break only."""
     word = ""
     edges: list[float] = []
     fresh = False
@@ -128,7 +128,7 @@ def _runs(page: Any, textpage: Any) -> Iterator[tuple[str, tuple[float, float, f
         character = _character(textpage, index)
         if character.isspace() or character == "":
             if word:
-                yield word, _shown(page, edges), fresh
+                yield word, _unit_box(page, edges), fresh
                 word, edges, fresh = "", [], False
             fresh = fresh or character in "\r\n"
             continue
@@ -139,19 +139,19 @@ def _runs(page: Any, textpage: Any) -> Iterator[tuple[str, tuple[float, float, f
             edges = [min(edges[0], left), min(edges[1], bottom), max(edges[2], right), max(edges[3], top)]
         word += character
     if word:
-        yield word, _shown(page, edges), fresh
+        yield word, _unit_box(page, edges), fresh
 
 
 def _character(textpage: Any, index: int) -> str:  # noqa: ANN401
-    """A character; U+FFFD where PDFium knows no Unicode value for it."""
+    """Return a character; U+FFFD if PDFium knows no Unicode value for it."""
     code = raw.FPDFText_GetUnicode(textpage, index)
     if raw.FPDFText_HasUnicodeMapError(textpage, index) == 1 or code == 0 or 0xD800 <= code < 0xE000:
         return "\N{REPLACEMENT CHARACTER}"
     return "-" if code == 2 else chr(code)  # PDFium marks a hyphen at the end of a line with 2
 
 
-def _shown(page: Any, edges: Sequence[float]) -> tuple[float, float, float, float]:  # noqa: ANN401
-    """Page coordinates to 0..1 of the page as shown."""
+def _unit_box(page: Any, edges: Sequence[float]) -> tuple[float, float, float, float]:  # noqa: ANN401
+    """Convert page coordinates to 0..1 of the page as shown."""
     xs, ys = [], []
     for x, y in ((edges[0], edges[1]), (edges[2], edges[3])):
         across, down = ctypes.c_int(), ctypes.c_int()
@@ -162,7 +162,7 @@ def _shown(page: Any, edges: Sequence[float]) -> tuple[float, float, float, floa
 
 
 def _is_invisible(page: Any) -> bool:  # noqa: ANN401
-    """Whether most text objects of a page are drawn invisibly."""
+    """Check whether most text objects of a page are drawn invisibly."""
     modes = [
         raw.FPDFTextObj_GetTextRenderMode(item) == raw.FPDF_TEXTRENDERMODE_INVISIBLE
         for item in page.get_objects(filter=[raw.FPDF_PAGEOBJ_TEXT])

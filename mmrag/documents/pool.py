@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
-from mmrag.documents import pipes as wire
+from mmrag.documents import pipes as pipes
 from mmrag.documents.limits import TimeLimit
 from mmrag.documents.settings import ReaderSettings
 from mmrag.errors import WorkerError
@@ -30,8 +30,8 @@ from mmrag.errors import WorkerError
 logger = logging.getLogger(__name__)
 
 START_SECONDS = 60.0
-RECYCLE_SHARE = 0.5  # of memory_mb, resident, after a job
-_CLOSED = "The reader is closed. Make a new DocumentReader."
+RECYCLE_FRACTION = 0.5  # of memory_mb, resident, after a job
+_CLOSED_MESSAGE = "The reader is closed. Make a new DocumentReader."
 RECYCLE_MB = 1500.0  # resident, whatever memory_mb is
 
 
@@ -90,7 +90,7 @@ class Worker:
         return self._process.pid
 
     def ask(self, job: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """Have a job done; raises `WorkerDiedError` where the child dies or takes longer."""
+        """Send a job and wait for its reply; raise `WorkerDiedError` if the child dies or takes longer."""
         start = time.monotonic()
         reply = self._exchange({**job, "seconds": seconds}, seconds)
         self.last_seconds = time.monotonic() - start
@@ -98,21 +98,21 @@ class Worker:
         return reply
 
     def _exchange(self, message: object, seconds: float) -> dict[str, Any]:
-        """Send, and read the answer; the child is killed when time is up, which ends the read."""
+        """Send a message and read the reply; the child is killed when its time is up, which ends the read."""
         limit = TimeLimit(self._process, seconds)
         try:
-            wire.send(self._jobs, message)
-            return cast("dict[str, Any]", wire.receive(self._replies))
+            pipes.send(self._jobs, message)
+            return cast("dict[str, Any]", pipes.receive(self._replies))
         except Exception as error:  # any failure on the pipe leaves it in an unknown state
             self.kill()
-            if limit.exceeded:
+            if limit.is_exceeded:
                 raise WorkerDiedError(f"took more than {round(seconds, 2):g} s") from error
             raise WorkerDiedError(f"its reading process ended ({self._how_it_ended()})") from error
         finally:
             limit.cancel()
 
     def _how_it_ended(self) -> str:
-        """Exit status or signal in words."""
+        """Describe the exit status or signal in words."""
         code = self._process.poll()
         if code is None or code >= 0:
             return f"exit status {code}"
@@ -122,7 +122,7 @@ class Worker:
             return f"signal {-code}"
 
     def kill(self) -> None:
-        """End the child: it leaves by itself when its input ends, and is killed where it does not."""
+        """End the child: close its input, wait briefly, then kill it."""
         with contextlib.suppress(OSError):
             self._jobs.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -143,13 +143,13 @@ class WorkerPool:
         self._forget()
 
     def _forget(self) -> None:
-        """Begin with no children (also after a fork: the parent's children are not ours)."""
+        """Start with no children (also after a fork: the parent's children are not ours)."""
         self._pid = os.getpid()
-        self._places: queue.LifoQueue[Worker | None] = queue.LifoQueue()
+        self._slots: queue.LifoQueue[Worker | None] = queue.LifoQueue()
         self._all: set[Worker] = set()
-        self._closed = False
+        self._is_closed = False
         for _ in range(self._settings.workers):
-            self._places.put(None)
+            self._slots.put(None)
 
     @contextlib.contextmanager
     def worker(self) -> Iterator[Worker]:
@@ -157,12 +157,12 @@ class WorkerPool:
         with self._lock:
             if self._pid != os.getpid():
                 self._forget()
-        place = self._places.get()
+        slot = self._slots.get()
         alive: Worker | None = None
         try:
-            if self._closed:
-                raise WorkerError(_CLOSED)
-            alive = place if place is not None else self._start()
+            if self._is_closed:
+                raise WorkerError(_CLOSED_MESSAGE)
+            alive = slot if slot is not None else self._start()
             yield alive
         except BaseException:
             # an exception of any kind may have left a job unanswered: the child is not used again
@@ -175,17 +175,17 @@ class WorkerPool:
                 logger.debug("reading process %d recycled at %.0f MiB", alive.pid, alive.rss_mb)
                 self._discard(alive)
                 alive = None
-            self._places.put(alive)
+            self._slots.put(alive)
 
     def _start(self) -> Worker:
-        """A new child."""
+        """Start a new child."""
         worker = Worker(self._settings)
         with self._lock:
             self._all.add(worker)
-            closed = self._closed
-        if closed:
+            is_closed = self._is_closed
+        if is_closed:
             self._discard(worker)
-            raise WorkerError(_CLOSED)
+            raise WorkerError(_CLOSED_MESSAGE)
         return worker
 
     def _discard(self, worker: Worker) -> None:
@@ -195,14 +195,14 @@ class WorkerPool:
         worker.kill()
 
     def _has_grown(self, worker: Worker) -> bool:
-        """Whether a child holds so much memory that a new one is cheaper."""
+        """Check whether a child uses so much memory that it should be replaced."""
         limit = RECYCLE_MB
         if self._settings.memory_mb > 0:
-            limit = min(limit, RECYCLE_SHARE * self._settings.memory_mb)
+            limit = min(limit, RECYCLE_FRACTION * self._settings.memory_mb)
         return worker.rss_mb > limit
 
     def pids(self) -> list[int]:
-        """Process ids of the children that live now."""
+        """List the process ids of the living children."""
         with self._lock:
             return [worker.pid for worker in self._all]
 
@@ -211,19 +211,19 @@ class WorkerPool:
         with self._lock:
             if self._pid != os.getpid():
                 return
-            self._closed = True
+            self._is_closed = True
             workers, self._all = list(self._all), set()
         for worker in workers:
             worker.kill()
 
 
 def _bootstrap() -> str:
-    """Code of the child: the parent's module path, then the worker."""
+    """Build the child's code: set the parent's module path, then run the worker."""
     path = [entry or str(Path.cwd()) for entry in sys.path]
     return f"import sys; sys.path[:] = {path!r}; from mmrag.documents.worker import main; main()"
 
 
 def _environment() -> dict[str, str]:
-    """The parent's environment, one thread a library: the pool has one worker a core."""
-    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {**os.environ, **one}
+    """Return the parent's environment with one thread per library: the pool has one worker per core."""
+    single_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return {**os.environ, **single_thread}

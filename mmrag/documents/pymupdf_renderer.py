@@ -77,7 +77,7 @@ class PyMuPdfRenderer:
         return page
 
     def read(self, number: int) -> PageText:
-        """Text in MuPDF's block order, which follows the columns of a page."""
+        """Read the text in MuPDF's block order, which follows the columns of a page."""
         page = self._load(number)
         size = (float(page.rect.width), float(page.rect.height))
         try:
@@ -92,7 +92,7 @@ class PyMuPdfRenderer:
         return text
 
     def _label(self, page: Any) -> str:  # noqa: ANN401
-        """The printed label; ``""`` where the file names none or its label tree is broken."""
+        """Return the printed label; ``""`` if the file has none or its label tree is broken."""
         if self._kind != "pdf":
             return ""
         try:
@@ -101,7 +101,7 @@ class PyMuPdfRenderer:
             return ""
 
     def render(self, number: int, max_pixels: int, max_side: int | None = None) -> Image.Image:
-        """The page as shown, annotations included."""
+        """Render the page as shown, annotations included."""
         page = self._load(number)
         scale = min(MAX_SCALE, fit_scale(page.rect.width, page.rect.height, max_pixels, max_side))
         try:
@@ -123,15 +123,15 @@ def _group(
     rotation: Any,  # noqa: ANN401
     size: tuple[float, float],
 ) -> tuple[tuple[tuple[Word, ...], ...], ...]:
-    """MuPDF's word tuples (unrotated points) to blocks of lines of words in 0..1 as shown."""
+    """Group MuPDF's word tuples (unrotated points) into blocks of lines of words in 0..1 as shown."""
     blocks: dict[int, dict[int, list[Word]]] = {}
     for x0, y0, x1, y1, text, block, line, _ in raw:
         rect = pymupdf.Rect(x0, y0, x1, y1) * rotation
         box = (rect.x0 / size[0], rect.y0 / size[1], rect.x1 / size[0], rect.y1 / size[1])
         pieces = text.split()
         if pieces == [text]:
-            clipped = clip_box(box)
-            words = [] if clipped is None else [Word(text, clipped)]
+            clipped_box = clip_box(box)
+            words = [] if clipped_box is None else [Word(text, clipped_box)]
         else:
             words = words_of_run(text, box)
         if words:
@@ -140,16 +140,16 @@ def _group(
 
 
 def _has_invisible_text(page: Any) -> bool:  # noqa: ANN401
-    """Whether most of a page's text is drawn invisibly."""
+    """Check whether most of a page's text is drawn invisibly."""
     try:
         kinds = [span["type"] == _INVISIBLE for span in page.get_texttrace() for _ in span["chars"]]
-    except Exception:  # noqa: BLE001  (asked only to spare OCR; without an answer OCR runs)
+    except Exception:  # noqa: BLE001  (only saves OCR: without an answer OCR runs)
         return False
     return bool(kinds) and sum(kinds) * 2 > len(kinds)
 
 
 def _first_line(error: BaseException) -> str:
-    """An exception in one short line, without the path that the message names already."""
+    """Describe an exception in one short line, without the path that the message already names."""
     lines = str(error).strip().splitlines()
     line = lines[0] if lines else type(error).__name__
     return "too damaged to repair" if line.startswith("Failed to open") else line[:200]

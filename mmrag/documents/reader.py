@@ -3,8 +3,8 @@
 Decisions taken here:
 
 * A job whose process dies costs that page; the next job gets a new process.
-* At most four pages a worker are ahead of the one that is asked for, so memory does not grow with the
-  length of a document.
+* Workers read at most four pages each ahead of the consumer, so memory does not grow with the length of
+  a document.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mmrag.documents.inputs import Found, Skipped, digest
-from mmrag.documents.page_reading import DocumentInfo, OpenDocument, PageReading
+from mmrag.documents.inputs import InputDocument, Skipped, digest
+from mmrag.documents.page_reading import DocumentInfo, OpenDocument, PageReader
 from mmrag.documents.pool import WorkerDiedError, WorkerPool
 from mmrag.documents.settings import ReaderSettings
 from mmrag.errors import (
@@ -46,8 +46,8 @@ RENDER_PIXELS = 2_200_000
 """Default budget of `DocumentReader.render`: a letter page at 150 dpi."""
 
 _AHEAD = 4  # pages a worker
-_GIVE_UP = 100  # failed pages in a row; a damaged file may claim a million
-_REMEMBERED = 256  # documents whose info and password, files whose digest are kept
+_MOST_FAILURES = 100  # failed pages in a row; a damaged file may claim a million
+_CACHE_SIZE = 256  # documents whose info and password, files whose digest are kept
 
 
 class DocumentReader:
@@ -67,14 +67,14 @@ class DocumentReader:
         self.settings = settings if settings is not None else ReaderSettings()
         self._password = password
         self._pool = WorkerPool(self.settings)
-        self._pages = PageReading(self.settings, self._pool)
+        self._pages = PageReader(self.settings, self._pool)
         self._lock = threading.Lock()
         self._threads: tuple[int, ThreadPoolExecutor] | None = None
-        self._known: OrderedDict[str, tuple[DocumentInfo, tuple[str, ...]]] = OrderedDict()
+        self._infos: OrderedDict[str, tuple[DocumentInfo, tuple[str, ...]]] = OrderedDict()
         self._digests: OrderedDict[str, tuple[tuple[int, int], str]] = OrderedDict()
 
     def __enter__(self) -> DocumentReader:
-        """Nothing to do: workers start when needed."""
+        """Return self; workers start when needed."""
         return self
 
     def __exit__(
@@ -91,24 +91,28 @@ class DocumentReader:
         if threads is not None and threads[0] == os.getpid():
             threads[1].shutdown(wait=True, cancel_futures=True)
 
-    def info(self, found: Found) -> DocumentInfo:
+    def info(self, document: InputDocument) -> DocumentInfo:
         """Open a document and count its pages.
 
         Raises:
             DocumentError: it cannot be opened, or opening it breaks a limit.
             PasswordRequiredError: it is encrypted and no password fits.
-            SourceChangedError: it is not the file that was found.
+            SourceChangedError: it is not the file that was discovered.
             WorkerError: no reading process can be started.
         """
-        return self._open(found)[0]
+        return self._open(document)[0]
 
     def pages(
-        self, found: Found, *, numbers: Sequence[int] | None = None, image_pixels: int | None = None
+        self,
+        document: InputDocument,
+        *,
+        numbers: Sequence[int] | None = None,
+        image_pixels: int | None = None,
     ) -> Iterator[Page | Skipped]:
         """Read a document.
 
         Args:
-            found: the document.
+            document: the document.
             numbers: 0-based pages to read, in this order; None: all.
             image_pixels: also render each page within this many pixels, as `Page.image`.
 
@@ -119,34 +123,38 @@ class DocumentReader:
             DocumentError: see `info`; nothing has been yielded then.
             SourceChangedError: the file changed while it was read.
         """
-        info, document = self._open(found)
+        info, handle = self._open(document)
         pixels = None if image_pixels is None else self._pixels(image_pixels)
-        wanted = range(info.total_pages) if numbers is None else numbers
-        failed = 0
-        for done, outcome in enumerate(self._ahead(document, info, wanted, pixels), start=1):
+        page_numbers = range(info.total_pages) if numbers is None else numbers
+        failures = 0
+        for position, outcome in enumerate(self._ahead(handle, info, page_numbers, pixels), start=1):
             yield outcome
-            failed = failed + 1 if isinstance(outcome, Skipped) else 0
-            if failed >= _GIVE_UP and done < len(wanted):
-                left = len(wanted) - done
-                reason = f"{failed} pages in a row cannot be read; the other {left} of the file are left out"
-                yield Skipped(found.source.name, reason, wanted[done], found.source.document_id)
+            failures = failures + 1 if isinstance(outcome, Skipped) else 0
+            if failures >= _MOST_FAILURES and position < len(page_numbers):
+                left = len(page_numbers) - position
+                reason = (
+                    f"{failures} pages in a row cannot be read; the other {left} of the file are left out"
+                )
+                yield Skipped(
+                    document.source.name, reason, page_numbers[position], document.source.document_id
+                )
                 break
-        self._check_source(found.source)
+        self._check_source(document.source)
 
     def _ahead(
-        self, document: OpenDocument, info: DocumentInfo, numbers: Sequence[int], pixels: int | None
+        self, handle: OpenDocument, info: DocumentInfo, numbers: Sequence[int], pixels: int | None
     ) -> Iterator[Page | Skipped]:
-        """Read pages side by side, a few ahead of the one that is asked for; yield them in order."""
-        waiting: deque[Future[Page | Skipped]] = deque()
+        """Read pages in parallel, a few ahead of the consumer; yield them in order."""
+        futures: deque[Future[Page | Skipped]] = deque()
         try:
             for number in numbers:
-                waiting.append(self._executor().submit(self._pages.read, document, info, number, pixels))
-                if len(waiting) >= _AHEAD * self.settings.workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+                futures.append(self._executor().submit(self._pages.read, handle, info, number, pixels))
+                if len(futures) >= _AHEAD * self.settings.workers:
+                    yield futures.popleft().result()
+            while futures:
+                yield futures.popleft().result()
         finally:
-            for future in waiting:
+            for future in futures:
                 future.cancel()
 
     def render(self, page: Page, *, max_pixels: int = RENDER_PIXELS, data: bytes | None = None) -> Image:
@@ -171,11 +179,11 @@ class DocumentReader:
             raise SourceChangedError(
                 f"{source.name}, page {page.number + 1}: its document was given as bytes. Pass data=..."
             )
-        _, document = self._open(Found(source, data), page)
+        _, handle = self._open(InputDocument(source, data), page)
         with self._pool.worker() as worker:
             try:
                 reply = self._pages.ask(
-                    worker, document, "render", page.number, max_pixels=self._pixels(max_pixels)
+                    worker, handle, "render", page.number, max_pixels=self._pixels(max_pixels)
                 )
             except WorkerDiedError as death:
                 raise PageError(
@@ -188,58 +196,60 @@ class DocumentReader:
 
     # ---- opening ----
 
-    def _open(self, found: Found, page: Page | None = None) -> tuple[DocumentInfo, OpenDocument]:
-        """Info and the password that fits, from memory where the file is known."""
-        source = found.source
-        if found.data is None:
+    def _open(self, document: InputDocument, page: Page | None = None) -> tuple[DocumentInfo, OpenDocument]:
+        """Return info and an open handle, from the cache if the file was opened before."""
+        source = document.source
+        if document.data is None:
             self._check_source(source, page)
         with self._lock:
-            known = self._known.get(source.sha256)
-        if known is None:
-            known = self._first_open(found)
+            info_and_passwords = self._infos.get(source.sha256)
+        if info_and_passwords is None:
+            info_and_passwords = self._first_open(document)
             with self._lock:
-                self._known[source.sha256] = known
-                while len(self._known) > _REMEMBERED:
-                    self._known.popitem(last=False)
-        return known[0], self._document(found, known[1])
+                self._infos[source.sha256] = info_and_passwords
+                while len(self._infos) > _CACHE_SIZE:
+                    self._infos.popitem(last=False)
+        return info_and_passwords[0], self._handle(document, info_and_passwords[1])
 
-    def _document(self, found: Found, passwords: tuple[str, ...]) -> OpenDocument:
-        """A document with its key: the same bytes with the same passwords stay open in a worker."""
-        return OpenDocument(found, f"{found.source.sha256} {found.source.kind} {hash(passwords)}", passwords)
+    def _handle(self, document: InputDocument, passwords: tuple[str, ...]) -> OpenDocument:
+        """Build a handle: the same bytes with the same passwords stay open in a worker."""
+        return OpenDocument(
+            document, f"{document.source.sha256} {document.source.kind} {hash(passwords)}", passwords
+        )
 
-    def _first_open(self, found: Found) -> tuple[DocumentInfo, tuple[str, ...]]:
+    def _first_open(self, document: InputDocument) -> tuple[DocumentInfo, tuple[str, ...]]:
         """Try the passwords that are known, then ask the callback."""
         passwords = self._passwords()
-        reply = self._info_job(self._document(found, passwords))
+        reply = self._info_job(self._handle(document, passwords))
         if reply.get("error") == "password" and callable(self._password):
-            answer = self._password(found.source.name)
+            answer = self._password(document.source.name)
             if answer is not None:
                 passwords = (*passwords, answer)
-                reply = self._info_job(self._document(found, passwords))
+                reply = self._info_job(self._handle(document, passwords))
         if reply["ok"]:
             return DocumentInfo(int(reply["total_pages"]), str(reply["title"])), passwords
-        raise _error_of(reply, found.source.name)
+        raise _error_of(reply, document.source.name)
 
-    def _info_job(self, document: OpenDocument) -> dict[str, Any]:
+    def _info_job(self, handle: OpenDocument) -> dict[str, Any]:
         """Open a document in a worker."""
         with self._pool.worker() as worker:
             try:
-                return self._pages.ask(worker, document, "info", 0)
+                return self._pages.ask(worker, handle, "info", 0)
             except WorkerDiedError as death:
-                raise DocumentError(f"{document.found.source.name}: opening it {death}.") from death
+                raise DocumentError(f"{handle.document.source.name}: opening it {death}.") from death
 
     def _passwords(self) -> tuple[str, ...]:
-        """Passwords by argument, then by environment."""
-        given: tuple[str, ...] = ()
+        """Collect the passwords of the argument and of the environment."""
+        passwords: tuple[str, ...] = ()
         if isinstance(self._password, str):
-            given = (self._password,)
+            passwords = (self._password,)
         elif self._password is not None and not callable(self._password):
-            given = tuple(self._password)
+            passwords = tuple(self._password)
         variable = os.environ.get(PASSWORD_VARIABLE)
-        return given if variable is None else (*given, variable)
+        return passwords if variable is None else (*passwords, variable)
 
     def _check_source(self, source: Source, page: Page | None = None) -> None:
-        """Refuse a file that is gone or has other content; hashes it again only where its times changed."""
+        """Refuse a file that is gone or has changed; hash it again only if its time or size changed."""
         if source.path is None:
             return
         where = source.name if page is None else f"{source.name}, page {page.number + 1}"
@@ -252,7 +262,7 @@ class DocumentReader:
                 cached = (stamp, digest(source.path))
                 with self._lock:
                     self._digests[source.path] = cached
-                    while len(self._digests) > _REMEMBERED:
+                    while len(self._digests) > _CACHE_SIZE:
                         self._digests.popitem(last=False)
         except OSError as error:
             raise SourceChangedError(
@@ -261,14 +271,14 @@ class DocumentReader:
         if cached[1] != source.sha256:
             raise SourceChangedError(f"{where}: the file at {source.path} has changed. Add it again.")
 
-    def _pixels(self, asked: int) -> int:
-        """A pixel budget within the limit."""
-        if asked < 1:
-            raise ValueError(f"a pixel budget must be at least 1, got {asked}.")
-        return min(asked, self.settings.max_pixels)
+    def _pixels(self, budget: int) -> int:
+        """Clip a pixel budget to the reader's limit."""
+        if budget < 1:
+            raise ValueError(f"a pixel budget must be at least 1, got {budget}.")
+        return min(budget, self.settings.max_pixels)
 
     def _executor(self) -> ThreadPoolExecutor:
-        """Threads that wait for workers; new ones after a fork."""
+        """Return the threads that wait for workers; new ones after a fork."""
         with self._lock:
             if self._threads is None or self._threads[0] != os.getpid():
                 executor = ThreadPoolExecutor(self.settings.workers, thread_name_prefix="mmrag-reader")
@@ -277,7 +287,7 @@ class DocumentReader:
 
 
 def _error_of(reply: dict[str, Any], name: str) -> MMRagError:
-    """The exception that a worker's refusal stands for."""
+    """Convert a worker's error reply to an exception."""
     if reply["error"] == "password":
         return PasswordRequiredError(reply["message"])
     if reply["error"] == "extra":

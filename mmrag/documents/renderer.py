@@ -1,6 +1,7 @@
-"""The `Renderer` protocol: what reads one open document, whatever library does it.
+"""The `Renderer` protocol: reads and draws the pages of one open document.
 
-A renderer lives in a worker process and belongs to one thread. It is opened by `open_renderer`.
+A renderer is opened by `mmrag.documents.opening.open_renderer`, lives in a worker process and belongs to
+one thread.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ MAX_SCALE = 300 / 72
 
 @dataclass(frozen=True)
 class PageText:
-    """What a page says of itself.
+    """Text layer, size and label of a page.
 
     Attributes:
         size: width and height in points as shown (rotation and crop box applied).
@@ -60,11 +61,11 @@ class Renderer(Protocol):
     title: str
 
     def read(self, number: int) -> PageText:
-        """Text, words, label and size of a page; raises `PageError`."""
+        """Read text, words, label and size of a page; raises `PageError`."""
         ...
 
     def render(self, number: int, max_pixels: int, max_side: int | None = None) -> Image:
-        """The page as shown, RGB, at most `max_pixels` pixels and `max_side` pixels on its longer side.
+        """Render the page as RGB as shown: at most `max_pixels` pixels, `max_side` on its longer side.
 
         A page is scaled to fill the budget but not beyond 300 dpi; a picture file is never enlarged.
         """
@@ -76,7 +77,7 @@ class Renderer(Protocol):
 
 
 def fit_scale(width: float, height: float, max_pixels: int, max_side: int | None = None) -> float:
-    """Largest scale at which ``width * height`` stays within the limits (rounding up included)."""
+    """Compute the largest scale at which ``width * height``, rounded up, stays within the limits."""
     scale = math.sqrt(max_pixels / (width * height))
     if max_side is not None:
         scale = min(scale, max_side / max(width, height))
@@ -85,7 +86,7 @@ def fit_scale(width: float, height: float, max_pixels: int, max_side: int | None
     return scale
 
 
-def password_message(name: str, tried: int) -> str:
-    """Words of a `PasswordRequiredError`."""
-    what = f"none of the {tried} passwords given opens it" if tried else "no password was given"
-    return f"{name}: encrypted, and {what}. Pass password=..., or set MMRAG_PDF_PASSWORD."
+def password_message(name: str, attempts: int) -> str:
+    """Word the message of a `PasswordRequiredError`."""
+    reason = f"none of the {attempts} passwords given opens it" if attempts else "no password was given"
+    return f"{name}: encrypted, and {reason}. Pass password=..., or set MMRAG_PDF_PASSWORD."

@@ -1,4 +1,4 @@
-"""What a reader may be told: renderer, OCR and limits.
+"""Settings of a reader: renderer, OCR and limits.
 
 Decisions taken here:
 
@@ -32,7 +32,7 @@ OcrMode = Literal["auto", "off", "force"]
 
 
 def ocr_is_installed() -> bool:
-    """Whether the extra ``ocr`` is there; does not import it."""
+    """Check whether the extra ``ocr`` is installed, without importing it."""
     return importlib.util.find_spec("rapidocr") is not None
 
 
@@ -68,10 +68,10 @@ class ReaderSettings:
 
     def __post_init__(self) -> None:
         """Refuse values that no reader can keep."""
-        for name, known in (("renderer", get_args(RendererName)), ("ocr", get_args(OcrMode))):
-            if getattr(self, name) not in known:
-                choices = ", ".join(repr(choice) for choice in known)
-                raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}.")
+        for name, choices in (("renderer", get_args(RendererName)), ("ocr", get_args(OcrMode))):
+            if getattr(self, name) not in choices:
+                choice_list = ", ".join(repr(choice) for choice in choices)
+                raise ValueError(f"{name} must be one of {choice_list}, got {getattr(self, name)!r}.")
         least = {
             "ocr_max_side": 64,
             "page_seconds": 0.01,
@@ -90,7 +90,7 @@ class ReaderSettings:
         return self.ocr != "off" and ocr_is_installed()
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits; equal settings read the same text from the same file."""
+        """Digest the settings that change a page's text: 16 hexadecimal digits."""
         content: dict[str, object] = {"version": READER_VERSION, "renderer": self.renderer, "ocr": "off"}
         if self.ocr != "off":
             content["ocr"] = self.ocr if ocr_is_installed() else "missing"

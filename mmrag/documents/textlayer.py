@@ -1,4 +1,4 @@
-"""Is a page's own text layer worth having? Pure functions.
+"""Decide whether a page's text layer is usable. Pure functions.
 
 Decisions taken here (general rules, fixed before any evaluation):
 
@@ -20,8 +20,8 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 
-GARBAGE_SHARE = 1 / 3
-REPEATED_SHARE = 0.6
+GARBAGE_FRACTION = 1 / 3
+REPEATED_FRACTION = 0.6
 REPEATED_LEAST = 20
 SPARSE_LETTERS = 100
 SPARSE_INK = 0.02
@@ -30,30 +30,30 @@ _NO_MEANING = frozenset({"Co", "Cn", "Cc", "Cs"})
 
 
 def count_letters(text: str) -> int:
-    """Number of letters and digits of any script."""
+    """Count letters and digits of any script."""
     return sum(character.isalnum() for character in text)
 
 
 def garbage_reason(text: str) -> str | None:
-    """Why a text layer counts as none; None where it is usable (or sparse: `is_sparse`)."""
+    """Return the reason why a text layer is unusable, or None (see `is_sparse` too)."""
     visible = [character for character in text if not character.isspace()]
     if not visible:
         return "no text layer"
-    broken = sum(
+    broken_count = sum(
         character == "\N{REPLACEMENT CHARACTER}" or unicodedata.category(character) in _NO_MEANING
         for character in visible
     )
-    if broken >= GARBAGE_SHARE * len(visible):
+    if broken_count >= GARBAGE_FRACTION * len(visible):
         return "text layer is garbage (its font has no Unicode map)"
     letters = Counter(character for character in visible if character.isalnum())
     total = sum(letters.values())
     if total == 0:
         return "text layer has no letters" if len(visible) >= REPEATED_LEAST else None
-    if total >= REPEATED_LEAST and max(letters.values()) >= REPEATED_SHARE * total:
+    if total >= REPEATED_LEAST and max(letters.values()) >= REPEATED_FRACTION * total:
         return "text layer is garbage (one glyph repeated)"
     return None
 
 
 def is_sparse(text: str) -> bool:
-    """Whether a layer is so thin that it may be a page number or a stamp over a picture."""
+    """Check whether a layer is so short that it may be a page number or a stamp over a picture."""
     return count_letters(text) < SPARSE_LETTERS

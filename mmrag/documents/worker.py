@@ -1,6 +1,6 @@
-"""The child process that opens files. `pool.Worker` starts it; nobody else should.
+"""The child process that opens files, started by `pool.Worker`.
 
-It holds one document open at a time, answers one job after the other and keeps its own limits:
+It keeps one document open at a time, answers one job after the other and enforces its own limits:
 
 * address space (``RLIMIT_AS``), where the platform has it (`mmrag.documents.limits`);
 * an alarm a few seconds after the longest the parent waits, which ends the process even where a library
@@ -19,7 +19,7 @@ import threading
 import time
 from typing import IO, TYPE_CHECKING, Any
 
-from mmrag.documents import pipes as wire
+from mmrag.documents import pipes as pipes
 from mmrag.documents.limits import limit_memory, resident_mb, set_alarm
 from mmrag.documents.settings import PATIENCE
 from mmrag.errors import DocumentError, MissingExtraError, PageError, PasswordRequiredError
@@ -44,12 +44,12 @@ def main() -> None:
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 1)
     try:
-        settings = wire.receive(jobs)
+        settings = pipes.receive(jobs)
         limit_memory(settings["memory_mb"])
         sys.addaudithook(_refuse_network)
         _leave_out_layout_models()
         threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
-        wire.send(replies, {"ok": True})
+        pipes.send(replies, {"ok": True})
         os.dup2(devnull, 2)
         _serve(jobs, replies, settings)
     except (EOFError, BrokenPipeError):
@@ -58,13 +58,13 @@ def main() -> None:
 
 
 def _serve(jobs: IO[bytes], replies: IO[bytes], settings: dict[str, Any]) -> None:
-    """Answer jobs for ever."""
-    desk = Desk(settings)
+    """Answer jobs until the process ends."""
+    handler = JobHandler(settings)
     while True:
-        job = wire.receive(jobs)
+        job = pipes.receive(jobs)
         set_alarm(PATIENCE * job["seconds"] + ALARM_GRACE)
         try:
-            reply = {"ok": True, **desk.do(job)}
+            reply = {"ok": True, **handler.do(job)}
         except MemoryError:
             reply = {"ok": False, "error": "memory", "message": "memory limit reached (memory_mb)"}
         except PasswordRequiredError as error:
@@ -79,11 +79,11 @@ def _serve(jobs: IO[bytes], replies: IO[bytes], settings: dict[str, Any]) -> Non
             reply = {"ok": False, "error": "page", "message": f"{type(error).__name__}: {error}"[:300]}
         set_alarm(0)
         reply["rss_mb"] = resident_mb()
-        wire.send(replies, reply)
+        pipes.send(replies, reply)
 
 
-class Desk:
-    """The document that is open, and OCR once it is needed."""
+class JobHandler:
+    """Does jobs on the open document; loads OCR when first needed."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         """Take the settings; open nothing."""
@@ -93,7 +93,7 @@ class Desk:
         self._ocr: OcrEngine | None = None
 
     def do(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Do one job: ``load_ocr``, ``info``, ``read``, ``render`` or ``ocr``."""
+        """Run one job: ``load_ocr``, ``info``, ``read``, ``render`` or ``ocr``."""
         if job["op"] == "load_ocr":
             self._load_ocr()
             return {}
@@ -110,7 +110,7 @@ class Desk:
         return self._read(renderer, number, job["image_pixels"])
 
     def _open(self, job: dict[str, Any]) -> Renderer:
-        """The job's document, kept open from the job before where it is the same."""
+        """Return the job's renderer, kept open from the last job if the document is the same."""
         from mmrag.documents.opening import open_renderer
 
         if self._renderer is not None and self._key == job["key"]:
@@ -131,7 +131,7 @@ class Desk:
         return self._renderer
 
     def _read(self, renderer: Renderer, number: int, image_pixels: int | None) -> dict[str, Any]:
-        """Text of a page, what its ink says, and its picture where one is asked for."""
+        """Read text, ink fraction (if OCR may be needed) and, with `image_pixels`, the picture of a page."""
         page = renderer.read(number)
         reply = _plain(page)
         # without words the picture is all there is: one that cannot be rendered is no page
@@ -155,14 +155,14 @@ class Desk:
         return self._ocr
 
     def _recognise(self, renderer: Renderer, number: int) -> dict[str, Any]:
-        """Render and read by OCR."""
+        """Render the page and read it by OCR."""
         side = self._settings["ocr_max_side"]
         picture = renderer.render(number, min(self._settings["max_pixels"], side * side), side)
         return {"blocks": _plain_blocks(self._load_ocr().read(picture))}
 
 
 def _ink(renderer: Renderer, number: int, page: PageText) -> float | None:
-    """Share of the page that is ink outside its words; None where the text makes it not worth a look.
+    """Measure the fraction of the page that is ink outside its words; None if the text is long enough.
 
     Raises:
         PageError: the page has no text and cannot be rendered either: there is nothing to index.
@@ -181,7 +181,7 @@ def _ink(renderer: Renderer, number: int, page: PageText) -> float | None:
 
 
 def ink_share(picture: Image, boxes: list[tuple[float, float, float, float]]) -> float:
-    """Share of pixels, outside the boxes, that differ from the picture's most common grey level."""
+    """Measure the fraction of pixels outside the boxes that differ from the most common grey level."""
     import numpy as np
 
     grey = np.asarray(picture.convert("L")).astype(np.int16)
@@ -196,7 +196,7 @@ def ink_share(picture: Image, boxes: list[tuple[float, float, float, float]]) ->
 
 
 def _plain(page: PageText) -> dict[str, Any]:
-    """A page text as plain values."""
+    """Convert a page text to plain values."""
     return {
         "size": tuple(float(side) for side in page.size),
         "label": page.label,
@@ -207,7 +207,7 @@ def _plain(page: PageText) -> dict[str, Any]:
 
 
 def _plain_blocks(blocks: Any) -> list[Any]:  # noqa: ANN401
-    """Words as (text, x0, y0, x1, y1) with plain floats."""
+    """Convert words to (text, x0, y0, x1, y1) with plain floats."""
     return [
         [[(word.text, *(float(edge) for edge in word.box)) for word in line] for line in block]
         for block in blocks
@@ -215,12 +215,12 @@ def _plain_blocks(blocks: Any) -> list[Any]:  # noqa: ANN401
 
 
 def _pack(picture: Image) -> tuple[int, int, bytes]:
-    """Width, height and RGB bytes."""
+    """Return width, height and RGB bytes."""
     return picture.width, picture.height, picture.tobytes()
 
 
 def _refuse_network(event: str, args: tuple[object, ...]) -> None:
-    """Audit hook: a worker reads files and connects to nothing."""
+    """Refuse every connection (an audit hook): a worker only reads files."""
     if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
         raise PermissionError(f"a reading process may not use the network ({event})")
 
@@ -228,8 +228,11 @@ def _refuse_network(event: str, args: tuple[object, ...]) -> None:
 def _leave_out_layout_models() -> None:
     """Keep PyMuPDF 2 from loading its layout models with itself: 1.4 CPU-s and 90 MB that are not used."""
     os.environ["PYMUPDF_SUGGEST_LAYOUT_ANALYZER"] = "0"
-    blocked: dict[str, Any] = {"pymupdf.layout": None, "pymupdf4llm": None}  # None: import raises ImportError
-    sys.modules.update(blocked)
+    blocked_modules: dict[str, Any] = {
+        "pymupdf.layout": None,
+        "pymupdf4llm": None,
+    }  # None: import raises ImportError
+    sys.modules.update(blocked_modules)
 
 
 def _follow_parent(parent: int) -> None:

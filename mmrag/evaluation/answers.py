@@ -1,6 +1,6 @@
-"""Whether an answer says what a pack accepts, by comparing strings.
+"""Compare an answer with the answers that a pack accepts, as strings.
 
-A floor, not a judge: an answer in other words counts as a miss. Free answers (`Question.answer_format`
+A lower bound: a right answer in other words counts as a miss. Free answers (`Question.answer_format`
 ``"Free"``) are not compared at all.
 """
 
@@ -17,16 +17,16 @@ _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
 
 
 def comparable(question: Question) -> bool:
-    """Whether the question has an answer that strings can decide."""
+    """Check whether string comparison can decide the question's answer."""
     return question.answerable and bool(question.answers) and question.answer_format.lower() != "free"
 
 
 def answer_matches(text: str, question: Question) -> bool:
-    """Whether an acceptable answer stands in the text, as whole words in order.
+    """Check whether an accepted answer occurs in the text, as whole words in order.
 
     Compared after NFKC, in lower case, without punctuation, currency and percent signs, citation marks
     ``[n]`` and commas between thousands; ``18.29 %`` equals ``18.29%``, ``4`` is not in ``24.1``. For a
-    list every item must stand somewhere.
+    list every item must occur somewhere.
     """
     tokens = tokenise(_CITATION.sub(" ", text))
     if question.answer_items:
@@ -35,11 +35,11 @@ def answer_matches(text: str, question: Question) -> bool:
 
 
 def tokenise(text: str) -> list[str]:
-    """Words and numbers of a text, normalised for comparison."""
+    """Split a text into words and numbers, normalised for comparison."""
     text = unicodedata.normalize("NFKC", text).casefold()
     return _TOKEN.findall(_THOUSANDS.sub("", text))
 
 
-def _contains(tokens: list[str], wanted: list[str]) -> bool:
-    size = len(wanted)
-    return size > 0 and any(tokens[i : i + size] == wanted for i in range(len(tokens) - size + 1))
+def _contains(tokens: list[str], part: list[str]) -> bool:
+    size = len(part)
+    return size > 0 and any(tokens[i : i + size] == part for i in range(len(tokens) - size + 1))

@@ -36,12 +36,12 @@ class Gain:
     gain: Figure
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Convert to plain data for JSON."""
         return asdict(self)
 
 
 def compare(pack: Pack, before: Report, after: Report) -> list[Gain]:
-    """What `after` gained over `before`, by scope and group.
+    """Compute what `after` gained over `before`, by scope and group.
 
     The interval is that of the paired differences, with the samples and the seed of `after`: it is
     narrower than the two reports' own, since hard questions are hard for both.
@@ -49,8 +49,8 @@ def compare(pack: Pack, before: Report, after: Report) -> list[Gain]:
     Raises:
         ValueError: the reports are not of the same questions.
     """
-    scored = [question for question in pack.questions if question.answerable]
-    ids = [question.id for question in scored]
+    questions = [question for question in pack.questions if question.answerable]
+    ids = [question.id for question in questions]
     for report in (before, after):
         if [row["id"] for row in report.per_question] != ids:
             raise ValueError(
@@ -60,7 +60,7 @@ def compare(pack: Pack, before: Report, after: Report) -> list[Gain]:
     gains = []
     for scope in SCOPES:
         old, new = (np.array([row[scope][METRIC] for row in r.per_question]) for r in (before, after))
-        for name, members in groups(scored):
+        for name, members in groups(questions):
             difference = (new - old)[members][:, None]
             low, high = bootstrap_interval(difference, **after.settings)
             gain = Figure(float(difference.mean()), float(low[0]), float(high[0]))
@@ -71,7 +71,7 @@ def compare(pack: Pack, before: Report, after: Report) -> list[Gain]:
 
 
 def gain_table(gains: list[Gain]) -> str:
-    """The gains as lines of text for people, without a final line break."""
+    """Format the gains as lines of text, without a final line break."""
     return "\n".join(_lines(gains))
 
 
@@ -81,6 +81,6 @@ def _lines(gains: list[Gain]) -> Iterator[str]:
         if scope != SCOPES[0]:
             yield ""
         yield f"{title + ', nDCG@5':<44}{'n':>5}{'before':>8}{'after':>8}  gain"
-        for one in (gain for gain in gains if gain.scope == scope):
-            interval = f"{one.gain.mean:+.3f} [{one.gain.low:+.3f}, {one.gain.high:+.3f}]"
-            yield f"{one.group[:43]:<44}{one.count:>5}{one.before:>8.3f}{one.after:>8.3f}  {interval}"
+        for row in (gain for gain in gains if gain.scope == scope):
+            interval = f"{row.gain.mean:+.3f} [{row.gain.low:+.3f}, {row.gain.high:+.3f}]"
+            yield f"{row.group[:43]:<44}{row.count:>5}{row.before:>8.3f}{row.after:>8.3f}  {interval}"

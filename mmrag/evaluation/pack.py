@@ -6,11 +6,12 @@ names the file, the line and the field, and nothing is measured on a pack that i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
+
+from mmrag.files import read_json_lines
 
 PageKey: TypeAlias = tuple[str, int]
 """File name in ``documents/`` and 0-based page: how a pack and a pipeline agree on a page."""
@@ -63,7 +64,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """A pack that was read and found sound.
+    """A pack, read and checked.
 
     Attributes:
         path: its folder.
@@ -89,24 +90,22 @@ def load_pack(path: str | Path) -> Pack:
         ValueError: a line of ``queries.jsonl`` breaks the format; the message names the line.
     """
     folder = Path(path)
-    for place, kind in (
+    for path, kind in (
         (folder, "folder"),
         (folder / "documents", "folder"),
         (folder / "queries.jsonl", "file"),
     ):
-        if not (place.is_dir() if kind == "folder" else place.is_file()):
+        if not (path.is_dir() if kind == "folder" else path.is_file()):
             raise FileNotFoundError(
-                f"a pack needs the {kind} {place}, which is not there. See docs/evaluation-pack.md."
+                f"a pack needs the {kind} {path}, which is not there. See docs/evaluation-pack.md."
             )
     documents = tuple(sorted(item.name for item in (folder / "documents").iterdir() if item.is_file()))
     file = folder / "queries.jsonl"
     questions: list[Question] = []
     lines: dict[str, int] = {}
-    for number, line in enumerate(_lines(file), start=1):
-        if not line.strip():
-            continue
+    for number, value in read_json_lines(file, "question"):
         where = f"{file}, line {number}"
-        question = _question(_object(line, where), where)
+        question = _question(value, where)
         for doc in question.docs:
             if doc not in documents:
                 raise ValueError(f"{where}: 'doc' must be a file in documents/, got {doc!r}.")
@@ -121,34 +120,14 @@ def load_pack(path: str | Path) -> Pack:
     return Pack(folder, documents, tuple(questions))
 
 
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        number = file.read_bytes()[: error.start].count(b"\n") + 1
-        raise ValueError(
-            f"{file}, line {number}: must be UTF-8, got a byte that is not. Save it as UTF-8."
-        ) from error
-
-
-def _object(line: str, where: str) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where}: must be one JSON object, got bad JSON ({error}).") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{where}: must be one JSON object, got {type(value).__name__}.")
-    return value
-
-
 def _question(value: Mapping[str, Any], where: str) -> Question:
     evidence = _evidence(value, where)
     docs = sorted({doc for doc, _ in evidence})
     question = Question(
-        id=_text(value, "id", where, required=True),
-        question=_text(value, "question", where, required=True),
-        docs=tuple(docs) if "evidence" in value and docs else (_text(value, "doc", where, required=True),),
-        answerable=_flag(value, "answerable", where, required=True),
+        id=_text(value, "id", where, is_required=True),
+        question=_text(value, "question", where, is_required=True),
+        docs=tuple(docs) if "evidence" in value and docs else (_text(value, "doc", where, is_required=True),),
+        answerable=_flag(value, "answerable", where, is_required=True),
         evidence=evidence,
         answers=_texts(value, "answers", where),
         answer_format=_text(value, "answer_format", where),
@@ -166,52 +145,54 @@ def _question(value: Mapping[str, Any], where: str) -> Question:
     return question
 
 
-def _text(value: Mapping[str, Any], name: str, where: str, *, required: bool = False) -> str:
-    got = value.get(name, None if required else "")
-    if not isinstance(got, str) or (required and not got.strip()):
-        rule = "a string that is not empty" if required else "a string"
-        raise ValueError(f"{where}: '{name}' must be {rule}, got {got!r}.")
-    return got
+def _text(value: Mapping[str, Any], name: str, where: str, *, is_required: bool = False) -> str:
+    content = value.get(name, None if is_required else "")
+    if not isinstance(content, str) or (is_required and not content.strip()):
+        rule = "a string that is not empty" if is_required else "a string"
+        raise ValueError(f"{where}: '{name}' must be {rule}, got {content!r}.")
+    return content
 
 
-def _flag(value: Mapping[str, Any], name: str, where: str, *, required: bool = False) -> bool:
-    got = value.get(name, None if required else False)
-    if not isinstance(got, bool):
-        raise ValueError(f"{where}: '{name}' must be true or false, got {got!r}.")
-    return got
+def _flag(value: Mapping[str, Any], name: str, where: str, *, is_required: bool = False) -> bool:
+    content = value.get(name, None if is_required else False)
+    if not isinstance(content, bool):
+        raise ValueError(f"{where}: '{name}' must be true or false, got {content!r}.")
+    return content
 
 
 def _texts(value: Mapping[str, Any], name: str, where: str) -> tuple[str, ...]:
-    got = value.get(name, [])
-    if not isinstance(got, list) or not all(isinstance(item, str) for item in got):
-        raise ValueError(f"{where}: '{name}' must be a list of strings, got {got!r}.")
-    return tuple(got)
+    content = value.get(name, [])
+    if not isinstance(content, list) or not all(isinstance(item, str) for item in content):
+        raise ValueError(f"{where}: '{name}' must be a list of strings, got {content!r}.")
+    return tuple(content)
 
 
 def _evidence(value: Mapping[str, Any], where: str) -> frozenset[PageKey]:
-    """From ``evidence_pages`` of ``doc``, or from ``evidence``, which may span several files."""
+    """Read evidence from ``evidence_pages`` of ``doc``, or from ``evidence``, which may span files."""
     if "evidence" not in value:
         pages = _pages(value.get("evidence_pages"), "'evidence_pages'", where)
-        return frozenset((_text(value, "doc", where, required=True), page) for page in pages)
+        return frozenset((_text(value, "doc", where, is_required=True), page) for page in pages)
     if "evidence_pages" in value:
-        raise ValueError(f"{where}: 'evidence' and 'evidence_pages' must not stand together. Keep one.")
+        raise ValueError(f"{where}: 'evidence' and 'evidence_pages' must not occur together. Keep one.")
     items = value["evidence"]
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise ValueError(f"{where}: 'evidence' must be a list of objects with doc and page, got {items!r}.")
     by_doc: dict[str, list[object]] = {}
     for item in items:
-        by_doc.setdefault(_text(item, "doc", where, required=True), []).append(item.get("page"))
+        by_doc.setdefault(_text(item, "doc", where, is_required=True), []).append(item.get("page"))
     return frozenset(
         (doc, page)
-        for doc, got in by_doc.items()
-        for page in _pages(got, f"the pages of {doc!r} in 'evidence'", where)
+        for doc, content in by_doc.items()
+        for page in _pages(content, f"the pages of {doc!r} in 'evidence'", where)
     )
 
 
-def _pages(got: object, name: str, where: str) -> list[int]:
-    numbers = [page for page in got if type(page) is int and page >= 0] if isinstance(got, list) else []
-    if not isinstance(got, list) or len(numbers) != len(got) or len(set(numbers)) != len(numbers):
+def _pages(content: object, name: str, where: str) -> list[int]:
+    numbers = (
+        [page for page in content if type(page) is int and page >= 0] if isinstance(content, list) else []
+    )
+    if not isinstance(content, list) or len(numbers) != len(content) or len(set(numbers)) != len(numbers):
         raise ValueError(
-            f"{where}: {name} must be a list of different whole numbers counted from 0, got {got!r}."
+            f"{where}: {name} must be a list of different whole numbers counted from 0, got {content!r}."
         )
     return numbers

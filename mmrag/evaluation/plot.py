@@ -36,7 +36,7 @@ def save_plot(report: Report, path: str | Path, *, baselines: Baselines | None =
         from matplotlib.figure import Figure as Canvas
     except ImportError as error:
         raise MissingExtraError("A plot of the report", "plot") from error
-    names = [name for name in report.scopes["pack"] if _wanted(name)]
+    names = [name for name in report.scopes["pack"] if _is_plotted(name)]
     canvas = Canvas(figsize=(11, 1.6 + 0.5 * len(names)), dpi=150, layout="constrained")
     axes = canvas.subplots(1, len(SCOPES), sharey=True, sharex=True)
     for scope, axis in zip(SCOPES, axes, strict=True):
@@ -49,33 +49,33 @@ def save_plot(report: Report, path: str | Path, *, baselines: Baselines | None =
     canvas.savefig(str(path))
 
 
-def _wanted(name: str) -> bool:
+def _is_plotted(name: str) -> bool:
     return name in ("all", "human-written") or name.startswith("source: ")
 
 
 def _draw(axis: Axes, report: Report, scope: str, names: Sequence[str], baselines: Baselines) -> None:
     groups = [report.scopes[scope][name] for name in names]
     figures = [group.figures["ndcg@5"] for group in groups]
-    places: Any = range(len(names))
+    rows: Any = range(len(names))
     means = [figure.mean for figure in figures]
     reach: Any = [
         [max(0.0, figure.mean - figure.low) for figure in figures],
         [max(0.0, figure.high - figure.mean) for figure in figures],
     ]
     axis.barh(
-        places, means, height=0.62, color=_BAR, xerr=reach, error_kw={"ecolor": _INK, "capsize": 3, "lw": 1}
+        rows, means, height=0.62, color=_BAR, xerr=reach, error_kw={"ecolor": _INK, "capsize": 3, "lw": 1}
     )
-    for place, figure in zip(places, figures, strict=True):
-        axis.text(0.012, place, f"{figure.mean:.3f}", va="center", color="white", fontsize=8)
+    for row, figure in zip(rows, figures, strict=True):
+        axis.text(0.012, row, f"{figure.mean:.3f}", va="center", color="white", fontsize=8)
     for (label, figures_of), (mark, colour) in zip(baselines.items(), cycle(_MARKS), strict=False):
-        known = {name: figures_of.get(scope, {}).get(name) for name in names}
-        points = {place: value for place, value in enumerate(known.values()) if value is not None}
+        marks = {name: figures_of.get(scope, {}).get(name) for name in names}
+        points = {row: value for row, value in enumerate(marks.values()) if value is not None}
         values: Any = list(points.values())
         axis.scatter(
             values, list(points), marker=mark, s=36, color=colour, label=label, zorder=3, edgecolors="white"
         )
     axis.set_yticks(
-        places, [f"{_short(name)} ({group.count})" for name, group in zip(names, groups, strict=True)]
+        rows, [f"{_short(name)} ({group.count})" for name, group in zip(names, groups, strict=True)]
     )
     axis.set_title(_TITLES[scope], fontsize=10)
     axis.set_xlim(0, 1)

@@ -51,17 +51,17 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class AnswerFigures:
-    """What an answer function did; shares are None where there was no such question.
+    """What an answer function did; fractions are None without such a question.
 
     Attributes:
         answerable: answerable questions.
-        answered: share of them that was not abstained from.
-        matched: share of `comparable` questions whose answer holds an accepted string; abstaining
+        answered: fraction of them that was not abstained from.
+        matched: fraction of `comparable` questions whose answer holds an accepted string; abstaining
             counts as a miss.
         comparable: answerable questions with answers that strings can decide.
-        cited: share of the answered ones with a citation on an evidence page.
+        cited: fraction of the answered ones with a citation on an evidence page.
         unanswerable: questions the documents do not answer.
-        abstained: share of them that was abstained from.
+        abstained: fraction of them that was abstained from.
     """
 
     answerable: int
@@ -98,7 +98,7 @@ class Report:
     settings: Mapping[str, int]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Convert to plain data for JSON."""
         return asdict(self)
 
     def save_json(self, path: str | Path) -> None:
@@ -107,7 +107,7 @@ class Report:
         Path(path).write_text(text + "\n", encoding="utf-8")
 
     def table(self) -> str:
-        """The report as lines of text for people, without a final line break."""
+        """Format the report as lines of text, without a final line break."""
         return "\n".join(_table_lines(self))
 
     __str__ = table
@@ -138,28 +138,31 @@ def evaluate(
         ValueError: the pack breaks its format, has no answerable question, or a search ranks a page twice.
     """
     pack = pack if isinstance(pack, Pack) else load_pack(pack)
-    scored = [question for question in pack.questions if question.answerable]
-    if not scored:
+    questions = [question for question in pack.questions if question.answerable]
+    if not questions:
         raise ValueError(
             f"{pack.path} must have an answerable question, got {len(pack.questions)} without one."
         )
-    values = np.zeros((len(SCOPES), len(scored), len(METRICS)))
+    values = np.zeros((len(SCOPES), len(questions), len(METRICS)))
     seconds: list[float] = []
     for position, question in enumerate(
-        tqdm(scored, "searching", unit="question", disable=not show_progress)
+        tqdm(questions, "searching", unit="question", disable=not show_progress)
     ):
         for scope, within in enumerate((None, question.docs)):
             start = time.perf_counter()
-            ranked = list(search(question.question, within))
+            ranking = list(search(question.question, within))
             seconds.append(time.perf_counter() - start)
-            values[scope, position] = _measure(ranked, question)
-    grouped = {name: np.array(members) for name, members in groups(scored)}
+            values[scope, position] = _measure(ranking, question)
+    members_by_group = {name: np.array(members) for name, members in groups(questions)}
     return Report(
         pack=pack.path.resolve().name,
         questions=len(pack.questions),
-        answerable=len(scored),
+        answerable=len(questions),
         scopes={
-            scope: {name: _summarise(values[i][members], samples, seed) for name, members in grouped.items()}
+            scope: {
+                name: _summarise(values[i][members], samples, seed)
+                for name, members in members_by_group.items()
+            }
             for i, scope in enumerate(SCOPES)
         },
         per_question=[
@@ -168,7 +171,7 @@ def evaluate(
                 scope: dict(zip(METRICS, values[i, position].tolist(), strict=True))
                 for i, scope in enumerate(SCOPES)
             }
-            for position, question in enumerate(scored)
+            for position, question in enumerate(questions)
         ],
         seconds={
             "total": sum(seconds),
@@ -180,18 +183,18 @@ def evaluate(
     )
 
 
-def _measure(ranked: Sequence[PageKey], question: Question) -> list[float]:
+def _measure(ranking: Sequence[PageKey], question: Question) -> list[float]:
     try:
         return [
-            ndcg(ranked, question.evidence, 5),
-            *(recall(ranked, question.evidence, k) for k in (1, 5, 10)),
+            ndcg(ranking, question.evidence, 5),
+            *(recall(ranking, question.evidence, k) for k in (1, 5, 10)),
         ]
     except ValueError as error:
         raise ValueError(f"question {question.id!r}: {error}") from error
 
 
 def groups(questions: Sequence[Question]) -> Iterator[tuple[str, list[int]]]:
-    """Groups that have a question, in the order of the table."""
+    """Yield the groups that have a question, in the order of the table."""
     flags: dict[str, list[bool]] = {
         "all": [True for _ in questions],
         "human-written": [question.human_written for question in questions],
@@ -216,33 +219,33 @@ def _summarise(values: np.ndarray[Any, np.dtype[np.float64]], samples: int, seed
 def _answer_figures(
     questions: Sequence[Question], answer: AnswerFunction, show_progress: bool
 ) -> AnswerFigures:
-    answered: list[bool] = []
-    matched: list[bool] = []
-    cited: list[bool] = []
-    abstained: list[bool] = []
+    answer_flags: list[bool] = []
+    match_flags: list[bool] = []
+    citation_flags: list[bool] = []
+    abstention_flags: list[bool] = []
     for question in tqdm(questions, "answering", unit="question", disable=not show_progress):
-        given = answer(question.question)
+        result = answer(question.question)
         if not question.answerable:
-            abstained.append(given.abstained)
+            abstention_flags.append(result.abstained)
             continue
-        answered.append(not given.abstained)
+        answer_flags.append(not result.abstained)
         if comparable(question):
-            matched.append(not given.abstained and answer_matches(given.text, question))
-        if not given.abstained:
-            places = {(c.page.source.name, c.page.number) for c in given.citations if c.page is not None}
-            cited.append(bool(places & question.evidence))
+            match_flags.append(not result.abstained and answer_matches(result.text, question))
+        if not result.abstained:
+            pages = {(c.page.source.name, c.page.number) for c in result.citations if c.page is not None}
+            citation_flags.append(bool(pages & question.evidence))
     return AnswerFigures(
-        answerable=len(answered),
-        answered=_share(answered),
-        comparable=len(matched),
-        matched=_share(matched),
-        cited=_share(cited),
-        unanswerable=len(abstained),
-        abstained=_share(abstained),
+        answerable=len(answer_flags),
+        answered=_fraction(answer_flags),
+        comparable=len(match_flags),
+        matched=_fraction(match_flags),
+        cited=_fraction(citation_flags),
+        unanswerable=len(abstention_flags),
+        abstained=_fraction(abstention_flags),
     )
 
 
-def _share(flags: Sequence[bool]) -> float | None:
+def _fraction(flags: Sequence[bool]) -> float | None:
     return sum(flags) / len(flags) if flags else None
 
 
@@ -254,9 +257,9 @@ def _table_lines(report: Report) -> Iterator[str]:
         yield f"{title:<44}{'n':>5}  {'nDCG@5':<21}{'recall@1':>9}{'recall@5':>9}{'recall@10':>10}"
         for name, group in report.scopes[scope].items():
             best = group.figures["ndcg@5"]
-            others = (f"{group.figures[metric].mean:>9.3f}" for metric in METRICS[1:])
+            columns = (f"{group.figures[metric].mean:>9.3f}" for metric in METRICS[1:])
             interval = f"{best.mean:.3f} [{best.low:.3f}, {best.high:.3f}]"
-            yield f"{name[:43]:<44}{group.count:>5}  {interval:<21}{''.join(others)}"
+            yield f"{name[:43]:<44}{group.count:>5}  {interval:<21}{''.join(columns)}"
     yield ""
     yield (
         f"search: median {report.seconds['median'] * 1000:.0f} ms, "

@@ -367,10 +367,10 @@ def _origin(metadata: Mapping[str, Any]) -> tuple[Source, int] | None:
 @lru_cache(maxsize=256)
 def _source(path: str, size: int, changed: int) -> Source | None:
     """The file as a document, read once for as long as its size and time of change stay."""
-    from mmrag.documents import Found, discover
+    from mmrag.documents import InputDocument, discover
 
     found = next(iter(discover([path])), None)
-    return found.source if isinstance(found, Found) else None
+    return found.source if isinstance(found, InputDocument) else None
 
 
 def _unique(names: Sequence[str]) -> list[str]:

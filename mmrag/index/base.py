@@ -58,7 +58,7 @@ class EmbedderIdentity(Protocol):
 
 
 def manifest_for(embedder: EmbedderIdentity) -> Manifest:
-    """The manifest of a new index made with this embedder, now."""
+    """Build the manifest of a new index for this embedder, dated now."""
     return Manifest(
         embedder=embedder.name,
         fingerprint=embedder.fingerprint,
@@ -119,7 +119,7 @@ class Index(Protocol):
         ...
 
     def get(self, ids: Sequence[str], *, matrices: bool = False) -> list[Record]:
-        """Records in the order of `ids`, missing ones left out; matrices only where asked for."""
+        """Get records in the order of `ids`, missing ones left out; matrices only where asked for."""
         ...
 
     def update_metadata(self, ids: Sequence[str], values: Metadata) -> None:
@@ -127,15 +127,15 @@ class Index(Protocol):
         ...
 
     def ids(self, filter: Filter | None = None) -> list[str]:
-        """Ids in the order they were first added."""
+        """List ids in the order they were first added."""
         ...
 
     def count(self, filter: Filter | None = None) -> int:
-        """How many records, or how many that pass the filter."""
+        """Count all records, or those that pass the filter."""
         ...
 
     def values(self, key: str) -> list[Scalar]:
-        """The different values of a metadata key, sorted; empty for an unknown key."""
+        """List the distinct values of a metadata key, sorted; empty for an unknown key."""
         ...
 
     def search_vectors(
@@ -147,7 +147,7 @@ class Index(Protocol):
         filter: Filter | None = None,
         exact: bool = False,
     ) -> list[Hit]:
-        """Best `k` by late interaction at a budget, best first, ties by id.
+        """Search the best `k` by late interaction at a budget, best first, ties by id.
 
         Score: sum over the query's first ``budget.query`` rows of the best of the document's first
         ``budget.document`` rows. ``budget=None`` uses all rows. ``exact=True`` scores every record.
@@ -155,15 +155,15 @@ class Index(Protocol):
         ...
 
     def search_text(self, text: str, *, k: int, filter: Filter | None = None) -> list[Hit]:
-        """Best `k` by BM25 over the records' text, best first; only records that share a term."""
+        """Search the best `k` by BM25 over the records' text, best first; only records that share a term."""
         ...
 
     def score(self, query: Matrix, ids: Sequence[str], *, budget: Budget | None = None) -> list[Hit]:
-        """Exact late-interaction score of these records, in the order given, missing left out."""
+        """Compute the exact late-interaction score of these records, in the order given, missing left out."""
         ...
 
     def documents(self) -> list[DocumentEntry]:
-        """Files, in the order they were added."""
+        """List the documents in the order they were added."""
         ...
 
     def put_document(self, entry: DocumentEntry) -> None:
@@ -182,7 +182,7 @@ class Index(Protocol):
         ...
 
     def get_blob(self, key: str) -> bytes | None:
-        """Kept bytes, or None."""
+        """Return the stored bytes, or None."""
         ...
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,24 +106,20 @@ class ChromaIndex:
                 f"{directory} must be an index{' to read' if read_only else ''}, got no {STORE_NAME} there. "
                 "Make it first: open it for writing with an embedder and add documents."
             )
-        lock = None
-        if not read_only:
-            directory.mkdir(parents=True, exist_ok=True)
-            lock = WriterLock(directory)
-        try:
+        with ExitStack() as undo:
+            lock = None
+            if not read_only:
+                directory.mkdir(parents=True, exist_ok=True)
+                lock = WriterLock(directory)
+                undo.callback(lock.release)
             exists = check_directory(directory)  # again: nobody else makes one from here on
             create = None if exists or embedder is None else manifest_for(embedder)
             store = RecordStore(directory / STORE_NAME, create=create, read_only=read_only)
-            try:
-                check_embedder(directory, store.manifest, embedder)
-                return cls(directory, store, lock)
-            except BaseException:
-                store.close()
-                raise
-        except BaseException:
-            if lock is not None:
-                lock.release()
-            raise
+            undo.callback(store.close)
+            check_embedder(directory, store.manifest, embedder)
+            index = cls(directory, store, lock)
+            undo.pop_all()  # from here on the index owns both
+        return index
 
     @property
     def manifest(self) -> Manifest:
@@ -154,21 +151,21 @@ class ChromaIndex:
     def add(self, records: Sequence[Record]) -> None:
         """See `Index.add`."""
         self._require_writable()
-        checked = checked_records(records, self.manifest.dim)
-        if not checked:
+        pairs = checked_records(records, self.manifest.dim)
+        if not pairs:
             return
         with self._write_lock:
-            self._store.add(checked)
-            first = np.stack([matrix[0] for _, matrix in checked]).astype(np.float32)
-            self._follow([record.id for record, _ in checked], first)
+            self._store.add(pairs)
+            first = np.stack([matrix[0] for _, matrix in pairs]).astype(np.float32)
+            self._follow([record.id for record, _ in pairs], first)
 
     def delete(self, ids: Sequence[str]) -> int:
         """See `Index.delete`."""
         self._require_writable()
         with self._write_lock:
-            found = self._store.delete(ids)
-            self._follow(found, None)
-        return len(found)
+            deleted_ids = self._store.delete(ids)
+            self._follow(deleted_ids, None)
+        return len(deleted_ids)
 
     def update_metadata(self, ids: Sequence[str], values: Metadata) -> None:
         """See `Index.update_metadata`."""
@@ -184,9 +181,9 @@ class ChromaIndex:
         """See `Index.remove_document`."""
         self._require_writable()
         with self._write_lock:
-            found = self._store.remove_document(document_id)
-            self._follow(found, None)
-        return len(found)
+            deleted_ids = self._store.remove_document(document_id)
+            self._follow(deleted_ids, None)
+        return len(deleted_ids)
 
     def put_blob(self, key: str, data: bytes) -> None:
         """See `Index.put_blob`."""
@@ -242,9 +239,9 @@ class ChromaIndex:
         rows = take_budget(checked_query(query, self.manifest.dim), query_rows)
         with self._store.database.read() as connection:
             seqs = self._store.seqs(connection, ids)
-            found = dict(self._store.matrices(connection, list(seqs.values()), document_rows))
+            matrices = dict(self._store.matrices(connection, list(seqs.values()), document_rows))
         present = [id for id in ids if id in seqs]
-        scores = final_scores(rows, [found[seqs[id]] for id in present])
+        scores = final_scores(rows, [matrices[seqs[id]] for id in present])
         return [Hit(id, score) for id, score in zip(present, scores, strict=True)]
 
     def search_vectors(
@@ -262,35 +259,35 @@ class ChromaIndex:
         rows = take_budget(checked_query(query, self.manifest.dim), query_rows)
         if document_rows == 1:
             # against one vector the sum over the query's rows is one product, and the first stage exact
-            stage, wanted = rows.sum(0), k + SINGLE_SLACK
+            stage, count = rows.sum(0), k + SINGLE_SLACK
         else:
-            stage, wanted = rows[0], max(SURVIVORS, SURVIVORS_A_HIT * k)
+            stage, count = rows[0], max(SURVIVORS, SURVIVORS_A_HIT * k)
         with self._store.database.read() as connection:
             if exact:
                 seqs = [int(row[0]) for row in self._store.select(connection, "seq", filter)]
             else:
-                seqs = self._survivors(connection, stage, wanted, filter)
+                seqs = self._survivors(connection, stage, count, filter)
             return self._rank(connection, rows, seqs, document_rows, k)
 
     def _survivors(
-        self, connection: sqlite3.Connection, stage: NDArray[np.float32], wanted: int, filter: Filter | None
+        self, connection: sqlite3.Connection, stage: NDArray[np.float32], count: int, filter: Filter | None
     ) -> list[int]:
-        """Numbers of about the best `wanted` records by row 0."""
-        allowed, vectors = None, self._vectors
+        """Select about the best `count` records by row 0; returns their numbers."""
+        allowed_seqs, vectors = None, self._vectors
         if filter:
-            allowed = [int(row[0]) for row in self._store.select(connection, "seq", filter)]
-            if len(allowed) <= wanted:
-                return allowed
-        elif (few := self._store.few(connection, max(wanted, SURVIVORS))) is not None:
+            allowed_seqs = [int(row[0]) for row in self._store.select(connection, "seq", filter)]
+            if len(allowed_seqs) <= count:
+                return allowed_seqs
+        elif (few := self._store.few(connection, max(count, SURVIVORS))) is not None:
             return few
         elif vectors is not None:
             try:
-                found = vectors.search(stage, wanted)
+                hits = vectors.search(stage, count)
                 # an id that Chroma still has and SQLite has not any more is passed over
-                return list(self._store.seqs(connection, [id for id, _ in found]).values())
+                return list(self._store.seqs(connection, [id for id, _ in hits]).values())
             except RuntimeError as error:
                 self._give_up_chroma(error)
-        return self._first.best(connection, stage, wanted, allowed)
+        return self._first.best(connection, stage, count, allowed_seqs)
 
     def _rank(
         self,
@@ -303,17 +300,17 @@ class ChromaIndex:
         """Score these records exactly and keep the best."""
         scores = [np.empty(0, np.float32)]
         for start in range(0, len(seqs), _SCAN):
-            found = self._store.matrices(connection, seqs[start : start + _SCAN], document_rows)
-            scores.append(maxsim_ragged(rows, [matrix for _, matrix in found]))
-        joined = np.concatenate(scores)
-        places = np.array(seqs, np.int64)
+            chunk = self._store.matrices(connection, seqs[start : start + _SCAN], document_rows)
+            scores.append(maxsim_ragged(rows, [matrix for _, matrix in chunk]))
+        all_scores = np.concatenate(scores)
+        seq_array = np.array(seqs, np.int64)
 
         def matrices(positions: NDArray[np.intp]) -> list[NDArray[np.float16]]:
-            chosen = places[positions].tolist()
-            return [matrix for _, matrix in self._store.matrices(connection, chosen, document_rows)]
+            seq_list = seq_array[positions].tolist()
+            return [matrix for _, matrix in self._store.matrices(connection, seq_list, document_rows)]
 
-        names = self._store.names(connection, places[shortlist(joined, k)].tolist())
-        return best_hits(rows, joined, lambda position: names[seqs[position]], matrices, k)
+        names = self._store.names(connection, seq_array[shortlist(all_scores, k)].tolist())
+        return best_hits(rows, all_scores, lambda position: names[seqs[position]], matrices, k)
 
     # -- Chroma -----------------------------------------------------------------------------
 
@@ -370,22 +367,22 @@ class ChromaIndex:
 
     def _finish_pending(self, vectors: ChromaVectors) -> None:
         """Complete what a killed process left between SQLite and Chroma."""
-        pending = self._store.pending()
-        if not pending:
+        pending_ids = self._store.pending_ids()
+        if not pending_ids:
             return
-        logger.info("index %s: completing %d records in Chroma.", self._path, len(pending))
+        logger.info("index %s: completing %d records in Chroma.", self._path, len(pending_ids))
         with self._store.database.read() as connection:
-            seqs = self._store.seqs(connection, pending)
+            seqs = self._store.seqs(connection, pending_ids)
             rows = dict(self._store.matrices(connection, list(seqs.values()), 1))
         present = list(seqs)
         if present:
             first = np.concatenate([rows[seqs[id]] for id in present]).astype(np.float32)
             vectors.upsert(present, first)
-        vectors.delete([id for id in pending if id not in seqs])
-        self._store.confirm(pending)
+        vectors.delete([id for id in pending_ids if id not in seqs])
+        self._store.confirm(pending_ids)
 
     def _probe(self, vectors: ChromaVectors, count: int) -> None:
-        """See that Chroma holds as many as SQLite and answers."""
+        """Check that Chroma has as many vectors as SQLite has records, and answers."""
         from mmrag.index.chroma_vectors import ChromaError
 
         if vectors.count() != count:
@@ -402,12 +399,12 @@ class ChromaIndex:
         vectors = ChromaVectors(self._path / name, owner, create=True)
         with self._store.database.read() as connection:
             _, ids, first = self._store.first_rows(connection)
-        pending = self._store.pending()
+        pending_ids = self._store.pending_ids()
         if ids:
             vectors.upsert(ids, first.astype(np.float32))
         with self._store.database.write() as connection:
             self._store.set_state(connection, "chroma", name)
-        self._store.confirm(pending)
+        self._store.confirm(pending_ids)
         self._vectors = vectors
         self._drop_chroma_but(name)
 

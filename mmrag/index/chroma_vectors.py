@@ -50,14 +50,14 @@ class ChromaVectors:
         if not create and not directory.is_dir():
             raise ChromaError(f"{directory} is missing")
         self._lock = threading.Lock()
-        self._client = _guarded(
+        self._client = _call_chroma(
             lambda: chromadb.PersistentClient(
                 str(directory), settings=Settings(anonymized_telemetry=False, allow_reset=False)
             )
         )
         try:
-            self._collection = _guarded(self._make if create else self._find, owner)
-            self._max_batch = _guarded(self._client.get_max_batch_size)
+            self._collection = _call_chroma(self._make if create else self._find, owner)
+            self._max_batch = _call_chroma(self._client.get_max_batch_size)
         except ChromaError:
             self.close()
             raise
@@ -69,9 +69,9 @@ class ChromaVectors:
 
     def _find(self, owner: str) -> Any:
         collection = self._client.get_collection(COLLECTION, embedding_function=None)
-        found = (collection.metadata or {}).get("mmrag_index")
-        if found != owner:
-            raise ChromaError(f"its collection belongs to index {found}, not to {owner}")
+        reply = (collection.metadata or {}).get("mmrag_index")
+        if reply != owner:
+            raise ChromaError(f"its collection belongs to index {reply}, not to {owner}")
         return collection
 
     def upsert(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
@@ -79,36 +79,36 @@ class ChromaVectors:
         with self._lock:
             for start in range(0, len(ids), self._max_batch):
                 part = slice(start, start + self._max_batch)
-                _guarded(self._collection.upsert, ids=list(ids[part]), embeddings=vectors[part])
+                _call_chroma(self._collection.upsert, ids=list(ids[part]), embeddings=vectors[part])
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete by id; ids that are not there are passed over."""
         with self._lock:
             for start in range(0, len(ids), self._max_batch):
-                _guarded(self._collection.delete, ids=list(ids[start : start + self._max_batch]))
+                _call_chroma(self._collection.delete, ids=list(ids[start : start + self._max_batch]))
 
     def search(self, vector: NDArray[np.float32], k: int) -> list[tuple[str, float]]:
-        """About the best `k` by inner product, best first, as ``(id, score)``."""
+        """Search about the best `k` by inner product, best first, as ``(id, score)``."""
         query = self._collection.query
-        found = _guarded(query, query_embeddings=vector[None], n_results=k, include=["distances"])
+        reply = _call_chroma(query, query_embeddings=vector[None], n_results=k, include=["distances"])
         # Chroma's "ip" distance is 1 - inner product
-        return [(id, 1.0 - d) for id, d in zip(found["ids"][0], found["distances"][0], strict=True)]
+        return [(id, 1.0 - d) for id, d in zip(reply["ids"][0], reply["distances"][0], strict=True)]
 
     def count(self) -> int:
-        """How many vectors are there."""
-        return int(_guarded(self._collection.count))
+        """Count the vectors."""
+        return int(_call_chroma(self._collection.count))
 
     def close(self) -> None:
         """Release Chroma's files; older Chroma keeps them until the process ends."""
         close = getattr(self._client, "close", None)
         if close is not None:
             try:
-                _guarded(close)
+                _call_chroma(close)
             except ChromaError as error:
                 logger.warning("Chroma did not close cleanly: %s", error)
 
 
-def _guarded(call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
+def _call_chroma(call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
     """Call Chroma; whatever it throws becomes `ChromaError`, a panic of its Rust core too."""
     try:
         return call(*args, **kwargs)

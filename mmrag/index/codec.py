@@ -18,17 +18,17 @@ _BOX_STEPS = 65535
 
 
 def encode_matrix(matrix: NDArray[np.float16]) -> bytes:
-    """Little-endian float16, row after row."""
+    """Encode a matrix as little-endian float16, row after row."""
     return matrix.astype("<f2", copy=False).tobytes()
 
 
 def decode_matrix(data: bytes, dim: int) -> NDArray[np.float16]:
-    """``(rows, dim)`` float16, read-only."""
+    """Decode a ``(rows, dim)`` float16 matrix, read-only."""
     return np.frombuffer(data, "<f2").reshape(-1, dim)
 
 
 def encode_words(words: tuple[Word, ...]) -> bytes:
-    """Words and boxes in about 6 bytes a word.
+    """Encode words and boxes in about 6 bytes per word.
 
     zlib over: the number of words and their lengths in bytes (uint32), their UTF-8, then x0 of all
     words, y0 of all, x1, y1 (uint16 each). Boxes are cut to the page and come back within 1/65535.
@@ -51,7 +51,7 @@ def encode_words(words: tuple[Word, ...]) -> bytes:
 
 
 def decode_words(data: bytes) -> tuple[Word, ...]:
-    """The inverse of `encode_words`."""
+    """Invert `encode_words`."""
     if not data:
         return ()
     raw = zlib.decompress(data)
@@ -70,7 +70,7 @@ def decode_words(data: bytes) -> tuple[Word, ...]:
 
 
 def encode_page(page: Page, record_id: str, record_text: str) -> str:
-    """A page as JSON, without its image and words; what the record says already is not repeated."""
+    """Encode a page as JSON, without its image and words; what the record says already is not repeated."""
     values: dict[str, Any] = {
         "document_id": page.document_id,
         "number": page.number,
@@ -89,7 +89,7 @@ def encode_page(page: Page, record_id: str, record_text: str) -> str:
 
 
 def decode_page(data: str, words: tuple[Word, ...], record_id: str, record_text: str) -> Page:
-    """The inverse of `encode_page`."""
+    """Invert `encode_page`."""
     values = json.loads(data)
     width, height = values.pop("size")
     return Page(
@@ -104,23 +104,23 @@ def decode_page(data: str, words: tuple[Word, ...], record_id: str, record_text:
 
 
 def encode_metadata(metadata: Metadata) -> str:
-    """Metadata as JSON; a tuple becomes a list."""
+    """Encode metadata as JSON; a tuple becomes a list."""
     return json.dumps(dict(metadata), separators=(",", ":"))
 
 
 def decode_metadata(data: str) -> dict[str, Scalar | tuple[Scalar, ...]]:
-    """The inverse of `encode_metadata`."""
+    """Invert `encode_metadata`."""
     values = json.loads(data)
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
 def encode_entry(entry: DocumentEntry) -> str:
-    """A document's entry as JSON."""
+    """Encode a document's entry as JSON."""
     return json.dumps(asdict(entry), separators=(",", ":"))
 
 
 def decode_entry(data: str) -> DocumentEntry:
-    """The inverse of `encode_entry`."""
+    """Invert `encode_entry`."""
     values = json.loads(data)
     names = tuple(values.pop("names"))
     skipped = tuple((int(number), str(reason)) for number, reason in values.pop("skipped"))

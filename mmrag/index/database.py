@@ -26,24 +26,24 @@ class Database:
         self._read_only = read_only
         self._lock = threading.Lock()  # guards the pool
         self._pool: list[sqlite3.Connection] = []
-        self._closed = False
-        self._pooled = True
+        self._is_closed = False
+        self._keeps_connections = True
         self._write_lock = threading.RLock()
         self._writer: sqlite3.Connection | None = None
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """A connection on which one state of the file is seen until the block ends."""
+        """Lend a connection on which one state of the file is seen until the block ends."""
         connection = self._take()
         try:
             connection.execute("BEGIN")
             try:
                 yield connection
             except sqlite3.DatabaseError as error:
-                told = self._told(error)
-                if told is error:
+                explained_error = self._explain(error)
+                if explained_error is error:
                     raise
-                raise told from error
+                raise explained_error from error
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -52,9 +52,9 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """The writer's connection in a transaction: committed at the end, undone by an exception."""
+        """Open a transaction on the writer's connection: committed at the end, undone by an exception."""
         with self._write_lock:
-            if self._closed or self._writer is None:
+            if self._is_closed or self._writer is None:
                 raise ValueError("the index is closed. Open it again.")
             self._writer.execute("BEGIN IMMEDIATE")
             try:
@@ -63,15 +63,15 @@ class Database:
             except BaseException as error:
                 if self._writer.in_transaction:  # SQLite itself undoes some failures, such as a full disk
                     self._writer.execute("ROLLBACK")
-                told = self._told(error)
-                if told is error:
+                explained_error = self._explain(error)
+                if explained_error is error:
                     raise
-                raise told from error
+                raise explained_error from error
 
     def close(self) -> None:
         """Close every connection; those in use are closed when their block ends."""
         with self._write_lock, self._lock:
-            self._closed = True
+            self._is_closed = True
             for connection in self._pool:
                 connection.close()
             self._pool.clear()
@@ -79,12 +79,12 @@ class Database:
                 self._writer.close()  # the last connection to close folds the WAL into the file
                 self._writer = None
 
-    def _told(self, error: BaseException) -> BaseException:
-        """Damage in words of ours; anything else as it is."""
-        damaged = isinstance(error, sqlite3.DatabaseError) and (
+    def _explain(self, error: BaseException) -> BaseException:
+        """Explain damage as an IndexFormatError; return any other error unchanged."""
+        is_damaged = isinstance(error, sqlite3.DatabaseError) and (
             "malformed" in str(error) or "not a database" in str(error)
         )
-        if not damaged:
+        if not is_damaged:
             return error
         return IndexFormatError(
             f"{self._path} must be a whole SQLite file, got one that is damaged ({error}). "
@@ -93,7 +93,7 @@ class Database:
 
     def _take(self) -> sqlite3.Connection:
         with self._lock:
-            if self._closed:
+            if self._is_closed:
                 raise ValueError("the index is closed. Open it again.")
             if self._pool:
                 return self._pool.pop()
@@ -101,7 +101,7 @@ class Database:
 
     def _give(self, connection: sqlite3.Connection) -> None:
         with self._lock:
-            if self._pooled and not self._closed and len(self._pool) < _POOL_SIZE:
+            if self._keeps_connections and not self._is_closed and len(self._pool) < _POOL_SIZE:
                 self._pool.append(connection)
                 return
         connection.close()
@@ -130,7 +130,7 @@ class Database:
             wal = self._path.with_name(self._path.name + "-wal")
             if not self._read_only or (wal.exists() and wal.stat().st_size):
                 raise
-            self._pooled = False  # and look again before every read
+            self._keeps_connections = False  # and look again before every read
             return self._connect_reader(uri + "&immutable=1")
 
     def _connect_reader(self, uri: str) -> sqlite3.Connection:

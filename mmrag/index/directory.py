@@ -14,7 +14,7 @@ CHROMA_PREFIX = "chroma-"
 
 
 def check_directory(directory: Path) -> bool:
-    """Whether an index is there; refuses a directory of something else, without writing."""
+    """Check whether the directory holds an index; refuse a directory of something else, without writing."""
     store = directory / STORE_NAME
     if not directory.exists():
         return False

@@ -46,7 +46,7 @@ _FILTER_OPERATORS = ("$and", "$or", "$not")
 
 
 def kind_of(value: object) -> int | None:
-    """``KIND_BOOL``, ``KIND_NUMBER`` or ``KIND_STRING``; None for what is no scalar."""
+    """Return ``KIND_BOOL``, ``KIND_NUMBER`` or ``KIND_STRING``; None for what is no scalar."""
     if isinstance(value, bool):
         return KIND_BOOL
     if isinstance(value, (int, float)):
@@ -55,7 +55,7 @@ def kind_of(value: object) -> int | None:
 
 
 def scalar_problem(value: object) -> str | None:
-    """Why a value cannot be stored or compared, or None if it can."""
+    """Explain why a value cannot be stored or compared; None if it can."""
     kind = kind_of(value)
     if kind is None:
         return "must be a string, a number or a boolean"
@@ -69,7 +69,7 @@ def scalar_problem(value: object) -> str | None:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether UTF-8 can write the text; a lone surrogate (from a file name, say) cannot be."""
+    """Check whether UTF-8 can encode the text; a lone surrogate (from a file name, say) cannot be."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -93,7 +93,7 @@ def validate(filter: Filter | None) -> None:
 
 
 def _validate(filter: object, depth: int) -> list[int]:
-    """The number of values of each condition, after checking them."""
+    """Check the conditions; return the number of values of each."""
     if not isinstance(filter, Mapping):
         raise TypeError(f"a filter must be a dict, got {filter!r}. Write {{'key': value}}.")
     if depth > MAX_DEPTH:
@@ -166,13 +166,13 @@ def _require_scalar(key: str, name: str, value: object) -> None:
         raise ValueError(f"the operand of {name} for key {key!r} {problem}, got {value!r}.")
 
 
-def _unknown(name: str, known: tuple[str, ...], where: str) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    return f"unknown filter operator {name!r} {where}. Did you mean {near[0]!r}? Known: {', '.join(known)}."
+def _unknown(name: str, names: tuple[str, ...], where: str) -> str:
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+    return f"unknown filter operator {name!r} {where}. Did you mean {near[0]!r}? Known: {', '.join(names)}."
 
 
 def matches(filter: Filter | None, metadata: Metadata) -> bool:
-    """Whether metadata passes a filter that `validate` accepts."""
+    """Check whether metadata passes a filter that `validate` accepts."""
     if filter is None:
         return True
     return all(_matches_part(key, operand, metadata) for key, operand in filter.items())
@@ -186,22 +186,24 @@ def _matches_part(key: str, operand: Any, metadata: Metadata) -> bool:
     if key == "$not":
         return not matches(operand, metadata)
     values = metadata_values(metadata, key)
-    return all(_holds(name, wanted, values) for name, wanted in _conditions(operand))
+    return all(_holds(name, operand_value, values) for name, operand_value in _conditions(operand))
 
 
 def _conditions(operand: Any) -> Iterator[tuple[str, Any]]:
-    """Operator and operand of each condition on a key; a bare value means ``$eq``."""
+    """Yield operator and operand of each condition on a key; a bare value means ``$eq``."""
     yield from operand.items() if isinstance(operand, Mapping) else [("$eq", operand)]
 
 
-def _holds(name: str, wanted: Any, values: tuple[Scalar, ...]) -> bool:
+def _holds(name: str, operand_value: Any, values: tuple[Scalar, ...]) -> bool:
     if name in ("$ne", "$nin"):
-        return not _holds("$eq" if name == "$ne" else "$in", wanted, values)
+        return not _holds("$eq" if name == "$ne" else "$in", operand_value, values)
     if name == "$in":
-        return any(_equal(value, item) for value in values for item in wanted)
+        return any(_equal(value, item) for value in values for item in operand_value)
     if name == "$eq":
-        return any(_equal(value, wanted) for value in values)
-    return any(_compare(name, value, wanted) for value in values if kind_of(value) == kind_of(wanted))
+        return any(_equal(value, operand_value) for value in values)
+    return any(
+        _compare(name, value, operand_value) for value in values if kind_of(value) == kind_of(operand_value)
+    )
 
 
 def _equal(left: Scalar, right: Scalar) -> bool:
@@ -217,7 +219,7 @@ def _compare(name: str, left: Any, right: Any) -> bool:
 
 
 def metadata_values(metadata: Metadata, key: str) -> tuple[Scalar, ...]:
-    """The values of a key: none, one, or those of a tuple."""
+    """Return the values of a key as a tuple, empty without the key."""
     value = metadata.get(key)
     if value is None:
         return ()
@@ -225,9 +227,9 @@ def metadata_values(metadata: Metadata, key: str) -> tuple[Scalar, ...]:
 
 
 def to_sql(filter: Filter | None) -> tuple[str, list[Scalar]]:
-    """A filter that `validate` accepts as a condition on ``records.seq``, and its parameters.
+    """Translate a filter that `validate` accepts to a condition on ``records.seq`` and its parameters.
 
-    The values stand in the table ``metadata(seq, key, kind, value)``, one row a value. ``""`` means
+    The values are in the table ``metadata(seq, key, kind, value)``, one row per value. ``""`` means
     that everything passes.
     """
     parameters: list[Scalar] = []
@@ -246,31 +248,31 @@ def _sql_part(key: str, operand: Any, parameters: list[Scalar]) -> str:
     if key == "$not":
         return f"NOT ({_sql(operand, parameters)})"
     return " AND ".join(
-        _sql_condition(key, name, wanted, parameters) for name, wanted in _conditions(operand)
+        _sql_condition(key, name, operand_value, parameters) for name, operand_value in _conditions(operand)
     )
 
 
-def _sql_condition(key: str, name: str, wanted: Any, parameters: list[Scalar]) -> str:
+def _sql_condition(key: str, name: str, operand_value: Any, parameters: list[Scalar]) -> str:
     negation = "NOT " if name in ("$ne", "$nin") else ""
     parameters.append(key)
     if name in ("$in", "$nin"):
-        test = _sql_among(wanted, parameters)
+        test = _sql_among(operand_value, parameters)
     else:
-        parameters += [kind_of(wanted) or 0, _stored(wanted)]
+        parameters += [kind_of(operand_value) or 0, _sqlite_value(operand_value)]
         test = f"kind = ? AND value {_COMPARISONS.get(name, '=')} ?"
     return f"records.seq {negation}IN (SELECT seq FROM metadata WHERE key = ? AND {test})"
 
 
-def _sql_among(wanted: Any, parameters: list[Scalar]) -> str:
+def _sql_among(operand_value: Any, parameters: list[Scalar]) -> str:
     tests = []
     for kind in (KIND_BOOL, KIND_NUMBER, KIND_STRING):
-        values = [value for value in wanted if kind_of(value) == kind]
+        values = [value for value in operand_value if kind_of(value) == kind]
         if values:
-            parameters += [kind, *map(_stored, values)]
+            parameters += [kind, *map(_sqlite_value, values)]
             tests.append(f"(kind = ? AND value IN ({', '.join('?' * len(values))}))")
     return "(" + " OR ".join(tests) + ")" if tests else "0"
 
 
-def _stored(value: Scalar) -> Scalar:
-    """A value as SQLite holds it: a boolean as 0 or 1, told apart by its kind."""
+def _sqlite_value(value: Scalar) -> Scalar:
+    """Convert a value to the form SQLite stores: a boolean becomes 0 or 1, its kind says so."""
     return int(value) if isinstance(value, bool) else value

@@ -1,4 +1,4 @@
-"""Row 0 of every record in memory, for exact first-stage search where Chroma is not asked."""
+"""Row 0 of every record in memory, for exact first-stage search without Chroma."""
 
 from __future__ import annotations
 
@@ -23,18 +23,29 @@ class FirstRows:
         self._rows: NDArray[np.float32] = np.empty((0, store.manifest.dim), np.float32)
 
     def best(
-        self, connection: sqlite3.Connection, vector: NDArray[np.float32], k: int, allowed: list[int] | None
+        self,
+        connection: sqlite3.Connection,
+        vector: NDArray[np.float32],
+        k: int,
+        allowed_seqs: list[int] | None,
     ) -> list[int]:
-        """Numbers of the best `k` by inner product among the allowed, ties included."""
+        """Select the numbers of the best `k` records by inner product, ties included.
+
+        Args:
+            connection: the state of the file to search.
+            vector: ``(dim,)``, the query.
+            k: at least 1.
+            allowed_seqs: search only these, rising; None searches all.
+        """
         seqs, rows = self._current(connection)
-        if allowed is not None:
-            places = np.searchsorted(seqs, np.array(allowed, np.int64))
-            seqs, rows = seqs[places], rows[places]
-        chosen: list[int] = seqs[shortlist(rows @ vector, k)].tolist()
-        return chosen
+        if allowed_seqs is not None:
+            positions = np.searchsorted(seqs, np.array(allowed_seqs, np.int64))
+            seqs, rows = seqs[positions], rows[positions]
+        best_seqs: list[int] = seqs[shortlist(rows @ vector, k)].tolist()
+        return best_seqs
 
     def _current(self, connection: sqlite3.Connection) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Numbers (rising) and rows as this connection sees them."""
+        """Return numbers (rising) and rows in the state that this connection sees."""
         generation = self._store.generation(connection)
         with self._lock:
             if generation == self._generation:

@@ -37,7 +37,7 @@ which who whom whose why will with would
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 """Left out of a query, unless nothing else is in it: words that English questions are built with."""
 
-_UNSPACED = (
+_UNSPACED_SCRIPTS = (
     "\u0e00-\u0eff"  # Thai, Lao
     "\u1000-\u109f\u1780-\u17ff"  # Burmese, Khmer
     "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"  # kana
@@ -48,9 +48,9 @@ _MARKS = (  # combining marks are no word characters to `re`, but belong to the 
     "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0dff"
     "\u0f00-\u0fff\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
 )
-_WORD = rf"(?:[^\W_{_UNSPACED}]|[{_MARKS}])+"
+_WORD = rf"(?:[^\W_{_UNSPACED_SCRIPTS}]|[{_MARKS}])+"
 _TOKEN = re.compile(
-    rf"(?P<run>[{_UNSPACED}]+)"
+    rf"(?P<run>[{_UNSPACED_SCRIPTS}]+)"
     r"|(?P<number>\d+(?:[.,]\d+)+)"
     r"|(?P<acronym>\b(?:[^\W\d_]\.){2,})"
     rf"|(?P<word>{_WORD}(?:-\s*\n\s*{_WORD}|-{_WORD})*)"
@@ -61,7 +61,7 @@ _HYPHEN = re.compile(r"-\s*")
 
 
 def lexical_terms(text: str, *, query: bool = False) -> list[str]:
-    """The terms of a text, in order, with repetitions.
+    """Split a text into terms, in order, with repetitions.
 
     Args:
         text: anything.
@@ -75,20 +75,20 @@ def lexical_terms(text: str, *, query: bool = False) -> list[str]:
     text = _HYPHENS.sub("-", unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))).casefold()
     terms: list[str] = []
     for match in _TOKEN.finditer(text):
-        found = match.group()
+        token = match.group()
         if match.lastgroup == "run":
-            terms += _pairs(found, query=query)
+            terms += _pairs(token, query=query)
         elif match.lastgroup == "number":
-            terms += _number_terms(found)
+            terms += _number_terms(token)
         elif match.lastgroup == "acronym":
-            terms.append(found.replace(".", ""))
-        elif found != "s" or text[match.start() - 1 : match.start()] not in ("'", "\u2019"):
-            terms += _word_terms(found)
+            terms.append(token.replace(".", ""))
+        elif token != "s" or text[match.start() - 1 : match.start()] not in ("'", "\u2019"):
+            terms += _word_terms(token)
     return terms
 
 
 def _pairs(run: str, *, query: bool) -> list[str]:
-    """Overlapping pairs of an unspaced run."""
+    """Split an unspaced run into overlapping pairs."""
     pairs = [run[i : i + 2] for i in range(len(run) - 1)]
     if query:
         return pairs or [run + "*"]
@@ -96,7 +96,7 @@ def _pairs(run: str, *, query: bool) -> list[str]:
 
 
 def _number_terms(number: str) -> list[str]:
-    """A number with separators as one term: thousands out, decimal comma as dot, versions kept."""
+    """Normalise a number with separators to one term: thousands out, decimal comma as dot, versions kept."""
     groups = re.split("[.,]", number)
     separators = set(re.findall("[.,]", number))
     thousands = all(len(group) == 3 for group in groups[1:]) and len(groups[0]) <= 3
@@ -112,20 +112,20 @@ def _number_terms(number: str) -> list[str]:
 
 
 def _word_terms(word: str) -> list[str]:
-    """A word; of a hyphenated one the parts, and the whole where a part has a letter."""
+    """Return a word; for a hyphenated one its parts, and the whole if a part has a letter."""
     if "-" not in word:
         return [word]
     parts = _HYPHEN.split(word)
-    joined = any(not part.isdigit() for part in parts)
-    return [*parts, "".join(parts)] if joined else parts
+    has_letter = any(not part.isdigit() for part in parts)
+    return [*parts, "".join(parts)] if has_letter else parts
 
 
 def match_expression(text: str) -> str | None:
-    """A query as an FTS5 expression: its different terms, quoted, joined by OR; None without any."""
+    """Translate a query to an FTS5 expression: its distinct terms, quoted, joined by OR, or None."""
     terms = list(dict.fromkeys(lexical_terms(text, query=True)))
     terms = [term for term in terms if term not in STOP_WORDS] or terms
-    quoted = [f'"{term[:-1]}"*' if term.endswith("*") else f'"{term}"' for term in terms]
-    return " OR ".join(quoted) or None
+    quoted_terms = [f'"{term[:-1]}"*' if term.endswith("*") else f'"{term}"' for term in terms]
+    return " OR ".join(quoted_terms) or None
 
 
 class LexicalTable:
@@ -168,7 +168,7 @@ class LexicalTable:
 
     @staticmethod
     def search(connection: sqlite3.Connection, text: str) -> Iterator[tuple[int, float]]:
-        """Every ``(seq, score)`` that shares a term, in no order; larger scores are better."""
+        """Yield ``(seq, score)`` of every record that shares a term, in no order; larger is better."""
         expression = match_expression(text)
         if expression is None:
             return

@@ -1,4 +1,4 @@
-"""One writing process an index: a lock that the system frees, and a note of who holds it."""
+"""One writing process per index: a lock that the system frees, and a note that names its holder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class WriterLock:
         try:
             self._lock.acquire()
         except Timeout:
-            raise IndexLockedError(_held(directory, self._holder)) from None
+            raise IndexLockedError(_locked_message(directory, self._holder)) from None
         draft = self._holder.with_name(f"{HOLDER_NAME}.{os.getpid()}")
         draft.write_text(json.dumps(_this_process()), encoding="utf-8")
         draft.replace(self._holder)
@@ -56,18 +56,18 @@ def _this_process() -> dict[str, str | int]:
     }
 
 
-def _held(directory: Path, holder: Path) -> str:
+def _locked_message(directory: Path, holder: Path) -> str:
     remedy = (
         "Open it with read_only=True to search while that process writes, or close it there first. "
         "Several writing processes need a server."
     )
     try:
         note = json.loads(holder.read_text(encoding="utf-8"))
-        who = (
+        holder_text = (
             "this very process"
             if note["pid"] == os.getpid() and note["host"] == socket.gethostname()
             else f"process {note['pid']} on {note['host']} ({note['command']}, since {note['started']})"
         )
     except (OSError, ValueError, KeyError):
-        who = "another process"
-    return f"index {directory} may be open for writing once, got {who} holding it. {remedy}"
+        holder_text = "another process"
+    return f"index {directory} may be open for writing once, got {holder_text} holding it. {remedy}"

@@ -48,7 +48,7 @@ class MemoryIndex:
 
     @classmethod
     def for_embedder(cls, embedder: EmbedderIdentity) -> MemoryIndex:
-        """An empty index for this embedder's vectors."""
+        """Create an empty index for this embedder's vectors."""
         return cls(manifest_for(embedder))
 
     @property
@@ -63,12 +63,12 @@ class MemoryIndex:
 
     def add(self, records: Sequence[Record]) -> None:
         """See `Index.add`."""
-        checked = checked_records(records, self._manifest.dim)
-        for record, _ in checked:
+        pairs = checked_records(records, self._manifest.dim)
+        for record, _ in pairs:
             if record.page is not None:
                 encode_words(record.page.words)  # refuses what a file could not hold
         with self._lock:
-            for record, matrix in checked:
+            for record, matrix in pairs:
                 if record.id not in self._seqs:
                     self._seqs[record.id] = self._next_seq
                     self._next_seq += 1
@@ -76,7 +76,7 @@ class MemoryIndex:
                 metadata = plain_metadata(record.metadata)
                 self._records[record.id] = replace(record, matrix=None, metadata=metadata, page=page)
                 self._matrices[record.id] = matrix
-            LexicalTable.put(self._lexical, [(self._seqs[record.id], record.text) for record, _ in checked])
+            LexicalTable.put(self._lexical, [(self._seqs[record.id], record.text) for record, _ in pairs])
 
     def delete(self, ids: Sequence[str]) -> int:
         """See `Index.delete`."""
@@ -92,10 +92,10 @@ class MemoryIndex:
     def get(self, ids: Sequence[str], *, matrices: bool = False) -> list[Record]:
         """See `Index.get`."""
         with self._lock:
-            found = [self._records[id] for id in ids if id in self._records]
+            records = [self._records[id] for id in ids if id in self._records]
             if matrices:
-                found = [replace(record, matrix=self._matrices[record.id].copy()) for record in found]
-            return [replace(record, metadata=dict(record.metadata)) for record in found]
+                records = [replace(record, matrix=self._matrices[record.id].copy()) for record in records]
+            return [replace(record, metadata=dict(record.metadata)) for record in records]
 
     def update_metadata(self, ids: Sequence[str], values: Metadata) -> None:
         """See `Index.update_metadata`."""
@@ -104,15 +104,15 @@ class MemoryIndex:
             for id in ids:
                 if id in self._records:
                     record = self._records[id]
-                    merged = {**record.metadata, **plain_metadata(values)}
-                    self._records[id] = replace(record, metadata=merged)
+                    merged_metadata = {**record.metadata, **plain_metadata(values)}
+                    self._records[id] = replace(record, metadata=merged_metadata)
 
     def ids(self, filter: Filter | None = None) -> list[str]:
         """See `Index.ids`."""
         validate(filter)
         with self._lock:
-            passing = [id for id, record in self._records.items() if matches(filter, record.metadata)]
-            return sorted(passing, key=self._seqs.__getitem__)
+            ids = [id for id, record in self._records.items() if matches(filter, record.metadata)]
+            return sorted(ids, key=self._seqs.__getitem__)
 
     def count(self, filter: Filter | None = None) -> int:
         """See `Index.count`."""
@@ -121,12 +121,13 @@ class MemoryIndex:
     def values(self, key: str) -> list[Scalar]:
         """See `Index.values`."""
         with self._lock:
-            found = {
+            values_by_key = {
                 (kind_of(value), value): value
                 for record in self._records.values()
                 for value in metadata_values(record.metadata, key)
             }
-        return [found[known] for known in sorted(found, key=lambda pair: (pair[0] or 0, pair[1]))]
+        order = sorted(values_by_key, key=lambda pair: (pair[0] or 0, pair[1]))
+        return [values_by_key[pair] for pair in order]
 
     def search_vectors(
         self,
@@ -151,11 +152,11 @@ class MemoryIndex:
         """See `Index.search_text`."""
         check_k(k)
         with self._lock:
-            allowed = {self._seqs[id]: id for id in self.ids(filter)}
+            ids_by_seq = {self._seqs[id]: id for id in self.ids(filter)}
             hits = [
-                Hit(allowed[seq], score)
+                Hit(ids_by_seq[seq], score)
                 for seq, score in LexicalTable.search(self._lexical, text)
-                if seq in allowed
+                if seq in ids_by_seq
             ]
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k]
 

@@ -15,7 +15,7 @@ MARGIN = 1e-5
 
 
 def shortlist(scores: NDArray[np.float32], k: int) -> NDArray[np.intp]:
-    """Positions that can be among the best `k` once rounding is out of the way, ties included."""
+    """Select the positions that can be among the best `k` once rounding is out of the way, ties included."""
     if len(scores) <= k:
         return np.arange(len(scores))
     kth = np.partition(scores, len(scores) - k)[len(scores) - k]
@@ -24,7 +24,7 @@ def shortlist(scores: NDArray[np.float32], k: int) -> NDArray[np.intp]:
 
 
 def final_scores(query: NDArray[Any], matrices: Sequence[NDArray[Any]]) -> list[float]:
-    """Late-interaction scores, one matrix at a time and in float64, given as float32.
+    """Compute late-interaction scores, one matrix at a time and in float64, given as float32.
 
     The order in which a blocked float32 product is summed depends on where a row stands in its block,
     so two equal records could differ in the last digit and tie-breaking by id would be chance. Scored
@@ -41,7 +41,7 @@ def best_hits(
     matrices: Callable[[NDArray[np.intp]], Sequence[NDArray[Any]]],
     k: int,
 ) -> list[Hit]:
-    """The best `k`, best first, ties by id.
+    """Return the best `k`, best first, ties by id.
 
     Args:
         query: ``(Tq, D)``, cut to the budget.

@@ -1,4 +1,4 @@
-"""What every home asks of its input, checked whole before anything is written."""
+"""Checks of records, metadata and queries that every index makes before it writes anything."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmrag.errors import check_whole
 from mmrag.index.filters import is_unicode, scalar_problem
 from mmrag.types import Budget, Matrix, Metadata, Record, Scalar
 
@@ -18,19 +19,19 @@ FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
 def checked_records(records: Sequence[Record], dim: int) -> list[tuple[Record, NDArray[np.float16]]]:
-    """Records with their matrices as every home keeps them: float16, ``(rows, dim)``.
+    """Check records; return each with its matrix as every index stores it: float16, ``(rows, dim)``.
 
     Raises:
         ValueError: a matrix is missing, not ``(rows, dim)`` with 1..4096 rows or not finite in float16,
             an id is empty or twice in the call, text is no text, or metadata is not flat.
     """
-    seen: set[str] = set()
-    checked = []
+    seen_ids: set[str] = set()
+    pairs = []
     for record in records:
         _check_id(record.id)
-        if record.id in seen:
-            raise ValueError(f"an id may stand once in a call, got {record.id!r} twice. Keep one.")
-        seen.add(record.id)
+        if record.id in seen_ids:
+            raise ValueError(f"an id may occur once in a call, got {record.id!r} twice. Keep one.")
+        seen_ids.add(record.id)
         if not isinstance(record.text, str) or not is_unicode(record.text):
             raise ValueError(
                 f"the text of record {record.id!r} must be text that UTF-8 can write, "
@@ -38,8 +39,8 @@ def checked_records(records: Sequence[Record], dim: int) -> list[tuple[Record, N
                 "Replace lone surrogates: text.encode('utf-8', 'replace').decode()."
             )
         check_metadata(record.metadata, record.id)
-        checked.append((record, _checked_matrix(record, dim)))
-    return checked
+        pairs.append((record, _checked_matrix(record, dim)))
+    return pairs
 
 
 def _check_id(id: object) -> None:
@@ -91,7 +92,7 @@ def check_metadata(metadata: Metadata, id: str) -> None:
 
 
 def plain_metadata(metadata: Metadata) -> dict[str, Scalar | tuple[Scalar, ...]]:
-    """A copy with plain Python values only (no NumPy floats, no string enums)."""
+    """Copy metadata to plain Python values (no NumPy floats, no string enums)."""
     return {
         key: tuple(map(_plain, value)) if isinstance(value, tuple) else _plain(value)
         for key, value in metadata.items()
@@ -106,7 +107,7 @@ def _plain(value: Scalar) -> Scalar:
 
 
 def checked_query(query: Matrix, dim: int) -> NDArray[np.float32]:
-    """A query matrix as float32.
+    """Check a query matrix and return it as float32.
 
     Raises:
         ValueError: it is not ``(rows, dim)`` with at least one row, or not finite.
@@ -125,10 +126,9 @@ def checked_query(query: Matrix, dim: int) -> NDArray[np.float32]:
 
 def check_k(k: object) -> None:
     """Refuse a number of hits that is not a whole number of at least 1."""
-    if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-        raise ValueError(f"k must be a whole number of at least 1, got {k!r}.")
+    check_whole("k", k)
 
 
 def budget_rows(budget: Budget | None) -> tuple[int | None, int | None]:
-    """Rows used on the query's and on the documents' side; None is all."""
+    """Return the rows used on the query and on the document side; None means all."""
     return (None, None) if budget is None else (budget.query, budget.document)

@@ -47,9 +47,9 @@ def check_header(path: Path) -> None:
     with path.open("rb") as file:
         header = file.read(100)
     if header[:15] != b"SQLite format 3" or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-        what = "an empty file" if not header else "a file that this package did not write"
+        content = "an empty file" if not header else "a file that this package did not write"
         raise IndexFormatError(
-            f"{path} must be an index of this package, got {what}. Name another directory, or restore the "
+            f"{path} must be an index of this package, got {content}. Name another directory, or restore the "
             "index from a copy; nothing was written."
         )
 

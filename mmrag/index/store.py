@@ -1,6 +1,6 @@
 """The records of an index in one SQLite file: matrices, text, words, metadata, documents, manifest.
 
-Why SQLite beside a vector store: everything of a record is written in one transaction, the words are
+Why SQLite in addition to a vector store: everything of a record is written in one transaction, the words are
 searchable exactly when the record is there, readers in other processes see whole commits, and a
 vector store that holds row 0 can always be filled again from here (``benchmarks/index_homes.py``).
 
@@ -102,7 +102,7 @@ class RecordStore:
 
     @staticmethod
     def state(connection: sqlite3.Connection, key: str) -> str | None:
-        """A value of the ``state`` table."""
+        """Read a value of the ``state`` table."""
         row = connection.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
 
@@ -113,7 +113,7 @@ class RecordStore:
 
     @classmethod
     def generation(cls, connection: sqlite3.Connection) -> int:
-        """A number that grows with every change of the records."""
+        """Return the number that grows with every change of the records."""
         return int(cls.state(connection, "generation") or 0)
 
     def _grow(self, connection: sqlite3.Connection) -> None:
@@ -131,37 +131,37 @@ class RecordStore:
 
     # -- records ----------------------------------------------------------------------------
 
-    def add(self, checked: Sequence[tuple[Record, NDArray[np.float16]]]) -> None:
+    def add(self, pairs: Sequence[tuple[Record, NDArray[np.float16]]]) -> None:
         """Add or replace checked records in one transaction, and mark them pending."""
-        prepared = [(_record_row(record), record, matrix) for record, matrix in checked]
+        prepared_rows = [(_record_row(record), record, matrix) for record, matrix in pairs]
         with self.database.write() as connection:
-            for row, record, matrix in prepared:
+            for row, record, matrix in prepared_rows:
                 # seq stays when an id is replaced
                 seq = connection.execute(_UPSERT, row).fetchone()[0]
-                encoded = codec.encode_matrix(matrix)
-                connection.execute("INSERT OR REPLACE INTO vectors VALUES (?, ?)", (seq, encoded))
+                rows = codec.encode_matrix(matrix)
+                connection.execute("INSERT OR REPLACE INTO vectors VALUES (?, ?)", (seq, rows))
                 first = codec.encode_matrix(matrix[0])
                 connection.execute("INSERT OR REPLACE INTO first VALUES (?, ?)", (seq, first))
                 _put_metadata(connection, seq, record.metadata)
                 LexicalTable.put(connection, [(seq, record.text)])
-            self._mark_pending(connection, [record.id for record, _ in checked])
+            self._mark_pending(connection, [record.id for record, _ in pairs])
             self._grow(connection)
 
     def delete(self, ids: Sequence[str]) -> list[str]:
-        """Delete by id in one transaction, mark them pending; those that were there."""
+        """Delete by id in one transaction and mark the ids pending; return those that existed."""
         with self.database.write() as connection:
             connection.executemany("DELETE FROM blobs WHERE key = ?", ((id,) for id in ids))
             return self._delete(connection, ids)
 
     def _delete(self, connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
-        found = self.seqs(connection, ids)
+        seqs = self.seqs(connection, ids)
         for table in ("records", "vectors", "first", "metadata"):
-            connection.executemany(f"DELETE FROM {table} WHERE seq = ?", ((s,) for s in found.values()))
-        LexicalTable.delete(connection, list(found.values()))
-        if found:
-            self._mark_pending(connection, list(found))
+            connection.executemany(f"DELETE FROM {table} WHERE seq = ?", ((s,) for s in seqs.values()))
+        LexicalTable.delete(connection, list(seqs.values()))
+        if seqs:
+            self._mark_pending(connection, list(seqs))
             self._grow(connection)
-        return list(found)
+        return list(seqs)
 
     def update_metadata(self, ids: Sequence[str], values: Metadata) -> None:
         """Set these keys on these records."""
@@ -170,59 +170,59 @@ class RecordStore:
         with self.database.write() as connection:
             for seq in self.seqs(connection, ids).values():
                 row = connection.execute("SELECT metadata FROM records WHERE seq = ?", (seq,)).fetchone()
-                merged = {**codec.decode_metadata(row[0]), **plain}
-                encoded = codec.encode_metadata(merged)
-                connection.execute("UPDATE records SET metadata = ? WHERE seq = ?", (encoded, seq))
-                _put_metadata(connection, seq, merged)
+                merged_metadata = {**codec.decode_metadata(row[0]), **plain}
+                encoded_metadata = codec.encode_metadata(merged_metadata)
+                connection.execute("UPDATE records SET metadata = ? WHERE seq = ?", (encoded_metadata, seq))
+                _put_metadata(connection, seq, merged_metadata)
 
     def get(self, connection: sqlite3.Connection, ids: Sequence[str], *, matrices: bool) -> list[Record]:
-        """Records in the order of `ids`, missing ones left out."""
-        found: dict[str, Record] = {}
+        """Get records in the order of `ids`; missing ones are left out."""
+        records: dict[str, Record] = {}
         matrix = "(SELECT matrix FROM vectors WHERE vectors.seq = records.seq)" if matrices else "NULL"
         for marks, part in _chunks(list(dict.fromkeys(ids))):
             rows = connection.execute(
                 f"SELECT id, text, metadata, page, words, {matrix} FROM records WHERE id IN ({marks})", part
             )
             for row in rows:
-                found[row[0]] = self._record(*row)
-        return [found[id] for id in ids if id in found]
+                records[row[0]] = self._record(*row)
+        return [records[id] for id in ids if id in records]
 
     def _record(
         self, id: str, text: str, metadata: str, page: str | None, words: bytes | None, matrix: bytes | None
     ) -> Record:
-        found = codec.decode_words(words or b"")
+        page_words = codec.decode_words(words or b"")
         return Record(
             id=id,
             matrix=None if matrix is None else codec.decode_matrix(matrix, self.manifest.dim).copy(),
             text=text,
             metadata=codec.decode_metadata(metadata),
-            page=None if page is None else codec.decode_page(page, found, id, text),
+            page=None if page is None else codec.decode_page(page, page_words, id, text),
         )
 
     @staticmethod
     def seqs(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, int]:
-        """The numbers of those ids that are there, in the order of `ids`."""
-        found: dict[str, int] = {}
+        """Map each id that exists to its number, in the order of `ids`."""
+        seqs: dict[str, int] = {}
         unique = list(dict.fromkeys(ids))
         for marks, part in _chunks(unique):
             rows = connection.execute(f"SELECT id, seq FROM records WHERE id IN ({marks})", part)
-            found.update(rows.fetchall())
-        return {id: found[id] for id in unique if id in found}
+            seqs.update(rows.fetchall())
+        return {id: seqs[id] for id in unique if id in seqs}
 
     @staticmethod
     def names(connection: sqlite3.Connection, seqs: Sequence[int]) -> dict[int, str]:
-        """The ids of these numbers."""
-        found: dict[int, str] = {}
+        """Map each number to its id."""
+        ids: dict[int, str] = {}
         for marks, part in _chunks(seqs):
             rows = connection.execute(f"SELECT seq, id FROM records WHERE seq IN ({marks})", part)
-            found.update(rows.fetchall())
-        return found
+            ids.update(rows.fetchall())
+        return ids
 
     @staticmethod
     def select(
         connection: sqlite3.Connection, columns: str, filter: Filter | None
     ) -> list[tuple[str | int, ...]]:
-        """Columns of ``records`` that pass a filter, in the order of adding."""
+        """Select columns of the records that pass a filter, in the order of adding."""
         validate(filter)
         condition, parameters = to_sql(filter)
         statement = f"SELECT {columns} FROM records WHERE {condition or '1'} ORDER BY seq"
@@ -230,13 +230,13 @@ class RecordStore:
 
     @staticmethod
     def few(connection: sqlite3.Connection, most: int) -> list[int] | None:
-        """All numbers if there are at most so many, else None; in no order, without counting all."""
-        found = connection.execute("SELECT seq FROM records LIMIT ?", (most + 1,)).fetchall()
-        return [int(row[0]) for row in found] if len(found) <= most else None
+        """Return all record numbers, unordered, if there are at most `most`, else None."""
+        rows = connection.execute("SELECT seq FROM records LIMIT ?", (most + 1,)).fetchall()
+        return [int(row[0]) for row in rows] if len(rows) <= most else None
 
     @staticmethod
     def count(connection: sqlite3.Connection, filter: Filter | None) -> int:
-        """How many records pass a filter."""
+        """Count the records that pass a filter."""
         validate(filter)
         condition, parameters = to_sql(filter)
         statement = f"SELECT count(*) FROM records WHERE {condition or '1'}"
@@ -244,7 +244,7 @@ class RecordStore:
 
     @staticmethod
     def values(connection: sqlite3.Connection, key: str) -> list[Scalar]:
-        """The different values of a metadata key, sorted."""
+        """List the distinct values of a metadata key, sorted."""
         rows = connection.execute(
             "SELECT DISTINCT kind, value FROM metadata WHERE key = ? ORDER BY kind, value", (key,)
         )
@@ -252,7 +252,7 @@ class RecordStore:
 
     @staticmethod
     def search_text(connection: sqlite3.Connection, text: str, k: int, filter: Filter | None) -> list[Hit]:
-        """Best `k` by BM25; the filter stands inside the statement, the statistics do not see it."""
+        """Search the best `k` by BM25; the filter limits the hits, not the corpus statistics."""
         validate(filter)
         expression = match_expression(text)
         if expression is None:
@@ -268,17 +268,17 @@ class RecordStore:
     def matrices(
         self, connection: sqlite3.Connection, seqs: Sequence[int], rows: int | None
     ) -> Iterator[tuple[int, NDArray[np.float16]]]:
-        """``(seq, the first rows of its matrix)`` in the order of `seqs`; missing ones left out."""
+        """Yield ``(seq, first rows of its matrix)`` in the order of `seqs`; missing ones are left out."""
         table, column = ("first", "vector") if rows == 1 else ("vectors", "matrix")
         for marks, part in _chunks(seqs):
             statement = f"SELECT seq, {column} FROM {table} WHERE seq IN ({marks})"
-            found = dict(connection.execute(statement, part).fetchall())
+            blobs = dict(connection.execute(statement, part).fetchall())
             for seq in part:
-                if seq in found:
-                    yield seq, codec.decode_matrix(found[seq], self.manifest.dim)[:rows]
+                if seq in blobs:
+                    yield seq, codec.decode_matrix(blobs[seq], self.manifest.dim)[:rows]
 
     def first_rows(self, connection: sqlite3.Connection) -> tuple[list[int], list[str], NDArray[np.float16]]:
-        """Row 0 of every record: numbers, ids and ``(records, dim)`` float16."""
+        """Load row 0 of every record: numbers, ids and ``(records, dim)`` float16."""
         rows = connection.execute(
             "SELECT seq, id, vector FROM first JOIN records USING (seq) ORDER BY seq"
         ).fetchall()
@@ -291,20 +291,20 @@ class RecordStore:
     def _mark_pending(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
         connection.executemany("INSERT OR IGNORE INTO pending VALUES (?)", ((id,) for id in ids))
 
-    def pending(self) -> list[str]:
-        """Ids whose row 0 the vector store has not confirmed."""
+    def pending_ids(self) -> list[str]:
+        """List the ids whose row 0 the vector store has not confirmed."""
         with self.database.read() as connection:
             return [row[0] for row in connection.execute("SELECT id FROM pending ORDER BY id")]
 
     def confirm(self, ids: Sequence[str]) -> None:
-        """The vector store has these."""
+        """Record that the vector store has these ids."""
         with self.database.write() as connection:
             connection.executemany("DELETE FROM pending WHERE id = ?", ((id,) for id in ids))
 
     # -- documents and bytes ----------------------------------------------------------------
 
     def documents(self) -> list[DocumentEntry]:
-        """Entries in the order they were added."""
+        """List the documents in the order they were added."""
         with self.database.read() as connection:
             rows = connection.execute("SELECT entry FROM documents ORDER BY seq")
             return [codec.decode_entry(row[0]) for row in rows]
@@ -340,7 +340,7 @@ class RecordStore:
             connection.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?)", (key, data))
 
     def get_blob(self, key: str) -> bytes | None:
-        """Kept bytes, or None."""
+        """Return the stored bytes, or None."""
         with self.database.read() as connection:
             row = connection.execute("SELECT data FROM blobs WHERE key = ?", (key,)).fetchone()
             return None if row is None else bytes(row[0])
@@ -373,7 +373,7 @@ def _put_metadata(connection: sqlite3.Connection, seq: int, metadata: Metadata) 
 
 
 def _chunks(items: Sequence[_T]) -> Iterable[tuple[str, Sequence[_T]]]:
-    """Parts that fit one statement, each with its question marks."""
+    """Split values into parts that fit one statement; yield each with its question marks."""
     for start in range(0, len(items), _CHUNK):
         part = items[start : start + _CHUNK]
         yield ", ".join("?" * len(part)), part

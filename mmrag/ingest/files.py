@@ -24,7 +24,7 @@ from mmrag.index.base import DocumentEntry, Index
 from mmrag.types import Matrix, Page, Record, Scalar
 
 if TYPE_CHECKING:
-    from mmrag.documents import DocumentReader, Found, Skipped
+    from mmrag.documents import DocumentReader, InputDocument, Skipped
     from mmrag.embedders.base import Embedder
 
 BATCH_PAGES = 16
@@ -109,7 +109,7 @@ class Ingest:
         self._reader = reader
         self._settings = reader.settings.fingerprint()
 
-    def add(self, found: Found, extra: Mapping[str, Scalar], report: AddReport, clock: Clock) -> None:
+    def add(self, found: InputDocument, extra: Mapping[str, Scalar], report: AddReport, clock: Clock) -> None:
         """Add one file, or find that there is nothing to do.
 
         Raises:
@@ -139,7 +139,7 @@ class Ingest:
 
     def _add_pages(
         self,
-        found: Found,
+        found: InputDocument,
         before: DocumentEntry | None,
         same: bool,
         extra: Mapping[str, Scalar],
@@ -315,13 +315,13 @@ def drop_name(index: Index, entry: DocumentEntry, name: str) -> int:
     return 0
 
 
-def _one_image(image: Any) -> Found:  # noqa: ANN401  what `discover` takes
-    from mmrag.documents import Found, discover
+def _one_image(image: Any) -> InputDocument:  # noqa: ANN401  what `discover` takes
+    from mmrag.documents import InputDocument, discover
 
     found = next(iter(discover([image])), None)
-    if isinstance(found, Found) and found.source.kind == "image":
+    if isinstance(found, InputDocument) and found.source.kind == "image":
         return found
-    reason = "it is no image" if found is None or isinstance(found, Found) else found.reason
+    reason = "it is no image" if found is None or isinstance(found, InputDocument) else found.reason
     raise DocumentError(f"an image to add must be readable, got {image!r}: {reason}")
 
 
@@ -329,7 +329,7 @@ class Clock:
     """Turns bytes done into the time left, for `AddProgress`."""
 
     def __init__(
-        self, started: float, found: Sequence[Found], progress: Callable[[AddProgress], None] | None
+        self, started: float, found: Sequence[InputDocument], progress: Callable[[AddProgress], None] | None
     ) -> None:
         self._started = started
         self._progress = progress
@@ -340,7 +340,7 @@ class Clock:
         self._pages = 0
         self._share = 0.0
 
-    def file(self, position: int, found: Found) -> None:
+    def file(self, position: int, found: InputDocument) -> None:
         """A file is begun."""
         self._position, self._name, self._share = position, found.source.name, 0.0
         self._tell()
@@ -377,12 +377,12 @@ def image_pixels(embedder: Embedder) -> int | None:
     return int(getattr(embedder, "image_pixels", PICTURE_PIXELS))
 
 
-def name_of(found: Found) -> str:
+def name_of(found: InputDocument) -> str:
     """What a document is known by: its path, or the name of bytes and images."""
     return found.source.path or found.source.name
 
 
-def size_of(found: Found) -> int:
+def size_of(found: InputDocument) -> int:
     """Bytes of a document; 0 for a file that has gone meanwhile."""
     if found.data is not None:
         return len(found.data)

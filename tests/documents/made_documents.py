@@ -7,7 +7,7 @@ import io
 import pymupdf
 from PIL import Image, ImageDraw, ImageFont
 
-from mmrag.documents import Found, discover
+from mmrag.documents import InputDocument, discover
 
 
 def make_pdf(*texts: str, size: tuple[float, float] = (400, 300), labels: list[dict] | None = None) -> bytes:
@@ -40,8 +40,8 @@ def make_scan(text: str, footer: str = "") -> bytes:
     return document.tobytes()
 
 
-def find(data: bytes, name: str = "document.pdf") -> Found:
+def find(data: bytes, name: str = "document.pdf") -> InputDocument:
     """Bytes as a found document."""
     (found,) = discover((name, data))
-    assert isinstance(found, Found), found
+    assert isinstance(found, InputDocument), found
     return found

@@ -10,7 +10,7 @@ import zipfile
 import pytest
 from PIL import Image
 
-from mmrag.documents import Found, Skipped, discover
+from mmrag.documents import InputDocument, Skipped, discover
 
 PDF = b"%PDF-1.4\n%%EOF"
 
@@ -25,7 +25,7 @@ def test_a_file_is_found_with_its_digest_and_absolute_path(tmp_path, monkeypatch
     (tmp_path / "a.pdf").write_bytes(PDF)
     monkeypatch.chdir(tmp_path)
     (found,) = discover("a.pdf")
-    assert isinstance(found, Found)
+    assert isinstance(found, InputDocument)
     assert found.source.sha256 == hashlib.sha256(PDF).hexdigest()
     assert (found.source.kind, found.source.name, found.data) == ("pdf", "a.pdf", None)
     assert found.source.path == str(tmp_path / "a.pdf")
@@ -80,7 +80,7 @@ def test_a_folder_is_walked_in_sorted_order_and_everything_is_accounted_for(tmp_
     os.mkfifo(tmp_path / "pipe.pdf")
     seen = [
         (item.source.name, "")
-        if isinstance(item, Found)
+        if isinstance(item, InputDocument)
         else (item.name[len(str(tmp_path)) + 1 :], item.reason)
         for item in discover(tmp_path)
     ]

@@ -25,10 +25,10 @@ start = pool._bootstrap
 pool._bootstrap = lambda: {hide!r} + "; " + start()  # reading processes lack them, too
 
 from mmrag import DocumentQA, ReaderSettings
-from mmrag.text_embedder import TextEmbedder
+
 
 folder, document = sys.argv[1:]
-with DocumentQA.open(folder, embedder=TextEmbedder(), reader=ReaderSettings(ocr="off", workers=1)) as qa:
+with DocumentQA.open(folder, reader=ReaderSettings(ocr="off", workers=1)) as qa:
     assert qa.add(document).pages == 2
     best = qa.search("How hot should green tea be?")[0]
     print(best.record.page.number, qa.status().records)

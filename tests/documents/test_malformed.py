@@ -11,7 +11,7 @@ import pytest
 from made_documents import make_pdf
 from PIL import Image
 
-from mmrag.documents import DocumentReader, Found, ReaderSettings, Skipped, discover
+from mmrag.documents import DocumentReader, InputDocument, ReaderSettings, Skipped, discover
 from mmrag.errors import MMRagError
 
 
@@ -111,7 +111,7 @@ def outcomes(tmp_path_factory):
             if isinstance(item, Skipped):
                 results[item.name.rsplit("/", 1)[1]] = [item]
                 continue
-            assert isinstance(item, Found)
+            assert isinstance(item, InputDocument)
             lines: list[object] = results.setdefault(item.source.name, [])
             try:
                 for number, page in enumerate(reader.pages(item, image_pixels=200_000)):

@@ -9,7 +9,7 @@ import pymupdf
 import pytest
 from made_documents import find, make_pdf, make_picture, make_scan
 
-from mmrag.documents import DocumentReader, Found, ReaderSettings, Skipped, discover
+from mmrag.documents import DocumentReader, InputDocument, ReaderSettings, Skipped, discover
 from mmrag.errors import DocumentError, PageError, PasswordRequiredError, SourceChangedError, WorkerError
 
 
@@ -291,4 +291,4 @@ def test_a_closed_reader_says_so():
 def test_found_is_what_pages_takes(reader):
     with pytest.raises(DocumentError, match=r"broken\.pdf: pdf"):
         reader.info(find(b"%PDF-1.4 nothing else", "broken.pdf"))
-    assert isinstance(find(b"%PDF-1.4 nothing else"), Found)
+    assert isinstance(find(b"%PDF-1.4 nothing else"), InputDocument)

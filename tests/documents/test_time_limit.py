@@ -49,7 +49,7 @@ def ended_at(fraction: float | None, seconds: float) -> float:
     """Seconds on the clock at which a limit ends a child that never finishes."""
     child = Child(fraction)
     limit = Stepped(child, seconds, clock=child.clock, cpu=child.cpu)
-    while not limit.exceeded:
+    while not limit.is_exceeded:
         assert not child.killed
         child.now += limit.wait
         limit._look()
@@ -88,7 +88,7 @@ def test_a_limit_that_is_taken_back_ends_nothing() -> None:
     limit.cancel()
     child.now = 9999.0
     limit._look()
-    assert not limit.exceeded and not child.killed
+    assert not limit.is_exceeded and not child.killed
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc to tell CPU time")
@@ -99,7 +99,7 @@ def test_a_real_child_that_never_finishes_is_ended(code: str) -> None:
     with subprocess.Popen([sys.executable, "-c", code]) as child:
         limit = TimeLimit(child, 0.5)
         assert child.wait() < 0
-        assert limit.exceeded
+        assert limit.is_exceeded
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc to tell CPU time")

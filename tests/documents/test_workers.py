@@ -15,7 +15,7 @@ import pytest
 from made_documents import find, make_pdf
 
 import mmrag
-from mmrag.documents import DocumentReader, ReaderSettings, Skipped, wire
+from mmrag.documents import DocumentReader, ReaderSettings, Skipped, pipes
 from mmrag.documents.pool import Worker, WorkerDiedError
 from mmrag.errors import DocumentError, WorkerError
 from mmrag.types import Page
@@ -148,7 +148,7 @@ def run_script(tmp_path, end: str, **options):
 
 
 def test_a_script_without_a_main_guard_works_and_ends_by_itself(tmp_path):
-    (tmp_path / "wire.py").write_text("raise SystemExit('a file of the user must not be taken for ours')")
+    (tmp_path / "pipes.py").write_text("raise SystemExit('a file of the user must not be taken for ours')")
     out, err = run_script(tmp_path, "").communicate(timeout=120)
     assert out.split() == ["one", "two"]
     assert err == ""
@@ -193,17 +193,17 @@ def test_a_child_cannot_make_its_parent_build_objects():
 
     payload = pickle.dumps(Path("x"))
     with pytest.raises(pickle.UnpicklingError, match="plain values only, got a reference to pathlib"):
-        wire.receive(io.BytesIO(struct.pack(">Q", len(payload)) + payload))
+        pipes.receive(io.BytesIO(struct.pack(">Q", len(payload)) + payload))
 
 
 def test_a_message_that_ends_early_is_the_end():
     import io
 
     buffer = io.BytesIO()
-    wire.send(buffer, {"a": 1})
-    assert wire.receive(io.BytesIO(buffer.getvalue())) == {"a": 1}
+    pipes.send(buffer, {"a": 1})
+    assert pipes.receive(io.BytesIO(buffer.getvalue())) == {"a": 1}
     with pytest.raises(EOFError):
-        wire.receive(io.BytesIO(buffer.getvalue()[:-1]))
+        pipes.receive(io.BytesIO(buffer.getvalue()[:-1]))
 
 
 def test_opening_a_file_has_the_same_limit(monkeypatch):

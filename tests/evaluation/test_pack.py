@@ -74,8 +74,8 @@ def test_the_rule_of_human_written(folder, author, human):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "must be one JSON object, got bad JSON"),
-        ("[1]", "must be one JSON object, got list"),
+        ("{", "a question must be a JSON object, got bad JSON"),
+        ("[1]", r"a question must be a JSON object, got \[1\]"),
         (without("id"), "'id' must be a string that is not empty, got None"),
         (GOOD | {"question": " "}, "'question' must be a string that is not empty, got ' '"),
         (GOOD | {"doc": "c.pdf"}, "'doc' must be a file in documents/, got 'c.pdf'"),
@@ -95,7 +95,7 @@ def test_the_rule_of_human_written(folder, author, human):
             "empty exactly where 'answerable' is false, got .* with answerable false",
         ),
         (GOOD | {"answers": "4"}, "'answers' must be a list of strings, got '4'"),
-        (GOOD | {"evidence": []}, "'evidence' and 'evidence_pages' must not stand together"),
+        (GOOD | {"evidence": []}, "'evidence' and 'evidence_pages' must not occur together"),
         (without("evidence_pages") | {"evidence": [3]}, "'evidence' must be a list of objects"),
         (
             without("evidence_pages") | {"evidence": [{"doc": "a.pdf", "page": "1"}]},
@@ -111,7 +111,7 @@ def test_a_bad_line_is_named(folder, line, message):
 
 def test_a_byte_that_is_no_utf8_is_named(folder):
     (folder / "queries.jsonl").write_bytes(json.dumps(GOOD).encode() + b"\n\xff\n")
-    with pytest.raises(ValueError, match=r"queries\.jsonl, line 2: must be UTF-8"):
+    with pytest.raises(ValueError, match=r"queries\.jsonl, line 2: a question must be UTF-8"):
         load_pack(folder)
 
 

@@ -44,7 +44,7 @@ def chroma_directory(path):
 def assert_chroma_serves(index):
     """Chroma itself, not the exact search behind it, holds and finds every record."""
     assert index._vectors is not None and index._vectors.count() == index.count()
-    assert index._store.pending() == []
+    assert index._store.pending_ids() == []
     for record in index.get(index.ids()[:: max(1, index.count() // 20)], matrices=True):
         found = index._vectors.search(record.matrix[0].astype(np.float32), 5)
         assert record.id in [id for id, _ in found]
@@ -185,7 +185,7 @@ def test_full_disk_loses_the_call_and_nothing_else(filled, identity):
     writer.execute(f"PRAGMA max_page_count = {pages + 5}")
     with pytest.raises(sqlite3.OperationalError, match="database or disk is full"):
         index.add(make_records(500, prefix="new"))
-    assert index.count() == MANY and index._store.pending() == []
+    assert index.count() == MANY and index._store.pending_ids() == []
     writer.execute("PRAGMA max_page_count = 1000000")
     index.add(make_records(500, prefix="new"))
     assert_chroma_serves(index)
@@ -319,7 +319,7 @@ def test_pending_work_is_completed_on_open(filled, identity, caplog):
     vectors, index._vectors = index._vectors, None  # as if the process had died right after SQLite
     index.add([Record("r0", np.eye(8)[:1], "replaced"), Record("late", np.eye(8)[1:2], "late")])
     index.delete(["r1"])
-    assert set(index._store.pending()) == {"r0", "late", "r1"}
+    assert set(index._store.pending_ids()) == {"r0", "late", "r1"}
     assert vectors.count() == MANY
     vectors.close()
     index.close()

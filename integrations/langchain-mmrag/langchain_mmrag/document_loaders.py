@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.document_loaders import BaseLoader
 from langchain_core.documents import Document
-from mmrag.documents import DocumentReader, Found, discover
+from mmrag.documents import DocumentReader, InputDocument, discover
 from mmrag.errors import DocumentError
 from mmrag.hosts.metadata import flat_metadata
 from mmrag.ingest.files import PICTURE_PIXELS, page_metadata
@@ -58,7 +58,7 @@ class MMRagPDFLoader(BaseLoader):
         with DocumentReader(self._settings, password=self._password) as reader:
             for item in items:
                 try:
-                    if not isinstance(item, Found):
+                    if not isinstance(item, InputDocument):
                         raise DocumentError(f"{item.name}: {item.reason}")
                     yield from self._pages(reader, item)
                 except DocumentError as error:
@@ -66,7 +66,7 @@ class MMRagPDFLoader(BaseLoader):
                         raise
                     logger.warning("left out %s", error)
 
-    def _pages(self, reader: DocumentReader, found: Found) -> Iterator[Document]:
+    def _pages(self, reader: DocumentReader, found: InputDocument) -> Iterator[Document]:
         pixels = None if self.images_dir is None else PICTURE_PIXELS
         for page in reader.pages(found, image_pixels=pixels):
             if isinstance(page, Page):

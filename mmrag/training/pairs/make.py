@@ -27,7 +27,7 @@ from mmrag.training.pairs.select import Chosen, PageSketch, select_pairs, sketch
 from mmrag.training.pairs.settings import VERSION, PairSettings, digest
 
 if TYPE_CHECKING:
-    from mmrag.documents import Found, ReaderSettings
+    from mmrag.documents import InputDocument, ReaderSettings
     from mmrag.training.pairs.question_writer import QuestionWriter
 
 Progress = Callable[[int, int, str], None]
@@ -138,11 +138,11 @@ class _Run:
         self.report.seconds = time.monotonic() - started
         return self.report
 
-    def _found(self, inputs: Any) -> list[Found]:  # noqa: ANN401
+    def _found(self, inputs: Any) -> list[InputDocument]:  # noqa: ANN401
         """Documents, each content once, those of our own output aside."""
         from mmrag.documents import Skipped, discover
 
-        found: dict[str, Found] = {}
+        found: dict[str, InputDocument] = {}
         for one in discover(inputs):
             if isinstance(one, Skipped):
                 if not self._is_ours(one.name):
@@ -169,12 +169,12 @@ class _Run:
         more = len(self.report.skipped) - 5
         return f" Skipped: {listed}{f'; and {more} more' if more > 0 else ''}." if listed else ""
 
-    def _read(self, found: Sequence[Found], progress: Progress | None) -> list[Found]:
+    def _read(self, found: Sequence[InputDocument], progress: Progress | None) -> list[InputDocument]:
         """Read what no earlier run has read; those documents that can be."""
         from mmrag.documents import DocumentReader
 
         self.parts.mkdir(parents=True, exist_ok=True)
-        kept: list[Found] = []
+        kept: list[InputDocument] = []
         with DocumentReader(self.reader, password=self.password) as reader:
             for place, one in enumerate(found):
                 if progress is not None:
@@ -207,7 +207,7 @@ class _Run:
         report.skipped += part.skipped
         report.usage += part.usage
 
-    def _file(self, one: Found) -> Path:
+    def _file(self, one: InputDocument) -> Path:
         return self.parts / f"{one.source.sha256}.json"
 
     def _part(self, file: Path) -> Part:
@@ -216,12 +216,12 @@ class _Run:
             raise ValueError(f"{file} must be there until the run is done, and is gone. Run it again.")
         return part
 
-    def _sketched(self, one: Found) -> list[PageSketch]:
+    def _sketched(self, one: InputDocument) -> list[PageSketch]:
         return sketches_of(self._part(self._file(one)))
 
     # ---- writing ---------------------------------------------------------------------------------
 
-    def _write(self, kept: Sequence[Found], chosen: Chosen) -> None:
+    def _write(self, kept: Sequence[InputDocument], chosen: Chosen) -> None:
         """Both files, each whole or not at all; the held-out one is gone where nothing is held out."""
         files = {one.source.document_id: self._file(one) for one in kept}
         cached = lru_cache(maxsize=8)(self._part)

@@ -16,7 +16,7 @@ from mmrag.training.pairs.settings import Pair, PairSettings
 from mmrag.types import Page, Record, Usage, Word
 
 if TYPE_CHECKING:
-    from mmrag.documents import DocumentReader, Found
+    from mmrag.documents import DocumentReader, InputDocument
     from mmrag.training.pairs.question_writer import QuestionWriter
 
 TOGETHER = 16
@@ -96,7 +96,7 @@ def load_part(path: Path, recipe: str | None = None, source: str | None = None) 
 
 def read_document(
     reader: DocumentReader,
-    found: Found,
+    found: InputDocument,
     settings: PairSettings,
     templates: Templates,
     writer: QuestionWriter | None = None,
@@ -131,7 +131,7 @@ def read_document(
 
 
 def _pages(
-    reader: DocumentReader, found: Found, pixels: int | None, part: Part, numbers: Sequence[int] | None = None
+    reader: DocumentReader, found: InputDocument, pixels: int | None, part: Part, numbers: Sequence[int] | None = None
 ) -> Iterator[Page]:
     from mmrag.documents import Skipped
 
@@ -145,7 +145,7 @@ def _pages(
 
 def _asked(
     reader: DocumentReader,
-    found: Found,
+    found: InputDocument,
     pages: Sequence[Page],
     words: Sequence[Sequence[Word]],
     writer: QuestionWriter,

@@ -20,7 +20,7 @@ from llama_index.core.schema import BaseNode, MediaResource, Node, NodeWithScore
 from PIL import Image
 
 from llama_index.readers.mmrag.nodes import PageWithScore, image_path_of, node_text
-from mmrag.documents import DocumentReader, Found, discover
+from mmrag.documents import DocumentReader, InputDocument, discover
 from mmrag.errors import DocumentError
 from mmrag.images import load_image
 from mmrag.pipeline import DocumentQA
@@ -151,7 +151,7 @@ class Sources:
     def _read_again(self, node: BaseNode, document_id: str, number: int) -> Page | None:
         path = str(node.metadata.get("file_path") or "")
         found = next(iter(discover([path])), None) if path else None
-        if not isinstance(found, Found) or found.source.document_id != document_id:
+        if not isinstance(found, InputDocument) or found.source.document_id != document_id:
             logger.warning("no boxes for %s: its file %r is gone or changed", node.node_id, path)
             return None
         if self._reader is None:

@@ -13,7 +13,7 @@ from llama_index.core.schema import Document
 from llama_index.core.utils import get_cache_dir
 
 from llama_index.readers.mmrag.nodes import page_node
-from mmrag.documents import DocumentReader, Found, ReaderSettings, Skipped, discover
+from mmrag.documents import DocumentReader, InputDocument, ReaderSettings, Skipped, discover
 from mmrag.errors import DocumentError
 from mmrag.hosts.metadata import flat_metadata
 from mmrag.ingest.files import PICTURE_PIXELS, page_metadata
@@ -101,14 +101,14 @@ class MMRagPDFReader(BasePydanticReader):
                     else:
                         yield self._document(page, extra_info or {})
 
-    def _found(self, path: str | Path, fs: Any) -> Iterator[Found]:
+    def _found(self, path: str | Path, fs: Any) -> Iterator[InputDocument]:
         given: Any = str(path)
         folder = fs is None and Path(path).expanduser().is_dir()
         if fs is not None:
             with fs.open(str(path), "rb") as opened:
                 given = (Path(path).name, opened.read())
         for one in discover([given]):
-            if isinstance(one, Found):
+            if isinstance(one, InputDocument):
                 yield one
             elif folder:
                 logger.warning("%s is left out: %s", one.name, one.reason)
