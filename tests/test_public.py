@@ -18,7 +18,7 @@ NAMES = """
 
 MODULES = {
     "mmrag.answer.evidence": ["draw_evidence"],
-    "mmrag.documents": ["DocumentReader", "Found", "ReaderSettings", "Skipped", "discover"],
+    "mmrag.documents": ["DocumentReader", "InputDocument", "ReaderSettings", "Skipped", "discover"],
     "mmrag.errors": ["DocumentError", "IndexMismatchError", "MMRagError", "UnsupportedInputError"],
     "mmrag.evaluation": ["evaluate", "save_plot"],
     "mmrag.index": ["ChromaIndex", "Index", "Manifest", "MemoryIndex"],

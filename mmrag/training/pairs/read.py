@@ -131,7 +131,11 @@ def read_document(
 
 
 def _pages(
-    reader: DocumentReader, found: InputDocument, pixels: int | None, part: Part, numbers: Sequence[int] | None = None
+    reader: DocumentReader,
+    found: InputDocument,
+    pixels: int | None,
+    part: Part,
+    numbers: Sequence[int] | None = None,
 ) -> Iterator[Page]:
     from mmrag.documents import Skipped
 
