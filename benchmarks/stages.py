@@ -21,7 +21,7 @@ import pymupdf
 
 from mmrag import DocumentQA, DocumentReader, Page, ReaderSettings, Record
 from mmrag.documents import InputDocument, discover
-from mmrag.ingest.files import image_pixels
+from mmrag.ingest.embedding import image_pixels
 from mmrag.models.load import default_embedder
 from mmrag.samples import sample_documents, sample_questions
 

@@ -34,18 +34,11 @@ from weakref import WeakKeyDictionary
 from mmrag.errors import DocumentError, PageError, SourceChangedError
 from mmrag.images import ShowsPages, with_page_renderer
 from mmrag.index.base import DocumentEntry, Index
-from mmrag.ingest.files import (
-    PICTURE_PIXELS,
-    AddProgress,
-    AddReport,
-    Clock,
-    Ingest,
-    checked_metadata,
-    drop_name,
-    name_of,
-    refuse_skipped,
-)
+from mmrag.ingest.embedding import PICTURE_PIXELS, refuse_skipped
+from mmrag.ingest.files import Ingest, drop_name, name_of
+from mmrag.ingest.metadata import checked_metadata
 from mmrag.ingest.pictures import page_picture
+from mmrag.ingest.report import AddProgress, AddReport, Clock
 from mmrag.rerank.stage import (
     DEFAULT_DEPTH,
     arerank_first,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmrag.documents import ReaderSettings, Skipped
 from mmrag.errors import IndexFormatError
-from mmrag.ingest.files import AddProgress, AddReport
+from mmrag.ingest.report import AddProgress, AddReport
 from mmrag.pipeline import DEFAULT_RERANKER, DocumentQA
 from mmrag.rerank.stage import beside
 from mmrag.retriever import CHANNELS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mmrag.ingest.files import AddReport
+from mmrag.ingest.report import AddReport
 from mmrag.pipeline import Status
 from mmrag.types import Answer, Candidate, Citation, Page, Ranking, Usage, Verdict
 

@@ -12,86 +12,24 @@ Decisions taken here:
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mmrag.embedders.base import DocumentInput, searchable_text
-from mmrag.errors import BadInputError, DocumentError
+from mmrag.embedders.base import searchable_text
+from mmrag.errors import DocumentError
 from mmrag.index.base import DocumentEntry, Index
-from mmrag.types import Matrix, Page, Record, Scalar
+from mmrag.ingest.embedding import embedded, image_pixels, refuse_skipped
+from mmrag.ingest.metadata import checked_metadata, name_metadata, page_metadata
+from mmrag.ingest.report import AddReport, Clock
+from mmrag.types import Page, Record, Scalar
 
 if TYPE_CHECKING:
-    from mmrag.documents import DocumentReader, InputDocument, Skipped
+    from mmrag.documents import DocumentReader, InputDocument
     from mmrag.embedders.base import Embedder
 
 BATCH_PAGES = 16
 """Pages embedded and committed together: the most that a crash can lose."""
-
-
-PICTURE_PIXELS = 1_600_000
-"""Pixel budget of a page's picture: a letter page at about 130 dots an inch."""
-
-RESERVED_KEYS = (
-    "source",
-    "file_path",
-    "file_name",
-    "doc_id",
-    "page",
-    "page_label",
-    "total_pages",
-    "text_source",
-)
-"""Metadata keys that every page record has; a caller's own keys must be others."""
-
-
-@dataclass(frozen=True, slots=True)
-class AddProgress:
-    """Where an `add` stands.
-
-    Attributes:
-        name: the file being read.
-        files_done: files finished, out of `files_total`.
-        pages_done: pages committed in this call.
-        seconds: since the call began.
-        seconds_left: estimated from the bytes of the files still to come; None before the first page.
-    """
-
-    name: str
-    files_done: int
-    files_total: int
-    pages_done: int
-    seconds: float
-    seconds_left: float | None
-
-
-@dataclass(slots=True)
-class AddReport:
-    """What an `add` did, file by file.
-
-    Attributes:
-        added: names of files whose pages are new.
-        replaced: names whose file had changed; the old pages are gone.
-        reread: names read again: the reader settings changed, or pages had been left unread.
-        renamed: further names of content that was already there.
-        unchanged: names that were there already; nothing was done.
-        skipped: files and single pages left out, each with the reason.
-        notes: what the reader had to say of pages, with the number of pages it said it of.
-        pages: pages written.
-        seconds: wall time.
-    """
-
-    added: list[str] = field(default_factory=list)
-    replaced: list[str] = field(default_factory=list)
-    reread: list[str] = field(default_factory=list)
-    renamed: list[str] = field(default_factory=list)
-    unchanged: list[str] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-    notes: dict[str, int] = field(default_factory=dict)
-    pages: int = 0
-    seconds: float = 0.0
 
 
 class Ingest:
@@ -276,35 +214,6 @@ class Ingest:
         )
 
 
-def refuse_skipped(matrices: Sequence[Matrix]) -> None:
-    """Where all inputs of a call must be embedded: refuse what an embedder skipped by itself.
-
-    Raises:
-        BadInputError: it left one out.
-    """
-    for place, reason in getattr(matrices, "skipped", {}).items():
-        raise BadInputError("document", place, reason)
-
-
-def embedded(embedder: Embedder, inputs: Sequence[DocumentInput]) -> tuple[dict[int, Matrix], dict[int, str]]:
-    """Matrices by the place of their input, in order; and why the others cannot be embedded, by place.
-
-    An embedder that skips such inputs by itself leaves None in their places.
-    """
-    left, bad = list(range(len(inputs))), {}
-    while left:
-        try:
-            matrices = embedder.encode_document([inputs[place] for place in left])
-        except BadInputError as error:  # found before anything is computed, so trying again is cheap
-            bad[left.pop(error.index)] = error.reason
-            continue
-        reasons = getattr(matrices, "skipped", {})
-        bad |= {left[at]: reason for at, reason in reasons.items()}
-        made = enumerate(zip(left, matrices, strict=True))
-        return {place: matrix for at, (place, matrix) in made if at not in reasons}, bad
-    return {}, bad
-
-
 def drop_name(index: Index, entry: DocumentEntry, name: str) -> int:
     """Take a name from a document; without names the document goes. Returns pages removed."""
     names = tuple(other for other in entry.names if other != name)
@@ -325,105 +234,6 @@ def _one_image(image: Any) -> InputDocument:  # noqa: ANN401  what `discover` ta
     raise DocumentError(f"an image to add must be readable, got {image!r}: {reason}")
 
 
-class Clock:
-    """Turns bytes done into the time left, for `AddProgress`."""
-
-    def __init__(
-        self, started: float, found: Sequence[InputDocument], progress: Callable[[AddProgress], None] | None
-    ) -> None:
-        self._started = started
-        self._progress = progress
-        self._sizes = [size_of(one) for one in found] if progress else []
-        self._position = 0
-        self._name = ""
-        self._total = len(found)
-        self._pages = 0
-        self._share = 0.0
-
-    def file(self, position: int, found: InputDocument) -> None:
-        """A file is begun."""
-        self._position, self._name, self._share = position, found.source.name, 0.0
-        self._tell()
-
-    def pages(self, done: int, total: int, new: int) -> None:
-        """Of this file's `total` pages `done` are there, `new` of them since the last call."""
-        self._pages += new
-        self._share = min(1.0, done / total) if total else 1.0
-        self._tell()
-
-    def finish(self) -> None:
-        """All files are done."""
-        self._position, self._share = self._total, 0.0
-        self._tell()
-
-    def _tell(self) -> None:
-        if self._progress is None:
-            return
-        seconds = time.monotonic() - self._started
-        done: float = sum(self._sizes[: self._position])
-        if self._position < self._total:
-            done += self._share * self._sizes[self._position]
-        left = seconds * (sum(self._sizes) - done) / done if done and self._pages else None
-        self._progress(AddProgress(self._name, self._position, self._total, self._pages, seconds, left))
-
-
-def image_pixels(embedder: Embedder) -> int | None:
-    """The picture size the reader is asked for: none, where the embedder does not look at pictures.
-
-    An embedder says by ``image_pixels`` how much of a picture it makes use of.
-    """
-    if "image" not in embedder.modalities:
-        return None
-    return int(getattr(embedder, "image_pixels", PICTURE_PIXELS))
-
-
 def name_of(found: InputDocument) -> str:
     """What a document is known by: its path, or the name of bytes and images."""
     return found.source.path or found.source.name
-
-
-def size_of(found: InputDocument) -> int:
-    """Bytes of a document; 0 for a file that has gone meanwhile."""
-    if found.data is not None:
-        return len(found.data)
-    path = Path(found.source.path or "")
-    return path.stat().st_size if path.is_file() else 0
-
-
-def checked_metadata(metadata: Mapping[str, Scalar] | None) -> dict[str, Scalar]:
-    """The caller's metadata as a dict.
-
-    Raises:
-        ValueError: a key is one of `RESERVED_KEYS`.
-    """
-    taken = sorted(set(metadata or ()) & set(RESERVED_KEYS))
-    if taken:
-        raise ValueError(
-            f"metadata keys must not be {', '.join(RESERVED_KEYS)} (every page has them), "
-            f"got {', '.join(taken)}. Choose other names."
-        )
-    return dict(metadata or {})
-
-
-def name_metadata(names: Sequence[str]) -> dict[str, Scalar | tuple[Scalar, ...]]:
-    """The keys that follow from a document's names; several names make several values."""
-    files = tuple(dict.fromkeys(Path(name).name for name in names))
-    paths = tuple(names)
-    path_value = paths if len(paths) > 1 else paths[0]
-    return {
-        "source": path_value,
-        "file_path": path_value,
-        "file_name": files if len(files) > 1 else files[0],
-    }
-
-
-def page_metadata(page: Page, names: Sequence[str]) -> dict[str, Scalar | tuple[Scalar, ...]]:
-    """The keys that every page record has."""
-    return {
-        **name_metadata(names),
-        "doc_id": page.document_id,
-        "page": page.number,
-        "page_label": page.label,
-        "total_pages": page.total_pages,
-        "text_source": page.text_source,
-    }

@@ -41,7 +41,8 @@ from mmrag.errors import DocumentError, IndexMismatchError, UnsupportedInputErro
 from mmrag.index.base import DocumentEntry, Index
 from mmrag.index.chroma import ChromaIndex
 from mmrag.index.directory import CHROMA_PREFIX, STORE_NAME, check_directory
-from mmrag.ingest.files import BATCH_PAGES, embedded, image_pixels
+from mmrag.ingest.embedding import embedded, image_pixels
+from mmrag.ingest.files import BATCH_PAGES
 from mmrag.ingest.pictures import blob_key, page_picture
 from mmrag.models.load import default_embedder
 from mmrag.types import Record

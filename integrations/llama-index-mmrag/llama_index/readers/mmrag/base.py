@@ -16,7 +16,8 @@ from llama_index.readers.mmrag.nodes import page_node
 from mmrag.documents import DocumentReader, InputDocument, ReaderSettings, Skipped, discover
 from mmrag.errors import DocumentError
 from mmrag.hosts.metadata import flat_metadata
-from mmrag.ingest.files import PICTURE_PIXELS, page_metadata
+from mmrag.ingest.embedding import PICTURE_PIXELS
+from mmrag.ingest.metadata import page_metadata
 from mmrag.types import Page, Record
 
 logger = logging.getLogger(__name__)
