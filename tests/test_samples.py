@@ -113,7 +113,12 @@ def test_what_ships_is_what_the_script_makes(rebuilt: tuple[Path, Path]) -> None
         ):
             assert [page.get_text() for page in ours] == [page.get_text() for page in new]
             assert [page.get_label() for page in ours] == [page.get_label() for page in new]
-            assert [page.get_images() for page in ours] == [page.get_images() for page in new]
+            assert [pictures(page) for page in ours] == [pictures(page) for page in new]
+
+
+def pictures(page: pymupdf.Page) -> list[tuple]:
+    """Size, depth, colours and filter of a page's pictures; their names hold a digest of compressed bytes."""
+    return [(*image[2:6], image[8]) for image in page.get_images()]
 
 
 def test_report_labels_differ_from_positions() -> None:
