@@ -27,7 +27,7 @@ def clean(monkeypatch):
     monkeypatch.delenv("MMRAG_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setattr(mmrag.serving.connection, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr(mmrag.serving.connection, "_said_hosts", set())
+    monkeypatch.setattr(mmrag.serving.connection, "_announced_hosts", set())
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -245,11 +245,14 @@ def test_retry_after_beyond_the_time_left_ends_at_once(fake_server, call, waits)
 
 def test_the_wait_is_capped_whatever_the_server_asks(monkeypatch):
     client = ServerClient("http://127.0.0.1:1", timeout=1e6)
-    failure = mmrag.serving.connection.AttemptError(ServerUnreachableError("x"), asked_wait=86_400)
-    assert client._wait(failure, 0, time.monotonic() + 1e6) == mmrag.serving.connection.LONGEST_ASKED_WAIT
+    failure = mmrag.serving.connection.AttemptError(ServerUnreachableError("x"), retry_after=86_400)
+    assert (
+        client._retry_delay(failure, 0, time.monotonic() + 1e6)
+        == mmrag.serving.connection.LONGEST_RETRY_AFTER
+    )
     monkeypatch.setattr(mmrag.serving.connection, "FIRST_WAIT", 0.5)
     waits = [
-        client._wait(mmrag.serving.connection.AttemptError(ServerUnreachableError("x")), 1, 1e9)
+        client._retry_delay(mmrag.serving.connection.AttemptError(ServerUnreachableError("x")), 1, 1e9)
         for _ in range(50)
     ]
     assert 0.5 <= min(waits) < max(waits) <= 1.0  # twice the first, with jitter
@@ -510,10 +513,10 @@ def test_async_calls_do_not_block_the_loop(fake_server):
 def test_pages_that_leave_this_machine_are_said_once(caplog, url, said):
     with caplog.at_level(logging.WARNING, logger="mmrag.serving.connection"):
         for _ in range(2):
-            ServerClient(url)._say_host("GET")
+            ServerClient(url)._announce_host("GET")
         assert caplog.records == []
         for _ in range(2):
-            ServerClient(url)._say_host("POST")
+            ServerClient(url)._announce_host("POST")
     assert [record.getMessage().endswith(said) for record in caplog.records] == ([True] if said else [])
 
 
@@ -530,8 +533,8 @@ def test_this_machine_is_not_reached_through_a_proxy(fake_server, call, monkeypa
     ("settings", "words"),
     [
         ({"timeout": 0}, "timeout must be more than 0 seconds, got 0"),
-        ({"max_retries": -1}, "max_retries must be at least 0, got -1"),
-        ({"max_concurrency": 0}, "max_concurrency must be at least 1, got 0"),
+        ({"max_retries": -1}, "max_retries must be a whole number of at least 0, got -1"),
+        ({"max_concurrency": 0}, "max_concurrency must be a whole number of at least 1, got 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, words):
@@ -607,4 +610,4 @@ def test_a_client_closed_in_the_middle_of_a_call_still_answers_it(fake_server) -
         client.close()
         closed.set()
         assert first.result() == {"n": 1}
-    assert client._idle == []
+    assert client._pool._idle == []

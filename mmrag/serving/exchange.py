@@ -1,0 +1,138 @@
+"""Every call of a server as a generator of actions, with retries and time limits; it uses no socket."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import count
+
+from mmrag.serving.actions import Actions, Pause
+from mmrag.serving.connection import (
+    ERROR_BODY_LIMIT,
+    AttemptError,
+    Connection,
+    is_event_stream,
+    no_event_stream,
+    translate_errors,
+)
+from mmrag.serving.transport import Close, Open, Read, Response
+from mmrag.serving.wire import EventReader, Json, join_url, parse_models, parse_object
+
+
+class Exchanges(Connection):
+    """The calls of `mmrag.serving.client.ServerClient`, for code that is a generator of actions itself."""
+
+    def exchange(self, method: str, path: str, body: Json | None = None) -> Actions[Json]:
+        """Send a request and return the JSON object that comes back; see `ServerClient.post`."""
+        url, deadline = join_url(self.base_url, path), self._deadline()
+        try:
+            response = yield from self._open(method, url, body, deadline)
+            content = yield from self._read_all(response, url, deadline)
+        except Exception:
+            yield Close()  # whoever catches the error must not hold a slot meanwhile
+            raise
+        yield Close()
+        return parse_object(content, url)
+
+    def open_events(self, path: str, body: Json) -> Actions[EventStream]:
+        """Send a request for a stream; see `ServerClient.stream`."""
+        url, deadline = join_url(self.base_url, path), self._deadline()
+        response = yield from self._open("POST", url, body, deadline)
+        if not is_event_stream(response.head):
+            content = yield from self._read_all(response, url, deadline)
+            raise no_event_stream(response.head, url, content)
+        return EventStream(self, response, url, deadline)
+
+    def served_models(self) -> Actions[list[str]]:
+        """List the models; see `ServerClient.models`."""
+        return parse_models((yield from self.exchange("GET", "models")), join_url(self.base_url, "models"))
+
+    def resolve_model(self, body: Json | None = None) -> Actions[str]:
+        """Return the model that a request goes to; see `ServerClient.model_name`."""
+        name = (body or {}).get("model") or self.known_model
+        return str(name or self.remember_model((yield from self.served_models())))
+
+    def complete(self, body: Json) -> Actions[Json]:
+        """Ask for a chat completion; see `ServerClient.chat`."""
+        _refuse_stream(body)
+        model = yield from self.resolve_model(body)
+        return (yield from self.exchange("POST", "chat/completions", {**body, "model": model}))
+
+    def open_completion(self, body: Json) -> Actions[EventStream]:
+        """Ask for a streamed chat completion; see `ServerClient.chat_stream`."""
+        _refuse_stream(body)
+        model = yield from self.resolve_model(body)
+        streaming = {"stream": True, "stream_options": {"include_usage": True}}
+        return (yield from self.open_events("chat/completions", {**body, "model": model, **streaming}))
+
+    # ----------------------------------------------------------------------------------- attempts
+
+    def _open(self, method: str, url: str, body: Json | None, deadline: float) -> Actions[Response]:
+        """Return a response with status 200, after as many attempts as the policy allows."""
+        for attempt in count():
+            try:
+                return (yield from self._attempt(method, url, body, deadline))
+            except AttemptError as failure:
+                yield Close()
+                yield Pause(self._retry_delay(failure, attempt, deadline))
+        raise AssertionError("unreachable: the policy ends the attempts")
+
+    def _attempt(self, method: str, url: str, body: Json | None, deadline: float) -> Actions[Response]:
+        with translate_errors(url, self.timeout, self._key):
+            self._announce_host(method)
+            response: Response = yield Open(self._pool, method, url, body, self._headers(), deadline)
+            if response.head.status_code == 200:
+                return response
+            start = b""
+            while len(start) < ERROR_BODY_LIMIT and (chunk := (yield Read(response))) is not None:
+                start += chunk
+            raise self._status_error(response.head, url, start[:ERROR_BODY_LIMIT])
+
+    def _read_all(self, response: Response, url: str, deadline: float) -> Actions[bytes]:
+        chunks: list[bytes] = []
+        while (chunk := (yield from self.read(response, url, deadline))) is not None:
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def read(self, response: Response, url: str, deadline: float) -> Actions[bytes | None]:
+        """Return the next chunk of a body; None at its end.
+
+        Raises:
+            ServerError: the connection broke, or the deadline has passed.
+        """
+        with translate_errors(url, self.timeout, self._key, mid_reply=True):
+            chunk: bytes | None = yield Read(response)
+            if chunk is not None:
+                self._check_time(url, deadline)
+            return chunk
+
+
+class EventStream:
+    """Server-sent events of an open response, pulled one by one."""
+
+    def __init__(self, server: Exchanges, response: Response, url: str, deadline: float) -> None:
+        self._server = server
+        self._source = response, url, deadline
+        self._reader = EventReader(url)
+        self._events: deque[Json] = deque()
+
+    def next(self) -> Actions[Json | None]:
+        """Return the next event; None after ``[DONE]``.
+
+        Raises:
+            ServerError: see `ServerClient.stream`.
+        """
+        while not self._events and not self._reader.done:
+            chunk = yield from self._server.read(*self._source)
+            if chunk is None:
+                self._reader.finish()
+                break
+            self._events.extend(self._reader.feed(chunk))
+        if self._events:
+            return self._events.popleft()
+        yield Close()
+        return None
+
+
+def _refuse_stream(body: Json) -> None:
+    if "stream" in body:
+        raise ValueError("body must not set 'stream'. Call chat or chat_stream instead.")
