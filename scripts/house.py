@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from test_words import bound_names, is_lone  # noqa: E402  (the laws of names are written once, there)
+from test_words import bound_names, is_lone  # the laws of names are written once, there
 
 APART = "answer (rules)"
 
@@ -39,7 +39,9 @@ def room(root: Path, path: Path) -> str:
     return parts[0] if len(parts) > 1 else "loose files"
 
 
-RULE_FREE = frozenset({"__init__.py", "served.py", "checked.py", "partial_json.py", "quotes.py", "evidence.py"})
+RULE_FREE = frozenset(
+    {"__init__.py", "served.py", "checked.py", "partial_json.py", "quotes.py", "evidence.py"}
+)
 
 
 def imports(name: str, path: Path, names: dict[str, Path]) -> set[str]:
@@ -91,7 +93,9 @@ def main() -> None:
         rows.setdefault(room(root, path), []).append(path)
     rings = circles({name: imports(name, path, names) for name, path in names.items()})
     loose = [path.name for path in (root / "mmrag").glob("*.py") if path.name != "__init__.py"]
-    folders = {path.relative_to(root / "mmrag").parts[0] for path in names.values() if path.parent != root / "mmrag"}
+    folders = {
+        path.relative_to(root / "mmrag").parts[0] for path in names.values() if path.parent != root / "mmrag"
+    }
     print(f"rooms {len(folders - {'samples'})}, loose files {len(loose)}, circles between files {len(rings)}")
     print()
     print("| room | files | lines | longest file | functions | median | p90 | lone names |")

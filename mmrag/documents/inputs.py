@@ -248,10 +248,14 @@ def _sniff(file: IO[bytes], name: str) -> tuple[str | None, str]:
         return (kind, kind) if kind else (None, _unknown(name, "a zip archive"))
     if re.match(rb"P[1-6][\s#]", head):
         return "image", "ppm"
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if text.startswith(b"<") and re.search(rb"<(?:\w+:)?svg[\s>]", text):
+    if _is_svg(head):
         return "svg", "svg"
     return None, _unknown(name, "of unknown kind")
+
+
+def _is_svg(head: bytes) -> bool:
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return text.startswith(b"<") and re.search(rb"<(?:\w+:)?svg[\s>]", text) is not None
 
 
 def _sniff_zip(file: IO[bytes]) -> str | None:

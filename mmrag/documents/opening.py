@@ -42,6 +42,10 @@ def open_renderer(
         from mmrag.documents.pdfium_renderer import PdfiumRenderer
 
         return PdfiumRenderer(name, source, passwords)
+    return _pymupdf(name, kind, source, passwords)
+
+
+def _pymupdf(name: str, kind: str, source: str | bytes, passwords: Sequence[str]) -> Renderer:
     try:
         from mmrag.documents.pymupdf_renderer import PyMuPdfRenderer
     except ModuleNotFoundError as error:

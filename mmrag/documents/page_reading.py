@@ -80,12 +80,24 @@ class PageReader:
         garbage = garbage_reason(text)
         reason = self._ocr_reason(text, garbage, reply)
         layer_blocks: Blocks = [] if garbage else layer
-        layer_source = "layer" if layer_blocks else "none"
         layer_notes = (garbage,) if garbage and text else ()
         if reason is None:
-            return layer_blocks, layer_source, layer_notes
+            return layer_blocks, "layer" if layer_blocks else "none", layer_notes
         if not ocr_is_installed():
             return layer_blocks, "unread", (*layer_notes, OCR_MISSING)
+        return self._compare_with_ocr(worker, handle, number, reason, layer_blocks, layer_notes)
+
+    def _compare_with_ocr(
+        self,
+        worker: Worker,
+        handle: OpenDocument,
+        number: int,
+        reason: str,
+        layer_blocks: Blocks,
+        layer_notes: tuple[str, ...],
+    ) -> tuple[Blocks, str, tuple[str, ...]]:
+        """Run OCR and choose the richer of the two texts."""
+        layer_source = "layer" if layer_blocks else "none"
         try:
             result = self._recognise(worker, handle, number)
         except WorkerDiedError as death:

@@ -48,30 +48,11 @@ class Worker:
         self.has_ocr = False
         self.rss_mb = 0.0
         self.last_seconds = 0.0  # wall time of the last job
-        if not sys.executable:
-            raise WorkerError("A reading process needs the path of Python, but sys.executable is empty.")
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _bootstrap()],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=_environment(),
-                close_fds=True,
-            )
-        except OSError as error:
-            raise WorkerError(
-                f"A reading process could not be started with {sys.executable}: {error}."
-            ) from error
+        self._process = _start_child()
         self._jobs = cast("IO[bytes]", self._process.stdin)
         self._replies = cast("IO[bytes]", self._process.stdout)
-        hello = {
-            "renderer": settings.renderer,
-            "ocr": settings.ocr,
-            "ocr_max_side": settings.ocr_max_side,
-            "memory_mb": settings.memory_mb,
-            "max_pixels": settings.max_pixels,
-        }
+        names = ("renderer", "ocr", "ocr_max_side", "memory_mb", "max_pixels")
+        hello = {name: getattr(settings, name) for name in names}
         try:
             self._exchange(hello, START_SECONDS)
         except WorkerDiedError as death:
@@ -215,6 +196,24 @@ class WorkerPool:
             workers, self._all = list(self._all), set()
         for worker in workers:
             worker.kill()
+
+
+def _start_child() -> subprocess.Popen[bytes]:
+    if not sys.executable:
+        raise WorkerError("A reading process needs the path of Python, but sys.executable is empty.")
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-c", _bootstrap()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(),
+            close_fds=True,
+        )
+    except OSError as error:
+        raise WorkerError(
+            f"A reading process could not be started with {sys.executable}: {error}."
+        ) from error
 
 
 def _bootstrap() -> str:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 ALARM_GRACE = 5.0  # seconds after the parent's limit
 THUMBNAIL_SIDE = 320  # pixels; picture on which ink is looked for
+_ERROR_NAMES = ((PasswordRequiredError, "password"), (PageError, "page"), (DocumentError, "document"))
 EVEN = 24  # levels of 255 that are still the same colour
 
 
@@ -65,21 +66,23 @@ def _serve(jobs: IO[bytes], replies: IO[bytes], settings: dict[str, Any]) -> Non
         set_alarm(PATIENCE * job["seconds"] + ALARM_GRACE)
         try:
             reply = {"ok": True, **handler.do(job)}
-        except MemoryError:
-            reply = {"ok": False, "error": "memory", "message": "memory limit reached (memory_mb)"}
-        except PasswordRequiredError as error:
-            reply = {"ok": False, "error": "password", "message": str(error)}
-        except PageError as error:
-            reply = {"ok": False, "error": "page", "message": str(error)}
-        except MissingExtraError as error:
-            reply = {"ok": False, "error": "extra", "message": error.feature, "extra": error.extra}
-        except DocumentError as error:
-            reply = {"ok": False, "error": "document", "message": str(error)}
-        except Exception as error:  # noqa: BLE001  (told to the parent, which names the page)
-            reply = {"ok": False, "error": "page", "message": f"{type(error).__name__}: {error}"[:300]}
+        except Exception as error:  # noqa: BLE001  (the parent gets it and names the page)
+            reply = _failure(error)
         set_alarm(0)
         reply["rss_mb"] = resident_mb()
         pipes.send(replies, reply)
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    """Describe an exception as a reply of plain values."""
+    if isinstance(error, MemoryError):
+        return {"ok": False, "error": "memory", "message": "memory limit reached (memory_mb)"}
+    if isinstance(error, MissingExtraError):
+        return {"ok": False, "error": "extra", "message": error.feature, "extra": error.extra}
+    for kind, name in _ERROR_NAMES:
+        if isinstance(error, kind):
+            return {"ok": False, "error": name, "message": str(error)}
+    return {"ok": False, "error": "page", "message": f"{type(error).__name__}: {error}"[:300]}
 
 
 class JobHandler:

@@ -90,15 +90,7 @@ def load_pack(path: str | Path) -> Pack:
         ValueError: a line of ``queries.jsonl`` breaks the format; the message names the line.
     """
     folder = Path(path)
-    for path, kind in (
-        (folder, "folder"),
-        (folder / "documents", "folder"),
-        (folder / "queries.jsonl", "file"),
-    ):
-        if not (path.is_dir() if kind == "folder" else path.is_file()):
-            raise FileNotFoundError(
-                f"a pack needs the {kind} {path}, which is not there. See docs/evaluation-pack.md."
-            )
+    _check_files(folder)
     documents = tuple(sorted(item.name for item in (folder / "documents").iterdir() if item.is_file()))
     file = folder / "queries.jsonl"
     questions: list[Question] = []
@@ -118,6 +110,18 @@ def load_pack(path: str | Path) -> Pack:
     if not questions:
         raise ValueError(f"{file} must have at least one question, got none.")
     return Pack(folder, documents, tuple(questions))
+
+
+def _check_files(folder: Path) -> None:
+    for path, kind in (
+        (folder, "folder"),
+        (folder / "documents", "folder"),
+        (folder / "queries.jsonl", "file"),
+    ):
+        if not (path.is_dir() if kind == "folder" else path.is_file()):
+            raise FileNotFoundError(
+                f"a pack needs the {kind} {path}, which is not there. See docs/evaluation-pack.md."
+            )
 
 
 def _question(value: Mapping[str, Any], where: str) -> Question:

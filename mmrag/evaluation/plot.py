@@ -67,13 +67,7 @@ def _draw(axis: Axes, report: Report, scope: str, names: Sequence[str], baseline
     )
     for row, figure in zip(rows, figures, strict=True):
         axis.text(0.012, row, f"{figure.mean:.3f}", va="center", color="white", fontsize=8)
-    for (label, figures_of), (mark, colour) in zip(baselines.items(), cycle(_MARKS), strict=False):
-        marks = {name: figures_of.get(scope, {}).get(name) for name in names}
-        points = {row: value for row, value in enumerate(marks.values()) if value is not None}
-        values: Any = list(points.values())
-        axis.scatter(
-            values, list(points), marker=mark, s=36, color=colour, label=label, zorder=3, edgecolors="white"
-        )
+    _draw_baselines(axis, scope, names, baselines)
     axis.set_yticks(
         rows, [f"{_short(name)} ({group.count})" for name, group in zip(names, groups, strict=True)]
     )
@@ -82,6 +76,16 @@ def _draw(axis: Axes, report: Report, scope: str, names: Sequence[str], baseline
     axis.grid(axis="x", color="#dddddd", lw=0.6)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_baselines(axis: Axes, scope: str, names: Sequence[str], baselines: Baselines) -> None:
+    for (label, figures_of), (mark, colour) in zip(baselines.items(), cycle(_MARKS), strict=False):
+        marks = {name: figures_of.get(scope, {}).get(name) for name in names}
+        points = {row: value for row, value in enumerate(marks.values()) if value is not None}
+        values: Any = list(points.values())
+        axis.scatter(
+            values, list(points), marker=mark, s=36, color=colour, label=label, zorder=3, edgecolors="white"
+        )
 
 
 def _short(name: str) -> str:

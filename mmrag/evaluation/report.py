@@ -31,6 +31,9 @@ Search: TypeAlias = Callable[[str, "tuple[str, ...] | None"], Sequence[PageKey]]
 
 AnswerFunction: TypeAlias = Callable[[str], Answer]
 
+Values: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
+"""``(scopes, questions, metrics)``, or a part of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -143,36 +146,13 @@ def evaluate(
         raise ValueError(
             f"{pack.path} must have an answerable question, got {len(pack.questions)} without one."
         )
-    values = np.zeros((len(SCOPES), len(questions), len(METRICS)))
-    seconds: list[float] = []
-    for position, question in enumerate(
-        tqdm(questions, "searching", unit="question", disable=not show_progress)
-    ):
-        for scope, within in enumerate((None, question.docs)):
-            start = time.perf_counter()
-            ranking = list(search(question.question, within))
-            seconds.append(time.perf_counter() - start)
-            values[scope, position] = _measure(ranking, question)
-    members_by_group = {name: np.array(members) for name, members in groups(questions)}
+    values, seconds = _search_all(questions, search, show_progress)
     return Report(
         pack=pack.path.resolve().name,
         questions=len(pack.questions),
         answerable=len(questions),
-        scopes={
-            scope: {
-                name: _summarise(values[i][members], samples, seed)
-                for name, members in members_by_group.items()
-            }
-            for i, scope in enumerate(SCOPES)
-        },
-        per_question=[
-            {"id": question.id}
-            | {
-                scope: dict(zip(METRICS, values[i, position].tolist(), strict=True))
-                for i, scope in enumerate(SCOPES)
-            }
-            for position, question in enumerate(questions)
-        ],
+        scopes=_scopes(questions, values, samples, seed),
+        per_question=_per_question(questions, values),
         seconds={
             "total": sum(seconds),
             "median": float(np.median(seconds)),
@@ -181,6 +161,42 @@ def evaluate(
         answers=None if answer is None else _answer_figures(pack.questions, answer, show_progress),
         settings={"samples": samples, "seed": seed},
     )
+
+
+def _search_all(
+    questions: Sequence[Question], search: Search, show_progress: bool
+) -> tuple[Values, list[float]]:
+    """Search every question in both scopes; returns metrics and the seconds of each search."""
+    values = np.zeros((len(SCOPES), len(questions), len(METRICS)))
+    seconds: list[float] = []
+    bar = tqdm(questions, "searching", unit="question", disable=not show_progress)
+    for position, question in enumerate(bar):
+        for scope, within in enumerate((None, question.docs)):
+            start = time.perf_counter()
+            ranking = list(search(question.question, within))
+            seconds.append(time.perf_counter() - start)
+            values[scope, position] = _measure(ranking, question)
+    return values, seconds
+
+
+def _scopes(
+    questions: Sequence[Question], values: Values, samples: int, seed: int
+) -> dict[str, dict[str, Group]]:
+    """Summarise the metrics by scope and group."""
+    members_by_group = {name: np.array(members) for name, members in groups(questions)}
+    return {
+        scope: {name: _summarise(rows[members], samples, seed) for name, members in members_by_group.items()}
+        for scope, rows in zip(SCOPES, values, strict=True)
+    }
+
+
+def _per_question(questions: Sequence[Question], values: Values) -> list[dict[str, Any]]:
+    """List id and metrics by scope of every question."""
+    rows: list[dict[str, Any]] = [{"id": question.id} for question in questions]
+    for scope, metrics in zip(SCOPES, values.tolist(), strict=True):
+        for row, figures in zip(rows, metrics, strict=True):
+            row[scope] = dict(zip(METRICS, figures, strict=True))
+    return rows
 
 
 def _measure(ranking: Sequence[PageKey], question: Question) -> list[float]:
@@ -210,7 +226,7 @@ def groups(questions: Sequence[Question]) -> Iterator[tuple[str, list[int]]]:
             yield name, [position for position, member in enumerate(members) if member]
 
 
-def _summarise(values: np.ndarray[Any, np.dtype[np.float64]], samples: int, seed: int) -> Group:
+def _summarise(values: Values, samples: int, seed: int) -> Group:
     low, high = bootstrap_interval(values, samples=samples, seed=seed)
     rows = zip(METRICS, values.mean(axis=0).tolist(), low.tolist(), high.tolist(), strict=True)
     return Group(len(values), {metric: Figure(mean, bottom, top) for metric, mean, bottom, top in rows})

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from mmrag.types import Metadata, Scalar
@@ -107,12 +107,7 @@ def _validate(filter: object, depth: int) -> list[int]:
         elif key == "$not":
             counts += _validate(operand, depth + 1)
         elif key in ("$and", "$or"):
-            if not isinstance(operand, (list, tuple)) or not operand:
-                raise ValueError(
-                    f"{key} takes a list of at least one filter, got {operand!r}. "
-                    "Leave the filter out to let everything pass."
-                )
-            for part in operand:
+            for part in _filter_list(key, operand):
                 counts += _validate(part, depth + 1)
         else:
             raise ValueError(_unknown(key, _FILTER_OPERATORS, "between filters"))
@@ -122,6 +117,15 @@ def _validate(filter: object, depth: int) -> list[int]:
             "Use $in for many values of one key."
         )
     return counts
+
+
+def _filter_list(name: str, operand: object) -> Sequence[object]:
+    if not isinstance(operand, (list, tuple)) or not operand:
+        raise ValueError(
+            f"{name} takes a list of at least one filter, got {operand!r}. "
+            "Leave the filter out to let everything pass."
+        )
+    return operand
 
 
 def _validate_condition(key: str, operand: object) -> list[int]:
