@@ -4,8 +4,8 @@
 
 Prints a Markdown table of the package under ROOT/mmrag (default: this checkout). The code that reads tables,
 charts and fields and the rules over them (`answer/` without `answer/served/`, and `documents/layout.py`) is
-counted apart: other work replaces it as a whole. A function's lines are those from ``def`` to its end, its
-docstring left out.
+counted apart: other work replaces it as a whole. A function's lines are those from ``def`` to its end,
+docstring included.
 """
 
 from __future__ import annotations
@@ -79,10 +79,7 @@ def circles(graph: dict[str, set[str]]) -> list[set[str]]:
 def function_lengths(tree: ast.AST) -> Iterator[int]:
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            first = node.body[0]
-            is_documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-            docstring = (first.end_lineno or 0) - first.lineno + 1 if is_documented else 0
-            yield (node.end_lineno or 0) - node.lineno + 1 - docstring
+            yield (node.end_lineno or 0) - node.lineno + 1
 
 
 def main() -> None:
@@ -116,8 +113,9 @@ def print_row(name: str, paths: list[Path]) -> None:
     longest = max((text.count("\n"), path.name) for path, text in zip(paths, texts, strict=True))
     middle = f"{statistics.median(lengths):g}" if lengths else "-"
     tail = f"{lengths[int(0.9 * (len(lengths) - 1))]}" if lengths else "-"
+    total = sum(text.count("\n") for text in texts)
     print(
-        f"| {name} | {len(paths)} | {sum(text.count(chr(10)) for text in texts):,} | {longest[0]} ({longest[1]}) "
+        f"| {name} | {len(paths)} | {total:,} | {longest[0]} ({longest[1]}) "
         f"| {len(lengths)} | {middle} | {tail} | {lone} ({lone / max(1, len(bound)):.1%}) |"
     )
 

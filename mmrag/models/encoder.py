@@ -169,9 +169,6 @@ def _is_memory(error: RuntimeError) -> bool:
 logger = logging.getLogger(__name__)
 
 
-Result = TypeVar("Result")
-
-
 class OutOfMemoryError(MemoryError):
     """A batch was too large for the device; told apart by `Batcher`'s caller, who knows the device."""
 
