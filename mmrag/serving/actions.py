@@ -59,11 +59,11 @@ class Pause:
     seconds: float
 
     def run(self, stack: ExitStack) -> None:
-        """Pause this thread."""
+        """Wait, blocking this thread."""
         time.sleep(self.seconds)
 
     async def arun(self, stack: AsyncExitStack) -> None:
-        """Pause this task."""
+        """Wait without blocking the event loop."""
         await asyncio.sleep(self.seconds)
 
 

@@ -207,10 +207,10 @@ class Runner:
             return (yield from client.exchange("GET", request.path))
         body = {"model": model, **request.body}
         server = join_url(client.base_url, request.path)
-        missing = self._uploads.absent(server, request.pictures)
-        if len(missing) < len(request.pictures):
+        new_pictures = self._uploads.absent(server, request.pictures)
+        if len(new_pictures) < len(request.pictures):
             try:
-                return (yield from client.exchange("POST", request.path, with_pictures(body, missing)))
+                return (yield from client.exchange("POST", request.path, with_pictures(body, new_pictures)))
             except ServerStatusError as error:
                 log.debug("sending the pictures again: %s", error)
                 self._uploads.forget(server, request.pictures)
