@@ -1,12 +1,12 @@
-"""``ecrr`` and ``qar``: judging by traces instead of pictures, so that reranking is a light text-only step.
+"""``ecrr`` and ``qar``: score by reasoning traces instead of pictures, as a light text-only step.
 
 TTE-v2 (arXiv 2602.23369) names both: ECRR reranks by the reasoning texts that retrieval already had
-written, QAR rewrites a candidate's reasoning for the query first. Its prompts, its scorer and its numbers
-are not public; what is here is our reading of it:
+written, QAR first rewrites a candidate's reasoning for the query. Its prompts, scorer and numbers are not
+public; this is our reading of it:
 
-* ``ecrr``: the judge sees the query with its trace and the candidate's text with its trace, and says yes
-  or no; ``score = sigmoid(logit_yes - logit_no)``. Traces that are not kept yet are written first.
-* ``qar``: one generation a candidate reads its text and trace with the query in mind; that reading is put
+* ``ecrr``: the model sees the query with its trace and the candidate's text with its trace, and says yes
+  or no; ``score = sigmoid(logit_yes - logit_no)``. Missing traces are written first.
+* ``qar``: one generation per candidate reads its text and trace with the query in mind; that reading is put
   before them, then as ``ecrr``. ``think_tokens`` is its budget; 0 is ``ecrr``.
 """
 
@@ -16,11 +16,11 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from mmrag.rerank.context_fit import Prompt, fitted
+from mmrag.rerank.context_fit import Prompt, fit_prompt
 from mmrag.rerank.protocol import Settings, Verdicts
-from mmrag.rerank.request import instruction_of, user_template
+from mmrag.rerank.request import instruction_for, system_prompt, user_template, word_limit
 from mmrag.rerank.traces import Trace, read_trace
-from mmrag.rerank.yesno import YesNo, in_words
+from mmrag.rerank.yesno import YesNoScorer
 from mmrag.serving.chat import as_data, chat_messages, cut_text, data_mark, fill_template
 from mmrag.serving.client import parse_chat
 from mmrag.serving.requests import Request, Requests
@@ -28,20 +28,20 @@ from mmrag.serving.wire import join_url, parse_models
 from mmrag.types import Candidate, Query, Verdict
 
 TEXT_CHARS = 2000
-"""Of a candidate's own text; its trace speaks for the rest."""
+"""Most characters of a candidate's own text; its trace speaks for the rest."""
 
 PROMPTS = ("ecrr_system", "ecrr_think", "ecrr_user", "think_first", "instruction")
 QAR_PROMPTS = (*PROMPTS, "qar_system", "qar_user")
 
 
 class EcrrMode:
-    """Judges a candidate by its text and its trace.
+    """Mode that scores a candidate by its text and its trace.
 
     Args:
-        settings: ``traces`` must be there; ``think_tokens`` lets the judge think before its answer.
+        settings: ``traces`` is required; ``think_tokens`` lets the model think before its answer.
 
     Raises:
-        ValueError: no traces.
+        ValueError: ``traces`` is None.
     """
 
     name = "ecrr"
@@ -58,66 +58,55 @@ class EcrrMode:
         if traces.render is None and settings.render is not None:
             traces = traces.with_render(settings.render)
         self._traces = traces
-        self._yes_no = YesNo(settings)
+        self._scorer = YesNoScorer(settings)
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the prompts and with the way the traces are written, not with the traces."""
+        """Digest of the prompts and of how the traces are written, not of the traces."""
         parts = [self.settings.prompts.digest(self.prompts), self._traces.fingerprint]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
     def prepare(self) -> Requests[None]:
-        """Request for the answer's token ids and the model's context, and who writes the traces."""
+        """Request the answer's token ids, the model's context and the name of the traces' model."""
         client = self._traces.client
         if client.known_model is None:
             reply = yield Request("models", client=client)
             client.remember_model(parse_models(reply, join_url(client.base_url, "models")))
-        yield from self._yes_no.prepare()
+        yield from self._scorer.prepare()
 
-    def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Requests[Sequence[Verdict]]]:
-        """One generator a candidate; traces that are kept are read now, missing ones are prepared."""
-        asked = self._traces.prepared_query(query)
+    def requests(self, query: Query, candidates: Sequence[Candidate]) -> list[Requests[Sequence[Verdict]]]:
+        """Return one generator per candidate; cached traces are read now, missing ones are requested."""
+        query_trace = self._traces.query_requests(query)
         return [
-            self._judge(query, asked, self._traces.prepared_document(candidate), self._own_text(candidate))
+            self._score(query, query_trace, self._traces.document_requests(candidate), self._text(candidate))
             for candidate in candidates
         ]
 
-    def _judge(
+    def _score(
         self,
         query: Query,
-        asked: Callable[[], Requests[Trace]],
-        described: Callable[[], Requests[Trace]],
+        query_trace: Callable[[], Requests[Trace]],
+        page_trace: Callable[[], Requests[Trace]],
         text: str,
     ) -> Requests[Sequence[Verdict]]:
-        understood = yield from asked()
-        trace = yield from described()
-        case = _Case(
-            query=_joined(query.text or "", understood.plain),
-            instruction=instruction_of(query, self.settings),
+        thought = yield from query_trace()
+        trace = yield from page_trace()
+        pair = _Pair(
+            query=_join(query.text or "", thought.plain),
+            instruction=instruction_for(query, self.settings),
             text=text,
             trace=trace.plain,
         )
-        return (yield from self._verdict(case))
+        return (yield from self._score_pair(pair))
 
-    def _verdict(self, case: _Case) -> Requests[Verdicts]:
-        return (yield from self._yes_or_no(case, self.settings))
+    def _score_pair(self, pair: _Pair) -> Requests[Verdicts]:
+        return (yield from self._yes_no(pair, self.settings))
 
-    def _yes_or_no(self, case: _Case, settings: Settings) -> Requests[Verdicts]:
-        prompts, tokens, context = settings.prompts, settings.think_tokens, self._yes_no.context
-        system = prompts.fill("ecrr_think", words=in_words(tokens)) if tokens else prompts.text("ecrr_system")
-        prompt, share = yield from fitted(
-            lambda share: _prompt(system, user_template("ecrr_user", settings), case, share),
-            self._yes_no.room(answer_tokens=1),
-            self._yes_no.extra,
-        )
-        verdict = yield from self._yes_no.judge(prompt.messages)
-        said, notes = [verdict.note] if verdict.note else [], self._yes_no.notes
-        if share < 1.0:
-            said.append(f"shortened to {share:.0%} to fit the model's {context} tokens")
-            notes = (*notes, f"shortened to fit the model's {context} tokens: see the verdicts")
-        return Verdicts((replace(verdict, note="; ".join(said)),), notes)
+    def _yes_no(self, pair: _Pair, settings: Settings) -> Requests[Verdicts]:
+        system, user = system_prompt("ecrr", settings), user_template("ecrr", settings)
+        return (yield from self._scorer.score(lambda fraction: _prompt(system, user, pair, fraction)))
 
-    def _own_text(self, candidate: Candidate) -> str:
+    def _text(self, candidate: Candidate) -> str:
         page = candidate.page
         if page is None:
             return candidate.record.text
@@ -125,13 +114,13 @@ class EcrrMode:
 
 
 class QarMode(EcrrMode):
-    """As `EcrrMode`, after each candidate's trace was read again with the query in mind.
+    """`EcrrMode` after each candidate's trace was rewritten for the query.
 
     Args:
-        settings: ``traces`` must be there; ``think_tokens`` is the most that a reading may take.
+        settings: ``traces`` is required; ``think_tokens`` is the most tokens of a rewriting.
 
     Raises:
-        ValueError: no traces.
+        ValueError: ``traces`` is None.
     """
 
     name = "qar"
@@ -139,32 +128,32 @@ class QarMode(EcrrMode):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._plain = replace(settings, think_tokens=0)  # the tokens go into the reading
-        self._yes_no = YesNo(self._plain)
+        self._answer_settings = replace(settings, think_tokens=0)  # the tokens go into the reading
+        self._scorer = YesNoScorer(self._answer_settings)
 
-    def _verdict(self, case: _Case) -> Requests[Verdicts]:
+    def _score_pair(self, pair: _Pair) -> Requests[Verdicts]:
         tokens = self.settings.think_tokens
         if not tokens:
-            return (yield from self._yes_or_no(case, self._plain))
-        reading = yield from self._reading(case, tokens)
-        judged = yield from self._yes_or_no(replace(case, reading=reading.plain), self._plain)
-        (verdict,) = judged.verdicts
+            return (yield from self._yes_no(pair, self._answer_settings))
+        reading = yield from self._read(pair, tokens)
+        verdicts = yield from self._yes_no(replace(pair, reading=reading.plain), self._answer_settings)
+        (verdict,) = verdicts.verdicts
         cut = f"reading closed after {tokens} tokens" if reading.cut else ""
         note = "; ".join(part for part in (verdict.note, cut) if part)
-        return replace(judged, verdicts=(replace(verdict, thought=reading.plain, note=note),))
+        return replace(verdicts, verdicts=(replace(verdict, thought=reading.plain, note=note),))
 
-    def _reading(self, case: _Case, tokens: int) -> Requests[Trace]:
-        """The candidate's trace, rewritten for the query."""
+    def _read(self, pair: _Pair, tokens: int) -> Requests[Trace]:
+        """Request the candidate's trace rewritten for the query."""
         prompts = self.settings.prompts
-        system = prompts.fill("qar_system", words=in_words(tokens))
-        prompt, _ = yield from fitted(
-            lambda share: _prompt(system, prompts.text("qar_user"), case, share),
-            self._yes_no.room(answer_tokens=tokens),
-            self._yes_no.extra,
+        system, user = prompts.fill("qar_system", words=word_limit(tokens)), prompts.text("qar_user")
+        prompt, _ = yield from fit_prompt(
+            lambda fraction: _prompt(system, user, pair, fraction),
+            self._scorer.prompt_limit(answer_tokens=tokens),
+            self._scorer.extra,
         )
         body = {
             "messages": prompt.messages,
-            **self._yes_no.extra,
+            **self._scorer.extra,
             "max_tokens": tokens,
             "temperature": 0.0,
         }
@@ -173,8 +162,8 @@ class QarMode(EcrrMode):
 
 
 @dataclass(frozen=True, slots=True)
-class _Case:
-    """A query and a candidate as the judge sees them: query with trace; reading, text and trace."""
+class _Pair:
+    """A query and a candidate as the model sees them: query with trace; reading, text and trace."""
 
     query: str
     instruction: str
@@ -183,18 +172,18 @@ class _Case:
     reading: str = ""
 
 
-def _prompt(system: str, user: str, case: _Case, share: float) -> Prompt:
-    """Messages that show this share of the candidate's text and trace; the reading stays whole."""
-    text = cut_text(case.text, min(TEXT_CHARS, int(share * len(case.text))))
-    trace = cut_text(case.trace, int(share * len(case.trace)))
+def _prompt(system: str, user: str, pair: _Pair, fraction: float) -> Prompt:
+    """Build messages with this fraction of the candidate's text and trace; the reading stays whole."""
+    text = cut_text(pair.text, min(TEXT_CHARS, int(fraction * len(pair.text))))
+    trace = cut_text(pair.trace, int(fraction * len(pair.trace)))
     texts = {
-        "instruction": as_data(case.instruction),
-        "query": as_data(case.query),
-        "page": as_data(_joined(case.reading, text, trace)),
-        "mark": data_mark(case.query, case.text, case.trace),
+        "instruction": as_data(pair.instruction),
+        "query": as_data(pair.query),
+        "page": as_data(_join(pair.reading, text, trace)),
+        "mark": data_mark(pair.query, pair.text, pair.trace),
     }
     return Prompt(chat_messages(system, fill_template(user, texts, {})))
 
 
-def _joined(*parts: str) -> str:
+def _join(*parts: str) -> str:
     return "\n\n".join(part.strip() for part in parts if part.strip())

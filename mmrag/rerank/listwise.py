@@ -2,27 +2,30 @@
 
 More than 20 are ranked in windows of 20, from the back to the front in strides of 10, so that a good page
 can rise from the last window to the first (RankGPT, arXiv 2304.09542, and RankZephyr, arXiv 2312.02724).
-A verdict's score is its place counted from the end: n for the best of n, 1 for the last.
+A verdict's score is its rank counted from the end: n for the best of n, 1 for the last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from mmrag.rerank.context_fit import Prompt, fitted
-from mmrag.rerank.pointwise import NOTHING, NOTHING_SOMEWHERE
+from mmrag.rerank.context_fit import Prompt, fit_prompt
+from mmrag.rerank.pointwise import NO_CONTENT, NO_CONTENT_NOTE
 from mmrag.rerank.protocol import Settings, Verdicts
 from mmrag.rerank.request import (
-    View,
-    even_cap,
-    instruction_of,
+    ModelInput,
+    candidate_input,
+    even_length,
+    instruction_for,
     order_body,
-    query_view,
+    order_tokens,
+    query_input,
+    system_prompt,
     user_template,
-    view_of,
 )
 from mmrag.rerank.response import Order, read_order
-from mmrag.rerank.yesno import Thinker, in_words
+from mmrag.rerank.yesno import Thinker
 from mmrag.serving.chat import (
     as_data,
     chat_messages,
@@ -50,19 +53,34 @@ NOT_NAMED = "not in the model's list: kept in prior order behind those that are"
 
 
 def windows(count: int, size: int = WINDOW, stride: int = STRIDE) -> list[tuple[int, int]]:
-    """``(start, stop)`` of the windows over `count` candidates, back to front; the last one starts at 0."""
-    found = []
+    """Return ``(start, stop)`` of the windows of `count` candidates, back to front; the last starts at 0."""
+    spans = []
     stop = count
     while stop > 0:
-        found.append((max(0, stop - size), stop))
+        spans.append((max(0, stop - size), stop))
         if stop <= size:
             break
         stop -= stride
-    return found
+    return spans
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """The model's answer about one window.
+
+    Attributes:
+        order: of the window's candidates.
+        thought: written before the answer.
+        fraction: of every candidate that fitted into the prompt.
+    """
+
+    order: Order
+    thought: str
+    fraction: float
 
 
 class ListwiseMode:
-    """Orders all candidates together.
+    """Mode that orders all candidates together.
 
     Args:
         settings: see `mmrag.rerank.ThinkReranker`.
@@ -76,92 +94,90 @@ class ListwiseMode:
         self._thinker = Thinker(settings)
 
     def prepare(self) -> Requests[None]:
-        """Ask for the model's context."""
+        """Request the model's context length."""
         yield from self._thinker.prepare()
 
-    def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Requests[Sequence[Verdict]]]:
-        """One generator for all candidates: each window starts from the order of the one before."""
-        return [self._judge(query, candidates)]
+    def requests(self, query: Query, candidates: Sequence[Candidate]) -> list[Requests[Sequence[Verdict]]]:
+        """Return one generator for all candidates: each window starts from the order of the one before."""
+        return [self._score(query, candidates)]
 
-    def _judge(self, query: Query, candidates: Sequence[Candidate]) -> Requests[Sequence[Verdict]]:
-        views = [view_of(candidate, self.settings) for candidate in candidates]
-        order = list(range(len(candidates)))
-        said = [("", "")] * len(candidates)  # thought and note of the last window that a candidate was in
-        repeats = unknown = 0
-        least = 1.0
-        for start, stop in windows(len(candidates)):
-            window = order[start:stop]
-            found, thought, share = yield from self._window(query, [views[place] for place in window])
-            order[start:stop] = [window[place] for place in found.places]
-            for place, candidate in enumerate(window):
-                said[candidate] = (thought, NOT_NAMED if place in found.missing else "")
-            repeats, unknown = repeats + found.repeats, unknown + found.unknown
-            least = min(least, share)
-        verdicts: list[Verdict] = [Verdict(0.0)] * len(candidates)
-        for place, candidate in enumerate(order):
-            thought, note = said[candidate]
-            if views[candidate].empty:
-                note = f"{note}; {NOTHING}" if note else NOTHING
-            score, read = float(len(order) - place), not views[candidate].empty
-            verdicts[candidate] = Verdict(score, thought, note=note, read=read)
-        return Verdicts(tuple(verdicts), self._notes(views, verdicts, repeats, unknown, least))
+    def _score(self, query: Query, candidates: Sequence[Candidate]) -> Requests[Sequence[Verdict]]:
+        pages = [candidate_input(candidate, self.settings) for candidate in candidates]
+        order = list(range(len(pages)))
+        comments = [("", "")] * len(pages)  # thought and note of a candidate's last window
+        answers: list[_Window] = []
+        for start, stop in windows(len(pages)):
+            indices = order[start:stop]
+            answer = yield from self._ask(query, [pages[index] for index in indices])
+            answers.append(answer)
+            order[start:stop] = [indices[position] for position in answer.order.positions]
+            for position, index in enumerate(indices):
+                unnamed = position in answer.order.unnamed
+                comments[index] = (answer.thought, NOT_NAMED if unnamed else "")
+        ranks = {index: rank for rank, index in enumerate(order)}
+        verdicts = tuple(
+            _verdict(float(len(pages) - ranks[index]), *comments[index], empty=page.is_empty)
+            for index, page in enumerate(pages)
+        )
+        return Verdicts(verdicts, self._notes(answers, verdicts))
 
-    def _notes(
-        self,
-        views: Sequence[View],
-        verdicts: Sequence[Verdict],
-        repeats: int,
-        unknown: int,
-        least: float,
-    ) -> tuple[str, ...]:
+    def _notes(self, answers: Sequence[_Window], verdicts: Sequence[Verdict]) -> tuple[str, ...]:
         notes = []
+        repeats = sum(answer.order.repeats for answer in answers)
+        unknown = sum(answer.order.unknown for answer in answers)
         if repeats or unknown:
             notes.append(f"the model's list had {repeats} repeats and {unknown} unknown numbers, left out")
-        missing = sum(verdict.note.startswith(NOT_NAMED) for verdict in verdicts)
-        if missing:
-            notes.append(f"{missing} of {len(verdicts)} not in the model's list: kept in prior order")
+        unnamed = sum(verdict.note.startswith(NOT_NAMED) for verdict in verdicts)
+        if unnamed:
+            notes.append(f"{unnamed} of {len(verdicts)} not in the model's list: kept in prior order")
+        least = min((answer.fraction for answer in answers), default=1.0)
         if least < 1.0:
             context = self._thinker.context
             notes.append(f"candidates shortened evenly, to {least:.0%}, to fit the model's {context} tokens")
-        if any(view.empty for view in views):
-            notes.append(NOTHING_SOMEWHERE)
+        if not all(verdict.read for verdict in verdicts):
+            notes.append(NO_CONTENT_NOTE)
         return tuple(notes)
 
-    def _window(self, query: Query, views: Sequence[View]) -> Requests[tuple[Order, str, float]]:
-        def build(share: float) -> Prompt:
-            return self._prompt(query, views, share)
-
-        answer_tokens = order_body([{"role": "user"}], len(views), {})["max_tokens"]
-        prompt, share = yield from fitted(build, self._thinker.room(answer_tokens), self._thinker.extra)
-        thought, messages = yield from self._thinker.think(prompt.messages, prompt.pictures)
-        body = order_body(messages, len(views), self._thinker.extra)
+    def _ask(self, query: Query, pages: Sequence[ModelInput]) -> Requests[_Window]:
+        """Request the order of one window."""
+        thinker = self._thinker
+        prompt, fraction = yield from fit_prompt(
+            lambda fraction: self._prompt(query, pages, fraction),
+            thinker.prompt_limit(order_tokens(len(pages))),
+            thinker.extra,
+        )
+        thought, messages = yield from thinker.think(prompt.messages, prompt.pictures)
+        body = order_body(messages, len(pages), thinker.extra)
         reply = yield Request("chat/completions", body, pictures=prompt.pictures)
-        return read_order(reply, len(views)), thought.text, share
+        return _Window(read_order(reply, len(pages)), thought.text, fraction)
 
-    def _prompt(self, query: Query, views: Sequence[View], share: float) -> Prompt:
-        settings, asked = self.settings, query_view(query, self.settings)
-        picture = show_picture(asked.image, settings.image_pixels)
+    def _prompt(self, query: Query, pages: Sequence[ModelInput], fraction: float) -> Prompt:
+        """Build the question about this fraction of the pages."""
+        settings, question = self.settings, query_input(query, self.settings)
+        picture = show_picture(question.image, settings.image_pixels)
         data, area = dict(picture.data), picture.area
-        digest = data_mark(asked.text, *(view.text for view in views))
-        cap = even_cap([len(view.text) for view in views], share)
-        pages: list[Json] = []
-        for number, view in enumerate(views, start=1):
-            text = as_data(cut_text(view.text, cap) if share < 1.0 else view.text)
+        digest = data_mark(question.text, *(page.text for page in pages))
+        length = even_length([len(page.text) for page in pages], fraction)
+        template = settings.prompts.text("listwise_page")
+        parts: list[Json] = []
+        for number, page in enumerate(pages, start=1):
+            text = as_data(cut_text(page.text, length) if fraction < 1.0 else page.text)
             texts = {"mark": digest, "number": str(number), "page": text}
-            page = show_picture(view.image, settings.image_pixels, share)
-            data, area = {**data, **page.data}, area + page.area
-            template = settings.prompts.text("listwise_page")
-            pages += [*fill_template(template, texts, {"page_picture": page.parts}), text_part("\n\n")]
+            view = show_picture(page.image, settings.image_pixels, fraction)
+            data, area = {**data, **view.data}, area + view.area
+            parts += [*fill_template(template, texts, {"page_picture": view.parts}), text_part("\n\n")]
         texts = {
-            "instruction": as_data(instruction_of(query, settings)),
-            "query": as_data(asked.text),
+            "instruction": as_data(instruction_for(query, settings)),
+            "query": as_data(question.text),
             "mark": digest,
-            "count": str(len(views)),
+            "count": str(len(pages)),
         }
-        places = {"query_picture": picture.parts, "pages": pages[:-1]}
-        user = fill_template(user_template("listwise_user", settings), texts, places)
-        if settings.think_tokens:
-            system = settings.prompts.fill("listwise_think", words=in_words(settings.think_tokens))
-        else:
-            system = settings.prompts.text("listwise_system")
-        return Prompt(chat_messages(system, user), data, area)
+        slots = {"query_picture": picture.parts, "pages": parts[:-1]}
+        user = fill_template(user_template("listwise", settings), texts, slots)
+        return Prompt(chat_messages(system_prompt("listwise", settings), user), data, area)
+
+
+def _verdict(score: float, thought: str, note: str, *, empty: bool) -> Verdict:
+    if empty:
+        note = f"{note}; {NO_CONTENT}" if note else NO_CONTENT
+    return Verdict(score, thought, note=note, read=not empty)

@@ -1,4 +1,4 @@
-"""The modes by name: the table of what `ThinkReranker` can do, each module imported when it is needed."""
+"""Registry of the modes by name; each module is imported when it is needed."""
 
 from __future__ import annotations
 

@@ -1,15 +1,22 @@
-"""``pointwise``: is this page of help, yes or no? One candidate at a time, so none can affect another."""
+"""``pointwise``: is this page of help, yes or no? Each candidate is scored alone and affects no other."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mmrag.rerank.context_fit import Prompt, fitted
+from mmrag.rerank.context_fit import Prompt
 from mmrag.rerank.protocol import Settings, Verdicts
-from mmrag.rerank.request import View, instruction_of, query_view, user_template, view_of
+from mmrag.rerank.request import (
+    ModelInput,
+    candidate_input,
+    instruction_for,
+    query_input,
+    system_prompt,
+    user_template,
+)
 from mmrag.rerank.response import read_boxes
-from mmrag.rerank.yesno import YesNo, in_words
+from mmrag.rerank.yesno import YesNoScorer
 from mmrag.serving.chat import (
     PictureView,
     as_data,
@@ -22,13 +29,13 @@ from mmrag.serving.chat import (
 from mmrag.serving.requests import Requests
 from mmrag.types import Candidate, Query, Verdict
 
-NOTHING = "neither picture nor text to judge by"
-NOTHING_SOMEWHERE = f"{NOTHING}: see the verdicts"
+NO_CONTENT = "neither picture nor text to judge by"
+NO_CONTENT_NOTE = f"{NO_CONTENT}: see the verdicts"
 PROMPTS = ("pointwise_system", "pointwise_think", "pointwise_user", "think_first", "instruction")
 
 
 class PointwiseMode:
-    """Scores every candidate by itself: ``sigmoid(logit_yes - logit_no)``, 0 to 1.
+    """Mode that scores every candidate alone: ``sigmoid(logit_yes - logit_no)``, 0..1.
 
     Args:
         settings: see `mmrag.rerank.ThinkReranker`.
@@ -39,56 +46,48 @@ class PointwiseMode:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.fingerprint = settings.prompts.digest(PROMPTS)
-        self._yes_no = YesNo(settings)
+        self._scorer = YesNoScorer(settings)
 
     def prepare(self) -> Requests[None]:
-        """Ask for the answer's token ids and the model's context."""
-        yield from self._yes_no.prepare()
+        """Request the ids of the answer tokens and the model's context length."""
+        yield from self._scorer.prepare()
 
-    def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Requests[Sequence[Verdict]]]:
-        """One generator a candidate."""
-        asked = query_view(query, self.settings)
-        # Once, and here: the generators run side by side, and a lazy picture must not be loaded by two.
-        picture = show_picture(asked.image, self.settings.image_pixels)
-        instruction = instruction_of(query, self.settings)
-        return [self._judge(asked.text, picture, instruction, candidate) for candidate in candidates]
+    def requests(self, query: Query, candidates: Sequence[Candidate]) -> list[Requests[Sequence[Verdict]]]:
+        """Return one generator per candidate."""
+        question = query_input(query, self.settings)
+        # Decoded once, here: the generators run in parallel, and two must not load one lazy picture.
+        picture = show_picture(question.image, self.settings.image_pixels)
+        instruction = instruction_for(query, self.settings)
+        return [self._score(question.text, picture, instruction, candidate) for candidate in candidates]
 
-    def _judge(
+    def _score(
         self, query: str, picture: PictureView, instruction: str, candidate: Candidate
     ) -> Requests[Sequence[Verdict]]:
-        view = view_of(candidate, self.settings)
+        page = candidate_input(candidate, self.settings)
+        verdicts = yield from self._scorer.score(
+            lambda fraction: self._prompt(query, picture, instruction, page, fraction)
+        )
+        (verdict,), notes = verdicts.verdicts, verdicts.notes
+        if page.is_empty:
+            note = "; ".join(part for part in (verdict.note, NO_CONTENT) if part)
+            return Verdicts((replace(verdict, note=note, read=False),), (*notes, NO_CONTENT_NOTE))
+        boxes = read_boxes(verdict.thought) if page.image is not None else ()
+        return Verdicts((replace(verdict, evidence=boxes),), notes)
 
-        def build(share: float) -> Prompt:
-            return self._prompt(query, picture, instruction, view, share)
-
-        limit = self._yes_no.room(answer_tokens=1)
-        prompt, share = yield from fitted(build, limit, self._yes_no.extra)
-        verdict = yield from self._yes_no.judge(prompt.messages, prompt.pictures)
-        said, notes = [verdict.note] if verdict.note else [], self._yes_no.notes
-        if view.empty:
-            said.append(NOTHING)
-            notes = (*notes, NOTHING_SOMEWHERE)
-        if share < 1.0:
-            said.append(f"shortened to {share:.0%} to fit the model's {self._yes_no.context} tokens")
-            notes = (*notes, f"shortened to fit the model's {self._yes_no.context} tokens: see the verdicts")
-        boxes = read_boxes(verdict.thought) if view.image is not None else ()
-        return Verdicts((replace(verdict, evidence=boxes, note="; ".join(said), read=not view.empty),), notes)
-
-    def _prompt(self, query: str, picture: PictureView, instruction: str, view: View, share: float) -> Prompt:
-        """The question with this share of the candidate; all candidates are to see the same query."""
+    def _prompt(
+        self, query: str, picture: PictureView, instruction: str, page: ModelInput, fraction: float
+    ) -> Prompt:
+        """Build the question about this fraction of the page; the query is always whole."""
         settings = self.settings
-        page = show_picture(view.image, settings.image_pixels, share)
-        text = cut_text(view.text, int(share * len(view.text))) if share < 1.0 else view.text
+        view = show_picture(page.image, settings.image_pixels, fraction)
+        text = cut_text(page.text, int(fraction * len(page.text))) if fraction < 1.0 else page.text
         texts = {
             "instruction": as_data(instruction),
             "query": as_data(query),
             "page": as_data(text),
-            "mark": data_mark(query, view.text),
+            "mark": data_mark(query, page.text),
         }
-        pictures = {"query_picture": picture.parts, "page_picture": page.parts}
-        user = fill_template(user_template("pointwise_user", settings), texts, pictures)
-        if settings.think_tokens:
-            system = settings.prompts.fill("pointwise_think", words=in_words(settings.think_tokens))
-        else:
-            system = settings.prompts.text("pointwise_system")
-        return Prompt(chat_messages(system, user), {**picture.data, **page.data}, picture.area + page.area)
+        pictures = {"query_picture": picture.parts, "page_picture": view.parts}
+        user = fill_template(user_template("pointwise", settings), texts, pictures)
+        messages = chat_messages(system_prompt("pointwise", settings), user)
+        return Prompt(messages, {**picture.data, **view.data}, picture.area + view.area)

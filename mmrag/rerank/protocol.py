@@ -61,7 +61,7 @@ class Mode(Protocol):
         """Digest of what changes the scores for the same requests."""
         ...
 
-    def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Requests[Sequence[Verdict]]]:
+    def requests(self, query: Query, candidates: Sequence[Candidate]) -> list[Requests[Sequence[Verdict]]]:
         """Return generators of requests that each score a consecutive run of the candidates.
 
         A mode that scores candidates independently returns one generator per candidate; one that compares

@@ -1,4 +1,4 @@
-"""Build the requests of the modes as pure functions: a query and a candidate in, bodies out."""
+"""Requests of the modes as pure functions: a query and a candidate in, request bodies out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from mmrag.rerank.protocol import Settings
 
-OWN_KEYS = frozenset(
+RESERVED_KEYS = frozenset(
     {
         "model",
         "messages",
@@ -38,95 +38,105 @@ OWN_KEYS = frozenset(
 """Keys of a chat request that the modes set themselves."""
 
 
+# ------------------------------------------------------------------------------------- model inputs
+
+
 @dataclass(frozen=True, slots=True)
-class View:
-    """What of a candidate, or of a query, is shown.
+class ModelInput:
+    """The text and the picture of a candidate or query that the model gets to see.
 
     Attributes:
-        text: as it stands on the page; ``""`` where it has none or is not to be shown.
-        image: None where there is none or it is not to be shown.
+        text: as it is on the page; ``""`` if there is none or it is switched off.
+        image: None if there is none or pictures are switched off.
     """
 
     text: str
     image: Image | None = None
 
     @property
-    def empty(self) -> bool:
-        """Whether there is nothing to judge by."""
+    def is_empty(self) -> bool:
+        """Whether there is neither picture nor text."""
         return self.image is None and not self.text.strip()
 
 
-def view_of(candidate: Candidate, settings: Settings) -> View:
-    """What `settings` want shown of a candidate. A text without a page is shown whatever they say.
+def candidate_input(candidate: Candidate, settings: Settings) -> ModelInput:
+    """Return the parts of a candidate that `settings` show; a text without a page is always shown.
 
     Raises:
-        ValueError: a picture is wanted, the page carries none and nothing renders it.
+        ValueError: pictures are on, the page has none and ``settings.render`` is None.
         PageError: the page cannot be rendered.
     """
     page = candidate.page
     if page is None:
-        return View(candidate.record.text)
-    image = None
-    if settings.images:
-        image = page.image
-        if image is None and settings.render is None:
-            raise ValueError(
-                f"page {page.id!r} must have a picture or the reranker a render function, got neither. "
-                "Pass render=..., or images=False for a model that reads text only."
-            )
-        if image is None and settings.render is not None:
-            image = settings.render(page, settings.image_pixels)
-    return View((page.text or candidate.record.text) if settings.text else "", image)
+        return ModelInput(candidate.record.text)
+    text = (page.text or candidate.record.text) if settings.text else ""
+    if not settings.images or page.image is not None:
+        return ModelInput(text, page.image if settings.images else None)
+    if settings.render is None:
+        raise ValueError(
+            f"page {page.id!r} must have a picture or the reranker a render function, got neither. "
+            "Pass render=..., or images=False for a model that reads text only."
+        )
+    return ModelInput(text, settings.render(page, settings.image_pixels))
 
 
-def query_view(query: Query, settings: Settings) -> View:
-    """What is shown of a query.
+def query_input(query: Query, settings: Settings) -> ModelInput:
+    """Return text and picture of a query.
 
     Raises:
-        ValueError: it has a picture, and pictures are not to be shown.
+        ValueError: the query has a picture, and pictures are switched off.
     """
     if query.image is not None and not settings.images:
         raise ValueError("a query with an image needs images=True, got images=False. Ask with text only.")
-    return View(query.text or "", query.image)
+    return ModelInput(query.text or "", query.image)
 
 
-def instruction_of(query: Query, settings: Settings) -> str:
-    """What counts as relevant: the reranker's own, else the query's, else the prompt's."""
+# ------------------------------------------------------------------------------------------ prompts
+
+
+def instruction_for(query: Query, settings: Settings) -> str:
+    """Return what counts as relevant: the reranker's instruction, else the query's, else the prompt's."""
     return settings.instruction or query.instruction or settings.prompts.text("instruction")
 
 
-# ------------------------------------------------------------------------------------------ pictures
+def system_prompt(mode: str, settings: Settings) -> str:
+    """Return the system prompt of a mode; with ``think_tokens`` the one that asks for a thought."""
+    if not settings.think_tokens:
+        return settings.prompts.text(f"{mode}_system")
+    return settings.prompts.fill(f"{mode}_think", words=word_limit(settings.think_tokens))
 
 
-# ---------------------------------------------------------------------------------------------- text
+def user_template(mode: str, settings: Settings) -> str:
+    """Return the user's prompt of a mode; with ``think_tokens`` its last line asks for the thought.
+
+    The system prompt asks for it too, but a small model follows the last line: SmolLM2-135M answered "No."
+    to 'Answer "yes" or "no"' and thought nothing.
+    """
+    template = settings.prompts.text(f"{mode}_user")
+    return f"{template}\n\n{settings.prompts.text('think_first')}" if settings.think_tokens else template
 
 
-def even_cap(lengths: Sequence[int], share: float) -> int:
-    """The one length to cut all texts to so that `share` of their sum is left: the longest give first."""
-    left = int(share * sum(lengths))
-    for place, length in enumerate(sorted(lengths)):
-        each = left // (len(lengths) - place)
-        if length > each:
-            return each
+def word_limit(tokens: int) -> str:
+    """Return the number of words to request for a thought: three quarters of the tokens, to end in time."""
+    return str(max(1, tokens * 3 // 4))
+
+
+def even_length(lengths: Sequence[int], fraction: float) -> int:
+    """Return the one length to cut all texts to so that `fraction` of their sum is left."""
+    left = int(fraction * sum(lengths))
+    for index, length in enumerate(sorted(lengths)):
+        mean = left // (len(lengths) - index)
+        if length > mean:
+            return mean
         left -= length
     return max(lengths, default=0)
 
 
-def user_template(name: str, settings: Settings) -> str:
-    """The user's prompt, which ends in asking for the thought where one is wanted.
-
-    The system prompt asks for it too, but a small model does what stands last: SmolLM2-135M answered "No."
-    to 'Answer "yes" or "no"' and thought nothing.
-    """
-    template = settings.prompts.text(name)
-    return f"{template}\n\n{settings.prompts.text('think_first')}" if settings.think_tokens else template
-
-
-# -------------------------------------------------------------------------------------------- bodies
+# ------------------------------------------------------------------------------------------- bodies
 
 
 def thought_body(messages: Sequence[Json], think_tokens: int, extra: Mapping[str, Any]) -> Json:
-    """A chat request that writes a thought and stops at its end."""
+    """Build a chat request that writes a thought and stops at its end."""
     return {
         "messages": list(messages),
         "max_tokens": think_tokens,
@@ -137,7 +147,7 @@ def thought_body(messages: Sequence[Json], think_tokens: int, extra: Mapping[str
 
 
 def answer_body(messages: Sequence[Json], ids: Sequence[int], extra: Mapping[str, Any]) -> Json:
-    """A chat request for one token, with the log-probabilities of these tokens in its place."""
+    """Build a chat request for one token, with the log-probabilities of the tokens `ids`."""
     return {
         "messages": list(messages),
         **no_thought(extra),
@@ -151,29 +161,34 @@ def answer_body(messages: Sequence[Json], ids: Sequence[int], extra: Mapping[str
 
 
 def order_body(messages: Sequence[Json], count: int, extra: Mapping[str, Any]) -> Json:
-    """A chat request for the order of pages 1..`count`, held to its form by the server."""
+    """Build a chat request for the order of pages 1..`count`; the server enforces the answer's form."""
     number = "|".join(str(n) for n in range(1, count + 1))
     return {
         "messages": list(messages),
         **no_thought(extra),
         "temperature": 0.0,
-        "max_tokens": 16 + 8 * count,
+        "max_tokens": order_tokens(count),
         "structured_outputs": {"regex": rf"\[({number})\]( > \[({number})\]){{{count - 1}}}"},
         **continuation(messages),
     }
 
 
+def order_tokens(count: int) -> int:
+    """Return the most tokens that an order of `count` pages takes."""
+    return 16 + 8 * count
+
+
 def count_body(messages: Sequence[Json], extra: Mapping[str, Any], *, words: bool = False) -> Json:
-    """A request to ``/tokenize`` for the tokens of these messages; with their texts, if `words`."""
-    kept = {key: extra[key] for key in ("chat_template_kwargs", "mm_processor_kwargs") if key in extra}
-    return {"messages": list(messages), "add_generation_prompt": True, "return_token_strs": words, **kept}
+    """Build a request to ``/tokenize`` for the tokens of messages; with `words`, for their texts as well."""
+    options = {key: extra[key] for key in ("chat_template_kwargs", "mm_processor_kwargs") if key in extra}
+    return {"messages": list(messages), "add_generation_prompt": True, "return_token_strs": words, **options}
 
 
 def text_tokens_body(text: str, *, special: bool = False) -> Json:
-    """A request to ``/tokenize`` for the tokens of a text; with the model's opening token, if `special`."""
+    """Build a request to ``/tokenize`` for the tokens of a text; with `special`, with the opening token."""
     return {"prompt": text, "add_special_tokens": special}
 
 
 def likelihood_body(ids: Sequence[int]) -> Json:
-    """A completion request for the log-probability of each of these tokens after those before it."""
+    """Build a completion request for the log-probability of each token given those before it."""
     return {"prompt": list(ids), "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0}

@@ -15,7 +15,7 @@ from mmrag.errors import ServerError
 from mmrag.rerank.modes import MODES, load_mode
 from mmrag.rerank.ordering import check_alpha, check_top_n, keep_order, reorder
 from mmrag.rerank.protocol import Mode, PreparedMode, Settings, Verdicts
-from mmrag.rerank.request import OWN_KEYS
+from mmrag.rerank.request import RESERVED_KEYS
 from mmrag.serving.chat import SMALLEST_PICTURE
 from mmrag.serving.client import ServerClient
 from mmrag.serving.prompts import Prompts
@@ -97,7 +97,7 @@ class ThinkReranker:
             raise ValueError(f"image_pixels must be at least {SMALLEST_PICTURE}, got {image_pixels!r}.")
         if not images and not text:
             raise ValueError("images and text must not both be False: nothing would be left to judge by.")
-        owned = sorted(OWN_KEYS & set(extra or {}))
+        owned = sorted(RESERVED_KEYS & set(extra or {}))
         if owned:
             raise ValueError(f"extra must not set {', '.join(owned)}: these are set by the modes.")
         self.mode = mode
@@ -170,7 +170,7 @@ class ThinkReranker:
         first = job.preparation()
         if job.prepared(self._runner.run(first) if first else []):
             runner = self._runner.with_salt(job.mode.fingerprint)
-            job.results = runner.run(job.mode.steps(ranking.query, ranking.candidates))
+            job.results = runner.run(job.mode.requests(ranking.query, ranking.candidates))
         return job.finish(self.client.known_model if job.results else None)
 
     async def arerank(
@@ -188,7 +188,7 @@ class ThinkReranker:
         first = job.preparation()
         if job.prepared(await self._runner.arun(first) if first else []):
             salt = await asyncio.to_thread(lambda: job.mode.fingerprint)
-            steps = await asyncio.to_thread(job.mode.steps, ranking.query, ranking.candidates)
+            steps = await asyncio.to_thread(job.mode.requests, ranking.query, ranking.candidates)
             job.results = await self._runner.with_salt(salt).arun(steps)
         return job.finish(self.client.known_model if job.results else None)
 

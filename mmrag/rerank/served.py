@@ -1,11 +1,11 @@
-"""``served``: a server that is a reranker itself says how relevant a page is.
+"""``served``: a server that is a reranker itself scores the pages.
 
-Texts go to ``/rerank``, which many servers have. What has a picture goes to vLLM's ``/score``: the number is
+Texts go to ``/rerank``, which many servers have. Pairs with a picture go to vLLM's ``/score``: the number is
 the same, and its answer does not repeat the picture.
 
 A reranker served in the wrong way answers too: Qwen3-VL-Reranker without its overrides and its template
-gives about 0.5 to everything. So a pair that leaves no doubt is asked first, once a client, and a server
-that cannot tell its two halves apart is refused.
+gives about 0.5 to everything. So an obvious pair is scored first, once per client, and a server that cannot
+tell its two documents apart is refused.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmrag.errors import ServerAnswerError
-from mmrag.rerank.pointwise import NOTHING, NOTHING_SOMEWHERE
+from mmrag.rerank.pointwise import NO_CONTENT, NO_CONTENT_NOTE
 from mmrag.rerank.protocol import Settings, Verdicts
-from mmrag.rerank.request import View, query_view, text_tokens_body, view_of
+from mmrag.rerank.request import ModelInput, candidate_input, query_input, text_tokens_body
 from mmrag.rerank.response import read_relevance, read_score, read_served_context, read_tokens
 from mmrag.serving.chat import as_data, cut_text, picture_part, scaled_area, text_part
 from mmrag.serving.client import Json
@@ -25,9 +25,9 @@ from mmrag.types import Candidate, Query, Verdict
 PROBE_QUERY = "What is the capital of France?"
 PROBE_GOOD = "Paris is the capital of France and its largest city."
 PROBE_BAD = "Bread dough rises faster in a warm kitchen."
-LEAST_DIFFERENCE = 0.01  # of two scores of the obvious pair
+LEAST_DIFFERENCE = 0.01  # of the two scores of the obvious pair
 TEMPLATE_TOKENS = 256  # what a reranker's template puts around query and document, instruction included
-PIXELS_A_TOKEN = 768  # 28 x 28, the smallest patch of today's vision rerankers, rounded down
+PIXELS_PER_TOKEN = 768  # 28 x 28, the smallest patch of today's vision rerankers, rounded down
 TOO_LONG = "pages were too long for the model: see the verdicts"
 
 WRONGLY_SERVED = (
@@ -39,13 +39,13 @@ WRONGLY_SERVED = (
 
 
 class ServedMode:
-    """Scores every candidate by itself; the scale is the server's, larger is better.
+    """Mode that scores every candidate alone on the server's own scale; larger is better.
 
     Args:
         settings: see `mmrag.rerank.ThinkReranker`.
 
     Raises:
-        ValueError: a thought is asked for.
+        ValueError: ``think_tokens`` is not 0.
     """
 
     name = "served"
@@ -60,10 +60,10 @@ class ServedMode:
         self._context: int | None = None
 
     def prepare(self) -> Requests[None]:
-        """Ask for the model's context, where the server tells it, and an obvious pair.
+        """Request the model's context length, if the server knows it, and the scores of an obvious pair.
 
         Raises:
-            ServerAnswerError: the server cannot tell which of the two answers.
+            ServerAnswerError: the server does not score the right document above the wrong one.
         """
         self._context = read_served_context((yield Request("models", optional=True)))
         if not self.settings.probe:
@@ -78,56 +78,60 @@ class ServedMode:
                 str(reply),
             )
 
-    def steps(self, query: Query, candidates: Sequence[Candidate]) -> list[Requests[Sequence[Verdict]]]:
-        """One generator a candidate."""
+    def requests(self, query: Query, candidates: Sequence[Candidate]) -> list[Requests[Sequence[Verdict]]]:
+        """Return one generator per candidate."""
         settings = self.settings
-        asked = query_view(query, settings)
+        question = query_input(query, settings)
         body: Json = dict(settings.extra)
         if instruction := settings.instruction or query.instruction:
             body["instruction"] = as_data(instruction)
-        side = self._side(asked)  # once: a lazy picture must not be loaded by two generators side by side
-        return [self._judge(asked, side, body, candidate) for candidate in candidates]
+        content = self._content(question)  # once: two generators must not load one lazy picture
+        return [self._score(question, content, body, candidate) for candidate in candidates]
 
-    def _judge(
-        self, asked: View, query: str | Json, body: Json, candidate: Candidate
+    def _score(
+        self, question: ModelInput, query: str | Json, body: Json, candidate: Candidate
     ) -> Requests[Sequence[Verdict]]:
-        view = view_of(candidate, self.settings)
-        view, note = yield from self._cut(asked, view)
-        document = self._side(view)
-        if asked.image is None and view.image is None:
+        page = candidate_input(candidate, self.settings)
+        page, note = yield from self._cut(question, page)
+        document = self._content(page)
+        if question.image is None and page.image is None:
             reply = yield Request("/rerank", {**body, "query": query, "documents": [document]})
             score = read_relevance(reply, 1)[0]
         else:
-            score = read_score((yield Request("/score", {**body, "queries": query, "documents": [document]})))
-        if view.empty:
-            return Verdicts((Verdict(score, note=NOTHING, read=False),), (NOTHING_SOMEWHERE,))
+            reply = yield Request("/score", {**body, "queries": query, "documents": [document]})
+            score = read_score(reply)
+        if page.is_empty:
+            return Verdicts((Verdict(score, note=NO_CONTENT, read=False),), (NO_CONTENT_NOTE,))
         return Verdicts((Verdict(score, note=note),), (TOO_LONG,) if note else ())
 
-    def _cut(self, asked: View, view: View) -> Requests[tuple[View, str]]:
-        """The view with its text cut to what the model's context leaves for it, and what is to be said."""
+    def _cut(self, question: ModelInput, page: ModelInput) -> Requests[tuple[ModelInput, str]]:
+        """Return the page with its text cut to fit the model's context, and a note if it was cut."""
         if self._context is None:
-            return view, ""
-        areas = [
-            scaled_area(side.image, self.settings.image_pixels, 1.0)
-            for side in (asked, view)
-            if side.image is not None
-        ]
-        room = self._context - TEMPLATE_TOKENS - len(as_data(asked.text).encode())
-        room -= sum(areas) // PIXELS_A_TOKEN
-        if len(as_data(view.text).encode()) <= room:
-            return view, ""
-        length = len(read_tokens((yield Request("/tokenize", text_tokens_body(as_data(view.text))))))
+            return page, ""
+        room = self._room(question, page)
+        if len(as_data(page.text).encode()) <= room:  # a token is at least one byte
+            return page, ""
+        reply = yield Request("/tokenize", text_tokens_body(as_data(page.text)))
+        length = len(read_tokens(reply))
         if length <= room:
-            return view, ""
-        cap = int(0.95 * len(view.text) * max(0, room) / length)
-        note = f"cut to {cap} of {len(view.text)} characters to fit the model's {self._context} tokens"
-        return View(cut_text(view.text, cap), view.image), note
+            return page, ""
+        cap = int(0.95 * len(page.text) * max(0, room) / length)
+        note = f"cut to {cap} of {len(page.text)} characters to fit the model's {self._context} tokens"
+        return ModelInput(cut_text(page.text, cap), page.image), note
 
-    def _side(self, view: View) -> str | Json:
-        """One side of a pair: plain text without a picture, since rerankers that only read take no parts."""
-        if view.image is None:
-            return as_data(view.text)
-        area = scaled_area(view.image, self.settings.image_pixels, 1.0)
-        part, data = picture_part(view.image, area)
+    def _room(self, question: ModelInput, page: ModelInput) -> int:
+        """Return the tokens that template, query and pictures leave for the page's text; may be negative."""
+        pixels = self.settings.image_pixels
+        images = [side.image for side in (question, page) if side.image is not None]
+        area = sum(scaled_area(image, pixels, 1.0) for image in images)
+        used = TEMPLATE_TOKENS + len(as_data(question.text).encode()) + area // PIXELS_PER_TOKEN
+        return (self._context or 0) - used
+
+    def _content(self, side: ModelInput) -> str | Json:
+        """Return one side of a pair; plain text without a picture, since text rerankers take no parts."""
+        if side.image is None:
+            return as_data(side.text)
+        area = scaled_area(side.image, self.settings.image_pixels, 1.0)
+        part, data = picture_part(side.image, area)
         picture = {"type": "image_url", "image_url": {"url": data[part["uuid"]]}}
-        return {"content": [picture, *([text_part(as_data(view.text))] if view.text.strip() else [])]}
+        return {"content": [picture, *([text_part(as_data(side.text))] if side.text.strip() else [])]}

@@ -1,4 +1,4 @@
-"""A trace as text: its two parts, and how they are read from what a model wrote."""
+"""A trace as text: its two parts, and how they are read from a model's reply."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mmrag.types import Usage
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What a model wrote about a document or a query.
+    """A model's reasoning about a document or a query.
 
     Attributes:
-        thought: the think block; ``""`` where the model wrote none.
-        final: the short part after it; ``""`` where the trace was cut inside its thought.
-        cut: it ran into ``max_tokens``; the last sentence that was not whole is gone.
-        usage: what it cost now; a hit of the cache costs nothing.
+        thought: the think block; ``""`` if the model wrote none.
+        final: the short part after it; ``""`` if the trace was cut inside its thought.
+        cut: whether it ran into ``max_tokens``; its last, incomplete sentence is dropped.
+        usage: cost in this call; a cache hit costs nothing.
     """
 
     thought: str
@@ -28,28 +28,28 @@ class Trace:
 
     @property
     def text(self) -> str:
-        """The whole trace as an embedder reads it: the think block, then the final part."""
+        """Think block and final part, as an embedder reads them."""
         if not self.thought:
             return self.final
         return f"<think>\n{self.thought}\n</think>\n{self.final}".rstrip()
 
     @property
     def plain(self) -> str:
-        """Both parts without the tags, for a prompt that quotes them."""
+        """Both parts without tags, to be quoted in a prompt."""
         return "\n".join(part for part in (self.thought, self.final) if part)
 
 
 def read_trace(reply: ChatReply, max_tokens: int) -> Trace:
-    """The trace in a chat answer; the thought from the answer's own field, from its think block, or both.
+    """Return the trace in a chat reply; the thought from the reply's own field, its think block, or both.
 
     Raises:
-        ServerAnswerError: there is no text in it.
+        ServerAnswerError: the reply has no text.
     """
     before, close, after = reply.content.partition("</think>")
     if not close and not before.lstrip().startswith("<think>"):  # no think block: all of it is final
         before, after = "", before
-    thought = "\n".join(part for part in (reply.thought.strip(), _untagged(before)) if part)
-    final = _untagged(after)
+    thought = "\n".join(part for part in (reply.thought.strip(), _strip_tags(before)) if part)
+    final = _strip_tags(after)
     cut = reply.finish_reason == "length"
     if cut and final:
         final = _whole_sentences(final)
@@ -64,11 +64,11 @@ def read_trace(reply: ChatReply, max_tokens: int) -> Trace:
     return Trace(thought, final, cut)
 
 
-def _untagged(text: str) -> str:
+def _strip_tags(text: str) -> str:
     return re.sub(r"</?think>", "", text).strip()
 
 
 def _whole_sentences(text: str) -> str:
-    """The text up to its last end of a sentence or line; all of it where there is none."""
+    """Return the text up to its last end of a sentence or line; all of it if there is none."""
     ends = [match.end() for match in re.finditer(r"[.!?\u3002](?=\s|$)|\n", text)]
     return text[: ends[-1]].rstrip() if ends else text

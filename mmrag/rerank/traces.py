@@ -1,20 +1,20 @@
-"""Embedding-centric reasoning traces: what a model has to say of a page or a question, written once.
+"""Embedding-centric reasoning traces: what a model writes about a page or a question, once.
 
 A trace is a think block and a short final part (Think-Then-Embed, arXiv 2510.05014): of a document a rich
 description and then a summary, of a question a step-by-step reading and then a statement worded like its
-answer. An embedder reads it beside the content; ``ecrr`` reads it instead of the picture. The prompts are
-our own: the papers' are not public.
+answer. An embedder reads it together with the content; ``ecrr`` reads it instead of the picture. The prompts
+are our own: the papers' are not public.
 
 Decisions taken here:
 
-* A document's trace is written at index time and kept in a folder beside the index, one small file each,
-  the moment it comes: after a crash the next run asks only for what is missing.
+* A document's trace is written at index time and stored in a folder of the index, one small file each, as
+  soon as it arrives: after a crash the next run requests only the missing ones.
 * A trace is found again by the content (source bytes and page number, text, or the picture), the prompt,
   the model and the settings. Nothing is rendered to find one. The server's address does not matter.
-* `TraceWriter.fingerprint` tells the way of writing, not what was written: it belongs in the fingerprint
-  of an embedder that reads traces.
-* A trace that ran into ``max_tokens`` is cut at its last whole sentence and says so. An empty one is an
-  error, but a document without text and picture is not asked about and has an empty trace.
+* `TraceWriter.fingerprint` is of the way of writing, not of the traces: it belongs in the fingerprint of an
+  embedder that reads traces.
+* A trace that ran into ``max_tokens`` is cut at its last whole sentence and marked. An empty trace is an
+  error; only a document without text and picture has one, without a request.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from mmrag.errors import ServerError
+from mmrag.errors import ServerError, check_whole
 from mmrag.images import data_url
 from mmrag.rerank.trace_text import Trace, read_trace
-from mmrag.serving.chat import as_data, message_content, text_part
+from mmrag.serving.chat import SMALLEST_PICTURE, as_data, message_content, text_part
 from mmrag.serving.client import Json, ServerClient, parse_chat
 from mmrag.serving.prompts import Prompts
 from mmrag.serving.requests import ReplyCache, Request, Requests, Runner
@@ -47,33 +47,33 @@ if TYPE_CHECKING:
 Side = Literal["document", "query"]
 
 Document: TypeAlias = "str | Page | Record | Candidate | Any"
-"""Also anything with a ``text`` and an ``image``, as `mmrag.Content` has, or a PIL image."""
+"""Also a PIL image, or anything with a ``text`` and an ``image`` such as `mmrag.embedders.base.Content`."""
 
-OWN_KEYS = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "temperature"})
-FORMAT = 1  # of the stored files; another one is another way of writing
+RESERVED_KEYS = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "temperature"})
+FORMAT = 1  # of the stored files; part of their keys
 
 
 class TraceWriter:
-    """Has traces written by a served model, and keeps them. Safe to share between threads.
+    """Has a served model write traces, and stores them. Safe to share between threads.
 
     Args:
         base_url: the server, with or without ``/v1``.
-        model: its name there; None where the server has just one, which is then asked for.
+        model: its name at the server; None if the server has just one.
         api_key: see `mmrag.serving.client.ServerClient`.
         max_tokens: most tokens of a trace, thought included.
         temperature: 0 makes a trace repeatable.
-        images: show pictures. False is for models that only read.
+        images: show pictures. False for models that only read text.
         image_pixels: largest area of a picture.
-        text_chars: most characters of a document's text; more are cut off. None cuts nothing.
-        prompts: a folder with prompts of one's own; see `mmrag.serving.prompts`.
-        cache: the folder that keeps the traces, as a rule ``traces`` in the index's; None keeps none.
+        text_chars: most characters of a document's text. None: all.
+        prompts: a folder with prompts of your own; see `mmrag.serving.prompts`.
+        cache: folder of the stored traces, usually ``traces`` in that of the index; None stores none.
         render: draws a page at a pixel budget; needed for pictures of pages that carry none.
         timeout, max_retries, max_concurrency: see `mmrag.serving.client.ServerClient`.
         extra: further keys of the request, for example
             ``{"chat_template_kwargs": {"enable_thinking": True}}``.
 
     Raises:
-        ValueError: an argument out of its range.
+        ValueError: an argument is out of its range.
     """
 
     def __init__(
@@ -95,17 +95,20 @@ class TraceWriter:
         max_concurrency: int = 8,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
-        if max_tokens < 1:
-            raise ValueError(f"max_tokens must be at least 1, got {max_tokens!r}.")
         if temperature < 0:
             raise ValueError(f"temperature must be at least 0, got {temperature!r}.")
-        if image_pixels < 1024:
-            raise ValueError(f"image_pixels must be at least 1024, got {image_pixels!r}.")
-        if text_chars is not None and text_chars < 1:
-            raise ValueError(f"text_chars must be at least 1, got {text_chars!r}. None cuts nothing.")
-        owned = sorted(OWN_KEYS & set(extra or {}))
-        if owned:
-            raise ValueError(f"extra must not set {', '.join(owned)}: these are set by other arguments.")
+        reserved = sorted(RESERVED_KEYS & set(extra or {}))
+        if reserved:
+            raise ValueError(f"extra must not set {', '.join(reserved)}: these are set by other arguments.")
+        self.max_tokens = check_whole("max_tokens", max_tokens)
+        self.temperature = temperature
+        self.images = images
+        self.image_pixels = check_whole("image_pixels", image_pixels, SMALLEST_PICTURE)
+        self.text_chars = None if text_chars is None else check_whole("text_chars", text_chars)
+        self.prompts = prompts if isinstance(prompts, Prompts) else Prompts(prompts)
+        self.cache = None if cache is None else ReplyCache(cache)
+        self.render = render
+        self.extra = dict(extra or {})
         self.client = ServerClient(
             base_url,
             model=model,
@@ -114,22 +117,13 @@ class TraceWriter:
             max_retries=max_retries,
             max_concurrency=max_concurrency,
         )
-        self.max_tokens = max_tokens
-        self.temperature = temperature
-        self.images = images
-        self.image_pixels = image_pixels
-        self.text_chars = text_chars
-        self.prompts = prompts if isinstance(prompts, Prompts) else Prompts(prompts)
-        self.cache = None if cache is None else ReplyCache(cache)
-        self.render = render
-        self.extra = dict(extra or {})
 
     def __repr__(self) -> str:
-        kept = None if self.cache is None else str(self.cache.folder)
-        return f"TraceWriter({self.client.base_url!r}, {self.client.model!r}, cache={kept!r})"
+        folder = None if self.cache is None else str(self.cache.folder)
+        return f"TraceWriter({self.client.base_url!r}, {self.client.model!r}, cache={folder!r})"
 
     def with_render(self, render: Render) -> TraceWriter:
-        """A copy with the same client and cache that draws pages by `render`."""
+        """Return a copy with the same client and cache that draws pages by `render`."""
         twin = copy.copy(self)
         twin.render = render
         return twin
@@ -139,141 +133,107 @@ class TraceWriter:
         """Digest of the way of writing: prompts, model, `max_tokens` and the other settings.
 
         Raises:
-            ServerError: no model was named, and the server cannot be asked or has not just one.
+            ServerError: no model was named, and the server has not just one or cannot be reached.
         """
-        return _digest({side: self._way(side) for side in ("document", "query")})[:16]
+        return _digest({side: self._recipe(side) for side in ("document", "query")})[:16]
 
     # ---- writing -----------------------------------------------------------------------------------
 
     def write_documents(self, documents: Sequence[Document]) -> list[Trace]:
-        """A trace for each document, in order; those that are kept already are read from disk.
+        """Return a trace for each document, in order; stored ones are read from disk.
 
         Args:
-            documents: texts, pages, records, candidates, pictures, or what has a text and an image.
+            documents: texts, pages, records, candidates, pictures, or objects with a text and an image.
 
         Raises:
-            ServerError: the server, or an answer, is not as it must be. Traces that came are kept.
-            ValueError: a page has no picture and there is no `render` to draw one.
+            ServerError: the server failed or gave a reply that is no trace. Traces written before are kept.
+            ValueError: a page has no picture and `render` is None.
             PageError: a page cannot be rendered.
         """
-        return self._write([self._item(one) for one in documents], "document")
+        return self._write([_document_content(document) for document in documents], "document")
 
     def write_queries(self, queries: Sequence[str | Query]) -> list[Trace]:
-        """A trace for each query, in order; raises as `write_documents`."""
-        return self._write([_query_item(one) for one in queries], "query")
+        """Return a trace for each query, in order; raises as `write_documents`."""
+        return self._write([_query_content(query) for query in queries], "query")
 
     async def awrite_documents(self, documents: Sequence[Document]) -> list[Trace]:
-        """`write_documents` without blocking the event loop."""
-        return await self._awrite([self._item(one) for one in documents], "document")
+        """Do `write_documents` without blocking the event loop."""
+        return await self._awrite([_document_content(document) for document in documents], "document")
 
     async def awrite_queries(self, queries: Sequence[str | Query]) -> list[Trace]:
-        """`write_queries` without blocking the event loop."""
-        return await self._awrite([_query_item(one) for one in queries], "query")
+        """Do `write_queries` without blocking the event loop."""
+        return await self._awrite([_query_content(query) for query in queries], "query")
 
     def think_documents(self, documents: Sequence[Document]) -> list[str]:
-        """The traces' texts, as an embedder reads them."""
+        """Return the texts of the documents' traces, as an embedder reads them."""
         return [trace.text for trace in self.write_documents(documents)]
 
     def think_queries(self, queries: Sequence[str | Query]) -> list[str]:
-        """The traces' texts, as an embedder reads them."""
+        """Return the texts of the queries' traces, as an embedder reads them."""
         return [trace.text for trace in self.write_queries(queries)]
-
-    async def athink_documents(self, documents: Sequence[Document]) -> list[str]:
-        """`think_documents` without blocking the event loop."""
-        return [trace.text for trace in await self.awrite_documents(documents)]
-
-    async def athink_queries(self, queries: Sequence[str | Query]) -> list[str]:
-        """`think_queries` without blocking the event loop."""
-        return [trace.text for trace in await self.awrite_queries(queries)]
 
     # ---- for modes ---------------------------------------------------------------------------------
 
-    def prepared_document(self, document: Document) -> Callable[[], Requests[Trace]]:
-        """What makes generators of a document's trace, for some runner to run; see `prepared_query`."""
-        return self._prepared(self._item(document), "document")
+    def document_requests(self, document: Document) -> Callable[[], Requests[Trace]]:
+        """Return a factory of generators that request a document's trace; see `query_requests`."""
+        return self._shared_requests(_document_content(document), "document")
 
-    def prepared_query(self, query: str | Query) -> Callable[[], Requests[Trace]]:
-        """What makes generators of a query's trace; they ask this writer's server, whoever runs them.
+    def query_requests(self, query: str | Query) -> Callable[[], Requests[Trace]]:
+        """Return a factory of generators that request a query's trace from this writer's server.
 
-        What can be done without the server is done now: reading from disk, rendering. Generators of one
-        run that want the same trace share one request.
+        Disk is read and pages are rendered now, before any generator runs. Generators of one run that want
+        the same trace share one request.
         """
-        return self._prepared(_query_item(query), "query")
+        return self._shared_requests(_query_content(query), "query")
 
-    def _prepared(self, item: _Item, side: Side) -> Callable[[], Requests[Trace]]:
-        key = self._key(item, side)
-        kept = self._kept(key, item)
-        body = None if kept is not None else self._request(item, side)
+    def _shared_requests(self, content: _Content, side: Side) -> Callable[[], Requests[Trace]]:
+        key = self._key(content, side)
+        stored = self._load(key, content)
+        body = None if stored is not None else self._body(content, side)
 
-        def steps() -> Requests[Trace]:
-            if kept is not None:
-                return kept
-            reply = yield Request("chat/completions", body, cached=False, client=self.client, shared=True)
-            trace = read_trace(parse_chat(reply), self.max_tokens)
-            self._keep(key, trace)
-            return trace
+        def requests() -> Requests[Trace]:
+            if body is None:
+                return stored
+            return (yield from self._request(key, body, shared=True))
 
-        return steps
+        return requests
 
     # ---- the work ----------------------------------------------------------------------------------
 
-    def _write(self, items: Sequence[_Item], side: Side) -> list[Trace]:
-        keys = [self._key(item, side) for item in items]
-        unique = dict(zip(keys, items, strict=True))  # the same content twice is one trace
+    def _write(self, contents: Sequence[_Content], side: Side) -> list[Trace]:
+        work = self._plan(contents, side)
+        return _collect(work, Runner(self.client).run(list(work.requests.values())))
+
+    async def _awrite(self, contents: Sequence[_Content], side: Side) -> list[Trace]:
+        work = await asyncio.to_thread(self._plan, contents, side)
+        return _collect(work, await Runner(self.client).arun(list(work.requests.values())))
+
+    def _plan(self, contents: Sequence[_Content], side: Side) -> _Work:
+        keys = [self._key(content, side) for content in contents]
+        unique = dict(zip(keys, contents, strict=True))  # equal contents share one trace
         gate = _Gate()
-        steps = [self._lazy_steps(key, item, side, gate) for key, item in unique.items()]
-        written = [_settled(pair) for pair in Runner(self.client).run(steps)]
-        by_key = dict(zip(unique, written, strict=True))
-        return [by_key[key] for key in keys]
+        requests = {key: self._lazy_requests(key, content, side, gate) for key, content in unique.items()}
+        return _Work(keys, requests)
 
-    def _lazy_steps(self, key: str, item: _Item, side: Side, gate: _Gate) -> Requests[Trace]:
-        """As `_steps`, but nothing is read or rendered before its turn: there may be thousands."""
+    def _lazy_requests(self, key: str, content: _Content, side: Side, gate: _Gate) -> Requests[Trace]:
+        """Request a trace; nothing is read or rendered before its turn, since there may be thousands."""
         with gate:
-            kept = self._kept(key, item)
-            if kept is not None:
-                return kept
-            reply = yield Request("chat/completions", self._request(item, side), cached=False)
-            trace = read_trace(parse_chat(reply), self.max_tokens)
-            self._keep(key, trace)
-            return trace
+            stored = self._load(key, content)
+            if stored is not None:
+                return stored
+            return (yield from self._request(key, self._body(content, side)))
 
-    async def _awrite(self, items: Sequence[_Item], side: Side) -> list[Trace]:
-        if items:
-            await self.client.amodel_name()  # so that `_key` need not ask for it
-        keys = await asyncio.to_thread(lambda: [self._key(item, side) for item in items])
-        unique = dict(zip(keys, items, strict=True))
-        slots = asyncio.Semaphore(self.client.max_concurrency)
-        tasks = [asyncio.ensure_future(self._aone(key, unique[key], side, slots)) for key in unique]
-        try:
-            by_key = dict(zip(unique, await asyncio.gather(*tasks), strict=True))
-        except BaseException:  # ask nothing more
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            raise
-        return [by_key[key] for key in keys]
+    def _request(self, key: str, body: Json, *, shared: bool = False) -> Requests[Trace]:
+        reply = yield Request("chat/completions", body, cached=False, client=self.client, shared=shared)
+        trace = read_trace(parse_chat(reply), self.max_tokens)
+        self._store(key, trace)
+        return trace
 
-    async def _aone(self, key: str, item: _Item, side: Side, slots: asyncio.Semaphore) -> Trace:
-        async with slots:
-            kept = await asyncio.to_thread(self._kept, key, item)
-            if kept is not None:
-                return kept
-            body = await asyncio.to_thread(self._request, item, side)
-
-            def steps() -> Requests[Trace]:
-                reply = yield Request("chat/completions", body, cached=False)
-                return read_trace(parse_chat(reply), self.max_tokens)
-
-            ((result, usage),) = await Runner(self.client).arun([steps()])
-            trace = _settled((result, usage))
-            await asyncio.to_thread(self._keep, key, trace)
-            return trace
-
-    def _request(self, item: _Item, side: Side) -> Json:
+    def _body(self, content: _Content, side: Side) -> Json:
         parts: list[Json] = []
-        if self.images and (picture := self._picture(item)) is not None:
+        if self.images and (picture := self._picture(content)) is not None:
             parts.append({"type": "image_url", "image_url": {"url": data_url(picture, self.image_pixels)}})
-        texts = [_block("instruction", item.instruction), _block(side, self._cut(item.text))]
+        texts = [_block("instruction", content.instruction), _block(side, self._cut(content.text))]
         parts.append(text_part("\n\n".join(text for text in texts if text)))
         return {
             "messages": [
@@ -285,25 +245,25 @@ class TraceWriter:
             **self.extra,
         }
 
-    def _picture(self, item: _Item) -> Image | None:
-        if item.image is not None or item.page is None:
-            return item.image
+    def _picture(self, content: _Content) -> Image | None:
+        if content.image is not None or content.page is None:
+            return content.image
         if self.render is None:
             raise ValueError(
-                f"page {item.page.id!r} must have a picture or the trace writer a render function, got "
+                f"page {content.page.id!r} must have a picture or the trace writer a render function, got "
                 "neither. Pass render=..., or images=False for a model that reads text only."
             )
-        return self.render(item.page, self.image_pixels)
+        return self.render(content.page, self.image_pixels)
 
     def _cut(self, text: str) -> str:
         if self.text_chars is None or len(text) <= self.text_chars:
             return text
         return f"{text[: self.text_chars]}\n[text cut after {self.text_chars} of {len(text)} characters]"
 
-    # ---- finding again -----------------------------------------------------------------------------
+    # ---- stored traces -----------------------------------------------------------------------------
 
-    def _way(self, side: Side) -> Json:
-        """All that changes what is written about a given content."""
+    def _recipe(self, side: Side) -> Json:
+        """Return everything that changes the trace of a given content."""
         return {
             "format": FORMAT,
             "prompt": self.prompts.text(f"trace_{side}"),
@@ -315,42 +275,26 @@ class TraceWriter:
             "extra": self.extra,
         }
 
-    def _key(self, item: _Item, side: Side) -> str:
-        return _digest([self._way(side), item.identity(self.images)])
+    def _key(self, content: _Content, side: Side) -> str:
+        return _digest([self._recipe(side), content.identity(self.images)])
 
-    def _kept(self, key: str, item: _Item) -> Trace | None:
-        if not item.text.strip() and not (self.images and (item.image is not None or item.page is not None)):
-            return Trace("", "")  # there is nothing to write about
-        stored = None if self.cache is None else self.cache.get(key)
-        if stored is None or not all(isinstance(stored.get(part), str) for part in ("thought", "final")):
+    def _load(self, key: str, content: _Content) -> Trace | None:
+        """Return the stored trace, the empty one of an empty content, or None."""
+        has_picture = self.images and (content.image is not None or content.page is not None)
+        if not content.text.strip() and not has_picture:
+            return Trace("", "")
+        data = None if self.cache is None else self.cache.get(key)
+        if data is None or not all(isinstance(data.get(part), str) for part in ("thought", "final")):
             return None
-        return Trace(stored["thought"], stored["final"], stored.get("cut") is True, Usage(cache_hits=1))
+        return Trace(data["thought"], data["final"], data.get("cut") is True, Usage(cache_hits=1))
 
-    def _keep(self, key: str, trace: Trace) -> None:
+    def _store(self, key: str, trace: Trace) -> None:
         if self.cache is not None:
             self.cache.put(key, {"thought": trace.thought, "final": trace.final, "cut": trace.cut})
 
-    def _item(self, document: Document) -> _Item:
-        if isinstance(document, Candidate):
-            document = document.record
-        if isinstance(document, Record):
-            document = document.page or document.text
-        if isinstance(document, str):
-            return _Item(document)
-        if isinstance(document, Page):
-            return _Item(document.text, document.image, document)
-        if hasattr(document, "getpixel"):  # a PIL image; Pillow is not imported to find that out
-            return _Item("", document)
-        if isinstance(getattr(document, "text", None), str) and hasattr(document, "image"):
-            return _Item(document.text, document.image)
-        raise TypeError(
-            "a document must be a text, Page, Record, Candidate, picture, or have a text and an image, "
-            f"got {type(document).__name__}."
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class _Item:
+class _Content:
     """A content to write about: its text, its picture or the page to draw it from."""
 
     text: str
@@ -359,7 +303,7 @@ class _Item:
     instruction: str = ""
 
     def identity(self, images: bool) -> list[object]:
-        """What tells this content from others; a page's picture follows from its file and number."""
+        """Return what distinguishes this content; a page's picture follows from its file and number."""
         words = [_digest(self.text), _digest(self.instruction)]
         if not images or (self.image is None and self.page is None):
             return ["text", *words]
@@ -374,35 +318,69 @@ class _Item:
         return ["image", self.image.mode, list(self.image.size), pixels, *words]
 
 
-class _Gate:
-    """Closes at the first failure, so that a server that is down is not asked a thousand times."""
-
-    def __init__(self) -> None:
-        self._failed = False
-
-    def __enter__(self) -> None:
-        if self._failed:
-            raise ServerError("not asked for, since another trace of the same call failed.")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._failed = self._failed or kind is not None
-
-
-def _settled(pair: tuple[Trace | ServerError, Usage]) -> Trace:
-    result, usage = pair
-    if isinstance(result, ServerError):
-        raise result
-    return replace(result, usage=result.usage + usage)
+def _document_content(document: Document) -> _Content:
+    if isinstance(document, Candidate):
+        document = document.record
+    if isinstance(document, Record):
+        document = document.page or document.text
+    if isinstance(document, str):
+        return _Content(document)
+    if isinstance(document, Page):
+        return _Content(document.text, document.image, document)
+    if hasattr(document, "getpixel"):  # a PIL image; recognised without importing Pillow
+        return _Content("", document)
+    if isinstance(getattr(document, "text", None), str) and hasattr(document, "image"):
+        return _Content(document.text, document.image)
+    raise TypeError(
+        "a document must be a text, Page, Record, Candidate, picture, or have a text and an image, "
+        f"got {type(document).__name__}."
+    )
 
 
-def _query_item(query: str | Query) -> _Item:
+def _query_content(query: str | Query) -> _Content:
     if isinstance(query, str):
         query = Query(text=query)
-    return _Item(query.text or "", query.image, instruction=query.instruction or "")
+    return _Content(query.text or "", query.image, instruction=query.instruction or "")
+
+
+class _Gate:
+    """Closes at the first failure, so that a server that is down does not get a thousand requests."""
+
+    def __init__(self) -> None:
+        self._closed = False
+
+    def __enter__(self) -> None:
+        if self._closed:
+            raise ServerError("not requested, since another trace of the same call failed.")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._closed = self._closed or kind is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """The keys of the contents of one call, and the requests for each different one."""
+
+    keys: Sequence[str]
+    requests: Mapping[str, Requests[Trace]]
+
+
+def _collect(work: _Work, results: Sequence[tuple[Trace | ServerError, Usage]]) -> list[Trace]:
+    """Return the traces in the order of the call.
+
+    Raises:
+        ServerError: the first one among the results.
+    """
+    traces: dict[str, Trace] = {}
+    for key, (result, usage) in zip(work.requests, results, strict=True):
+        if isinstance(result, ServerError):
+            raise result
+        traces[key] = replace(result, usage=result.usage + usage)
+    return [traces[key] for key in work.keys]
 
 
 def _block(name: str, text: str) -> str:
-    """A text between markers that it cannot close."""
+    """Put a text between markers that it cannot close."""
     return f"<{name}>\n{as_data(text)}\n</{name}>" if text.strip() else ""
 
 

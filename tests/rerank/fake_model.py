@@ -56,7 +56,7 @@ def drive(
         run(mode.prepare(), reply)
     verdicts: list[Verdict] = []
     asked, notes = [], []
-    for steps in mode.steps(query, shown):
+    for steps in mode.requests(query, shown):
         judged, requests = run(steps, reply)
         verdicts += judged
         asked.append(requests)

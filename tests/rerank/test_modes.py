@@ -14,7 +14,7 @@ from mmrag.errors import ServerAnswerError, ServerError
 from mmrag.rerank.likelihood import LikelihoodMode
 from mmrag.rerank.listwise import NOT_NAMED, ListwiseMode, windows
 from mmrag.rerank.modes import MODES, load_mode
-from mmrag.rerank.pointwise import NOTHING, PointwiseMode
+from mmrag.rerank.pointwise import NO_CONTENT, PointwiseMode
 from mmrag.rerank.protocol import Settings
 from mmrag.rerank.served import PROBE_GOOD, ServedMode
 from mmrag.serving.prompts import Prompts
@@ -133,7 +133,7 @@ def test_other_spellings_are_summed_only_where_asked_for() -> None:
     mode = PointwiseMode(Settings(sum_spellings=True))
     with pytest.raises(ServerAnswerError, match="token 3"):  # it is asked for, and this reply has it not
         drive(mode, QUERY, candidates("one"), reply)
-    asking = mode.steps(QUERY, candidates("one"))[0]
+    asking = mode.requests(QUERY, candidates("one"))[0]
     assert next(asking).body["logprob_token_ids"] == [1, 3, 5, 7, 9, 2, 4]  # 20 begins both: it tells nothing
 
 
@@ -163,8 +163,8 @@ def test_boxes_of_a_thought_are_evidence_where_there_is_a_picture() -> None:
 def test_a_candidate_with_nothing_to_show_is_judged_and_it_is_said() -> None:
     settings = Settings(images=False)
     verdicts, asked, notes = drive(PointwiseMode(settings), QUERY, candidates("one", ""), replies())
-    assert [verdict.note for verdict in verdicts] == ["", NOTHING]
-    assert notes == [f"{NOTHING}: see the verdicts"]
+    assert [verdict.note for verdict in verdicts] == ["", NO_CONTENT]
+    assert notes == [f"{NO_CONTENT}: see the verdicts"]
     assert len(asked) == 2
 
 
@@ -182,7 +182,7 @@ def test_pictures_and_texts_are_shown_as_wanted() -> None:
     _, asked, _ = drive(PointwiseMode(Settings(text=False)), query, candidates("PAGE TEXT"), replies())
     assert "PAGE TEXT" not in text_of(asked[0][0])
     with pytest.raises(ValueError, match="a query with an image needs images=True"):
-        PointwiseMode(Settings(images=False)).steps(query, candidates("x"))
+        PointwiseMode(Settings(images=False)).requests(query, candidates("x"))
 
 
 def test_a_page_too_long_for_the_model_is_shortened_and_it_is_said() -> None:
@@ -362,7 +362,7 @@ def test_likelihood_refuses_what_it_cannot_do() -> None:
     with pytest.raises(ValueError, match="think_tokens must be 0, got 5"):
         LikelihoodMode(Settings(think_tokens=5))
     with pytest.raises(ValueError, match="must have a query with text"):
-        LikelihoodMode(Settings()).steps(Query(image=picture("q")), candidates("x"))
+        LikelihoodMode(Settings()).requests(Query(image=picture("q")), candidates("x"))
 
 
 # -------------------------------------------------------------------------------------------- served

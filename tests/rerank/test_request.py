@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mmrag.rerank.protocol import Settings
-from mmrag.rerank.request import even_cap, view_of
+from mmrag.rerank.request import candidate_input, even_length
 from mmrag.serving.chat import (
     CUT,
     as_data,
@@ -96,20 +96,20 @@ def test_a_picture_is_named_by_what_it_shows() -> None:
     assert picture_part(white, 400)[0]["uuid"] != part["uuid"]
 
 
-def test_even_cap_by_hand() -> None:
-    assert even_cap([10, 10, 10], 0.5) == 5
-    assert even_cap([2, 10, 18], 0.5) == 6  # 2 + 6 + 6 = 14, of 15 that may stay
-    assert even_cap([2, 10, 18], 1.0) == 18
-    assert even_cap([], 0.5) == 0
+def test_even_length_by_hand() -> None:
+    assert even_length([10, 10, 10], 0.5) == 5
+    assert even_length([2, 10, 18], 0.5) == 6  # 2 + 6 + 6 = 14, of 15 that may stay
+    assert even_length([2, 10, 18], 1.0) == 18
+    assert even_length([], 0.5) == 0
 
 
-def test_even_cap_keeps_the_share_and_is_the_largest_that_does() -> None:
+def test_even_length_keeps_the_fraction_and_is_the_largest_that_does() -> None:
     random.seed(7)
     for _ in range(200):
         lengths = [random.randrange(0, 500) for _ in range(random.randrange(1, 12))]
-        share = random.random()
-        cap = even_cap(lengths, share)
-        budget = int(share * sum(lengths))
+        fraction = random.random()
+        cap = even_length(lengths, fraction)
+        budget = int(fraction * sum(lengths))
         assert sum(min(length, cap) for length in lengths) <= budget
         if cap < max(lengths):
             assert sum(min(length, cap + 1) for length in lengths) > budget
@@ -146,12 +146,12 @@ def page(image: Image.Image | None = None, text: str = "words") -> Candidate:
 def test_what_is_shown_of_a_candidate() -> None:
     picture, drawn = Image.new("RGB", (9, 9)), Image.new("RGB", (8, 8))
     settings = Settings(render=lambda page, pixels: drawn)
-    assert view_of(page(picture), settings).image is picture  # its own is not drawn again
-    assert view_of(page(), settings).image is drawn
-    assert view_of(page(), Settings(images=False)).image is None
-    assert view_of(page(picture), Settings(text=False)).text == ""
+    assert candidate_input(page(picture), settings).image is picture  # its own is not drawn again
+    assert candidate_input(page(), settings).image is drawn
+    assert candidate_input(page(), Settings(images=False)).image is None
+    assert candidate_input(page(picture), Settings(text=False)).text == ""
     plain = Candidate(Record("r", None, "a plain text"), 1.0, 1)
-    assert view_of(plain, Settings(text=False)).text == "a plain text"
-    assert view_of(page(text=" "), Settings(images=False)).empty
+    assert candidate_input(plain, Settings(text=False)).text == "a plain text"
+    assert candidate_input(page(text=" "), Settings(images=False)).is_empty
     with pytest.raises(ValueError, match=r"render function, got neither\. Pass render=\.\.\."):
-        view_of(page(), Settings())
+        candidate_input(page(), Settings())

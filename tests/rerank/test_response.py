@@ -74,8 +74,8 @@ def test_a_recorded_thought_is_read_from_the_content_or_from_its_own_field() -> 
 def test_a_recorded_order_is_a_permutation(name: str) -> None:
     reply = recorded(name)
     order = read_order(reply, 3)
-    assert sorted(order.places) == [0, 1, 2]
-    assert order.places[0] == int(reply["choices"][0]["message"]["content"][1]) - 1
+    assert sorted(order.positions) == [0, 1, 2]
+    assert order.positions[0] == int(reply["choices"][0]["message"]["content"][1]) - 1
 
 
 def test_recorded_tokens_tell_the_context_and_whether_a_thought_is_open() -> None:
@@ -195,9 +195,9 @@ def test_boxes_are_read_strictly() -> None:
         ("[2] > [3] > [1]", Order((1, 2, 0))),
         ("[1]>[2]>[3]", Order((0, 1, 2))),
         ("The best is [1]. My ranking: [3] > [1] > [2].", Order((2, 0, 1))),
-        ("[3]", Order((2, 0, 1), missing=frozenset({0, 1}))),
+        ("[3]", Order((2, 0, 1), unnamed=frozenset({0, 1}))),
         ("[2] > [2] > [9] > [0] > [1]", Order((1, 0, 2), frozenset({2}), repeats=1, unknown=2)),
-        ("<think>[1] > [2] > [3]</think>[3] > [2]", Order((2, 1, 0), missing=frozenset({0}))),
+        ("<think>[1] > [2] > [3]</think>[3] > [2]", Order((2, 1, 0), unnamed=frozenset({0}))),
     ],
 )
 def test_an_order_is_read_from_its_chain(said: str, order: Order) -> None:
@@ -206,7 +206,7 @@ def test_an_order_is_read_from_its_chain(said: str, order: Order) -> None:
 
 def test_digits_in_the_thought_do_not_rank() -> None:
     order = read_order(chat("[2] > [1]", reasoning="[1] > [2] > [3] at first sight"), 2)
-    assert order.places == (1, 0)
+    assert order.positions == (1, 0)
 
 
 @pytest.mark.parametrize("said", ["", "2, 3, 1", "I cannot rank these pages.", "[7] > [8]", "[a] > [b]"])

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mmrag.embedders.base import Content
 from mmrag.errors import ServerAnswerError, ServerStatusError
-from mmrag.rerank.traces import Trace, TraceWriter, read_trace
+from mmrag.rerank.traces import Trace, TraceWriter, _document_content, read_trace
 from mmrag.serving.client import ChatReply
 from mmrag.types import Candidate, Page, Query, Record, Source
 
@@ -36,6 +36,13 @@ def page(number: int = 0, text: str = "The bridge opened in 1932.", **changes: o
 
 def writer(server, folder: Path | None = None, **settings: object) -> TraceWriter:
     return TraceWriter(server.url, "m", cache=folder, **{"max_retries": 0, **settings})
+
+
+def texts(one: TraceWriter, documents: list, how: str) -> list[str]:
+    """What an embedder gets to read, by either of the two ways to write."""
+    if how == "sync":
+        return one.think_documents(documents)
+    return [trace.text for trace in asyncio.run(one.awrite_documents(documents))]
 
 
 def sent(server, number: int = -1) -> dict:
@@ -212,10 +219,8 @@ def test_a_trace_is_asked_for_once_and_reads_the_same_from_disk(fake_server, tmp
 @pytest.mark.parametrize("how", ["sync", "async"])
 def test_equal_documents_of_one_call_are_asked_about_once(fake_server, how: str) -> None:
     fake_server.chat("first").chat("second")
-    one = writer(fake_server, max_concurrency=1)
     documents = ["a", "b", "a"]
-    traces = one.think_documents(documents) if how == "sync" else asyncio.run(one.athink_documents(documents))
-    assert traces == ["first", "second", "first"]
+    assert texts(writer(fake_server, max_concurrency=1), documents, how) == ["first", "second", "first"]
 
 
 @pytest.mark.parametrize("how", ["sync", "async"])
@@ -224,16 +229,11 @@ def test_what_came_before_a_failure_is_not_asked_for_again(fake_server, tmp_path
     one = writer(fake_server, tmp_path, max_concurrency=1)
     documents = ["a", "b", "c", "d", "e"]
 
-    def write() -> list[str]:
-        return (
-            one.think_documents(documents) if how == "sync" else asyncio.run(one.athink_documents(documents))
-        )
-
     with pytest.raises(ServerStatusError, match="down"):
-        write()
+        texts(one, documents, how)
     assert len(fake_server.requests) == 3  # a server that is down is not asked for d and e
     fake_server.chat("three").chat("four").chat("five")
-    assert write() == ["one", "two", "three", "four", "five"]
+    assert texts(one, documents, how) == ["one", "two", "three", "four", "five"]
     assert len(fake_server.requests) == 6
 
 
@@ -245,7 +245,7 @@ def test_an_answer_that_is_no_trace_is_not_kept(fake_server, tmp_path) -> None:
 
 
 def key_of(one: TraceWriter, document: object) -> str:
-    return one._key(one._item(document), "document")
+    return one._key(_document_content(document), "document")
 
 
 def test_a_trace_is_known_by_its_content_not_by_its_name_or_place() -> None:
@@ -315,10 +315,10 @@ def test_a_torn_file_of_the_cache_is_written_again(fake_server, tmp_path) -> Non
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"max_tokens": 0}, "max_tokens must be at least 1, got 0"),
+        ({"max_tokens": 0}, "max_tokens must be a whole number of at least 1, got 0"),
         ({"temperature": -1.0}, "temperature must be at least 0"),
-        ({"image_pixels": 3}, "image_pixels must be at least 1024"),
-        ({"text_chars": 0}, "text_chars must be at least 1"),
+        ({"image_pixels": 3}, "image_pixels must be a whole number of at least 1024"),
+        ({"text_chars": 0}, "text_chars must be a whole number of at least 1"),
         ({"extra": {"model": "x"}}, "extra must not set model"),
     ],
 )

@@ -81,7 +81,7 @@ def answered(server, settings: Settings, given: Ranking) -> tuple[Request, float
 
     for prepared, _ in runner.run([mode.prepare()]):
         assert prepared is None
-    ((judged, _),) = runner.run([listening(mode.steps(given.query, given.candidates[:1])[0])])
+    ((judged, _),) = runner.run([listening(mode.requests(given.query, given.candidates[:1])[0])])
     assert not isinstance(judged, Exception), judged
     return asked[-1], judged[0].score
 

@@ -47,8 +47,8 @@ def test_a_real_model_writes_a_trace_once(smol_server, tmp_path) -> None:
     again = asyncio.run(writer.awrite_documents(TEXTS))
     assert again == fresh
     assert [trace.usage.cache_hits for trace in again] == [1, 1, 1]
-    (query,) = asyncio.run(writer.athink_queries(["When was the bridge opened?"]))
-    assert query == writer.think_queries(["When was the bridge opened?"])[0]
+    (query,) = asyncio.run(writer.awrite_queries(["When was the bridge opened?"]))
+    assert query.text == writer.think_queries(["When was the bridge opened?"])[0]
     assert (
         writer.fingerprint
         == TraceWriter("http://x", smol_server.model, images=False, max_tokens=48).fingerprint

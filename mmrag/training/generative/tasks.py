@@ -196,9 +196,9 @@ class TraceMaker:
         picture = self._pictures.of(one.content) if self._images else None
         if one.side == "query":
             query = Query(one.content.text or None, picture, instruction=one.instruction or None)
-            steps = self._asking.prepared_query(query)()
+            steps = self._asking.query_requests(query)()
         else:
-            steps = self._asking.prepared_document(Content(one.content.text, picture))()
+            steps = self._asking.document_requests(Content(one.content.text, picture))()
         listener = Listener(self._chat)
         prompt = listener.prompted(listener.heard(steps))
         response = one.trace.text
@@ -265,13 +265,13 @@ def _kept(kept: TraceWriter, one: Traced, pictures: Pictures) -> Trace | None:
     content = one.content
     if one.side == "query":
         query = Query(content.text or None, pictures.of(content), instruction=one.instruction or None)
-        steps = kept.prepared_query(query)()
+        steps = kept.query_requests(query)()
     elif content.file is not None and one.sha256:
-        steps = kept.prepared_document(_page(content, None, one.sha256))()
+        steps = kept.document_requests(_page(content, None, one.sha256))()
     elif content.has_picture:
-        steps = kept.prepared_document(Content(content.text, pictures.of(content)))()
+        steps = kept.document_requests(Content(content.text, pictures.of(content)))()
     else:
-        steps = kept.prepared_document(content.text)()
+        steps = kept.document_requests(content.text)()
     try:
         next(steps)
     except StopIteration as done:
@@ -351,7 +351,7 @@ class RerankMaker:
         return [self._alone(one, side, listener) for side in (one.positive, *one.negatives)]
 
     def _alone(self, one: Example, side: Side, listener: Listener) -> Task:
-        (steps,) = self._pointwise.steps(self._query(one), [self._candidate(side)])
+        (steps,) = self._pointwise.requests(self._query(one), [self._candidate(side)])
         ask = listener.heard(steps)
         prompt = listener.prompted(ask)
         yes, no = (ask.body or {})["logprob_token_ids"]
@@ -360,7 +360,7 @@ class RerankMaker:
         return Task(one.name, row, "pointwise", (len(prompt.ids) - 1,), (right,), (no, yes))
 
     def _list(self, one: Example, sides: Sequence[Side], place: int, listener: Listener) -> Task:
-        (steps,) = self._listwise.steps(self._query(one), [self._candidate(side) for side in sides])
+        (steps,) = self._listwise.requests(self._query(one), [self._candidate(side) for side in sides])
         prompt = listener.prompted(listener.heard(steps))
         ids = (*prompt.ids, *self._opening)
         options = self._labels[: len(sides)]
