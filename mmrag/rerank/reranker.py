@@ -1,25 +1,26 @@
-"""`ThinkReranker`: a served model judges the first candidates again, thinking first where it is asked to."""
+"""`ThinkReranker`: a served model scores the first candidates again, thinking first if it is told to."""
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrag.errors import ServerError
+from mmrag.errors import ServerError, check_whole
 from mmrag.rerank.modes import MODES, load_mode
 from mmrag.rerank.ordering import check_alpha, check_top_n, keep_order, reorder
 from mmrag.rerank.protocol import Mode, PreparedMode, Settings, Verdicts
 from mmrag.rerank.request import RESERVED_KEYS
+from mmrag.serving.actions import Actions, Call, arun, run
 from mmrag.serving.chat import SMALLEST_PICTURE
 from mmrag.serving.client import ServerClient
 from mmrag.serving.prompts import Prompts
-from mmrag.serving.requests import ReplyCache, Requests, Runner
+from mmrag.serving.requests import Batch, ReplyCache, Runner
 from mmrag.types import Ranking, Usage, Verdict
 
 if TYPE_CHECKING:
@@ -31,34 +32,34 @@ log = logging.getLogger(__name__)
 
 
 class ThinkReranker:
-    """Reorders a ranking by what a model says of each candidate.
+    """Reorders a ranking by a served model's scores of its candidates.
 
     Args:
         base_url: the server, with or without ``/v1``.
         mode: ``pointwise``, ``listwise``, ``ecrr``, ``qar``, ``likelihood`` or ``served``.
-        model: its name there; None where the server has just one.
+        model: its name at the server; None if the server has just one.
         api_key: see `mmrag.serving.client.ServerClient`.
         think_tokens: most tokens of a thought before each answer; 0 does not think.
-        top_n: how many candidates come back; None returns all.
-        alpha: the retrieval score's share, 0 to 1; see `mmrag.rerank.base`.
-        instruction: what counts as relevant, in a sentence; None leaves it to the prompt.
-        images: show page pictures to the model. False is for models that only read.
+        top_n: most candidates to return. None: all.
+        alpha: weight of the retrieval score, 0..1; see `mmrag.rerank.ordering`.
+        instruction: what counts as relevant, in a sentence. None: the query's, else the prompt's.
+        images: show page pictures to the model. False for models that only read text.
         text: show the pages' text.
         image_pixels: largest area of a page picture.
         render: draws a page at a pixel budget; needed for pictures of pages that carry none.
             `mmrag.DocumentQA` gives its own to a reranker without.
-        prompts: a folder with prompt files of one's own; see `mmrag.serving.prompts`.
-        traces: writes and keeps the traces that ``ecrr`` and ``qar`` read.
-        cache: a folder that keeps every reply, so that the same request is asked once; None keeps none.
+        prompts: a folder with prompt files of your own; see `mmrag.serving.prompts`.
+        traces: writes and stores the traces that ``ecrr`` and ``qar`` read.
+        cache: folder of stored replies, so that no request is sent twice. None stores none.
         on_error: ``"raise"``; or ``"keep"``: a server's failure returns the prior order, marked
             ``reranked=False`` with ``why_not``.
-        sum_spellings: count other spellings of the answer too ("Yes", " yes", "YES").
-        probe: ``served`` only: ask an obvious pair first and refuse a server that cannot tell it.
+        sum_spellings: add the probabilities of other spellings of the answer ("Yes", " yes", "YES").
+        probe: ``served`` only: score an obvious pair first and refuse a server that gets it wrong.
         timeout, max_retries, max_concurrency: see `mmrag.serving.client.ServerClient`.
         extra: further keys of chat requests, for example ``{"mm_processor_kwargs": {...}}``.
 
     Raises:
-        ValueError: an argument out of its range.
+        ValueError: an argument is out of its range.
     """
 
     def __init__(
@@ -93,13 +94,11 @@ class ThinkReranker:
             )
         if on_error not in ON_ERROR:
             raise ValueError(f"on_error must be 'raise' or 'keep', got {on_error!r}.")
-        if image_pixels < SMALLEST_PICTURE:
-            raise ValueError(f"image_pixels must be at least {SMALLEST_PICTURE}, got {image_pixels!r}.")
         if not images and not text:
             raise ValueError("images and text must not both be False: nothing would be left to judge by.")
-        owned = sorted(RESERVED_KEYS & set(extra or {}))
-        if owned:
-            raise ValueError(f"extra must not set {', '.join(owned)}: these are set by the modes.")
+        reserved = sorted(RESERVED_KEYS & set(extra or {}))
+        if reserved:
+            raise ValueError(f"extra must not set {', '.join(reserved)}: these are set by the modes.")
         self.mode = mode
         self.top_n = check_top_n(top_n)
         self.alpha = check_alpha(alpha)
@@ -113,11 +112,11 @@ class ThinkReranker:
             max_concurrency=max_concurrency,
         )
         self.settings = Settings(
-            think_tokens=check_think_tokens(think_tokens),
+            think_tokens=check_whole("think_tokens", think_tokens, 0),
             instruction=instruction,
             images=images,
             text=text,
-            image_pixels=image_pixels,
+            image_pixels=check_whole("image_pixels", image_pixels, SMALLEST_PICTURE),
             render=render,
             prompts=Prompts(prompts),
             traces=traces,
@@ -127,7 +126,7 @@ class ThinkReranker:
         )
         self._runner = Runner(self.client, None if cache is None else ReplyCache(cache))
         self._modes: dict[int, Mode] = {}  # by think_tokens
-        self._ready: set[int] = set()  # of these the server has been asked what they need to know
+        self._prepared_modes: set[int] = set()
 
     def __repr__(self) -> str:
         tokens = self.settings.think_tokens
@@ -135,19 +134,19 @@ class ThinkReranker:
 
     @property
     def render(self) -> Render | None:
-        """How pages are drawn; None where nobody has said, and `mmrag.DocumentQA` then gives its own."""
+        """Function that draws pages; None if it is not set, and `mmrag.DocumentQA` then sets its own."""
         return self.settings.render
 
     def with_render(self, render: Render) -> ThinkReranker:
-        """A copy with the same client and cache that draws pages by `render`."""
+        """Return a copy with the same client and cache that draws pages by `render`."""
         twin = copy.copy(self)
         twin.settings = replace(self.settings, render=render)
-        twin._modes, twin._ready = {}, set()
+        twin._modes, twin._prepared_modes = {}, set()
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what was learned of the server; the key stays out as the client's does."""
-        return {**self.__dict__, "_modes": {}, "_ready": set()}
+        """Drop the prepared modes; the client drops the key."""
+        return {**self.__dict__, "_modes": {}, "_prepared_modes": set()}
 
     def rerank(
         self,
@@ -157,21 +156,14 @@ class ThinkReranker:
         alpha: float | None = None,
         think_tokens: int | None = None,
     ) -> Ranking:
-        """A new ranking, ordered by the model; arguments given here replace those of the reranker.
+        """Return a new ranking ordered by the model; arguments given here replace the reranker's own.
 
         Raises:
-            ServerError: the server, or an answer of it, is not as it must be (``on_error="raise"``).
-            ValueError: a page has no picture and there is no `render` to draw one.
+            ServerError: the server failed, or gave a reply that cannot be used (``on_error="raise"``).
+            ValueError: a page has no picture and `render` is None.
             PageError: a page cannot be rendered.
         """
-        job = self._job(ranking, top_n, alpha, think_tokens)
-        if not ranking.candidates:
-            return job.nothing()
-        first = job.preparation()
-        if job.prepared(self._runner.run(first) if first else []):
-            runner = self._runner.with_salt(job.mode.fingerprint)
-            job.results = runner.run(job.mode.requests(ranking.query, ranking.candidates))
-        return job.finish(self.client.known_model if job.results else None)
+        return run(self._rerank(ranking, top_n, alpha, think_tokens))
 
     async def arerank(
         self,
@@ -181,112 +173,85 @@ class ThinkReranker:
         alpha: float | None = None,
         think_tokens: int | None = None,
     ) -> Ranking:
-        """`rerank` without blocking the event loop."""
-        job = self._job(ranking, top_n, alpha, think_tokens)
-        if not ranking.candidates:
-            return job.nothing()
-        first = job.preparation()
-        if job.prepared(await self._runner.arun(first) if first else []):
-            salt = await asyncio.to_thread(lambda: job.mode.fingerprint)
-            steps = await asyncio.to_thread(job.mode.requests, ranking.query, ranking.candidates)
-            job.results = await self._runner.with_salt(salt).arun(steps)
-        return job.finish(self.client.known_model if job.results else None)
+        """Do `rerank` without blocking the event loop."""
+        return await arun(self._rerank(ranking, top_n, alpha, think_tokens))
 
-    def _job(
+    def _rerank(
         self, ranking: Ranking, top_n: int | None, alpha: float | None, think_tokens: int | None
-    ) -> _Job:
+    ) -> Actions[Ranking]:
         top_n = self.top_n if top_n is None else check_top_n(top_n)
         alpha = self.alpha if alpha is None else check_alpha(alpha)
-        tokens = self.settings.think_tokens if think_tokens is None else check_think_tokens(think_tokens)
+        tokens = self.settings.think_tokens
+        if think_tokens is not None:
+            tokens = check_whole("think_tokens", think_tokens, 0)
+        mode = self._mode(tokens)
+        if not ranking.candidates:
+            return reorder(ranking, [], alpha=alpha, top_n=top_n)
+        start = time.monotonic()
+        outcome = yield from self._score(mode, tokens, ranking)
+        usage = replace(outcome.usage, seconds={"rerank": time.monotonic() - start})
+        if outcome.failure is not None:
+            return self._keep_or_raise(ranking, outcome.failure, top_n, usage)
+        notes = [self._signature(mode), *dict.fromkeys(outcome.notes)]
+        return reorder(ranking, outcome.verdicts, alpha=alpha, top_n=top_n, usage=usage, notes=notes)
+
+    def _mode(self, tokens: int) -> Mode:
         mode = self._modes.get(tokens)
         if mode is None:
             mode = self._modes[tokens] = load_mode(self.mode, replace(self.settings, think_tokens=tokens))
-        return _Job(ranking, mode, tokens, self._ready, top_n, alpha, self.on_error)
+        return mode
 
+    def _score(self, mode: Mode, tokens: int, ranking: Ranking) -> Actions[_Outcome]:
+        """Prepare the mode if this is its first ranking, then score the candidates."""
+        outcome = _Outcome()
+        if tokens not in self._prepared_modes and isinstance(mode, PreparedMode):
+            outcome.add((yield Batch(self._runner, [mode.prepare()])))
+            if outcome.failure is not None:
+                return outcome
+            self._prepared_modes.add(tokens)
+        salt = yield Call(lambda: mode.fingerprint)
+        work = yield Call(partial(mode.requests, ranking.query, ranking.candidates))
+        outcome.add((yield Batch(self._runner.with_salt(salt), work)))
+        return outcome
 
-@dataclass(slots=True)
-class _Job:
-    """One ranking under way: what sync and async share."""
-
-    ranking: Ranking
-    mode: Mode
-    tokens: int
-    ready: set[int]
-    top_n: int | None
-    alpha: float
-    on_error: str
-    started: float = field(default_factory=time.monotonic)
-    usage: Usage = field(default_factory=Usage)
-    results: list[tuple[Sequence[Verdict] | ServerError, Usage]] = field(default_factory=list)
-    failure: ServerError | None = None
-
-    def nothing(self) -> Ranking:
-        """A ranking of nothing, in the best order there is."""
-        return reorder(self.ranking, [], alpha=self.alpha, top_n=self.top_n)
-
-    def preparation(self) -> list[Requests[None]]:
-        """What is to be asked before the first verdict of this mode."""
-        if self.tokens in self.ready or not isinstance(self.mode, PreparedMode):
-            return []
-        return [self.mode.prepare()]
-
-    def prepared(self, results: Sequence[tuple[ServerError | None, Usage]]) -> bool:
-        """Whether the candidates may be judged now."""
-        for result, usage in results:
-            self.usage += usage
-            if isinstance(result, ServerError):
-                self.failure = result
-        if self.failure is None and results:
-            self.ready.add(self.tokens)
-        return self.failure is None
-
-    def finish(self, model: str | None) -> Ranking:
-        """The new ranking, or the prior one where a failure is to be kept quiet.
-
-        Raises:
-            ServerError: the first one there was, with ``on_error="raise"``.
-        """
-        verdicts: list[Verdict] = []
-        notes: list[str] = []
-        for result, usage in self.results:
-            self.usage += usage
-            if isinstance(result, ServerError):
-                self.failure = self.failure or result
-                continue
-            # What several candidates shared stands on the ranking alone: no share of it is anybody's own.
-            verdicts += [replace(result[0], usage=usage)] if len(result) == 1 else result
-            notes += result.notes if isinstance(result, Verdicts) else ()
-        cost = replace(self.usage, seconds={"rerank": time.monotonic() - self.started})
-        if self.failure is not None:
-            return self._failed(self.failure, cost)
-        return reorder(
-            self.ranking,
-            verdicts,
-            alpha=self.alpha,
-            top_n=self.top_n,
-            usage=cost,
-            notes=[self._signature(model), *dict.fromkeys(notes)],
-        )
-
-    def _failed(self, failure: ServerError, cost: Usage) -> Ranking:
+    def _keep_or_raise(
+        self, ranking: Ranking, failure: ServerError, top_n: int | None, usage: Usage
+    ) -> Ranking:
         if self.on_error == "raise":
             raise failure
         log.warning("the order was kept, since reranking failed: %s", failure)
-        return keep_order(self.ranking, str(failure), top_n=self.top_n, usage=cost)
+        return keep_order(ranking, str(failure), top_n=top_n, usage=usage)
 
-    def _signature(self, model: str | None) -> str:
-        """Who judged, and by which prompts."""
-        by = f" by {model}" if model else ""
-        prompts = f", prompts {self.mode.fingerprint}" if self.mode.fingerprint else ""
-        return f"reranked {self.mode.name}{by}{prompts}"
+    def _signature(self, mode: Mode) -> str:
+        """Return the note that names mode, model and prompts."""
+        by = f" by {self.client.known_model}" if self.client.known_model else ""
+        prompts = f", prompts {mode.fingerprint}" if mode.fingerprint else ""
+        return f"reranked {mode.name}{by}{prompts}"
 
 
-def check_think_tokens(tokens: int) -> int:
-    """`tokens`, where it is a count.
+@dataclass(slots=True)
+class _Outcome:
+    """The results of one ranking's generators, joined.
 
-    Raises:
-        ValueError: below 0, or no whole number.
+    Attributes:
+        verdicts: in the order of the candidates, if there is no failure.
+        notes: on the whole ranking.
+        usage: of all requests.
+        failure: the first error.
     """
-    if not isinstance(tokens, int) or isinstance(tokens, bool) or tokens < 0:
-        raise ValueError(f"think_tokens must be a whole number of at least 0, got {tokens!r}.")
-    return tokens
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+    failure: ServerError | None = None
+
+    def add(self, results: Sequence[tuple[Sequence[Verdict] | ServerError | None, Usage]]) -> None:
+        """Append the results of generators; those that only prepare a mode return None."""
+        for result, usage in results:
+            self.usage += usage
+            if isinstance(result, ServerError):
+                self.failure = self.failure or result
+            elif result is not None:
+                # The usage of candidates scored together is the ranking's alone: none has a share of it.
+                self.verdicts += [replace(result[0], usage=usage)] if len(result) == 1 else result
+                self.notes += result.notes if isinstance(result, Verdicts) else ()

@@ -19,7 +19,6 @@ Decisions taken here:
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import hashlib
 import json
@@ -31,10 +30,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from mmrag.errors import ServerError, check_whole
 from mmrag.images import data_url
 from mmrag.rerank.trace_text import Trace, read_trace
+from mmrag.serving.actions import Actions, Call, arun, run
 from mmrag.serving.chat import SMALLEST_PICTURE, as_data, message_content, text_part
 from mmrag.serving.client import Json, ServerClient, parse_chat
 from mmrag.serving.prompts import Prompts
-from mmrag.serving.requests import ReplyCache, Request, Requests, Runner
+from mmrag.serving.requests import Batch, ReplyCache, Request, Requests, Runner
 from mmrag.types import Candidate, Page, Query, Record, Usage
 
 __all__ = ["Trace", "TraceWriter", "read_trace"]
@@ -150,19 +150,19 @@ class TraceWriter:
             ValueError: a page has no picture and `render` is None.
             PageError: a page cannot be rendered.
         """
-        return self._write([_document_content(document) for document in documents], "document")
+        return run(self._write([_document_content(document) for document in documents], "document"))
 
     def write_queries(self, queries: Sequence[str | Query]) -> list[Trace]:
         """Return a trace for each query, in order; raises as `write_documents`."""
-        return self._write([_query_content(query) for query in queries], "query")
+        return run(self._write([_query_content(query) for query in queries], "query"))
 
     async def awrite_documents(self, documents: Sequence[Document]) -> list[Trace]:
         """Do `write_documents` without blocking the event loop."""
-        return await self._awrite([_document_content(document) for document in documents], "document")
+        return await arun(self._write([_document_content(document) for document in documents], "document"))
 
     async def awrite_queries(self, queries: Sequence[str | Query]) -> list[Trace]:
         """Do `write_queries` without blocking the event loop."""
-        return await self._awrite([_query_content(query) for query in queries], "query")
+        return await arun(self._write([_query_content(query) for query in queries], "query"))
 
     def think_documents(self, documents: Sequence[Document]) -> list[str]:
         """Return the texts of the documents' traces, as an embedder reads them."""
@@ -189,10 +189,10 @@ class TraceWriter:
     def _shared_requests(self, content: _Content, side: Side) -> Callable[[], Requests[Trace]]:
         key = self._key(content, side)
         stored = self._load(key, content)
-        body = None if stored is not None else self._body(content, side)
+        body = self._body(content, side) if stored is None else {}
 
         def requests() -> Requests[Trace]:
-            if body is None:
+            if stored is not None:
                 return stored
             return (yield from self._request(key, body, shared=True))
 
@@ -200,20 +200,14 @@ class TraceWriter:
 
     # ---- the work ----------------------------------------------------------------------------------
 
-    def _write(self, contents: Sequence[_Content], side: Side) -> list[Trace]:
-        work = self._plan(contents, side)
-        return _collect(work, Runner(self.client).run(list(work.requests.values())))
-
-    async def _awrite(self, contents: Sequence[_Content], side: Side) -> list[Trace]:
-        work = await asyncio.to_thread(self._plan, contents, side)
-        return _collect(work, await Runner(self.client).arun(list(work.requests.values())))
-
-    def _plan(self, contents: Sequence[_Content], side: Side) -> _Work:
-        keys = [self._key(content, side) for content in contents]
+    def _write(self, contents: Sequence[_Content], side: Side) -> Actions[list[Trace]]:
+        keys = yield Call(lambda: [self._key(content, side) for content in contents])
         unique = dict(zip(keys, contents, strict=True))  # equal contents share one trace
         gate = _Gate()
-        requests = {key: self._lazy_requests(key, content, side, gate) for key, content in unique.items()}
-        return _Work(keys, requests)
+        work = [self._lazy_requests(key, content, side, gate) for key, content in unique.items()]
+        results = yield Batch(Runner(self.client), work)
+        traces = dict(zip(unique, map(_check_result, results), strict=True))
+        return [traces[key] for key in keys]
 
     def _lazy_requests(self, key: str, content: _Content, side: Side, gate: _Gate) -> Requests[Trace]:
         """Request a trace; nothing is read or rendered before its turn, since there may be thousands."""
@@ -357,26 +351,12 @@ class _Gate:
         self._closed = self._closed or kind is not None
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """The keys of the contents of one call, and the requests for each different one."""
-
-    keys: Sequence[str]
-    requests: Mapping[str, Requests[Trace]]
-
-
-def _collect(work: _Work, results: Sequence[tuple[Trace | ServerError, Usage]]) -> list[Trace]:
-    """Return the traces in the order of the call.
-
-    Raises:
-        ServerError: the first one among the results.
-    """
-    traces: dict[str, Trace] = {}
-    for key, (result, usage) in zip(work.requests, results, strict=True):
-        if isinstance(result, ServerError):
-            raise result
-        traces[key] = replace(result, usage=result.usage + usage)
-    return [traces[key] for key in work.keys]
+def _check_result(pair: tuple[Trace | ServerError, Usage]) -> Trace:
+    """Return a trace with its usage, or raise the error that came in its place."""
+    result, usage = pair
+    if isinstance(result, ServerError):
+        raise result
+    return replace(result, usage=result.usage + usage)
 
 
 def _block(name: str, text: str) -> str:

@@ -27,6 +27,7 @@ import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -38,7 +39,7 @@ from mmrag.serving.reply_cache import ReplyCache
 from mmrag.serving.wire import join_url
 from mmrag.types import Usage
 
-__all__ = ["ReplyCache", "Request", "Requests", "Runner", "UsageCounter", "with_pictures"]
+__all__ = ["Batch", "ReplyCache", "Request", "Requests", "Runner", "UsageCounter", "with_pictures"]
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -279,6 +280,22 @@ class _Uploads:
     def forget(self, url: str, pictures: Mapping[str, str]) -> None:
         """Note that the server may have lost these pictures."""
         self._uuids.get(url, set()).difference_update(pictures)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[T]):
+    """Run generators of requests in parallel, as one action of a larger piece of work."""
+
+    runner: Runner
+    work: Sequence[Requests[T]]
+
+    def run(self, opened: ExitStack) -> list[tuple[T | ServerError, Usage]]:
+        """Run them in threads."""
+        return self.runner.run(self.work)
+
+    async def arun(self, opened: AsyncExitStack) -> list[tuple[T | ServerError, Usage]]:
+        """Run them in tasks of the running event loop."""
+        return await self.runner.arun(self.work)
 
 
 def with_pictures(body: Json, pictures: Mapping[str, str]) -> Json:

@@ -120,7 +120,7 @@ def test_arguments_of_a_call_replace_those_of_the_reranker(fake_server) -> None:
         ({"think_tokens": True}, "think_tokens must be a whole number"),
         ({"alpha": 1.5}, "alpha is the weight of the retrieval score"),
         ({"top_n": 0}, "top_n must be a whole number of at least 1"),
-        ({"image_pixels": 10}, "image_pixels must be at least 1024"),
+        ({"image_pixels": 10}, "image_pixels must be a whole number of at least 1024"),
         ({"images": False, "text": False}, "nothing would be left to judge by"),
         ({"extra": {"max_tokens": 3}}, "extra must not set max_tokens"),
         ({"prompts": "/no/such/folder"}, "prompts must be a folder"),
