@@ -112,8 +112,8 @@ class ListwiseMode:
             answers.append(answer)
             order[start:stop] = [indices[position] for position in answer.order.positions]
             for position, index in enumerate(indices):
-                unnamed = position in answer.order.unnamed
-                comments[index] = (answer.thought, NOT_NAMED if unnamed else "")
+                absent = position in answer.order.absent
+                comments[index] = (answer.thought, NOT_NAMED if absent else "")
         ranks = {index: rank for rank, index in enumerate(order)}
         verdicts = tuple(
             _verdict(float(len(pages) - ranks[index]), *comments[index], empty=page.is_empty)
@@ -127,9 +127,9 @@ class ListwiseMode:
         unknown = sum(answer.order.unknown for answer in answers)
         if repeats or unknown:
             notes.append(f"the model's list had {repeats} repeats and {unknown} unknown numbers, left out")
-        unnamed = sum(verdict.note.startswith(NOT_NAMED) for verdict in verdicts)
-        if unnamed:
-            notes.append(f"{unnamed} of {len(verdicts)} not in the model's list: kept in prior order")
+        absent = sum(verdict.note.startswith(NOT_NAMED) for verdict in verdicts)
+        if absent:
+            notes.append(f"{absent} of {len(verdicts)} not in the model's list: kept in prior order")
         least = min((answer.fraction for answer in answers), default=1.0)
         if least < 1.0:
             context = self._thinker.context

@@ -165,9 +165,9 @@ class LocalReranker:
         best: dict[int, float] = {}  # by index of the candidate
         seconds = [0.0] * len(candidates)
         scores = side_by_side(lambda pair: self._time_score(question, pair[1]), windows, self.threads)
-        for (index, _), (score, elapsed) in zip(windows, scores, strict=True):
+        for (index, _), (score, duration) in zip(windows, scores, strict=True):
             best[index] = max(best.get(index, -math.inf), score)
-            seconds[index] += elapsed
+            seconds[index] += duration
         return Verdicts(all_verdicts(best, seconds), notes)
 
     def _question(self, text: str) -> tuple[Tokens, tuple[str, ...]]:
@@ -223,18 +223,18 @@ def all_verdicts(best: Mapping[int, float], seconds: Sequence[float]) -> tuple[V
         seconds: time spent on each candidate.
     """
     order = iter(sorted(best.values(), reverse=True))
-    ranked = [next(order) if index in best else None for index in range(len(seconds))]  # by final rank
+    rank_scores = [next(order) if index in best else None for index in range(len(seconds))]  # by final rank
     return tuple(
-        Verdict(best[index], usage=Usage({"rerank": elapsed}))
+        Verdict(best[index], usage=Usage({"rerank": duration}))
         if index in best
-        else Verdict(_score_between(ranked, index), note=NO_TEXT, read=False)
-        for index, elapsed in enumerate(seconds)
+        else Verdict(_score_between(rank_scores, index), note=NO_TEXT, read=False)
+        for index, duration in enumerate(seconds)
     )
 
 
-def _score_between(ranked: Sequence[float | None], index: int) -> float:
+def _score_between(rank_scores: Sequence[float | None], index: int) -> float:
     """Return the mean of the nearest scores above and below `index`; 0 if there are no scores."""
-    above = [score for score in ranked[:index] if score is not None][-1:]
-    below = [score for score in ranked[index + 1 :] if score is not None][:1]
+    above = [score for score in rank_scores[:index] if score is not None][-1:]
+    below = [score for score in rank_scores[index + 1 :] if score is not None][:1]
     nearest = above + below
     return math.fsum(nearest) / len(nearest) if nearest else 0.0

@@ -71,7 +71,7 @@ def reorder(
     final = _final_scores(ranking, verdicts, alpha)
     order = sorted(range(len(ranking)), key=lambda index: (-final[index], index))[:top_n]
     candidates = [
-        _with_verdict(ranking[index], verdicts[index], rank, final[index], fused=alpha > 0)
+        _with_verdict(ranking[index], verdicts[index], rank, final[index], is_fused=alpha > 0)
         for rank, index in enumerate(order, start=1)
     ]
     return replace(
@@ -98,10 +98,10 @@ def _standardise(scores: Sequence[float]) -> list[float]:
 
 
 def _with_verdict(
-    candidate: Candidate, verdict: Verdict, rank: int, final: float, *, fused: bool
+    candidate: Candidate, verdict: Verdict, rank: int, final: float, *, is_fused: bool
 ) -> Candidate:
     scores = {**candidate.scores, "retrieval": candidate.score, "rerank": verdict.score}
-    if fused:
+    if is_fused:
         scores["reranked"] = final
     return replace(candidate, score=final, rank=rank, scores=scores, verdict=verdict)
 

@@ -24,7 +24,7 @@ class Reranker(Protocol):
         ...
 
     async def arerank(self, ranking: Ranking, *, top_n: int | None = None) -> Ranking:
-        """Do `rerank` without blocking the event loop."""
+        """Run `rerank` without blocking the event loop."""
         ...
 
 

@@ -96,9 +96,9 @@ class ThinkReranker:
             raise ValueError(f"on_error must be 'raise' or 'keep', got {on_error!r}.")
         if not images and not text:
             raise ValueError("images and text must not both be False: nothing would be left to judge by.")
-        reserved = sorted(RESERVED_KEYS & set(extra or {}))
-        if reserved:
-            raise ValueError(f"extra must not set {', '.join(reserved)}: these are set by the modes.")
+        extra_keys = sorted(RESERVED_KEYS & set(extra or {}))
+        if extra_keys:
+            raise ValueError(f"extra must not set {', '.join(extra_keys)}: these are set by the modes.")
         self.mode = mode
         self.top_n = check_top_n(top_n)
         self.alpha = check_alpha(alpha)
@@ -173,7 +173,7 @@ class ThinkReranker:
         alpha: float | None = None,
         think_tokens: int | None = None,
     ) -> Ranking:
-        """Do `rerank` without blocking the event loop."""
+        """Run `rerank` without blocking the event loop."""
         return await arun(self._rerank(ranking, top_n, alpha, think_tokens))
 
     def _rerank(

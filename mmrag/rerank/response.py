@@ -47,13 +47,13 @@ class Order:
 
     Attributes:
         positions: 0-based, best first, each once; those that the answer does not name come last.
-        unnamed: positions that the answer does not name.
+        absent: positions that the answer does not name.
         repeats: how often it names one again.
         unknown: how many of its numbers are no page.
     """
 
     positions: tuple[int, ...]
-    unnamed: frozenset[int] = frozenset()
+    absent: frozenset[int] = frozenset()
     repeats: int = 0
     unknown: int = 0
 
@@ -157,8 +157,8 @@ def read_order(reply: Json, count: int) -> Order:
     if not valid:
         raise _refusal(f"a ranking must name at least one of [1] to [{count}], got {quote(answer)}", reply)
     once = tuple(dict.fromkeys(valid))
-    unnamed = tuple(position for position in range(count) if position not in once)
-    return Order(once + unnamed, frozenset(unnamed), len(valid) - len(once), len(numbers) - len(valid))
+    absent = tuple(position for position in range(count) if position not in once)
+    return Order(once + absent, frozenset(absent), len(valid) - len(once), len(numbers) - len(valid))
 
 
 def _longest_chain(answer: str) -> list[int]:

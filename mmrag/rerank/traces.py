@@ -97,9 +97,9 @@ class TraceWriter:
     ) -> None:
         if temperature < 0:
             raise ValueError(f"temperature must be at least 0, got {temperature!r}.")
-        reserved = sorted(RESERVED_KEYS & set(extra or {}))
-        if reserved:
-            raise ValueError(f"extra must not set {', '.join(reserved)}: these are set by other arguments.")
+        extra_keys = sorted(RESERVED_KEYS & set(extra or {}))
+        if extra_keys:
+            raise ValueError(f"extra must not set {', '.join(extra_keys)}: these are set by other arguments.")
         self.max_tokens = check_whole("max_tokens", max_tokens)
         self.temperature = temperature
         self.images = images
@@ -157,11 +157,11 @@ class TraceWriter:
         return run(self._write([_query_content(query) for query in queries], "query"))
 
     async def awrite_documents(self, documents: Sequence[Document]) -> list[Trace]:
-        """Do `write_documents` without blocking the event loop."""
+        """Run `write_documents` without blocking the event loop."""
         return await arun(self._write([_document_content(document) for document in documents], "document"))
 
     async def awrite_queries(self, queries: Sequence[str | Query]) -> list[Trace]:
-        """Do `write_queries` without blocking the event loop."""
+        """Run `write_queries` without blocking the event loop."""
         return await arun(self._write([_query_content(query) for query in queries], "query"))
 
     def think_documents(self, documents: Sequence[Document]) -> list[str]:
@@ -188,12 +188,12 @@ class TraceWriter:
 
     def _shared_requests(self, content: _Content, side: Side) -> Callable[[], Requests[Trace]]:
         key = self._key(content, side)
-        stored = self._load(key, content)
-        body = self._body(content, side) if stored is None else {}
+        trace = self._load(key, content)
+        body = self._body(content, side) if trace is None else {}
 
         def requests() -> Requests[Trace]:
-            if stored is not None:
-                return stored
+            if trace is not None:
+                return trace
             return (yield from self._request(key, body, shared=True))
 
         return requests
@@ -212,9 +212,9 @@ class TraceWriter:
     def _lazy_requests(self, key: str, content: _Content, side: Side, gate: _Gate) -> Requests[Trace]:
         """Request a trace; nothing is read or rendered before its turn, since there may be thousands."""
         with gate:
-            stored = self._load(key, content)
-            if stored is not None:
-                return stored
+            trace = self._load(key, content)
+            if trace is not None:
+                return trace
             return (yield from self._request(key, self._body(content, side)))
 
     def _request(self, key: str, body: Json, *, shared: bool = False) -> Requests[Trace]:
@@ -341,14 +341,14 @@ class _Gate:
     """Closes at the first failure, so that a server that is down does not get a thousand requests."""
 
     def __init__(self) -> None:
-        self._closed = False
+        self._is_closed = False
 
     def __enter__(self) -> None:
-        if self._closed:
+        if self._is_closed:
             raise ServerError("not requested, since another trace of the same call failed.")
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._closed = self._closed or kind is not None
+        self._is_closed = self._is_closed or kind is not None
 
 
 def _check_result(pair: tuple[Trace | ServerError, Usage]) -> Trace:

@@ -195,9 +195,9 @@ def test_boxes_are_read_strictly() -> None:
         ("[2] > [3] > [1]", Order((1, 2, 0))),
         ("[1]>[2]>[3]", Order((0, 1, 2))),
         ("The best is [1]. My ranking: [3] > [1] > [2].", Order((2, 0, 1))),
-        ("[3]", Order((2, 0, 1), unnamed=frozenset({0, 1}))),
+        ("[3]", Order((2, 0, 1), absent=frozenset({0, 1}))),
         ("[2] > [2] > [9] > [0] > [1]", Order((1, 0, 2), frozenset({2}), repeats=1, unknown=2)),
-        ("<think>[1] > [2] > [3]</think>[3] > [2]", Order((2, 1, 0), unnamed=frozenset({0}))),
+        ("<think>[1] > [2] > [3]</think>[3] > [2]", Order((2, 1, 0), absent=frozenset({0}))),
     ],
 )
 def test_an_order_is_read_from_its_chain(said: str, order: Order) -> None:
