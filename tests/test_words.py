@@ -56,6 +56,7 @@ NOUNS_IN_ING = frozenset(
 
 # A name or a file that may break the law, with the reason.
 NAME_EXEMPTIONS: dict[str, str] = {
+    "mine": "a verb here: to mine hard negatives",
     "hidden": "the width H of a model's states",
     "shared": "threading term: memory or cache used by several",
     "cached": "the field's word for a reply or gradient from a cache",

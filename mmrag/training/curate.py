@@ -30,7 +30,7 @@ from mmrag.training.config import DataConfig, JudgeConfig, TrainConfig, load_con
 from mmrag.training.corpus import Corpus, check_pages, corpus_of, fill_index, record_id
 from mmrag.training.mining import Miner, MiningQuestion, MiningReport, Rules, read_mined
 from mmrag.training.mining.miner import judge_data
-from mmrag.training.mining.rules import JUDGED_POSITIVE, KNOWN, SAME_TEXT
+from mmrag.training.mining.rules import JUDGED_POSITIVE, KNOWN_POSITIVE, SAME_TEXT
 
 if TYPE_CHECKING:
     from mmrag.embedders.base import Embedder
@@ -288,7 +288,7 @@ class _Part:
         """A mined line with what the data knows of its query and items."""
         before = self.by_query[line["query"]["id"]]
         boxes = {record_id(item): item.get("boxes") for item in before["positives"]}
-        known = {record_id(item): item.get("reason", KNOWN) for item in before["removed"]}
+        known = {record_id(item): item.get("reason", KNOWN_POSITIVE) for item in before["removed"]}
         restored = {
             **line,
             "query": {**before["query"], **line["query"]},
@@ -301,7 +301,7 @@ class _Part:
             if boxes.get(item["id"]):
                 item["boxes"] = boxes[item["id"]]
         for item in restored["removed"]:
-            if item["reason"] == KNOWN:
+            if item["reason"] == KNOWN_POSITIVE:
                 item["reason"] = known[item["id"]]
         there = {item["id"] for item in restored["removed"]}
         restored["removed"] += [item for item in before["removed"] if record_id(item) not in there]

@@ -1,11 +1,12 @@
-"""The loop: retrieve, judge, select, write a line; and go on where it stopped."""
+"""The loop of mining: retrieve, judge, select, append a record; a rerun resumes where it stopped."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from mmrag.errors import ServerAnswerError
+from mmrag.files import atomic_write
 from mmrag.images import with_page_renderer
 from mmrag.training.mining.questions import MiningQuestion
-from mmrag.training.mining.records import FORMAT, LineFile, item_data
+from mmrag.training.mining.records import FORMAT, RecordFile, item_data
 from mmrag.training.mining.report import MiningReport
-from mmrag.training.mining.rules import KNOWN, Rules, Scored, Selection, select
+from mmrag.training.mining.rules import KNOWN_POSITIVE, Rules, ScoredRecord, Selection, select
 from mmrag.types import Candidate, Query, Ranking, Usage, Verdict
 
 if TYPE_CHECKING:
@@ -26,10 +28,13 @@ if TYPE_CHECKING:
     from mmrag.rerank import Reranker
 
 DEPTH = 100
-"""Ranks looked through for the rank of a positive, beyond those that may become negatives."""
+"""Ranks in which to look for the positives, beyond those that may become negatives."""
 
 SAME_TEXT_CHARS = 100
-"""Two pages with fewer characters may read alike (a heading) and show different things."""
+"""Two pages with less text (a heading) may read alike and show different things."""
+
+SCORE_RULES = ("margin", "ratio", "false_negative", "least_positive")
+"""Rules that compare scores of a judge."""
 
 
 class Miner:
@@ -38,17 +43,17 @@ class Miner:
     Args:
         qa: the index, open for reading at least; it draws pages for a judge that looks at them.
         judge: scores the candidates; its scores must be comparable between the candidates of a query, as
-            they are in every mode but ``listwise``. None: nothing is judged, and only ``rules.ranks``,
-            ``negatives``, ``pick`` and the same text decide.
-        judge_data: what the judge is, for the file beside the output: mode, model, tokens. Everything that
-            changes its scores should be in it: a run goes on only with the same.
+            they are in every mode but ``listwise``. None: only ``rules.ranks``, ``negatives``, ``pick`` and
+            equal texts decide.
+        judge_data: description of the judge for the file of settings: mode, model, tokens. Everything that
+            changes its scores should be in it: a run resumes only with the same.
         rules: see `mmrag.training.mining.rules.Rules`.
         filter: metadata filter of the retrieval.
-        texts: write the items' texts into the lines.
-        pictures: draw the positives and negatives and write the pictures' paths into the lines.
+        texts: write the items' texts into the records.
+        pictures: draw the positives and negatives and write the pictures' paths into the records.
 
     Raises:
-        ValueError: rules that compare scores, and no judge.
+        ValueError: rules that compare scores, but no judge.
     """
 
     def __init__(
@@ -64,17 +69,12 @@ class Miner:
     ) -> None:
         self.qa = qa
         self.rules = rules or Rules()
-        if judge is None:
-            on = [
-                name
-                for name in ("margin", "ratio", "false_negative", "least_positive")
-                if getattr(self.rules, name) is not None
-            ]
-            if on:
-                raise ValueError(
-                    f"rules that compare scores need a judge, got none and {', '.join(on)}. "
-                    "Set them to None, or name a reranker."
-                )
+        active = [name for name in SCORE_RULES if getattr(self.rules, name) is not None]
+        if judge is None and active:
+            raise ValueError(
+                f"rules that compare scores need a judge, got none and {', '.join(active)}. "
+                "Set them to None, or name a reranker."
+            )
         self.judge = with_page_renderer(judge, lambda page, pixels: qa.render(page, max_pixels=pixels))
         self.judge_data = dict(judge_data or {"judge": None if judge is None else repr(judge)})
         self.filter = filter
@@ -82,8 +82,8 @@ class Miner:
         self.pictures = pictures
 
     @property
-    def made(self) -> dict[str, Any]:
-        """All that decides what a line holds."""
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides the content of a record."""
         manifest = self.qa.index.manifest
         return {
             "format": FORMAT,
@@ -103,169 +103,185 @@ class Miner:
         *,
         progress: Callable[[int, int], None] | None = None,
     ) -> MiningReport:
-        """Write a line for every question that has none yet.
+        """Append a record for every question that has none yet.
 
-        Beside the output stands ``<name>.meta.json``, which says how it was made.
+        The settings are written to ``<name>.meta.json`` in the same folder.
 
         Args:
             questions: see `mmrag.training.mining.questions.read_questions`.
-            target: the output; one that is there is gone on with.
-            progress: called with the questions done and their total after each.
+            target: the output; an existing one is resumed.
+            progress: called with the number of questions done and their total after each.
 
         Returns:
             The report of the whole file.
 
         Raises:
-            ValueError: the output was made in another way, or one of its lines for another wording.
+            ValueError: the output has other settings, or one of its records another wording of a question.
             BlockingIOError: another process writes it.
-            ServerError: the judge failed; the lines before stay, and the same call goes on from there.
+            ServerError: the judge failed; the records so far are kept, and the same call resumes.
         """
         target = Path(target)
-        started = time.monotonic()
+        start = time.monotonic()
         target.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(str(target) + ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise BlockingIOError(
-                f"{target} must be written by one process at a time, and another one writes it. Wait for it."
-            ) from None
-        try:
-            recipe = self._recipe(target)
-            file = LineFile(target)
-            left = [one for one in questions if not _is_done(one, file, target)]
-            spent = Usage()
-            for place, question in enumerate(left, len(questions) - len(left)):
+        with _exclusive(target):
+            recipe = self._write_settings(target)
+            file = RecordFile(target)
+            left = [question for question in questions if not _is_mined(question, file)]
+            usage = Usage()
+            for number, question in enumerate(left, len(questions) - len(left)):
                 if progress is not None:
-                    progress(place, len(questions))
-                line, usage = self.line(question)
-                file.append({"format": FORMAT, "recipe": recipe, **line})
-                spent += usage
-            if progress is not None:
-                progress(len(questions), len(questions))
-        finally:
-            lock.release()
-        report = MiningReport.of(file.done.values())
-        report.new, report.seconds, report.usage = len(left), time.monotonic() - started, spent
+                    progress(number, len(questions))
+                record, cost = self.record(question)
+                file.append({"format": FORMAT, "recipe": recipe, **record})
+                usage += cost
+        if progress is not None:
+            progress(len(questions), len(questions))
+        report = MiningReport.from_records(file.records.values())
+        report.new, report.seconds, report.usage = len(left), time.monotonic() - start, usage
         return report
 
-    def line(self, question: MiningQuestion) -> tuple[dict[str, Any], Usage]:
-        """The line of one question, without its first two keys, and what judging it cost."""
+    def record(self, question: MiningQuestion) -> tuple[dict[str, Any], Usage]:
+        """Return the record of one question, without its first two keys, and the judge's cost."""
         query = _query(question)
         pool = self._pool(query, question)
-        verdicts, usage = self._judged(query, pool)
-        wanted = set(question.positives)
-        texts = {_plain(one) for one in pool if one.id in wanted} - {""}
-        scored = {
-            one.id: Scored(
-                one.id,
-                verdicts[one.id].score if verdicts else float(one.id in wanted),
-                one.rank or None,
-                one.id not in wanted and _plain(one) in texts,
-            )
-            for one in pool
-            if not verdicts or one.id in verdicts
-        }
-        labelled = [scored[id] for id in question.positives if id in scored]
-        others = [one for id, one in scored.items() if id not in wanted]
-        if labelled:
-            chosen = select(question.id, labelled, others, self.rules)
+        verdicts, usage = self._verdicts(query, pool)
+        scores = _scored_records(pool, question, verdicts)
+        positives = [scores[id] for id in question.positives if id in scores]
+        candidates = [record for id, record in scores.items() if id not in question.positives]
+        if positives:
+            selection = select(question.id, positives, candidates, self.rules)
         else:
-            chosen = Selection((), skipped="the judge cannot read any positive")
-        return self._data(question, chosen, {one.id: one for one in pool}, bool(verdicts)), usage
+            selection = Selection((), skipped="the judge cannot read any positive")
+        by_id = {candidate.id: candidate for candidate in pool}
+        return self._record_data(question, selection, by_id, bool(verdicts)), usage
 
     # ---- the steps -----------------------------------------------------------------------------------
 
     def _pool(self, query: Query, question: MiningQuestion) -> list[Candidate]:
-        """The candidates within the ranks, and the labelled records wherever they are (0: not reached)."""
+        """Return the candidates within the ranks, and all labelled records (rank 0: not retrieved)."""
         first, last = self.rules.ranks
         ranking = self.qa.search(query, k=max(last, DEPTH), filter=self.filter, rerank=False)
-        wanted, known = set(question.positives), set(question.known)
+        labels, known_ids = set(question.positives), set(question.known_ids)
         pool = [
-            one for one in ranking if one.id in wanted or (first <= one.rank <= last and one.id not in known)
+            candidate
+            for candidate in ranking
+            if candidate.id in labels or (first <= candidate.rank <= last and candidate.id not in known_ids)
         ]
-        missing = wanted - {one.id for one in pool}
-        records = self.qa.index.get([id for id in question.positives if id in missing])
+        absent = labels - {candidate.id for candidate in pool}
+        records = self.qa.index.get([id for id in question.positives if id in absent])
         return [*pool, *(Candidate(record, 0.0, 0) for record in records)]
 
-    def _judged(self, query: Query, pool: Sequence[Candidate]) -> tuple[dict[str, Verdict], Usage]:
-        """Verdicts by id; those that the judge could not read are left out. Nothing without a judge."""
+    def _verdicts(self, query: Query, pool: Sequence[Candidate]) -> tuple[dict[str, Verdict], Usage]:
+        """Return the verdicts by id, without candidates that the judge cannot read; none without a judge."""
         if self.judge is None:
             return {}, Usage()
         # A ranking counts from 1 without gaps, and its best come first.
-        candidates = tuple(replace(one, rank=place) for place, one in enumerate(pool, 1))
-        judged = self.judge.rerank(Ranking(query, candidates))
-        if not judged.reranked:
+        candidates = tuple(replace(candidate, rank=rank) for rank, candidate in enumerate(pool, 1))
+        ranking = self.judge.rerank(Ranking(query, candidates))
+        if not ranking.reranked:
             raise ServerAnswerError(
-                f"the judge must judge, got the prior order ({judged.why_not}). Mine with on_error='raise'.",
-                judged.why_not or "",
+                f"the judge must judge, got the prior order ({ranking.why_not}). Mine with on_error='raise'.",
+                ranking.why_not or "",
             )
-        verdicts = {one.id: one.verdict for one in judged if one.verdict is not None}
+        verdicts = {candidate.id: candidate.verdict for candidate in ranking if candidate.verdict is not None}
         if len(verdicts) < len(pool):
             raise ValueError(
                 f"the judge must judge every candidate, got verdicts on {len(verdicts)} of {len(pool)}. "
                 "Raise its depth, and set no top_n."
             )
-        return {id: verdict for id, verdict in verdicts.items() if verdict.read}, judged.usage
+        return {id: verdict for id, verdict in verdicts.items() if verdict.read}, ranking.usage
 
-    def _data(
-        self, question: MiningQuestion, chosen: Selection, pool: Mapping[str, Candidate], scored: bool
+    def _record_data(
+        self, question: MiningQuestion, selection: Selection, pool: Mapping[str, Candidate], has_scores: bool
     ) -> dict[str, Any]:
-        def item(one: Scored, picture: bool = False) -> dict[str, Any]:
-            candidate = pool[one.id]
-            reached = candidate.rank > 0
-            image = None
-            if picture and self.pictures and candidate.page is not None:
-                image = str(self.qa.picture_path(candidate.page))
-            return item_data(
-                candidate.record,
-                score=one.score if scored else None,
-                rank=candidate.rank if reached else None,
-                retrieval=candidate.score if reached else None,
-                scores={name: value for name, value in candidate.scores.items() if name != "fused"},
-                image=image,
-                text=self.texts,
-            )
+        def items(records: Sequence[ScoredRecord], pictures: bool = False) -> list[dict[str, Any]]:
+            return [self._item(record, pool[record.id], has_scores, pictures) for record in records]
 
+        reasons = [reason for _, reason in selection.removed]
+        removed = items([record for record, _ in selection.removed])
         return {
             "query": _query_data(question),
-            "positives": [item(one, picture=True) for one in chosen.positives],
-            "negatives": [item(one, picture=True) for one in chosen.negatives],
+            "positives": items(selection.positives, self.pictures),
+            "negatives": items(selection.negatives, self.pictures),
             "removed": [
-                *({**item(one), "reason": reason} for one, reason in chosen.removed),
-                *(
-                    {**item_data(record, score=None, text=self.texts), "reason": KNOWN}
-                    for record in self.qa.index.get(question.known)
-                    if record.id not in question.positives
-                ),
+                *({**item, "reason": reason} for item, reason in zip(removed, reasons, strict=True)),
+                *self._known_items(question),
             ],
-            "doubtful": [item(one) for one in chosen.doubtful],
-            "skipped": chosen.skipped,
+            "doubtful": items(selection.doubtful),
+            "skipped": selection.skipped,
         }
 
-    def _recipe(self, target: Path) -> str:
-        """Digest of `made`; the file beside the output must say the same, or is written now."""
-        made = self.made
-        beside = target.with_name(target.name + ".meta.json")
-        if beside.is_file():
-            before = json.loads(beside.read_text(encoding="utf-8")).get("made", {})
-            others = [key for key in made if before.get(key) != made[key]]
-            if others and target.exists():
-                key = others[0]
+    def _item(
+        self, record: ScoredRecord, candidate: Candidate, has_scores: bool, picture: bool
+    ) -> dict[str, Any]:
+        has_rank = candidate.rank > 0
+        image = None
+        if picture and candidate.page is not None:
+            image = str(self.qa.picture_path(candidate.page))
+        return item_data(
+            candidate.record,
+            score=record.score if has_scores else None,
+            rank=candidate.rank if has_rank else None,
+            retrieval=candidate.score if has_rank else None,
+            scores={name: value for name, value in candidate.scores.items() if name != "fused"},
+            image=image,
+            text=self.texts,
+        )
+
+    def _known_items(self, question: MiningQuestion) -> list[dict[str, Any]]:
+        """Return the records that the data knows to answer, as removed items."""
+        return [
+            {**item_data(record, score=None, text=self.texts), "reason": KNOWN_POSITIVE}
+            for record in self.qa.index.get(question.known_ids)
+            if record.id not in question.positives
+        ]
+
+    def _write_settings(self, target: Path) -> str:
+        """Return the digest of the settings, after writing them or comparing them with the file's.
+
+        Raises:
+            ValueError: the output exists and was made with other settings, or nobody knows with which.
+        """
+        settings = self.settings
+        path = target.with_name(target.name + ".meta.json")
+        if path.is_file():
+            before = json.loads(path.read_text(encoding="utf-8")).get("made", {})
+            changes = [key for key in settings if before.get(key) != settings[key]]
+            if changes and target.exists():
+                key = changes[0]
                 raise ValueError(
-                    f"{target} was made in another way and cannot be gone on with: {key} was "
-                    f"{before.get(key)!r}, is {made[key]!r}. Choose another output."
+                    f"{target} was made in another way and cannot be resumed: {key} was "
+                    f"{before.get(key)!r}, is {settings[key]!r}. Choose another output."
                 )
         elif target.exists() and target.stat().st_size:
             raise ValueError(
-                f"{target} must have {beside.name} beside it to be gone on with, which is not there. "
+                f"{target} must have its settings in {path.name} to be resumed, got no such file. "
                 "Choose another output."
             )
-        recipe = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
-        partial = beside.with_name(beside.name + ".part")
-        partial.write_text(json.dumps({"recipe": recipe, "made": made}, indent=2) + "\n", encoding="utf-8")
-        partial.replace(beside)
+        recipe = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+        with atomic_write(path) as file:
+            file.write(json.dumps({"recipe": recipe, "made": settings}, indent=2) + "\n")
         return recipe
+
+
+@contextmanager
+def _exclusive(target: Path) -> Iterator[None]:
+    """Lock the output against other processes.
+
+    Raises:
+        BlockingIOError: another process has it locked.
+    """
+    lock = FileLock(str(target) + ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BlockingIOError(
+            f"{target} must be written by one process at a time, and another one writes it. Wait for it."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _query(question: MiningQuestion) -> Query:
@@ -287,28 +303,51 @@ def _query_data(question: MiningQuestion) -> dict[str, Any]:
     }
 
 
-def _is_done(question: MiningQuestion, file: LineFile, target: Path) -> bool:
-    line = file.done.get(question.id)
-    if line is None:
+def _is_mined(question: MiningQuestion, file: RecordFile) -> bool:
+    """Return whether the file has the question's record.
+
+    Raises:
+        ValueError: it has one of another question with the same id.
+    """
+    record = file.records.get(question.id)
+    if record is None:
         return False
-    for key, now in _query_data(question).items():
-        before = line["query"].get(key)
-        if before != now:
+    for key, value in _query_data(question).items():
+        before = record["query"].get(key)
+        if before != value:
             raise ValueError(
-                f"{target} has question {question.id!r} with another {key}: {before!r}, now {now!r}. "
+                f"{file.path} has question {question.id!r} with another {key}: {before!r}, now {value!r}. "
                 "Give it another id, or choose another output."
             )
     return True
 
 
-def _plain(candidate: Candidate) -> str:
-    """What a candidate reads like; ``""`` where that is too little to tell pages apart."""
+def _scored_records(
+    pool: Sequence[Candidate], question: MiningQuestion, verdicts: Mapping[str, Verdict]
+) -> dict[str, ScoredRecord]:
+    """Return the candidates with a verdict by id; without verdicts all of them, positives with score 1."""
+    labels = set(question.positives)
+    texts = {_normal_text(candidate) for candidate in pool if candidate.id in labels} - {""}
+    return {
+        candidate.id: ScoredRecord(
+            candidate.id,
+            verdicts[candidate.id].score if verdicts else float(candidate.id in labels),
+            candidate.rank or None,
+            same_text=candidate.id not in labels and _normal_text(candidate) in texts,
+        )
+        for candidate in pool
+        if not verdicts or candidate.id in verdicts
+    }
+
+
+def _normal_text(candidate: Candidate) -> str:
+    """Return the lower-case words of a candidate; ``""`` for too little text to tell pages apart."""
     text = " ".join(candidate.record.text.split()).lower()
     return text if len(text) >= SAME_TEXT_CHARS else ""
 
 
 def judge_data(judge: Reranker | None, mode: str) -> dict[str, Any]:
-    """What changes a judge's scores, so that no run goes on with another judge's lines."""
+    """Return everything that changes a judge's scores, so that no run resumes with another judge."""
     if judge is None:
         return {}
     settings: Any = getattr(judge, "settings", None)

@@ -1,4 +1,4 @@
-"""What mining gave: counts for a terminal, and a plot of the scores."""
+"""Report of mining: counts for a terminal, and a plot of the scores."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _COLOURS = {"positives": "#3b6ea5", "negatives": "#d6604d", "removed": "#e0a030"
 
 @dataclass(slots=True)
 class MiningReport:
-    """What a file of mined lines holds, and what this call added.
+    """Counts over a file of mined records, and the cost of one call.
 
     Attributes:
-        queries: lines.
-        skipped: lines of no use, by reason.
-        positives, doubtful, negatives: items, over the lines that are of use.
+        queries: records.
+        skipped: records of no use, by reason.
+        positives, doubtful, negatives: items.
         removed: items, by reason.
-        found: positives that the retrieval reached, by the widest rank looked at.
-        means: mean score by list, where a judge scored.
-        new: queries done in this call; the others were there.
+        retrieved_positives: labelled items within the retrieval's widest ranks; ``found`` in `to_dict`.
+        means: mean score by list, if a judge scored.
+        new: queries mined in this call; the others were there before.
         seconds: of this call.
         usage: of this call.
     """
@@ -40,116 +40,132 @@ class MiningReport:
     doubtful: int = 0
     negatives: int = 0
     removed: Counter[str] = field(default_factory=Counter)
-    found: int = 0
+    retrieved_positives: int = 0
     means: dict[str, float] = field(default_factory=dict)
     new: int = 0
     seconds: float = 0.0
     usage: Usage = field(default_factory=Usage)
 
     @classmethod
-    def of(cls, lines: Iterable[Mapping[str, Any]]) -> MiningReport:
-        """The report of these lines."""
+    def from_records(cls, records: Iterable[Mapping[str, Any]]) -> MiningReport:
+        """Return the report of these records."""
         report = cls()
         scores: dict[str, list[float]] = {name: [] for name in LISTS}
-        for line in lines:
-            report.queries += 1
-            if line["skipped"]:
-                report.skipped[line["skipped"]] += 1
-            report.positives += len(line["positives"])
-            report.doubtful += len(line["doubtful"])
-            report.negatives += len(line["negatives"])
-            report.removed.update(item["reason"] for item in line["removed"])
-            labelled = [*line["positives"], *line["doubtful"]]
-            report.found += sum(item["rank"] is not None for item in labelled)
+        for record in records:
+            report._count(record)
             for name, values in scores.items():
-                values += [item["score"] for item in line[name] if item["score"] is not None]
+                values += [item["score"] for item in record[name] if item["score"] is not None]
         report.means = {name: sum(values) / len(values) for name, values in scores.items() if values}
         return report
 
+    def _count(self, record: Mapping[str, Any]) -> None:
+        self.queries += 1
+        if record["skipped"]:
+            self.skipped[record["skipped"]] += 1
+        self.positives += len(record["positives"])
+        self.doubtful += len(record["doubtful"])
+        self.negatives += len(record["negatives"])
+        self.removed.update(item["reason"] for item in record["removed"])
+        labels = [*record["positives"], *record["doubtful"]]
+        self.retrieved_positives += sum(item["rank"] is not None for item in labels)
+
     def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
-        return {**asdict(self), "skipped": dict(self.skipped), "removed": dict(self.removed)}
+        """Return plain data for JSON."""
+        data = {**asdict(self), "skipped": dict(self.skipped), "removed": dict(self.removed)}
+        data["found"] = data.pop("retrieved_positives")
+        return data
 
     def table(self) -> str:
-        """For a terminal."""
+        """Format the report for a terminal."""
         useful = self.queries - sum(self.skipped.values())
-        labelled = self.positives + self.doubtful
-        each = f", {self.negatives / useful:.1f} a query" if useful else ""
+        labels = self.positives + self.doubtful
+        mean = f", {self.negatives / useful:.1f} a query" if useful else ""
+        remark = f"{self.retrieved_positives} of {labels} labelled pages were retrieved"
         rows = [
             ("queries", self.queries, f"{self.new} of them now, {self.seconds:.1f} s"),
             *(("  skipped", count, reason) for reason, count in self.skipped.most_common()),
-            ("positives", self.positives, f"{self.found} of {labelled} labelled pages were retrieved"),
+            ("positives", self.positives, remark),
             ("  doubtful", self.doubtful, "labelled, but the judge does not see why"),
-            ("hard negatives", self.negatives, f"for {useful} queries{each}"),
+            ("hard negatives", self.negatives, f"for {useful} queries{mean}"),
             ("removed", sum(self.removed.values()), "likely false negatives"),
             *(("  removed", count, reason) for reason, count in self.removed.most_common()),
         ]
-        lines = [f"{name:16}{count:7}   {said}".rstrip() for name, count, said in rows]
+        lines = [f"{name:16}{count:7}   {remark}".rstrip() for name, count, remark in rows]
+        return "\n".join([*lines, *self._score_lines()])
+
+    def _score_lines(self) -> list[str]:
+        lines = []
         if self.means:
             means = ", ".join(f"{name} {value:.3f}" for name, value in self.means.items())
             lines.append(f"mean score        {means}")
-        used = self.usage
-        if used.requests or used.cache_hits:
+        if self.usage.requests or self.usage.cache_hits:
             lines.append(
-                f"judge             {used.requests} requests, {used.prompt_tokens} prompt and "
-                f"{used.completion_tokens} completion tokens, {used.cache_hits} replies from the cache"
+                f"judge             {self.usage.requests} requests, {self.usage.prompt_tokens} prompt and "
+                f"{self.usage.completion_tokens} completion tokens, "
+                f"{self.usage.cache_hits} replies from the cache"
             )
-        return "\n".join(lines)
+        return lines
 
 
-def save_plot(lines: Sequence[Mapping[str, Any]], path: str | Path, *, title: str = "") -> None:
-    """Draw how the judge's scores are spread; the file name's ending decides the format.
+def save_plot(records: Sequence[Mapping[str, Any]], path: str | Path, *, title: str = "") -> None:
+    """Draw the distribution of the judge's scores; the suffix of `path` decides the format.
 
-    Left: scores of each list. Right: how far each candidate is from its query's lowest positive, where a
-    good judge leaves a gap between the negatives and 0.
+    Left: scores of each list. Right: distance of each candidate from its query's lowest positive; a good
+    judge leaves a gap between the negatives and 0.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        ValueError: no line has a score, since nothing judged; or the ending is none that matplotlib writes.
+        ValueError: no record has a score; or matplotlib does not know the format.
     """
     try:
         from matplotlib.figure import Figure as Canvas
     except ImportError as error:
         raise MissingExtraError("A plot of the scores", "plot") from error
-    scores = {name: [one["score"] for line in lines for one in line[name]] for name in LISTS}
-    scores = {name: [one for one in values if one is not None] for name, values in scores.items()}
+    scores = {name: _scores(records, name) for name in LISTS}
     if not any(scores.values()):
-        raise ValueError("a plot of scores needs a judge that gave some, got lines without any score.")
-    gaps = {
-        name: [
-            one["score"] - min(positive["score"] for positive in line["positives"])
-            for line in lines
-            if line["positives"]
-            for one in line[name]
-        ]
-        for name in ("negatives", "removed")
-    }
+        raise ValueError("a plot of scores needs a judge that gave some, got records without any score.")
     canvas = Canvas(figsize=(11, 4), dpi=150, layout="constrained")
     left, right = canvas.subplots(1, 2)
     _draw(left, scores, "score of the judge")
+    gaps = {name: _gaps(records, name) for name in ("negatives", "removed")}
     _draw(right, gaps, "score minus the query's lowest positive")
     right.axvline(0, color="#222222", lw=1)
     handles, labels = left.get_legend_handles_labels()
     canvas.legend(handles, labels, loc="outside lower center", ncols=len(handles), frameon=False)
-    canvas.suptitle(title or f"{len(lines)} queries mined")
+    canvas.suptitle(title or f"{len(records)} queries mined")
     canvas.savefig(str(path))
 
 
+def _scores(records: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    items = [item for record in records for item in record[name]]
+    return [item["score"] for item in items if item["score"] is not None]
+
+
+def _gaps(records: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    """Return the scores of a list, less the lowest score of the same query's positives."""
+    gaps: list[float] = []
+    for record in records:
+        lowest = min(_scores([record], "positives"), default=None)
+        if lowest is not None:
+            gaps += [score - lowest for score in _scores([record], name)]
+    return gaps
+
+
 def _draw(axis: Axes, values: Mapping[str, Sequence[float]], label: str) -> None:
-    every = [one for some in values.values() for one in some]
-    low, high = (min(every), max(every)) if every else (0.0, 1.0)
-    for name, some in values.items():
-        if some:
+    numbers = [value for series in values.values() for value in series]
+    low, high = (min(numbers), max(numbers)) if numbers else (0.0, 1.0)
+    for name, series in values.items():
+        if series:
             axis.hist(
-                some,
+                series,
                 bins=30,
                 range=(low, high if high > low else low + 1),
-                weights=[1 / len(some)] * len(some),
+                weights=[1 / len(series)] * len(series),
                 histtype="step",
                 lw=1.8,
                 color=_COLOURS[name],
-                label=f"{name} ({len(some)})",
+                label=f"{name} ({len(series)})",
             )
     axis.set_xlabel(label)
-    axis.set_ylabel("share of its list")
+    axis.set_ylabel("fraction of its list")
     axis.spines[["top", "right"]].set_visible(False)

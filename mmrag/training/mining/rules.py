@@ -1,8 +1,8 @@
-"""Which candidates of a query become hard negatives, and which are removed.
+"""Rules that choose the hard negatives of a query, and remove candidates that are probably relevant.
 
-A retriever's best wrong pages are the ones worth learning from, and also the ones that are often not
-wrong at all: they were only never labelled. So each candidate is scored by a judge, and one that scores
-nearly as well as the labelled page is removed instead of pushed away. Pure functions; no index, no server.
+A retriever's best wrong pages teach most, and are often not wrong at all: nobody labelled them. So a judge
+scores each candidate, and one that scores nearly as well as the labelled page is removed instead of pushed
+away. Pure functions; no index, no server.
 
 Sources of the rules: the cascade of TTE-v2 (arXiv 2602.23369) names reranking-based hard-negative mining
 without its numbers; ``s >= s_pos - margin``, ``s >= false_negative`` and ``s_pos < least_positive`` are
@@ -19,36 +19,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from mmrag.errors import check_whole
+
 Pick = Literal["best", "random"]
 
 SAME_TEXT = "same text as a positive"
 JUDGED_POSITIVE = "judged relevant"
 TOO_CLOSE = "too close to the positive"
-KNOWN = "the data says that it answers"
-"""Why a candidate was removed; the kinds that a removed item of the output carries."""
+KNOWN_POSITIVE = "the data says that it answers"
+"""Reasons of removed items."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Numbers of a selection. Scores are the judge's, in the judge's own scale.
+    """Thresholds of a selection, on the scale of the judge's scores.
 
-    A rule whose number is None is off. ``false_negative`` and ``least_positive`` are points on the
-    judge's scale, so they only mean something where that scale is fixed, as a probability's is. Whatever
-    is off, a candidate that scores as the positive or more is removed.
+    A rule that is None is off. ``false_negative`` and ``least_positive`` are points on the judge's scale, so
+    they need a fixed scale such as probabilities. Even with all rules off, a candidate that scores at least
+    as high as the positive is removed.
 
     Attributes:
         ranks: first and last retrieval rank that may become a negative, from 1.
-        negatives: most hard negatives a query.
-        margin: a candidate with ``s >= s_pos - margin`` is removed.
-        ratio: one with ``s >= ratio * s_pos`` is removed; meant for scores above 0.
-        false_negative: one with ``s >= false_negative`` is removed as judged relevant.
-        least_positive: a labelled page that scores below is set aside, and a query without any other
-            is skipped: the judge does not see why the page answers.
-        pick: ``"best"`` keeps the highest-scored of those that remain, ``"random"`` draws among them.
-        seed: of the draw; a query's draw does not depend on the other queries.
+        negatives: most hard negatives per query.
+        margin: candidates with ``s >= s_pos - margin`` are removed.
+        ratio: candidates with ``s >= ratio * s_pos`` are removed; meant for scores above 0.
+        false_negative: candidates with ``s >= false_negative`` are removed as judged relevant.
+        least_positive: labelled pages that score below are set aside as doubtful; a query without another
+            positive is skipped.
+        pick: ``"best"`` keeps the highest-scored of the remaining candidates, ``"random"`` samples them.
+        seed: of the sample; a query's sample does not depend on the other queries.
 
     Raises:
-        ValueError: a number out of its range.
+        ValueError: a number is out of its range.
     """
 
     ranks: tuple[int, int] = (1, 20)
@@ -66,8 +68,7 @@ class Rules:
             raise ValueError(
                 f"ranks must be a first and a last rank from 1, got {first},{last}. Write 1,20 or 50,100."
             )
-        if self.negatives < 1:
-            raise ValueError(f"negatives must be at least 1, got {self.negatives!r}.")
+        check_whole("negatives", self.negatives)
         if self.margin is not None and not (math.isfinite(self.margin) and self.margin >= 0):
             raise ValueError(f"margin must be a number of at least 0, or None, got {self.margin!r}.")
         if self.ratio is not None and not 0 < self.ratio <= 1:
@@ -82,7 +83,7 @@ class Rules:
             raise ValueError(f"pick must be 'best' or 'random', got {self.pick!r}.")
 
     def limit(self, positive: float) -> float:
-        """The score that a negative must stay below, given the positive's; see the attributes."""
+        """Return the score that a negative must stay below, given the positive's; see the attributes."""
         limits = [math.inf if self.false_negative is None else self.false_negative]
         limits.append(positive if self.margin is None else positive - self.margin)
         if self.ratio is not None:
@@ -90,23 +91,23 @@ class Rules:
         return min(limits)
 
 
-def rules_for(mode: str, **given: Any) -> Rules:  # noqa: ANN401  the attributes of `Rules`
-    """Rules whose defaults fit a judge's scale.
+def rules_for(mode: str, **changes: Any) -> Rules:  # noqa: ANN401  the attributes of `Rules`
+    """Return rules whose defaults fit the scale of a judge.
 
     Args:
-        mode: of `mmrag.rerank.ThinkReranker`; ``"none"`` for no judge, which mines as Magic-MM's second
-            stage does: two at random from ranks 50 to 100.
-        given: attributes of `Rules` that replace the defaults.
+        mode: of `mmrag.rerank.ThinkReranker`; ``"local"``; or ``"none"`` for no judge, which mines as
+            Magic-MM's second stage does: two at random from ranks 50 to 100.
+        changes: attributes of `Rules` that replace the defaults.
 
     Raises:
-        ValueError: ``listwise``, whose scores say nothing but an order; or a number out of its range.
+        ValueError: ``listwise``, whose scores are ranks only; or a number is out of its range.
     """
     if mode == "listwise":
         raise ValueError(
             "a judge must give scores that can be compared, got mode 'listwise', which gives an order only. "
             "Use pointwise, ecrr, qar, served, likelihood or local."
         )
-    return Rules(**{**_DEFAULTS.get(mode, {}), **given})
+    return Rules(**{**_DEFAULTS.get(mode, {}), **changes})
 
 
 _OPEN: dict[str, Any] = {"false_negative": None, "least_positive": None}
@@ -119,14 +120,14 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """A candidate as the rules see it.
+class ScoredRecord:
+    """Facts about a candidate that the rules use.
 
     Attributes:
         id: the record's.
         score: the judge's; larger is more relevant.
         rank: in the retrieval, from 1; None for a labelled page that the retrieval did not reach.
-        same_text: reads word for word like a positive.
+        same_text: whether its text equals that of a positive.
     """
 
     id: str
@@ -137,73 +138,85 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What the rules make of one query.
+    """The rules' decision on one query.
 
     Attributes:
         positives: labelled pages to train towards, best first.
         doubtful: labelled pages that the judge scored below ``least_positive``.
-        negatives: hard negatives, best first (in the order drawn for ``pick="random"``).
+        negatives: hard negatives, best first (in random order for ``pick="random"``).
         removed: likely false negatives with the reason, best first.
-        skipped: why the query is of no use; ``""`` where it is.
+        skipped: why the query is of no use; ``""`` if it is of use.
     """
 
-    positives: tuple[Scored, ...]
-    doubtful: tuple[Scored, ...] = ()
-    negatives: tuple[Scored, ...] = ()
-    removed: tuple[tuple[Scored, str], ...] = ()
+    positives: tuple[ScoredRecord, ...]
+    doubtful: tuple[ScoredRecord, ...] = ()
+    negatives: tuple[ScoredRecord, ...] = ()
+    removed: tuple[tuple[ScoredRecord, str], ...] = ()
     skipped: str = ""
 
 
-def select(query_id: str, positives: Sequence[Scored], others: Sequence[Scored], rules: Rules) -> Selection:
+def select(
+    query_id: str, positives: Sequence[ScoredRecord], candidates: Sequence[ScoredRecord], rules: Rules
+) -> Selection:
     """Apply the rules to one query.
 
     Args:
-        query_id: seeds the draw of ``pick="random"``, together with the rules' seed.
-        positives: the labelled pages, all of them, wherever they were ranked.
-        others: the candidates that are not labelled.
+        query_id: seeds the sample of ``pick="random"``, together with the rules' seed.
+        positives: all labelled pages, whatever their rank.
+        candidates: the pages that are not labelled.
         rules: see `Rules`.
 
     Returns:
-        A selection. ``s_pos`` is the lowest score of a positive that was kept, so that every negative
-        is below every positive.
+        A selection. ``s_pos`` is the lowest score among its positives, so every negative scores below every
+        positive.
 
     Raises:
         ValueError: no positives, or a score that is not finite.
     """
     if not positives:
         raise ValueError(f"query {query_id!r} must have at least one positive, got none.")
-    for one in (*positives, *others):
-        if not math.isfinite(one.score):
-            raise ValueError(f"scores to select by must be finite, got {one.score!r} for {one.id!r}.")
+    for record in (*positives, *candidates):
+        if not math.isfinite(record.score):
+            raise ValueError(f"scores to select by must be finite, got {record.score!r} for {record.id!r}.")
     least = -math.inf if rules.least_positive is None else rules.least_positive
-    kept = _best_first([one for one in positives if one.score >= least])
-    doubtful = _best_first([one for one in positives if one.score < least])
-    if not kept:
+    clear = _best_first([record for record in positives if record.score >= least])
+    doubtful = _best_first([record for record in positives if record.score < least])
+    if not clear:
         return Selection((), doubtful, skipped=f"no positive scores {least:g} or more")
-    positive = kept[-1].score
-    limit = rules.limit(positive)
-    first, last = rules.ranks
-    within = [one for one in _best_first(others) if one.rank is not None and first <= one.rank <= last]
-    good = [one for one in within if not one.same_text and one.score < limit]
-    removed = tuple((one, _reason(one, rules)) for one in within if one.same_text or one.score >= limit)
+    negatives, removed = _split(candidates, clear[-1].score, rules)
     if rules.pick == "random":
         # A string seeds the same way on every platform and Python; a tuple's hash would not.
-        random.Random(f"{rules.seed}:{query_id}").shuffle(good)
-    negatives = tuple(good[: rules.negatives])
+        random.Random(f"{rules.seed}:{query_id}").shuffle(negatives)
     skipped = "" if negatives else "no candidate is clearly below the positive"
-    return Selection(kept, doubtful, negatives, removed, skipped)
+    return Selection(clear, doubtful, tuple(negatives[: rules.negatives]), removed, skipped)
 
 
-def _best_first(items: Sequence[Scored]) -> tuple[Scored, ...]:
-    """By score, then by retrieval rank, then by id: a total order, so that a rerun gives the same."""
-    return tuple(
-        sorted(items, key=lambda one: (-one.score, math.inf if one.rank is None else one.rank, one.id))
-    )
+def _split(
+    candidates: Sequence[ScoredRecord], positive: float, rules: Rules
+) -> tuple[list[ScoredRecord], tuple[tuple[ScoredRecord, str], ...]]:
+    """Split the candidates within the ranks into possible negatives and removed ones, best first."""
+    first, last = rules.ranks
+    limit = rules.limit(positive)
+    negatives: list[ScoredRecord] = []
+    removed: list[tuple[ScoredRecord, str]] = []
+    for record in _best_first(candidates):
+        if record.rank is None or not first <= record.rank <= last:
+            continue
+        if record.same_text or record.score >= limit:
+            removed.append((record, _reason(record, rules)))
+        else:
+            negatives.append(record)
+    return negatives, tuple(removed)
 
 
-def _reason(one: Scored, rules: Rules) -> str:
-    if one.same_text:
+def _best_first(records: Sequence[ScoredRecord]) -> tuple[ScoredRecord, ...]:
+    """Sort by score, then by retrieval rank, then by id: a total order, so a rerun gives the same."""
+    return tuple(sorted(records, key=lambda record: (-record.score, record.rank or math.inf, record.id)))
+
+
+def _reason(record: ScoredRecord, rules: Rules) -> str:
+    if record.same_text:
         return SAME_TEXT
-    if rules.false_negative is not None and one.score >= rules.false_negative:
+    if rules.false_negative is not None and record.score >= rules.false_negative:
         return JUDGED_POSITIVE
     return TOO_CLOSE

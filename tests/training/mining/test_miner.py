@@ -88,7 +88,7 @@ def test_a_line_by_hand(qa, tmp_path) -> None:
     for item in [*line["positives"], *line["negatives"], *line["removed"]]:
         assert found[item["rank"] - 1].id == item["id"]
         assert found[item["rank"] - 1].score == pytest.approx(item["retrieval"])
-    assert (report.queries, report.positives, report.negatives, report.found) == (1, 1, 3, 1)
+    assert (report.queries, report.positives, report.negatives, report.retrieved_positives) == (1, 1, 3, 1)
     assert dict(report.removed) == {"judged relevant": 1, "too close to the positive": 1}
     assert (report.usage.requests, report.usage.prompt_tokens) == (6, 10)
     made = json.loads((tmp_path / "out.jsonl.meta.json").read_text())
@@ -100,11 +100,11 @@ def test_a_positive_beyond_the_ranks_is_judged_all_the_same(qa, tmp_path) -> Non
     """The retrieval misses it: that is what it is to be trained for."""
     rules = Rules(ranks=(1, 2))
     miner = Miner(qa, ScriptedJudge(), rules=rules, filter={"id": "nothing has this"})
-    line, _ = miner.line(question())
+    line, _ = miner.record(question())
     assert (line["positives"][0]["rank"], line["positives"][0]["retrieval"]) == (None, None)
     assert line["positives"][0]["score"] == 0.95
     assert line["skipped"] == "no candidate is clearly below the positive"
-    line, _ = Miner(qa, ScriptedJudge(), rules=rules).line(question(positives=("far",)))
+    line, _ = Miner(qa, ScriptedJudge(), rules=rules).record(question(positives=("far",)))
     assert line["skipped"] == "no positive scores 0.5 or more"
     assert ids(line["doubtful"]) == ["far"]
     assert line["doubtful"][0]["rank"] > 2
@@ -112,8 +112,8 @@ def test_a_positive_beyond_the_ranks_is_judged_all_the_same(qa, tmp_path) -> Non
 
 def test_what_is_known_to_answer_is_removed_unjudged(qa) -> None:
     """Within the ranks or beyond: a trainer that reads the line must not take it for a negative."""
-    asked = MiningQuestion("q1", "When did Sandhill open?", ("gold",), known=("harder", "far"))
-    line, usage = Miner(qa, ScriptedJudge()).line(asked)
+    asked = MiningQuestion("q1", "When did Sandhill open?", ("gold",), known_ids=("harder", "far"))
+    line, usage = Miner(qa, ScriptedJudge()).record(asked)
     assert ids(line["negatives"]) == ["hard"]
     assert ids(line["removed"]) == ["unlabelled", "near", "harder", "far"]
     assert {one["reason"] for one in line["removed"][2:]} == {"the data says that it answers"}
@@ -126,7 +126,7 @@ def test_pages_carry_where_they_stand(embedder, make_pdf, tmp_path) -> None:
         qa.add(file)
         (entry,) = qa.index.documents()
         miner = Miner(qa, ScriptedJudge(), pictures=True, texts=False)
-        line, _ = miner.line(question(positives=(f"{entry.id}#p0",)))
+        line, _ = miner.record(question(positives=(f"{entry.id}#p0",)))
         (gold,), (other,) = line["positives"], line["negatives"]
         assert (gold["kind"], gold["file"], gold["path"], gold["sha256"], gold["page"], gold["label"]) == (
             "page",
@@ -146,7 +146,7 @@ def test_a_copy_of_the_positive_is_no_negative(embedder, tmp_path) -> None:
         qa.add_texts(texts, ids=["gold", "copy", "other"])
         judge = ScriptedJudge()
         rules = Rules(margin=None, false_negative=None, least_positive=None)
-        line, _ = Miner(qa, judge, rules=rules).line(question())
+        line, _ = Miner(qa, judge, rules=rules).record(question())
         assert ids(line["negatives"]) == ["other"]
         assert [(one["id"], one["reason"]) for one in line["removed"]] == [
             ("copy", "same text as a positive")
@@ -155,7 +155,7 @@ def test_a_copy_of_the_positive_is_no_negative(embedder, tmp_path) -> None:
 
 def test_without_a_judge_only_ranks_decide_and_scores_are_null(qa) -> None:
     rules = Rules((1, 4), 2, None, None, None, None, "random")
-    line, usage = Miner(qa, None, rules=rules).line(question())
+    line, usage = Miner(qa, None, rules=rules).record(question())
     assert len(line["negatives"]) == 2
     assert all(one["score"] is None for one in [*line["positives"], *line["negatives"]])
     assert all(1 <= one["rank"] <= 4 for one in line["negatives"])
@@ -229,7 +229,7 @@ def test_a_file_made_in_another_way_is_not_gone_on_with(qa, tmp_path, whole) -> 
 def test_a_file_that_no_miner_wrote_is_left_alone(qa, tmp_path, foreign: str) -> None:
     target = tmp_path / "out.jsonl"
     target.write_text(foreign)
-    with pytest.raises(ValueError, match=r"must have out\.jsonl\.meta\.json beside it"):
+    with pytest.raises(ValueError, match=r"must have its settings in out\.jsonl\.meta\.json"):
         mine(qa, target, ScriptedJudge())
     (tmp_path / "out.jsonl.meta.json").write_text("{}")
     with pytest.raises(ValueError, match=r"made in another way|must be|got"):
@@ -260,12 +260,12 @@ def test_what_the_local_judge_cannot_read_is_neither_negative_nor_positive(embed
         )
         rules = Rules(margin=0.4, false_negative=None, least_positive=None)
         judge = LocalReranker(depth=100)
-        line, _ = Miner(qa, judge, rules=rules).line(
+        line, _ = Miner(qa, judge, rules=rules).record(
             question(text="When did the bridge open?", positives=("a",))
         )
         assert ids(line["negatives"]) == ["c"]
         assert line["removed"] == []
-        line, _ = Miner(qa, judge, rules=rules).line(question(text="When?", positives=("blank",)))
+        line, _ = Miner(qa, judge, rules=rules).record(question(text="When?", positives=("blank",)))
         assert line["skipped"] == "the judge cannot read any positive"
 
 
@@ -318,7 +318,7 @@ def test_a_killed_process_is_gone_on_with(qa, tmp_path, whole) -> None:
 def test_the_table_counts_the_whole_file(qa, tmp_path) -> None:
     report = mine(qa, tmp_path / "out.jsonl", ScriptedJudge())
     assert report == dataclasses.replace(
-        MiningReport.of(read_mined(tmp_path / "out.jsonl")),
+        MiningReport.from_records(read_mined(tmp_path / "out.jsonl")),
         new=5,
         seconds=report.seconds,
         usage=report.usage,

@@ -54,8 +54,8 @@ def test_positives_are_named_by_id_or_by_file_and_page(index, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("{", "must be one JSON object, got bad JSON"),
-        ([1], "must be one JSON object, got list"),
+        ("{", "must be a JSON object, got bad JSON"),
+        ([1], r"must be a JSON object, got \[1\]"),
         ({"question": "x", "positives": ["note-1"]}, "'id' must be a string that is not empty, got None"),
         ({"id": "ok", "question": "x", "positives": ["note-1"]}, "used once, got 'ok' as in line 1"),
         ({"id": "b", "positives": ["note-1"]}, "'question' must be a string that is not empty, got ''"),
@@ -86,7 +86,7 @@ def test_a_file_without_questions_and_one_that_is_no_text_are_refused(index, tmp
     with pytest.raises(ValueError, match="must have at least one question, got none"):
         read_questions(write(tmp_path / "q.jsonl", ""), index)
     (tmp_path / "b.jsonl").write_bytes(b'{"id": "a"}\n\xff\xfe')
-    with pytest.raises(ValueError, match=r"b\.jsonl, line 2: must be UTF-8"):
+    with pytest.raises(ValueError, match=r"b\.jsonl, line 2: a question must be UTF-8"):
         read_questions(tmp_path / "b.jsonl", index)
     with pytest.raises(FileNotFoundError):
         read_questions(tmp_path / "gone.jsonl", index)
@@ -105,7 +105,9 @@ def test_training_pairs_are_questions_too(index, tmp_path) -> None:
         "skipped": "",
     }
     file = write(tmp_path / "q.jsonl", pair)
-    assert read_questions(file, index) == [MiningQuestion("p", "opened", (page["id"],), known=("note-1",))]
+    assert read_questions(file, index) == [
+        MiningQuestion("p", "opened", (page["id"],), known_ids=("note-1",))
+    ]
     write(file, {**pair, "positives": ["note-1"]})
     with pytest.raises(ValueError, match="line 1: 'positives' must be a list of items with an 'id', got"):
         read_questions(file, index)

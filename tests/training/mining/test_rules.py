@@ -7,21 +7,22 @@ import random
 
 import pytest
 
-from mmrag.training.mining.rules import JUDGED_POSITIVE, SAME_TEXT, TOO_CLOSE, Rules, Scored, select
+from mmrag.training.mining.rules import JUDGED_POSITIVE, SAME_TEXT, TOO_CLOSE, Rules, select
+from mmrag.training.mining.rules import ScoredRecord as Record
 
 
 def test_by_hand() -> None:
     """The positive has 0.95: below 0.85 is negative, 0.9 and more is judged relevant, 10 ranks are open."""
     others = [
-        Scored("twin", 0.20, 2, same_text=True),
-        Scored("relevant", 0.93, 3),
-        Scored("close", 0.85, 4),
-        Scored("hard", 0.84, 5),
-        Scored("harder", 0.845, 6),
-        Scored("easy", 0.01, 7),
-        Scored("far", 0.80, 11),
+        Record("twin", 0.20, 2, same_text=True),
+        Record("relevant", 0.93, 3),
+        Record("close", 0.85, 4),
+        Record("hard", 0.84, 5),
+        Record("harder", 0.845, 6),
+        Record("easy", 0.01, 7),
+        Record("far", 0.80, 11),
     ]
-    got = select("q", [Scored("gold", 0.95, 1)], others, Rules(ranks=(1, 10), negatives=2))
+    got = select("q", [Record("gold", 0.95, 1)], others, Rules(ranks=(1, 10), negatives=2))
     assert [one.id for one in got.positives] == ["gold"]
     assert [one.id for one in got.negatives] == ["harder", "hard"]
     assert [(one.id, why) for one, why in got.removed] == [
@@ -33,46 +34,46 @@ def test_by_hand() -> None:
 
 
 def test_a_positive_the_judge_does_not_understand_teaches_nothing() -> None:
-    weak, strong = Scored("weak", 0.1, 1), Scored("strong", 0.9, None)
-    got = select("q", [weak, strong], [Scored("other", 0.3, 2)], Rules())
+    weak, strong = Record("weak", 0.1, 1), Record("strong", 0.9, None)
+    got = select("q", [weak, strong], [Record("other", 0.3, 2)], Rules())
     assert (got.positives, got.doubtful) == ((strong,), (weak,))
     assert [one.id for one in got.negatives] == ["other"]
-    got = select("q", [weak], [Scored("other", 0.0, 2)], Rules())
+    got = select("q", [weak], [Record("other", 0.0, 2)], Rules())
     assert got.skipped == "no positive scores 0.5 or more"
     assert (got.positives, got.negatives, got.doubtful) == ((), (), (weak,))
 
 
 def test_negatives_stay_below_the_lowest_positive_that_counts() -> None:
-    positives = [Scored("a", 0.9, 1), Scored("b", 0.6, 2)]
-    got = select("q", positives, [Scored("x", 0.55, 3), Scored("y", 0.45, 4)], Rules())
+    positives = [Record("a", 0.9, 1), Record("b", 0.6, 2)]
+    got = select("q", positives, [Record("x", 0.55, 3), Record("y", 0.45, 4)], Rules())
     assert [one.id for one in got.negatives] == ["y"]
 
 
 def test_the_ratio_never_lets_a_negative_above_a_positive_below_zero() -> None:
     rules = Rules(margin=None, false_negative=None, least_positive=None, ratio=0.5)
-    got = select("q", [Scored("p", -2.0, 1)], [Scored("x", -1.5, 2), Scored("y", -2.5, 3)], rules)
+    got = select("q", [Record("p", -2.0, 1)], [Record("x", -1.5, 2), Record("y", -2.5, 3)], rules)
     assert [one.id for one in got.negatives] == ["y"]
-    got = select("q", [Scored("p", 1.0, 1)], [Scored("x", 0.5, 2), Scored("y", 0.49, 3)], rules)
+    got = select("q", [Record("p", 1.0, 1)], [Record("x", 0.5, 2), Record("y", 0.49, 3)], rules)
     assert [one.id for one in got.negatives] == ["y"]
 
 
 def test_without_any_rule_a_negative_is_still_below_the_positive() -> None:
     rules = Rules(margin=None, false_negative=None, least_positive=None)
-    got = select("q", [Scored("p", 0.5, 1)], [Scored("same", 0.5, 2), Scored("below", 0.4, 3)], rules)
+    got = select("q", [Record("p", 0.5, 1)], [Record("same", 0.5, 2), Record("below", 0.4, 3)], rules)
     assert [one.id for one in got.negatives] == ["below"]
 
 
 def test_a_draw_is_the_query_s_own_and_repeats() -> None:
     """The window of Magic-MM's second stage: two at random from ranks 50 to 100."""
     rules = Rules((50, 100), 2, margin=None, false_negative=None, least_positive=None, pick="random")
-    others = [Scored(f"r{rank}", 0.0, rank) for rank in range(1, 121)]
+    others = [Record(f"r{rank}", 0.0, rank) for rank in range(1, 121)]
     drawn = {
-        query: [one.rank for one in select(query, [Scored("p", 1.0, None)], others, rules).negatives]
+        query: [one.rank for one in select(query, [Record("p", 1.0, None)], others, rules).negatives]
         for query in ("q1", "q2", "q3")
     }
     assert all(len(ranks) == 2 and min(ranks) >= 50 and max(ranks) <= 100 for ranks in drawn.values())
     assert len({tuple(ranks) for ranks in drawn.values()}) == 3
-    again = [one.rank for one in select("q2", [Scored("p", 1.0, None)], others[::-1], rules).negatives]
+    again = [one.rank for one in select("q2", [Record("p", 1.0, None)], others[::-1], rules).negatives]
     assert again == drawn["q2"]
 
 
@@ -120,7 +121,7 @@ def test_an_independent_implementation_agrees(seed: int) -> None:
         least_positive=rng.choice([None, 0.0, 0.5]),
     )
     ranks = rng.sample(range(1, 26), 18)
-    items = [Scored(f"d{rank}", rng.choice(grid), rank, rng.random() < 0.05) for rank in ranks]
+    items = [Record(f"d{rank}", rng.choice(grid), rank, rng.random() < 0.05) for rank in ranks]
     count = rng.randint(1, 3)
     positives, others = items[:count], items[count:]
     got = select("q", positives, others, rules)
@@ -143,7 +144,7 @@ def test_an_independent_implementation_agrees(seed: int) -> None:
     [
         ({"ranks": (0, 5)}, "ranks must be a first and a last rank from 1, got 0,5"),
         ({"ranks": (9, 5)}, "ranks must be a first and a last rank from 1, got 9,5"),
-        ({"negatives": 0}, "negatives must be at least 1, got 0"),
+        ({"negatives": 0}, "negatives must be a whole number of at least 1, got 0"),
         ({"margin": -0.1}, "margin must be a number of at least 0, or None, got -0.1"),
         ({"margin": math.nan}, "margin must be a number"),
         ({"ratio": 1.5}, "ratio must be above 0 and at most 1, or None, got 1.5"),
@@ -158,6 +159,6 @@ def test_rules_out_of_range_are_refused(settings: dict, words: str) -> None:
 
 def test_scores_that_cannot_order_are_refused() -> None:
     with pytest.raises(ValueError, match="scores to select by must be finite, got nan for 'x'"):
-        select("q", [Scored("p", 1.0, 1)], [Scored("x", math.nan, 2)], Rules())
+        select("q", [Record("p", 1.0, 1)], [Record("x", math.nan, 2)], Rules())
     with pytest.raises(ValueError, match="query 'q' must have at least one positive"):
         select("q", [], [], Rules())
