@@ -85,7 +85,8 @@ def test_a_bad_line_is_one_error_that_names_it(index, tmp_path, line: object, wo
 def test_a_file_without_questions_and_one_that_is_no_text_are_refused(index, tmp_path) -> None:
     with pytest.raises(ValueError, match="must have at least one question, got none"):
         read_questions(write(tmp_path / "q.jsonl", ""), index)
-    (tmp_path / "b.jsonl").write_bytes(b'{"id": "a"}\n\xff\xfe')
+    good = b'{"id": "a", "question": "x", "positives": ["note-1"]}\n'
+    (tmp_path / "b.jsonl").write_bytes(good + b"\xff\xfe")
     with pytest.raises(ValueError, match=r"b\.jsonl, line 2: a question must be UTF-8"):
         read_questions(tmp_path / "b.jsonl", index)
     with pytest.raises(FileNotFoundError):
