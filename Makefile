@@ -9,10 +9,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 LANGCHAIN := integrations/langchain-mmrag
 LLAMA_INDEX := integrations/llama-index-mmrag
+OLDEST = OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n $(JOBS) --dist loadfile
 # Processes that run tests, up to 2 GB each.
 JOBS ?= 2
 
-.PHONY: demo test vllm test-vllm test-references lint types notebooks wheels samples clean
+.PHONY: demo test test-oldest clean-install vllm test-vllm test-references lint types notebooks wheels samples clean
 
 $(VENV)/demo.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -28,6 +29,17 @@ demo: $(VENV)/demo.stamp            ## install, index the sample documents, ask 
 
 test: $(VENV)/dev.stamp             ## install what the tests need, run them: the core and both integrations
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests $(LANGCHAIN)/tests $(LLAMA_INDEX)/tests
+
+test-oldest:                        ## the lowest versions that pyproject.toml allows, stage by stage
+	$(PYTHON) scripts/make_oldest.py .venv-oldest core
+	$(OLDEST) tests --ignore tests/models --ignore tests/training --ignore tests/vllm
+	$(PYTHON) scripts/make_oldest.py .venv-oldest hosts
+	$(OLDEST) $(LANGCHAIN)/tests $(LLAMA_INDEX)/tests
+	$(PYTHON) scripts/make_oldest.py .venv-oldest torch
+	$(OLDEST) tests/models tests/training
+
+clean-install:                      ## both integrations in empty environments, as the README installs them
+	$(PYTHON) scripts/check_install.py
 
 vllm:                               ## make .venv-vllm, where vLLM runs on a CPU, and two small models
 	$(PYTHON) scripts/make_vllm.py .venv-vllm
@@ -61,4 +73,4 @@ samples: $(VENV)/dev.stamp          ## make the sample documents again
 	$(BIN)/python scripts/make_samples.py
 
 clean:
-	rm -rf $(VENV) .venv-vllm .references demo dist build
+	rm -rf $(VENV) .venv-oldest .venv-vllm .references demo dist build

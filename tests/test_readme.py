@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
+import mmrag
 from mmrag.cli.app import build_parser
 
 ROOT = Path(__file__).parent.parent
@@ -46,3 +48,15 @@ def test_links_to_files_lead_somewhere():
     links = [link for link in re.findall(r"\]\(([^)#]+)", README) if "://" not in link]
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["langchain-mmrag", "llama-index-mmrag"])
+def test_an_integration_is_installed_together_with_the_package_it_needs(name):
+    """`mmrag` is on no index: pip finds it where the same command names it. `make clean-install` does it."""
+    own = (ROOT / "integrations" / name / "README.md").read_text(encoding="utf-8")
+    for text in (README, own):
+        lines = re.findall(rf"^pip install (.*integrations/{name})\b", text, re.MULTILINE)
+        assert lines == [f". ./integrations/{name}"]
+    project = (ROOT / "integrations" / name / "pyproject.toml").read_text("utf-8")
+    (needs,) = re.findall(r'"(mmrag[<>=][^"]*)"', project)
+    assert mmrag.__version__ in Requirement(needs).specifier
