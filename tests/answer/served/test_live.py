@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from mmrag.answer import ServedAnswerer
-from mmrag.answer.served.answerer import answer_format
+from mmrag.answer.served.request import answer_format
 from mmrag.errors import ServerAnswerError, ServerStatusError, ServerUnreachableError
 from mmrag.serving.client import ServerClient, parse_chat
 from mmrag.types import Answer, Candidate, Page, Query, Ranking, Record, Source, Word
