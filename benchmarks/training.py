@@ -44,7 +44,7 @@ from mmrag.models.prompt import Prompts
 from mmrag.models.tiny import make_tiny
 from mmrag.training.config import DataConfig, LossConfig, ModelConfig, RunConfig, TrainConfig
 from mmrag.training.losses import nested_scores
-from mmrag.training.run import Contrastive
+from mmrag.training.run import ContrastRun
 from mmrag.types import Budget
 
 COLOURS = {
@@ -194,7 +194,7 @@ def trained(base: Path, pairs: Path, output: Path, given: argparse.Namespace, **
         run=run,
         loss=LossConfig(**settings),
     )
-    made = Contrastive(config)
+    made = ContrastRun(config)
     try:
         return made.train(resume=False)
     finally:

@@ -1,4 +1,4 @@
-"""The model card and the curves that a run leaves beside its weights."""
+"""The model card of a trained checkpoint, and the curves of its training."""
 
 from __future__ import annotations
 
@@ -18,10 +18,18 @@ def write_card(
     history: Sequence[Mapping[str, Any]],
     examples: Mapping[str, int],
     *,
-    use: str = RETRIEVER,
+    usage: str = RETRIEVER,
 ) -> None:
-    """``README.md`` of a checkpoint, and ``curves.png`` where matplotlib is installed."""
-    plotted = save_curves(folder / "curves.png", history)
+    """Write ``README.md`` into a checkpoint's folder, and ``curves.png`` if matplotlib is installed.
+
+    Args:
+        folder: of the checkpoint.
+        config: of the run.
+        history: log entries of `transformers.Trainer`.
+        examples: number per sub-dataset.
+        usage: sentence that says what to do with the model.
+    """
+    has_curves = save_curves(folder / "curves.png", history)
     data = "\n".join(f"| {name} | {count:,} |" for name, count in examples.items())
     settings = "\n".join(
         f"| {section}.{name} | {value} |"
@@ -30,16 +38,16 @@ def write_card(
         for name, value in values.items()
         if name not in {"output", "path"}
     )
-    measured = [line for line in history if any(name.startswith("eval_") for name in line)]
-    rows = "\n".join(_row(line) for line in measured) or "| (no validation pairs were given) | |"
+    evaluations = [entry for entry in history if any(name.startswith("eval_") for name in entry)]
+    rows = "\n".join(_row(entry) for entry in evaluations) or "| (no validation pairs were given) | |"
     cutoff = config.validation.cutoff if config.validation else 5
-    measure = f"loss; nDCG@{cutoff} where pages are judged" if use != RETRIEVER else f"nDCG@{cutoff}"
-    curves = "![curves](curves.png)\n" if plotted else ""
+    measure = f"loss; nDCG@{cutoff} where pages are judged" if usage != RETRIEVER else f"nDCG@{cutoff}"
+    curves = "![curves](curves.png)\n" if has_curves else ""
     name = Path(config.model.name).name
     (folder / "README.md").write_text(
         f"""# {folder.parent.name}
 
-Trained from `{name}` by `mmrag train {config.stage}` (mmrag {mmrag.__version__}). {use}
+Trained from `{name}` by `mmrag train {config.stage}` (mmrag {mmrag.__version__}). {usage}
 
 ## Data
 
@@ -76,7 +84,7 @@ def _row(line: Mapping[str, Any]) -> str:
 
 
 def save_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> bool:
-    """Loss, learning rate and validation over the steps; whether there was something to draw with."""
+    """Plot loss and validation over the steps; return False if there is no matplotlib or no entry to plot."""
     try:
         import matplotlib
 

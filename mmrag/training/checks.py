@@ -1,8 +1,9 @@
-"""Checks before a run: what it will need, and whether its data and checkpoints are whole."""
+"""Checks before a run: what training will need, and whether data and checkpoints are whole."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,30 +17,24 @@ from mmrag.training.config import TrainConfig
 from mmrag.training.data import Example, Side
 from mmrag.training.model import TRAINED_FILE
 
-CHECKPOINT = "checkpoint-"  # transformers' name of the folders in a run's output
-
+CHECKPOINT = "checkpoint-"
+"""Prefix of the folders that transformers writes into a run's output."""
 
 CHECKPOINT_FILES = (TRAINED_FILE, "optimizer.pt", "scheduler.pt", "trainer_state.json")
 
 
-PIXELS_A_TOKEN = 32 * 32  # Qwen3-VL's; never too small a picture for the other families
-
-
-VISUAL_TOKENS = 1280  # of a page before compression, as `mmrag.MLLMEmbedder` has it
-
-
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What a run will need.
+    """What training will need.
 
     Attributes:
-        examples: by sub-dataset.
+        examples: number per sub-dataset.
         weights, trained: values of the model, and those with gradients.
-        fixed_bytes: weights, gradients and the optimizer's state, on each device; activations come on top.
+        fixed_bytes: weights, gradients and the optimizer's state on each device, without activations.
         forward_tokens: tokens of one batch, meta tokens included.
-        steps: of the optimizer.
+        steps: optimizer steps.
         epochs: how often each example is seen, on average.
-        cached: whether gradients are cached, so that a batch is read twice.
+        cached: whether gradients are cached, so that the forward pass of a batch runs twice.
     """
 
     examples: dict[str, int]
@@ -52,25 +47,29 @@ class CheckReport:
     cached: bool = True
 
     def lines(self) -> list[str]:
-        """For people."""
-        named = ", ".join(f"{name} {count:,}" for name, count in self.examples.items())
+        """Return the report as lines for a terminal."""
+        examples = ", ".join(f"{name} {count:,}" for name, count in self.examples.items())
         twice = ", read twice (gradients are cached)" if self.cached else ""
         return [
-            f"examples     {named}",
+            f"examples     {examples}",
             f"weights      {self.weights:,}, {self.trained:,} of them trained",
-            f"memory       {self.fixed_bytes / 1e9:.2f} GB a device for weights, gradients and AdamW's",
+            f"memory       {self.fixed_bytes / 1e9:.2f} GB per device for weights, gradients and AdamW's",
             "             moments, and the activations of one micro-batch",
-            f"a batch      {self.forward_tokens:,} tokens{twice}",
+            f"one batch    {self.forward_tokens:,} tokens{twice}",
             f"the run      {self.steps:,} steps, each example {self.epochs:.2f} times on average",
         ]
 
 
-def arguments(config: TrainConfig, *, evaluated: bool) -> TrainingArguments:
-    """Our settings in the words of `transformers`."""
+def training_arguments(config: TrainConfig, *, has_validation: bool) -> TrainingArguments:
+    """Translate the settings of a run for `transformers`.
+
+    Raises:
+        FileNotFoundError, ValueError: DeepSpeed's file is unusable.
+    """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     run = config.run
     ranks.check_deepspeed(run.deepspeed)
-    looked = evaluated and run.evaluate_every > 0
+    evaluates = has_validation and run.evaluate_every > 0
     return TrainingArguments(
         output_dir=run.output,
         max_steps=run.steps,
@@ -83,8 +82,8 @@ def arguments(config: TrainConfig, *, evaluated: bool) -> TrainingArguments:
         seed=run.seed,
         save_steps=run.save_every,
         save_total_limit=run.keep,
-        eval_strategy="steps" if looked else "no",
-        eval_steps=run.evaluate_every if looked else None,
+        eval_strategy="steps" if evaluates else "no",
+        eval_steps=run.evaluate_every if evaluates else None,
         logging_steps=run.log_every,
         logging_first_step=True,
         bf16=run.bf16,
@@ -93,50 +92,51 @@ def arguments(config: TrainConfig, *, evaluated: bool) -> TrainingArguments:
         remove_unused_columns=False,
         report_to=[],
         dataloader_num_workers=0,
-        disable_tqdm=not _terminal(),
+        disable_tqdm=not sys.stderr.isatty(),
         use_cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
     )
 
 
 def check_files(examples: Sequence[Example]) -> None:
-    """Look for every file that a picture is to come from.
-
-    Raises:
-        FileNotFoundError: some are not there; the message names the first and counts them.
-    """
-    check_sides(
-        (f"the query {one.name!r}", side)
-        for one in examples
-        for side in (one.query, one.positive, *one.negatives)
-    )
+    """Check that the files of all pictures of these examples exist; see `check_sides`."""
+    check_sides((f"the query {example.name!r}", side) for example in examples for side in example.sides)
 
 
 def check_sides(sides: Iterable[tuple[str, Side]]) -> None:
-    """`check_files` for sides, each with what it is needed for."""
-    missing: dict[str, str] = {}
-    places: dict[str, dict[int, str]] = {}
-    for name, side in sides:
-        file = side.image or side.file
-        if file is None or file in missing:
-            continue
-        if not Path(file).is_file():
-            missing[file] = name
-        elif side.image is None and side.page is not None:
-            places.setdefault(file, {}).setdefault(side.page, name)
-    if missing:
-        file, name = next(iter(missing.items()))
-        raise FileNotFoundError(
-            f"every picture's file must be there, got {len(missing)} that are not; the first is {file}, for "
-            f"{name}. Mend the paths in the JSONL file."
-        )
-    check_page_numbers(places)
-
-
-def check_page_numbers(places: Mapping[str, Mapping[int, str]]) -> None:
-    """Open every document and look whether it has the pages that are named.
+    """Check that the files of all pictures exist, and have the pages that are named.
 
     Args:
-        places: for each file its pages, and what each is needed for.
+        sides: each with a name for messages, for example ``"the query 'q1'"``.
+
+    Raises:
+        FileNotFoundError: files are missing; the message names the first and counts them.
+        DocumentError: a document cannot be opened.
+        ValueError: a page is beyond its file.
+    """
+    absent: dict[str, str] = {}
+    pages: dict[str, dict[int, str]] = {}
+    for name, side in sides:
+        file = side.image or side.file
+        if file is None or file in absent:
+            continue
+        if not Path(file).is_file():
+            absent[file] = name
+        elif side.image is None and side.page is not None:
+            pages.setdefault(file, {}).setdefault(side.page, name)
+    if absent:
+        file, name = next(iter(absent.items()))
+        raise FileNotFoundError(
+            f"every picture's file must exist, got {len(absent)} that do not; the first is {file}, for "
+            f"{name}. Correct the paths in the JSONL file."
+        )
+    check_page_numbers(pages)
+
+
+def check_page_numbers(pages: Mapping[str, Mapping[int, str]]) -> None:
+    """Open every document and check that it has the pages that are named.
+
+    Args:
+        pages: for each file its page numbers from 0, each with a name for messages.
 
     Raises:
         DocumentError: a document cannot be opened.
@@ -145,24 +145,26 @@ def check_page_numbers(places: Mapping[str, Mapping[int, str]]) -> None:
     from mmrag.documents import DocumentReader, Skipped, discover
 
     with DocumentReader() as reader:
-        for file, pages in places.items():
-            found = next(iter(discover(file)))
-            last = max(pages)
-            if isinstance(found, Skipped):
-                raise DocumentError(f"{file}, for {pages[last]}: {found.reason}. Mend the JSONL file.")
-            count = reader.info(found).total_pages
+        for file, numbers in pages.items():
+            document = next(iter(discover(file)))
+            last = max(numbers)
+            if isinstance(document, Skipped):
+                raise DocumentError(
+                    f"{file}, for {numbers[last]}: {document.reason}. Correct the JSONL file."
+                )
+            count = reader.info(document).total_pages
             if last >= count:
                 raise ValueError(
                     f"a page must be within its file, got page {last} (from 0) of {file}, which has {count}, "
-                    f"for {pages[last]}. Make the pairs again."
+                    f"for {numbers[last]}. Make the pairs again."
                 )
 
 
 def last_whole_checkpoint(output: Path) -> str | None:
-    """The newest checkpoint in a run's folder that was written to its end; None for none.
+    """Return the newest complete checkpoint in a run's output folder, or None.
 
-    A full disk or a kill leaves the one that was being written without its last file, and the one before
-    as it was.
+    A full disk or a kill leaves the checkpoint under way without its last file, and the one before it
+    complete.
     """
     whole = [
         (int(folder.name.removeprefix(CHECKPOINT)), folder)
@@ -171,9 +173,3 @@ def last_whole_checkpoint(output: Path) -> str | None:
         and all((folder / name).is_file() for name in CHECKPOINT_FILES)
     ]
     return str(max(whole)[1]) if whole else None
-
-
-def _terminal() -> bool:
-    import sys
-
-    return sys.stderr.isatty()

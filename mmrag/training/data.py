@@ -1,13 +1,13 @@
-"""Examples from JSONL, and the order in which they are seen.
+"""Training examples from JSONL, and the order in which a run draws them.
 
-One format for everything: what ``mmrag mine`` and ``mmrag train make-pairs`` write
-(`mmrag.training.mining.records`).
-An example is a query with one of its positives; its negatives are hard ones mined for the query, and what
-was removed from them is remembered, so that it does not come back as an in-batch negative.
+All stages of the retriever and the reranker read one format, which ``mmrag mine`` and ``mmrag train
+make-pairs`` write (`mmrag.training.mining.records`). An example is a query with one of its positives and with
+hard negatives mined for the query. What mining removed from the negatives is remembered by its key, so that
+it does not come back as an in-batch negative.
 
-Batches are drawn from several sub-datasets: a batch is made of runs of ``homogeneous`` queries from one of
-them, because a negative from another kind of data is no negative to learn from. Everything is drawn from
-the seed and the number of the batch, so a resumed run sees what it would have seen.
+Batches are drawn from several sub-datasets. A batch is made of runs of ``homogeneous`` queries from one of
+them, because documents of another kind of data are negatives too easy to learn from. All draws come from
+the seed, so a resumed run sees what it would have seen.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A query or a document, still on disk.
+    """A query or a document; its picture is still on disk.
 
     Attributes:
-        key: of its content, equal for equal content.
+        key: digest of its content.
         text: its words.
-        image: a picture file; None where there is none.
-        file: a PDF (or another document) that the picture is a page of.
-        page: 0-based page of `file`.
+        image: a picture file, or None.
+        file: a PDF or another document that it is a page of, or None.
+        page: number of that page, from 0.
     """
 
     key: str
@@ -48,7 +48,7 @@ class Side:
 
     @property
     def has_picture(self) -> bool:
-        """Whether it has something to look at."""
+        """Return whether it has a picture or is a page of a document."""
         return self.image is not None or self.file is not None
 
 
@@ -59,46 +59,95 @@ class Example:
     Attributes:
         name: of the query, for messages.
         query, positive, negatives: the sides; negatives hardest first.
-        judged: the judge's score of the positive and of each negative; None where there is none.
-        relevant: keys of everything known to answer the query, the positive among it.
+        judge_scores: of the positive and of each negative; None without a score.
+        relevant: keys of all documents known to answer the query, the positive among them.
     """
 
     name: str
     query: Side
     positive: Side
     negatives: tuple[Side, ...] = ()
-    judged: tuple[float | None, ...] = ()
+    judge_scores: tuple[float | None, ...] = ()
     relevant: frozenset[str] = frozenset()
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """Return query, positive and negatives."""
+        return (self.query, self.positive, *self.negatives)
 
 
 def read_examples(path: str | Path, *, cap: int | None = None, documents: str = "picture") -> list[Example]:
-    """The examples of a file; queries without a positive, and those marked as skipped, give none.
+    """Read the examples of a JSONL file, one per positive of a query.
+
+    Records marked as skipped, and queries without a positive, give no example.
 
     Args:
-        path: JSONL.
-        cap: most examples.
+        path: the file.
+        cap: largest number of examples.
         documents: see `mmrag.training.config.DataConfig`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line is not as it must be; the message names it. A positive that is also a negative,
-            a query or a positive with nothing in it, no example at all.
+        ValueError: a record is malformed, a positive is also a negative, a side is empty, or there is no
+            example; the message names the record.
     """
     examples: list[Example] = []
-    for number, line in enumerate(read_mined(path), 1):
-        if not line.get("skipped"):
-            examples.extend(_examples(line, f"{path}, example {number} ({line['query']['id']!r})"))
+    for number, record in enumerate(read_mined(path), 1):
+        if not record.get("skipped"):
+            examples += examples_of(record, f"{path}, example {number} ({record['query']['id']!r})")
         if cap is not None and len(examples) >= cap:
             break
     if not examples:
         raise ValueError(f"{path} must hold at least one query with a positive, got none.")
     if documents == "text":
-        return [_in_words(example, str(path)) for example in examples[:cap]]
+        return [_without_pictures(example, str(path)) for example in examples[:cap]]
     return examples[:cap]
 
 
-def _in_words(example: Example, path: str) -> Example:
-    """The example with its documents' words in place of their pictures; they are the same documents.
+def examples_of(record: Mapping[str, Any], where: str) -> Iterator[Example]:
+    """Yield an example per positive of a record.
+
+    Args:
+        record: of a mined file.
+        where: file and number, for messages.
+
+    Raises:
+        ValueError: a positive is also a negative or equals the query, or a side is empty.
+    """
+    query = side_of(record["query"], f"{where}: query")
+    positives = [side_of(item, f"{where}: positive") for item in record["positives"]]
+    negatives = tuple(side_of(item, f"{where}: negative") for item in record["negatives"])
+    removed = [side_of(item, f"{where}: removed") for item in record["removed"]]
+    for item, negative in zip(record["negatives"], negatives, strict=True):
+        if negative.key in {side.key for side in positives}:
+            raise ValueError(f"{where}: a positive must not also be a negative, got {item['id']!r} as both.")
+    scores = [item.get("score") for item in record["negatives"]]
+    relevant = frozenset(side.key for side in (*positives, *removed))
+    for item, positive in zip(record["positives"], positives, strict=True):
+        if positive.key == query.key:
+            raise ValueError(f"{where}: the positive must differ from the query, got {item['id']!r}.")
+        judge_scores = (item.get("score"), *scores)
+        yield Example(record["query"]["id"], query, positive, negatives, judge_scores, relevant)
+
+
+def side_of(item: Mapping[str, Any], where: str) -> Side:
+    """Return a query or an item of a record as a side.
+
+    Raises:
+        ValueError: it has no text, no image and no file with a page.
+    """
+    text, image = item.get("text") or "", item.get("image")
+    page = item.get("page")
+    file = item.get("path") if page is not None else None
+    if not text.strip() and image is None and file is None:
+        raise ValueError(f"{where} must have text, an image or a file with a page, got none of them.")
+    content = [text, image, item.get("sha256") or file, page]
+    key = hashlib.sha256(repr(content).encode("utf-8", errors="surrogatepass")).hexdigest()[:24]
+    return Side(key, text, image, file, page)
+
+
+def _without_pictures(example: Example, path: str) -> Example:
+    """Return an example whose documents have their words alone; their keys stay.
 
     Raises:
         ValueError: a document has no words.
@@ -108,63 +157,29 @@ def _in_words(example: Example, path: str) -> Example:
         if not side.text.strip():
             raise ValueError(
                 f"{path}: with documents: text every document must have text, got one of {example.name!r} "
-                "without. Leave the line out, or make the pairs with OCR."
+                "without. Leave the record out, or make the pairs with OCR."
             )
         return replace(side, image=None, file=None, page=None)
 
     return replace(example, positive=words(example.positive), negatives=tuple(map(words, example.negatives)))
 
 
-def _examples(line: Mapping[str, Any], where: str) -> Iterator[Example]:
-    query = _side(line["query"], f"{where}: query")
-    positives = [_side(item, f"{where}: positive") for item in line["positives"]]
-    negatives = [_side(item, f"{where}: negative") for item in line["negatives"]]
-    removed = [_side(item, f"{where}: removed") for item in line["removed"]]
-    relevant = frozenset(side.key for side in (*positives, *removed))
-    for item, negative in zip(line["negatives"], negatives, strict=True):
-        if negative.key in {side.key for side in positives}:
-            raise ValueError(f"{where}: a positive must not be a negative, too, got {item['id']!r} as both.")
-    scores = [item.get("score") for item in line["negatives"]]
-    for item, positive in zip(line["positives"], positives, strict=True):
-        if positive.key == query.key:
-            raise ValueError(f"{where}: the positive must differ from the query, got {item['id']!r}.")
-        yield Example(
-            line["query"]["id"],
-            query,
-            positive,
-            tuple(negatives),
-            (item.get("score"), *scores),
-            relevant,
-        )
-
-
-def _side(item: Mapping[str, Any], where: str) -> Side:
-    text, image = item.get("text") or "", item.get("image")
-    page = item.get("page")
-    file = item.get("path") if page is not None else None
-    if not text.strip() and image is None and file is None:
-        raise ValueError(f"{where} must have text, an image or a file with a page, got none of them.")
-    same = [text, image, item.get("sha256") or file, page]
-    key = hashlib.sha256(repr(same).encode("utf-8", errors="surrogatepass")).hexdigest()[:24]
-    return Side(key, text, image, file, page)
-
-
 class Pictures:
-    """Opens what sides look like: picture files, and pages rendered from their documents.
+    """Opens the pictures of sides: picture files, and pages rendered from their documents.
 
     Args:
-        pixels: pages are rendered within this area.
+        pixels: largest area of a rendered page.
     """
 
     def __init__(self, pixels: int) -> None:
         self.pixels = pixels
         self._reader: DocumentReader | None = None
 
-    def of(self, side: Side) -> Image | None:
-        """The picture of a side; None where it has none.
+    def open(self, side: Side) -> Image | None:
+        """Return the picture of a side, or None if it has no picture.
 
         Raises:
-            DocumentError: the file is not there, cannot be read, or has no such page.
+            DocumentError: the file is missing or unreadable, or has no such page.
         """
         if side.image is not None:
             from mmrag.images import load_image
@@ -172,24 +187,24 @@ class Pictures:
             return load_image(side.image)
         if side.file is None or side.page is None:
             return None
-        return self._rendered(side.file, side.page)
+        return self._render(side.file, side.page)
 
-    def _rendered(self, file: str, number: int) -> Image:
+    def _render(self, file: str, number: int) -> Image:
         from mmrag.documents import DocumentReader, ReaderSettings, Skipped, discover
         from mmrag.errors import PageError
 
         if self._reader is None:
-            self._reader = DocumentReader(ReaderSettings(ocr="off"))  # its words are in the line
-        found = next(iter(discover(file)))
-        if isinstance(found, Skipped):
-            raise PageError(f"{file}: {found.reason}", number)
-        page = next(iter(self._reader.pages(found, numbers=[number], image_pixels=self.pixels)))
+            self._reader = DocumentReader(ReaderSettings(ocr="off"))  # its words are in the record
+        document = next(iter(discover(file)))
+        if isinstance(document, Skipped):
+            raise PageError(f"{file}: {document.reason}", number)
+        page = next(iter(self._reader.pages(document, numbers=[number], image_pixels=self.pixels)))
         if isinstance(page, Skipped) or page.image is None:
             raise PageError(f"{file}, page {number + 1}: {getattr(page, 'reason', 'not rendered')}", number)
         return page.image
 
     def close(self) -> None:
-        """End the reading processes."""
+        """End the processes that read documents."""
         if self._reader is not None:
             self._reader.close()
             self._reader = None
@@ -197,15 +212,21 @@ class Pictures:
 
 @dataclass(frozen=True, slots=True)
 class SubDataset:
-    """Examples of one kind, and how often they are drawn from."""
+    """Examples of one kind.
+
+    Attributes:
+        name: shown in reports.
+        examples: `Example`, or another class in the generative stages.
+        weight: how often it is drawn from, relative to its size.
+    """
 
     name: str
-    examples: tuple[Example, ...]
+    examples: tuple[Any, ...]
     weight: float = 1.0
 
 
 def read_data(configs: Sequence[DataConfig]) -> list[SubDataset]:
-    """All sub-datasets of a run.
+    """Read all sub-datasets of a run.
 
     Raises:
         FileNotFoundError, ValueError: see `read_examples`.
@@ -220,53 +241,53 @@ def read_data(configs: Sequence[DataConfig]) -> list[SubDataset]:
     ]
 
 
-class Mixture(Sequence[Example]):
-    """All examples of all sub-datasets, one after another, and batches of their places.
+class Mixture(Sequence[Any]):
+    """All examples of all sub-datasets, one after another, and batches of their positions.
 
     Args:
         parts: the sub-datasets.
-        batch: queries a batch.
-        homogeneous: queries that follow each other from one sub-dataset.
-        seed: of the drawing.
+        batch: queries per batch.
+        homogeneous: length of a run of queries from one sub-dataset.
+        seed: of the draws.
     """
 
     def __init__(self, parts: Sequence[SubDataset], *, batch: int, homogeneous: int, seed: int) -> None:
         self.parts = list(parts)
         self.batch = batch
-        self.run = min(homogeneous, batch)
+        self.run_length = min(homogeneous, batch)
         self.seed = seed
-        self._all = [example for part in self.parts for example in part.examples]
-        starts = [0]
+        self._examples = [example for part in self.parts for example in part.examples]
+        self._starts = [0]
         for part in self.parts:
-            starts.append(starts[-1] + len(part.examples))
-        self._starts = starts
-        self._shares = [part.weight * len(part.examples) for part in self.parts]
+            self._starts.append(self._starts[-1] + len(part.examples))
+        self._weights = [part.weight * len(part.examples) for part in self.parts]
 
     def __len__(self) -> int:
-        return len(self._all)
+        return len(self._examples)
 
-    def __getitem__(self, place: Any) -> Any:  # noqa: ANN401  int or slice
-        return self._all[place]
+    def __getitem__(self, position: Any) -> Any:  # noqa: ANN401  int or slice
+        return self._examples[position]
 
     def batches(self, count: int) -> Iterator[list[int]]:
-        """`count` batches of places, the same for the same seed.
+        """Yield `count` batches of positions, the same for the same seed.
 
-        Each sub-dataset is gone through in a drawn order, again and again, so that each of its examples is
-        seen as often as any other; a run ends with its sub-dataset and goes on with the next order.
+        Each sub-dataset is traversed in a random order, again and again, so that each of its examples is
+        drawn as often as any other. A run of queries may cross from one order into the next.
         """
         rng = random.Random(self.seed)
         orders = [self._order(part, rng) for part in range(len(self.parts))]
         for _ in range(count):
-            places: list[int] = []
-            while len(places) < self.batch:
-                (part,) = rng.choices(range(len(self.parts)), weights=self._shares)
-                most = min(self.run, self.batch - len(places))
-                places += [next(orders[part]) for _ in range(most)]
-            yield places
+            positions: list[int] = []
+            while len(positions) < self.batch:
+                (part,) = rng.choices(range(len(self.parts)), weights=self._weights)
+                length = min(self.run_length, self.batch - len(positions))
+                positions += [next(orders[part]) for _ in range(length)]
+            yield positions
 
     def _order(self, part: int, rng: random.Random) -> Iterator[int]:
-        own = random.Random(rng.getrandbits(64))
-        places = list(range(self._starts[part], self._starts[part + 1]))
+        """Yield the positions of a sub-dataset for ever, in a new random order each time round."""
+        part_rng = random.Random(rng.getrandbits(64))
+        positions = list(range(self._starts[part], self._starts[part + 1]))
         while True:
-            own.shuffle(places)
-            yield from places
+            part_rng.shuffle(positions)
+            yield from positions

@@ -7,7 +7,9 @@ A contrastive loss needs the vectors of the whole batch, but the graph of only o
     3. each part again, with a graph, and backward from its share of that gradient
 
 The result is the gradient of the big batch, exactly, for one more forward pass. Dropout must be the same
-in 1 and 3, so the random state of each part is kept and set again.
+in 1 and 3, so the random state of each part is kept and restored.
+
+Shapes: n inputs of a part; what follows n is up to the model.
 """
 
 from __future__ import annotations
@@ -23,7 +25,11 @@ Part = TypeVar("Part")
 
 
 class RandomState:
-    """The random state of the CPU and of the devices that some tensors are on, to be set again."""
+    """The random state of the CPU and of one device, to be restored.
+
+    Args:
+        device: the CPU or a CUDA device.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._cpu = torch.get_rng_state()
@@ -31,8 +37,8 @@ class RandomState:
         self._device = device
 
     @contextmanager
-    def again(self) -> Iterator[None]:
-        """Draw the same numbers inside; outside goes on as if nothing had been drawn."""
+    def restore(self) -> Iterator[None]:
+        """Draw the same numbers again inside the block; what is drawn after it is not affected."""
         devices = [self._device] if self._cuda is not None else []
         with torch.random.fork_rng(devices=devices):
             torch.set_rng_state(self._cpu)
@@ -50,28 +56,31 @@ def cached_backward(
     backward: Callable[[Tensor], Any] = torch.Tensor.backward,
     no_sync: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Tensor:
-    """Accumulate the gradient of ``loss([encode(part) for each part])`` and return the loss, detached.
+    """Accumulate the gradient of ``loss([encode(part) for part in parts])``.
 
     Args:
-        encode: ``(n, ...)`` vectors of a part, with a graph where gradients are on.
+        encode: returns ``(n, ...)`` vectors of a part, with a graph if gradients are enabled.
         parts: each small enough for memory.
-        loss: of the vectors of all parts, in order; parts of different shapes need no common one.
+        loss: of the vectors of all parts, in order; their shapes may differ.
         device: where `encode` draws random numbers.
-        backward: what runs a backward pass, for example ``accelerator.backward``. It is called once a part
-            with a scalar, and must not scale what it is given other than linearly.
+        backward: runs a backward pass, for example ``accelerator.backward``. It is called once per part
+            with a scalar, which it may only scale linearly.
         no_sync: entered around all backward passes but the last, so that processes exchange gradients once.
+
+    Returns:
+        The loss, a scalar without a graph.
     """
     leaves, states = [], []
     with torch.no_grad():
         for part in parts:
             states.append(RandomState(device))
-            leaves.append(encode(part).detach())
+            leaves.append(encode(part).detach())  # (n, ...)
     for leaf in leaves:
         leaf.requires_grad_()
-    value = loss(leaves)
-    shares = torch.autograd.grad(value, leaves)
-    for number, (part, state, share) in enumerate(zip(parts, states, shares, strict=True)):
+    value = loss(leaves)  # ()
+    gradients = torch.autograd.grad(value, leaves)  # (n, ...) each
+    for number, (part, state, gradient) in enumerate(zip(parts, states, gradients, strict=True)):
         last = number == len(parts) - 1
-        with nullcontext() if last else no_sync(), state.again():
-            backward((encode(part) * share).sum())
+        with nullcontext() if last else no_sync(), state.restore():
+            backward((encode(part) * gradient).sum())  # ()
     return value.detach()

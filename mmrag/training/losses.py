@@ -1,6 +1,6 @@
-"""The losses of the recipe, as functions of vectors and scores; where these come from is not their matter.
+"""Losses of the recipe, as functions of vectors and scores.
 
-Shapes: Q queries, D documents, K negatives a query, r rows, d width, G nested groups.
+Shapes: Q queries, D documents, K documents of each query's own, r_q and r_d rows, d width, G nested groups.
 
 * Contrast (MetaEmbed, Magic-MM-Embedding): for each nested group ``(r_q, r_d)`` the score is
   ``s = sum over the first r_q query rows of the max over the first r_d document rows``, a sum and no mean,
@@ -9,7 +9,8 @@ Shapes: Q queries, D documents, K negatives a query, r rows, d width, G nested g
   in its own row alone.
 * Distillation (TTE-v2's loop, in the form of Qwen3-VL's second stage):
   ``-sum over d of softmax(judge / t_judge)_d * log softmax(s / t)_d`` over a query's own documents.
-* Reranker (Magic-MM-Embedding): cross-entropy of yes and no, and of the place of the right one in a list.
+* Reranker (Magic-MM-Embedding): cross-entropy of yes and no, and of the position of the relevant one in a
+  list.
 """
 
 from __future__ import annotations
@@ -25,35 +26,46 @@ GROUPS: tuple[tuple[int, int], ...] = ((1, 1), (2, 4), (4, 8), (8, 16), (16, 64)
 
 TEMPERATURE = 0.03
 MARGIN = 0.1
-"""Per query row: a document this much above the positive is taken for a false negative."""
+"""Per query row: a document that scores this much above the positive is taken for a false negative."""
 
 
 def nested_scores(queries: Tensor, documents: Tensor, groups: Sequence[tuple[int, int]]) -> Tensor:
-    """Late-interaction scores ``(G, Q, D)`` of every query with every document at each budget.
+    """Return late-interaction scores ``(G, Q, D)`` of every query with every document at each budget.
 
     The similarities of all rows are computed once and sliced for each group.
 
     Args:
         queries: ``(Q, r_q, d)``, rows of norm 1.
-        documents: ``(D, r_d, d)``.
-        groups: budgets; none larger than the rows that are there.
+        documents: ``(D, r_d, d)``, rows of norm 1.
+        groups: budgets, within the rows of both.
+
+    Raises:
+        ValueError: a group is beyond the rows.
     """
-    similar = torch.einsum("qid,cjd->qcij", queries, documents)
-    return _sliced(similar, groups)
+    return _sum_of_max(torch.einsum("qid,cjd->qcij", queries, documents), groups)  # (G, Q, D)
 
 
 def own_scores(queries: Tensor, documents: Tensor, groups: Sequence[tuple[int, int]]) -> Tensor:
-    """Scores ``(G, Q, K)`` of each query with its own K documents ``(Q, K, r_d, d)``."""
-    return _sliced(torch.einsum("qid,qkjd->qkij", queries, documents), groups)
+    """Return scores ``(G, Q, K)`` of each query with its own K documents.
+
+    Args:
+        queries: ``(Q, r_q, d)``, rows of norm 1.
+        documents: ``(Q, K, r_d, d)``, rows of norm 1.
+        groups: budgets, within the rows of both.
+
+    Raises:
+        ValueError: a group is beyond the rows.
+    """
+    return _sum_of_max(torch.einsum("qid,qkjd->qkij", queries, documents), groups)  # (G, Q, K)
 
 
-def _sliced(similar: Tensor, groups: Sequence[tuple[int, int]]) -> Tensor:
-    """``(A, B, r_q, r_d)`` similarities to ``(G, A, B)`` scores."""
-    rows = similar.shape[-2:]
+def _sum_of_max(similarities: Tensor, groups: Sequence[tuple[int, int]]) -> Tensor:
+    """Return ``(G, A, B)`` scores of ``(A, B, r_q, r_d)`` similarities."""
+    rows = similarities.shape[-2:]
     for group in groups:
         if not (1 <= group[0] <= rows[0] and 1 <= group[1] <= rows[1]):
-            raise ValueError(f"groups must be within the {tuple(rows)} rows that are there, got {group}.")
-    return torch.stack([similar[..., :q, :d].amax(-1).sum(-1) for q, d in groups])
+            raise ValueError(f"groups must be within the {tuple(rows)} rows of the vectors, got {group}.")
+    return torch.stack([similarities[..., :q, :d].amax(-1).sum(-1) for q, d in groups])  # (G, A, B)
 
 
 def contrast(
@@ -65,94 +77,98 @@ def contrast(
     allowed: Tensor | None = None,
     allowed_own: Tensor | None = None,
 ) -> Tensor:
-    """InfoNCE, mean over groups and queries.
+    """Return the InfoNCE loss, mean over groups and queries.
 
     Args:
-        in_batch: ``(G, Q, D)``.
-        positives: ``(Q,)``, the place of each query's own positive among the D.
+        in_batch: ``(G, Q, D)`` scores.
+        positives: ``(Q,)``, the position of each query's positive among the D.
         negatives: ``(G, Q, K)`` scores of each query's own negatives, or None.
-        temperature: scores are divided by it.
-        allowed: ``(Q, D)`` or ``(G, Q, D)``, False where an in-batch document must not count as a negative;
+        temperature: divides the scores.
+        allowed: ``(Q, D)`` or ``(G, Q, D)``, False for in-batch documents that must not count as negatives;
             the positive always counts.
-        allowed_own: ``(Q, K)`` or ``(G, Q, K)``, the same for the negatives; False for padding, too.
+        allowed_own: ``(Q, K)`` or ``(G, Q, K)``, False for padding and for negatives that must not count.
     """
-    own = torch.zeros_like(in_batch[0], dtype=torch.bool).scatter_(1, positives[:, None], True)
-    logits = in_batch / temperature
+    positive = torch.zeros_like(in_batch[0], dtype=torch.bool).scatter_(1, positives[:, None], True)  # (Q, D)
+    logits = in_batch / temperature  # (G, Q, D)
     if allowed is not None:
-        logits = logits.masked_fill(~(allowed | own), float("-inf"))
+        logits = logits.masked_fill(~(allowed | positive), float("-inf"))  # (G, Q, D)
     if negatives is not None:
-        extra = negatives / temperature
+        extra = negatives / temperature  # (G, Q, K)
         if allowed_own is not None:
-            extra = extra.masked_fill(~allowed_own.expand_as(extra), float("-inf"))
-        logits = torch.cat([logits, extra], -1)
-    groups = logits.shape[0]
-    return cross_entropy(logits.flatten(0, 1).float(), positives.repeat(groups))
+            extra = extra.masked_fill(~allowed_own.expand_as(extra), float("-inf"))  # (G, Q, K)
+        logits = torch.cat([logits, extra], -1)  # (G, Q, D + K)
+    return cross_entropy(logits.flatten(0, 1).float(), positives.repeat(len(logits)))  # ()
 
 
 def likely_relevant(
     scores: Tensor, positive: Tensor, groups: Sequence[tuple[int, int]], margin: float = MARGIN
 ) -> Tensor:
-    """Where a document scores so far above the positive that it is likely relevant, too.
+    """Find documents that score so far above the positive that they are likely relevant, too.
+
+    No gradient flows through it.
 
     Args:
         scores: ``(G, Q, N)``.
         positive: ``(G, Q)``, scores of the positives.
-        groups: a score is a sum over query rows, so the margin is taken for each of them.
+        groups: a score is a sum over query rows, so the margin is multiplied by their number.
         margin: on the scale of a cosine.
 
     Returns:
-        ``(G, Q, N)``, True for likely false negatives. No gradient flows through it.
+        ``(G, Q, N)``, True for likely false negatives.
     """
-    rows = torch.tensor([float(q) for q, _ in groups], device=scores.device)[:, None, None]
-    return (scores.detach() - positive.detach()[..., None]) > margin * rows
-
-
-def same_content(keys: Sequence[str], positives: Sequence[int], device: torch.device | None = None) -> Tensor:
-    """``(Q, D)``, True where document j is another copy of query i's positive."""
-    numbers = {key: place for place, key in enumerate(dict.fromkeys(keys))}
-    codes = torch.tensor([numbers[key] for key in keys], device=device)
-    return codes[None, :] == codes[torch.tensor(list(positives), device=device)][:, None]
+    rows = torch.tensor([float(q) for q, _ in groups], device=scores.device)[:, None, None]  # (G, 1, 1)
+    return (scores.detach() - positive.detach()[..., None]) > margin * rows  # (G, Q, N)
 
 
 def distil(
     scores: Tensor,
-    judged: Tensor,
+    judge_scores: Tensor,
     *,
     temperature: float = TEMPERATURE,
     judge_temperature: float = 0.1,
-    present: Tensor | None = None,
 ) -> Tensor:
-    """Cross-entropy from the judge's soft order to the model's, mean over groups and queries.
+    """Return the cross-entropy from the judge's soft ranking to the model's, mean over groups and queries.
 
     Args:
         scores: ``(G, Q, N)`` of each query's own documents, the positive among them.
-        judged: ``(Q, N)``, the judge's scores, 0 to 1; NaN where it gave none.
-        temperature: of the model's scores.
-        judge_temperature: of the judge's scores; smaller is sharper.
-        present: ``(Q, N)``, False for padding.
+        judge_scores: ``(Q, N)``, NaN for documents without a judge's score and for padding.
+        temperature: divides the model's scores.
+        judge_temperature: divides the judge's scores; smaller is sharper.
 
     Returns:
-        A scalar; 0 where no query has two judged documents.
+        A scalar; 0 if no query has two documents with a judge's score.
     """
-    known = ~torch.isnan(judged)
-    if present is not None:
-        known = known & present
-    useful = known.sum(-1) >= 2
+    scored = ~torch.isnan(judge_scores)  # (Q, N)
+    useful = scored.sum(-1) >= 2  # (Q,)
     if not bool(useful.any()):
         return scores.sum() * 0.0
-    known, judged, scores = known[useful], judged[useful], scores[:, useful]
-    wanted = torch.softmax((judged / judge_temperature).masked_fill(~known, float("-inf")), -1)
-    made = log_softmax((scores / temperature).masked_fill(~known, float("-inf")).float(), -1)
-    return -(wanted * made.masked_fill(~known, 0.0)).sum(-1).mean()
+    missing = ~scored[useful]  # (U, N), U useful queries
+    logits = judge_scores[useful] / judge_temperature  # (U, N)
+    target = torch.softmax(logits.masked_fill(missing, float("-inf")), -1)  # (U, N)
+    logits = (scores[:, useful] / temperature).masked_fill(missing, float("-inf"))  # (G, U, N)
+    log_probabilities = log_softmax(logits.float(), -1)  # (G, U, N)
+    return -(target * log_probabilities.masked_fill(missing, 0.0)).sum(-1).mean()  # ()
 
 
 def pointwise(yes: Tensor, no: Tensor, relevant: Tensor) -> Tensor:
-    """Cross-entropy of the answer: logits ``(N,)`` of yes and of no, and whether yes is right."""
-    return cross_entropy(torch.stack([no, yes], -1).float(), relevant.long())
+    """Return the cross-entropy of answers.
+
+    Args:
+        yes: ``(N,)`` logits.
+        no: ``(N,)`` logits.
+        relevant: ``(N,)``, True where yes is right.
+    """
+    return cross_entropy(torch.stack([no, yes], -1).float(), relevant.long())  # ()
 
 
-def listwise(places: Tensor, right: Tensor, present: Tensor | None = None) -> Tensor:
-    """Cross-entropy of the right one's place: logits ``(N, M)`` of M labels, and the right index."""
+def listwise(logits: Tensor, relevant: Tensor, present: Tensor | None = None) -> Tensor:
+    """Return the cross-entropy of the relevant one's position in a list.
+
+    Args:
+        logits: ``(N, M)`` of the labels of M positions.
+        relevant: ``(N,)`` positions.
+        present: ``(N, M)``, False for padding.
+    """
     if present is not None:
-        places = places.masked_fill(~present, float("-inf"))
-    return cross_entropy(places.float(), right)
+        logits = logits.masked_fill(~present, float("-inf"))  # (N, M)
+    return cross_entropy(logits.float(), relevant)  # ()

@@ -1,16 +1,17 @@
-"""What is trained: a checkpoint loaded for training, LoRA put in and taken out, its own weights saved."""
+"""Models for training: load and freeze a checkpoint, add and merge LoRA, save the trained weights."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from mmrag.files import atomic_write
 from mmrag.models import checkpoint, device
 from mmrag.models.backbone import Backbone
 from mmrag.models.model import RetrievalModel
@@ -22,13 +23,13 @@ logger = logging.getLogger(__name__)
 TRAINED_FILE = "trained.safetensors"
 
 COMPRESSION_KEY = "mmrag_compression"
-"""Key of config.json that says at which compression a model without tables of ours was restored."""
+"""Key of config.json: the compression at which the stage `restore` trained a model."""
 
 
 def load_model(config: ModelConfig) -> tuple[RetrievalModel, checkpoint.CheckpointConfig]:
-    """The model of a run with the right weights frozen, on the CPU.
+    """Load the model of a run on the CPU, and freeze what is not trained.
 
-    Fresh tables start as `ModelConfig.tables` says; those of a checkpoint go on from where they are.
+    Fresh tables of meta tokens start as `ModelConfig.tables` says; those of a checkpoint are kept.
 
     Raises:
         FileNotFoundError, ValueError: as `mmrag.MLLMEmbedder.from_pretrained`.
@@ -36,7 +37,7 @@ def load_model(config: ModelConfig) -> tuple[RetrievalModel, checkpoint.Checkpoi
     folder = device.resolve_folder(config.name)
     saved = checkpoint.read_config(folder)
     warn_of_compression(folder, config.compression)
-    wanted = checkpoint.wanted(
+    settings = checkpoint.wanted(
         config.compression,
         pooling="meta",
         budget=Budget(*config.budget),
@@ -45,35 +46,32 @@ def load_model(config: ModelConfig) -> tuple[RetrievalModel, checkpoint.Checkpoi
         allow_untrained=True,
     )
     cpu = torch.device("cpu")
-    model, settled = checkpoint.load(folder, wanted, device=cpu, dtype=getattr(torch, config.dtype))
+    model, loaded_config = checkpoint.load(folder, settings, device=cpu, dtype=getattr(torch, config.dtype))
     check_tokenizer(model.backbone)
-    if (
-        config.tables == "embeddings"
-        and (saved is None or saved.pooling != "meta")
-        and model.meta is not None
-    ):
+    has_tables = saved is not None and saved.pooling == "meta"
+    if model.meta is not None and not has_tables and config.tables == "embeddings":
         model.backbone.start_tables(model.meta)
     if config.attention is not None:
         model.backbone.model.set_attn_implementation(config.attention)
     freeze(model, config)
-    return model, settled
+    return model, loaded_config
 
 
 def warn_of_compression(folder: Path, compression: int) -> None:
-    """Say where a model that was restored at one compression is to be trained at another."""
-    told = checkpoint.read_json(folder / "config.json").get(COMPRESSION_KEY)
-    if told is not None and told != compression:
+    """Log a warning if the model was restored at another compression than it is to be trained at."""
+    restored_at = checkpoint.read_json(folder / "config.json").get(COMPRESSION_KEY)
+    if restored_at not in (None, compression):
         logger.warning(
             "%s was restored at compression %s and is trained at %s: it will see other visual tokens",
-            folder, told, compression,
+            folder, restored_at, compression,
         )  # fmt: skip
 
 
 def check_tokenizer(backbone: Backbone) -> None:
-    """Refuse a tokenizer whose ids the model has no embeddings for: it is another model's.
+    """Check that the model has an embedding for every id of the tokenizer.
 
     Raises:
-        ValueError: it gives such ids.
+        ValueError: it has not; the tokenizer is another model's.
     """
     rows, largest = len(backbone.model.get_input_embeddings().weight), len(backbone.tokenizer) - 1
     if largest >= rows:
@@ -84,7 +82,7 @@ def check_tokenizer(backbone: Backbone) -> None:
 
 
 def freeze(model: RetrievalModel, config: ModelConfig) -> None:
-    """Leave gradients on tables, projection, LoRA or the language model, and vision where it is asked for."""
+    """Freeze all weights except tables, projection, LoRA or language model, and what the settings add."""
     model.requires_grad_(False)
     inner = model.backbone.model
     if config.train_vision:
@@ -94,19 +92,19 @@ def freeze(model: RetrievalModel, config: ModelConfig) -> None:
         inner.language_model.requires_grad_(config.train_language)
     else:
         add_lora(inner.language_model, config.lora)
-    for own in (model.meta, model.projection):
-        if own is not None:
-            own.requires_grad_(True)
-            own.float()  # small and trained whole: their updates must not be lost in bfloat16
+    for head in (model.meta, model.projection):
+        if head is not None:
+            head.requires_grad_(True)
+            head.float()  # small and trained whole: their updates must not be lost in bfloat16
     if config.gradient_checkpointing:
         inner.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def add_lora(module: nn.Module, lora: Lora) -> None:
-    """Put low-rank adapters in place of the targeted linear layers; only they have gradients.
+    """Replace the targeted linear layers by layers with low-rank adapters; only these have gradients.
 
     Raises:
-        ValueError: no layer is called as a target.
+        ValueError: no layer has the name of a target.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -130,66 +128,54 @@ def add_lora(module: nn.Module, lora: Lora) -> None:
     )
 
 
-def merge_lora(module: nn.Module) -> int:
-    """Add every adapter to its layer and put the plain layer back; how many there were."""
+def merge_lora(module: nn.Module) -> None:
+    """Add every adapter to its layer's weights, and put the plain layer back in its place."""
     from peft.tuners.lora import LoraLayer
 
-    found = [(name, one) for name, one in module.named_modules() if isinstance(one, LoraLayer)]
-    for name, layer in found:
+    layers = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, LoraLayer)]
+    for name, layer in layers:
         layer.merge()
-        parent, _, own = name.rpartition(".")
-        setattr(module.get_submodule(parent), own, layer.get_base_layer())
-    return len(found)
+        parent, _, attribute = name.rpartition(".")
+        setattr(module.get_submodule(parent), attribute, layer.get_base_layer())
 
 
 def trained_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Everything that has gradients, and so everything that a checkpoint within a run must hold."""
+    """Return the weights with gradients by name: all that a checkpoint within a run must hold."""
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
 def save_trained(model: nn.Module, folder: Path) -> None:
-    """Write `trained_weights` beside their place, then move: a full disk leaves the old file whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / (TRAINED_FILE + ".part")
-    try:
-        save_file({k: v.detach().cpu().contiguous() for k, v in trained_weights(model).items()}, part)
-        part.replace(folder / TRAINED_FILE)
-    finally:
-        part.unlink(missing_ok=True)
+    """Write `trained_weights` into a folder; a full disk leaves the old file whole."""
+    weights = {name: weight.detach().cpu().contiguous() for name, weight in trained_weights(model).items()}
+    with atomic_write(folder / TRAINED_FILE, "wb") as file:
+        save_file(weights, file.name)  # by name: as bytes they would be in memory twice
 
 
 def load_trained(model: nn.Module, folder: Path) -> None:
-    """Read them back.
+    """Load the weights that `save_trained` wrote.
 
     Raises:
-        ValueError: they are of another model or of other settings.
+        ValueError: they belong to another model or to other settings.
     """
-    kept, own = load_file(folder / TRAINED_FILE), trained_weights(model)
-    wrong = sorted(kept.keys() ^ own.keys())
-    wrong += [name for name in kept.keys() & own.keys() if kept[name].shape != own[name].shape]
+    saved, weights = load_file(folder / TRAINED_FILE), trained_weights(model)
+    wrong = sorted(saved.keys() ^ weights.keys())
+    wrong += [name for name in saved.keys() & weights.keys() if saved[name].shape != weights[name].shape]
     if wrong:
         raise ValueError(
             f"{folder} must hold the weights of this run, got others ({wrong[0]}). "
             "Choose another output, or the settings that it was begun with."
         )
     with torch.no_grad():
-        for name, weight in own.items():
-            weight.copy_(kept[name])
+        for name, weight in weights.items():
+            weight.copy_(saved[name])
 
 
-def write_checkpoint(
-    model: RetrievalModel,
-    config: checkpoint.CheckpointConfig,
-    folder: Path,
-    **changes: Any,  # noqa: ANN401
-) -> None:
-    """The finished model: adapters merged, a directory that `mmrag.MLLMEmbedder.from_pretrained` loads."""
-    from dataclasses import replace
-
+def write_checkpoint(model: RetrievalModel, config: checkpoint.CheckpointConfig, folder: Path) -> None:
+    """Merge adapters, and write a directory that `mmrag.MLLMEmbedder.from_pretrained` loads."""
     merge_lora(model.backbone.model.language_model)
-    checkpoint.save(folder, model, replace(config, trained=True, **changes))
+    checkpoint.save(folder, model, replace(config, trained=True))
 
 
-def count_weights(weights: Iterator[Tensor]) -> int:
-    """Number of values."""
+def count_weights(weights: Iterable[Tensor]) -> int:
+    """Return the number of values."""
     return sum(weight.numel() for weight in weights)

@@ -1,4 +1,7 @@
-"""Several processes as one batch: gather vectors with their gradients, and keys without."""
+"""Several processes as one batch: gather vectors with their gradients, and keys without.
+
+Shapes: n vectors of this process, P processes.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,24 @@ from torch import Tensor
 
 
 def world() -> tuple[int, int]:
-    """The rank of this process and how many there are; ``(0, 1)`` where it is alone."""
+    """Return the rank of this process and the number of processes; ``(0, 1)`` without torch.distributed."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
 
 
-def gathered(vectors: Tensor) -> Tensor:
-    """``(n, ...)`` of every process joined in order of rank; every process must bring the same shape.
+def gather(vectors: Tensor) -> Tensor:
+    """Return the vectors of all processes, ``(P n, ...)`` in order of rank.
 
-    Gradients flow back to the process that brought them: the sum of what all processes did with them. With
-    a loss that is a mean in each process and gradients averaged over processes, as DDP does, that is the
-    gradient of the mean over the whole batch.
+    A vector's gradient is the sum over all processes. With a loss that is a mean in each process and
+    gradients averaged over processes, as DDP does, that is the gradient of the mean over the whole batch.
+
+    Args:
+        vectors: ``(n, ...)``, of the same shape in every process.
     """
     if world()[1] == 1:
         return vectors
-    joined: Tensor = _Gather.apply(vectors)  # type: ignore[no-untyped-call]
+    joined: Tensor = _Gather.apply(vectors)  # type: ignore[no-untyped-call]  # (P n, ...)
     return joined
 
 
@@ -38,21 +43,21 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor) -> Tensor:  # noqa: ANN401  autograd's
-        """Vectors of all processes."""
-        parts = [torch.empty_like(vectors) for _ in range(world()[1])]
+        """Gather the vectors of all processes."""
+        parts = [torch.empty_like(vectors) for _ in range(world()[1])]  # P of (n, ...)
         dist.all_gather(parts, vectors.contiguous())
-        return torch.cat(parts)
+        return torch.cat(parts)  # (P n, ...)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401  autograd's
-        """What all processes want of this one's vectors."""
-        total = gradient.clone()
+        """Sum the gradients of all processes for this one's vectors."""
+        total = gradient.clone()  # (P n, ...)
         dist.all_reduce(total)
-        return total.chunk(world()[1])[world()[0]]
+        return total.chunk(world()[1])[world()[0]]  # (n, ...)
 
 
-def gathered_keys(keys: Sequence[str]) -> list[str]:
-    """Words of every process, in the order of `gathered`."""
+def gather_keys(keys: Sequence[str]) -> list[str]:
+    """Return the keys of all processes, in the order of `gather`."""
     size = world()[1]
     if size == 1:
         return list(keys)
@@ -63,10 +68,10 @@ def gathered_keys(keys: Sequence[str]) -> list[str]:
 
 @contextmanager
 def accumulating(accelerator: Any, model: Any) -> Iterator[None]:  # noqa: ANN401  accelerate's, torch's
-    """Around every backward pass of a step but the last: nothing is exchanged, nothing is stepped.
+    """Suppress exchange of gradients and optimizer steps: for every backward pass of a step but the last.
 
-    The wrapper of DeepSpeed in accelerate steps at each backward pass unless the state says that more are
-    to come; `accelerate.Accelerator.no_sync` does not say so.
+    accelerate's wrapper of DeepSpeed steps at each backward pass unless ``sync_gradients`` is False, which
+    `accelerate.Accelerator.no_sync` does not set.
     """
     state = accelerator.gradient_state
     before = state.sync_gradients
@@ -80,18 +85,21 @@ def accumulating(accelerator: Any, model: Any) -> Iterator[None]:  # noqa: ANN40
 
 
 def check_deepspeed(path: str | None) -> None:
-    """Look into DeepSpeed's own file before anything is loaded.
+    """Check DeepSpeed's configuration before anything is loaded.
+
+    Args:
+        path: its JSON file; None passes.
 
     Raises:
-        FileNotFoundError: it is not there.
-        ValueError: it is not JSON, or asks for ZeRO stage 3, which leaves no process a whole table of meta
+        FileNotFoundError: there is no such file.
+        ValueError: it is not JSON, or asks for ZeRO stage 3, in which no process has a whole table of meta
             tokens to read or to save.
     """
     if path is None:
         return
     file = Path(path)
     if not file.is_file():
-        raise FileNotFoundError(f"run: deepspeed must be a JSON file that is there, got {path!r}.")
+        raise FileNotFoundError(f"run: deepspeed must be an existing JSON file, got {path!r}.")
     try:
         stage = json.loads(file.read_text(encoding="utf-8"))["zero_optimization"]["stage"]
     except KeyError:

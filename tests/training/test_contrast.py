@@ -17,7 +17,7 @@ pytest.importorskip("accelerate")
 from mmrag import MLLMEmbedder  # noqa: E402
 from mmrag.training.checks import last_whole_checkpoint  # noqa: E402
 from mmrag.training.config import load_config  # noqa: E402
-from mmrag.training.run import Contrastive, run_stage  # noqa: E402
+from mmrag.training.run import ContrastRun, run_stage  # noqa: E402
 
 Write = Callable[..., Path]
 
@@ -85,7 +85,7 @@ def test_killed_and_resumed_gives_the_same_losses(tmp_path: Path, tiny_qwen: Pat
     whole = config_file(tmp_path / "a", tiny_qwen, pairs, loss={"negatives": 2}, model=lora)
     run_stage("contrast", whole)
     first = config_file(tmp_path / "b", tiny_qwen, pairs, loss={"negatives": 2}, model=lora)
-    made = Contrastive(load_config(first))
+    made = ContrastRun(load_config(first))
 
     class KilledError(Exception):
         pass
@@ -128,7 +128,7 @@ def test_finetune_learns_from_judged_negatives_and_the_judges_scores(
 def test_only_tables_projection_and_adapters_are_trained(
     tmp_path: Path, tiny_qwen: Path, toy_pairs: Write
 ) -> None:
-    made = Contrastive(load_config(config_file(tmp_path, tiny_qwen, toy_pairs())))
+    made = ContrastRun(load_config(config_file(tmp_path, tiny_qwen, toy_pairs())))
     names = {name for name, weight in made.model.named_parameters() if weight.requires_grad}
     assert {"meta.query", "meta.document", "projection.weight"} < names
     rest = names - {"meta.query", "meta.document", "projection.weight"}
@@ -153,17 +153,21 @@ def test_missing_files_are_named_before_the_model_is_loaded(tmp_path: Path, toy_
     lines[3]["positives"][0]["image"] = str(tmp_path / "gone.png")
     pairs.write_text("\n".join(map(json.dumps, lines)))
     file = config_file(tmp_path, tmp_path / "no-model", pairs)
-    with pytest.raises(FileNotFoundError, match=r"got 1 that .* is .*gone.png, for the query 'q-delta'"):
+    with pytest.raises(
+        FileNotFoundError, match=r"got 1 that do not; .* is .*gone.png, for the query 'q-delta'"
+    ):
         run_stage("contrast", file, check=True)
 
 
 def test_a_loss_that_is_no_number_stops_and_names_the_batch(
     tmp_path: Path, tiny_qwen: Path, toy_pairs: Write
 ) -> None:
-    made = Contrastive(load_config(config_file(tmp_path, tiny_qwen, toy_pairs())))
+    made = ContrastRun(load_config(config_file(tmp_path, tiny_qwen, toy_pairs())))
     with torch.no_grad():
         made.model.meta.query.fill_(float("nan"))  # type: ignore[union-attr]
-    with pytest.raises(FloatingPointError, match=r"must be a number, got nan at step 0 with the queries 'q-"):
+    with pytest.raises(
+        FloatingPointError, match=r"must be a finite number, got nan at step 0 with the examples 'q-"
+    ):
         made.train()
     made.close()
 
@@ -206,4 +210,4 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path, tiny_qwen: Path
     tokenizer.add_tokens(["<one-too-many>"])
     tokenizer.save_pretrained(wrong)
     with pytest.raises(ValueError, match=r"tokenizer must be the model's own, got one with ids up to \d+"):
-        Contrastive(load_config(config_file(tmp_path, wrong, toy_pairs())))
+        ContrastRun(load_config(config_file(tmp_path, wrong, toy_pairs())))

@@ -122,10 +122,10 @@ def test_the_rule_by_hand(embedder, tmp_path) -> None:
 def test_both_files_train(embedder, tmp_path) -> None:
     curate(served(tmp_path, LINES), judge=YesNo(), embedder=embedder)
     (one,) = read_examples(tmp_path / "out" / "pairs.jsonl")
-    assert one.judged == (0.70, 0.49, 0.30, 0.01)
+    assert one.judge_scores == (0.70, 0.49, 0.30, 0.01)
     assert len(one.relevant) == 4
     rerank = read_examples(tmp_path / "out" / "pairs.rerank.jsonl")
-    assert [(example.name, example.judged[0]) for example in rerank] == [
+    assert [(example.name, example.judge_scores[0]) for example in rerank] == [
         ("q1", 0.70),
         ("q1", 0.93),
         ("q1", 0.50),

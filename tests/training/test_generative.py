@@ -28,10 +28,10 @@ from mmrag.models.tiny import make_tiny  # noqa: E402
 from mmrag.rerank import ThinkReranker  # noqa: E402
 from mmrag.rerank.traces import TraceWriter  # noqa: E402
 from mmrag.training.config import RestoreConfig, load_config  # noqa: E402
-from mmrag.training.generative.examples import read_lessons, read_traced  # noqa: E402
+from mmrag.training.generative.examples import read_response_examples, read_trace_examples  # noqa: E402
 from mmrag.training.generative.model import counts_of, logits_of, loss_sums  # noqa: E402
 from mmrag.training.generative.rank_data import read_rank_examples  # noqa: E402
-from mmrag.training.generative.run import Generative  # noqa: E402
+from mmrag.training.generative.run import GenerativeRun  # noqa: E402
 from mmrag.training.run import run_stage  # noqa: E402
 from mmrag.types import Candidate, Page, Query, Ranking, Record, Source  # noqa: E402
 
@@ -105,16 +105,18 @@ def test_the_loss_is_the_stock_models_at_compression_1(
     from transformers import AutoModelForImageTextToText
 
     base = tiny_qwen if family == "qwen3_vl" else make_tiny(tmp_path / "base", family)
-    made = Generative(load_config(config_file(tmp_path, base, lessons, "restore", model={"compression": 1})))
+    made = GenerativeRun(
+        load_config(config_file(tmp_path, base, lessons, "restore", model={"compression": 1}))
+    )
     stock = AutoModelForImageTextToText.from_pretrained(base).eval()
     made.model.eval()
-    tasks = [task for one in made.parts[0].examples for task in made.collator.maker.validation(one)]
+    tasks = [task for one in made.parts[0].examples for task in made.collator.builder.validation_tasks(one)]
     logits = logits_of(made.model, tasks, pad=0, device=CPU)
     total = 0.0
     for task in tasks:
         ids = torch.tensor([task.row.ids])
         labels = torch.full_like(ids, -100)
-        for at, right in zip(task.at, task.right, strict=True):
+        for at, right in zip(task.positions, task.labels, strict=True):
             labels[0, at + 1] = right
         seen: dict[str, Any] = {}
         for image in task.row.images:
@@ -123,9 +125,9 @@ def test_the_loss_is_the_stock_models_at_compression_1(
                 seen["image_grid_thw"] = torch.tensor([[1, *image.grids[0]]])
                 seen["mm_token_type_ids"] = (ids == stock.config.image_token_id).int()
         with torch.no_grad():
-            total += stock(input_ids=ids, labels=labels, **seen).loss.item() * len(task.at)
+            total += stock(input_ids=ids, labels=labels, **seen).loss.item() * len(task.positions)
     count = counts_of(tasks)["words"]
-    assert [len(task.at) for task in tasks] == [len("red") + 1, len("a deep blue") + 1, len("it") + 1]
+    assert [len(task.positions) for task in tasks] == [len("red") + 1, len("a deep blue") + 1, len("it") + 1]
     assert loss_sums(logits, tasks)["words"].item() / count == pytest.approx(total / count, rel=1e-5)
     made.close()
 
@@ -155,15 +157,13 @@ def test_restoring_learns_and_its_result_loads_everywhere(
     assert embedder.encode_document(["a page"])[0].shape == (1, 64)
     contrast = load_config(file).model
     caplog.clear()
-    from dataclasses import replace
-
     from mmrag.training.model import load_model
 
-    restored = replace(contrast, name=str(folder))
+    restored = contrast.model_copy(update={"name": str(folder)})
     model, _ = load_model(restored)
     assert model.meta is not None
     assert not caplog.messages
-    load_model(replace(restored, compression=3))
+    load_model(restored.model_copy(update={"compression": 3}))
     assert "was restored at compression 2 and is trained at 3" in caplog.text
     assert "`model: name`" in (folder / "README.md").read_text()
 
@@ -192,7 +192,7 @@ def test_killed_and_resumed_gives_the_same_losses(
     changes = {"model": {"lora": {"rank": 2, "dropout": 0.1}}, "rerank": short}
     run_stage("rerank", config_file(tmp_path / "a", tiny_qwen, pairs, "rerank", **changes))
     second = config_file(tmp_path / "b", tiny_qwen, pairs, "rerank", **changes)
-    made = Generative(load_config(second))
+    made = GenerativeRun(load_config(second))
 
     class KilledError(Exception):
         pass
@@ -277,9 +277,9 @@ def mined(folder: Path, *, pictures: bool = False, **lists: list[str]) -> dict[s
     return line
 
 
-def rerank_run(folder: Path, base: Path, *lines: dict[str, Any], **changes: dict[str, Any]) -> Generative:
+def rerank_run(folder: Path, base: Path, *lines: dict[str, Any], **changes: dict[str, Any]) -> GenerativeRun:
     data = write_lines(folder / "mined.jsonl", list(lines))
-    return Generative(load_config(config_file(folder, base, data, "rerank", **changes)))
+    return GenerativeRun(load_config(config_file(folder, base, data, "rerank", **changes)))
 
 
 def ready(server: Any, *also: int) -> None:
@@ -293,7 +293,7 @@ def wire(server: Any) -> list[dict[str, Any]]:
     return [request.json for request in server.requests if request.path.endswith("chat/completions")]
 
 
-def served_prompt(run: Generative, body: dict[str, Any]) -> tuple[list[int], list[Any]]:
+def served_prompt(run: GenerativeRun, body: dict[str, Any]) -> tuple[list[int], list[Any]]:
     """A request as it went over the wire, as the tokens and pixels that a server makes of it."""
     tokenizer, backbone = run.model.backbone.tokenizer, run.model.backbone
     messages, images = [], []
@@ -327,8 +327,8 @@ def test_the_prompts_are_those_that_the_served_modes_send(
         mined(tmp_path, pictures=pictures, positives=["bridge"], negatives=["rice", "ferry"]),
     )
     (example,) = run.parts[0].examples
-    alone, denied, listed = run.collator.maker.tasks(example, random.Random(3))
-    place = listed.right[0]
+    alone, denied, listed = run.collator.builder.training_tasks(example, random.Random(3))
+    place = listed.labels[0]
     orders = [["rice", "ferry"], ["ferry", "rice"]]  # the negatives were drawn in one of these
     for order in orders:
         order.insert(place, "bridge")
@@ -357,7 +357,7 @@ def test_the_prompts_are_those_that_the_served_modes_send(
     pointwise, *lists = (served_prompt(run, body) for body in wire(fake_server))
     assert list(alone.row.ids) == pointwise[0]
     assert "< the>" in run.model.backbone.tokenizer.decode(alone.row.ids)
-    assert (alone.right, denied.right) == ((1,), (0,))
+    assert (alone.labels, denied.labels) == ((1,), (0,))
     opening = run.model.backbone.tokenizer("[")["input_ids"]
     assert list(listed.row.ids) in [ids + opening for ids, _ in lists]
     for mine, served in zip(alone.row.images, pointwise[1], strict=True):
@@ -375,7 +375,7 @@ def test_what_is_drawn_follows_from_the_number_of_the_draw(
 
     def lists(numbers: range) -> list[tuple[int, ...]]:
         tasks = run.collator([(example, number) for number in numbers])["batch"].tasks
-        return [task.row.ids + task.right for task in tasks if task.kind == "listwise"]
+        return [task.row.ids + task.labels for task in tasks if task.kind == "listwise"]
 
     first = lists(range(12))
     assert len(set(first)) > 3  # three slots, two orders
@@ -406,7 +406,7 @@ def test_both_losses_are_those_worked_by_hand(tmp_path: Path, tiny_qwen: Path) -
                     logits = stock(input_ids=torch.tensor([task.row.ids])).logits[0, -1].double()
                 wanted = "yn" if task.kind == "pointwise" else "123"
                 values = [logits[letter[name]].item() for name in wanted]
-                right = values[1 - task.right[0]] if task.kind == "pointwise" else values[task.right[0]]
+                right = values[1 - task.labels[0]] if task.kind == "pointwise" else values[task.labels[0]]
                 own = math.log(sum(map(math.exp, values))) - right
                 (alone if task.kind == "pointwise" else lists).append(own)
         assert (len(alone), len(lists)) == (4, 2)
@@ -482,15 +482,15 @@ def test_a_reasoner_learns_the_kept_traces_on_the_writer_s_own_prompts(
     writer.write_documents([Content(TEXTS["bridge"], Image.open(tmp_path / "bridge.png"))])
     data = write_lines(tmp_path / "inputs.jsonl", [line])
     reason = {"traces": "traces", "teacher": "teacher"}
-    run = Generative(load_config(config_file(tmp_path, tiny_qwen, data, "reason", reason=reason)))
+    run = GenerativeRun(load_config(config_file(tmp_path, tiny_qwen, data, "reason", reason=reason)))
     asked, page = run.parts[0].examples  # the rice has no trace
     assert page.trace.text == "<think>\nA bridge.\n</think>\nOpened 1932."
     for one, body in zip((asked, page), wire(fake_server), strict=True):
-        (task,) = run.collator.maker.validation(one)
+        (task,) = run.collator.builder.validation_tasks(one)
         ids, pixels = served_prompt(run, body)
         said = run.model.backbone.tokenizer(one.trace.text + "<|im_end|>")["input_ids"]
         assert list(task.row.ids) == ids + said
-        assert list(task.right) == said
+        assert list(task.labels) == said
         assert len(pixels) == len(task.row.images)
     assert run.config.model.compression == 1
     run.close()
@@ -501,7 +501,7 @@ def test_traces_of_a_jsonl_file_and_those_that_are_missing(tmp_path: Path, tiny_
         {"side": "query", "text": "When?", "trace": {"thought": "A year.", "final": "In X."}},
         {"text": "A page.", "trace": "<think>Short.</think> A page."},
     ]
-    found = read_traced(write_lines(tmp_path / "t.jsonl", lines))
+    found = read_trace_examples(write_lines(tmp_path / "t.jsonl", lines))
     assert [one.trace.text for one in found if one.trace] == [
         "<think>\nA year.\n</think>\nIn X.",
         "<think>\nShort.\n</think>\nA page.",
@@ -511,7 +511,7 @@ def test_traces_of_a_jsonl_file_and_those_that_are_missing(tmp_path: Path, tiny_
     with pytest.raises(ValueError, match=r"must bring its trace, or reason: traces .* got traces=None"):
         run_stage("reason", file, check=True)
     with pytest.raises(ValueError, match=r"line 1: 'trace' must be text or have"):
-        read_traced(write_lines(tmp_path / "t.jsonl", [{"text": "A page.", "trace": 3}]))
+        read_trace_examples(write_lines(tmp_path / "t.jsonl", [{"text": "A page.", "trace": 3}]))
 
 
 # ------------------------------------------------------------------------------------------ restore
@@ -528,21 +528,24 @@ def test_traces_of_a_jsonl_file_and_those_that_are_missing(tmp_path: Path, tiny_
             {"messages": [{"role": "system", "content": "a"}], "response": "b"},
             "line 2: 'messages' must end with the user",
         ),
-        ({"path": "a.pdf", "prompt": "a", "response": "b"}, "line 2: 'page' must be a whole number from 0"),
-        ([1], "line 2: must be one JSON object, got list"),
+        (
+            {"path": "a.pdf", "prompt": "a", "response": "b"},
+            "line 2: 'page' of a 'path' must be a whole number of at least 0, got None",
+        ),
+        ([1], "every example must be a JSON object, got .*line 2"),
     ],
 )
 def test_a_bad_lesson_is_refused_with_its_line(tmp_path: Path, line: Any, match: str) -> None:
     data = write_lines(tmp_path / "l.jsonl", [{"prompt": "a", "response": "b"}, line])
     with pytest.raises(ValueError, match=match):
-        read_lessons(data, RestoreConfig())
+        read_response_examples(data, RestoreConfig())
 
 
 def test_pages_of_a_pdf_are_lessons_in_reading(tmp_path: Path, make_pdf: Write) -> None:
     file = make_pdf(
         tmp_path / "docs" / "a.pdf", ["The bridge was opened in 1932.", "3", "It is very long. " * 4]
     )
-    lessons = read_lessons(tmp_path / "docs", RestoreConfig(page_prompt="Read.", page_chars=40))
+    lessons = read_response_examples(tmp_path / "docs", RestoreConfig(page_prompt="Read.", page_chars=40))
     assert [(one.content.file, one.content.page) for one in lessons if one.content] == [
         (str(file), 0),
         (str(file), 2),
@@ -553,7 +556,7 @@ def test_pages_of_a_pdf_are_lessons_in_reading(tmp_path: Path, make_pdf: Write) 
     ]
     assert lessons[0].turns == (("user", "Read."),)
     with pytest.raises(ValueError, match="at least a page with a text layer, got none"):
-        read_lessons(make_pdf(tmp_path / "b.pdf", ["3"]), RestoreConfig())
+        read_response_examples(make_pdf(tmp_path / "b.pdf", ["3"]), RestoreConfig())
 
 
 def test_what_is_learnt_of_a_lesson(tmp_path: Path, tiny_qwen: Path, lessons: Path) -> None:
@@ -567,30 +570,31 @@ def test_what_is_learnt_of_a_lesson(tmp_path: Path, tiny_qwen: Path, lessons: Pa
         "all": {"restore": {"loss_on": "all"}},
         "short": {"model": {"max_tokens": 50, "compression": 2, "max_visual_tokens": 4}},
     }.items():
-        run = Generative(load_config(config_file(tmp_path / name, tiny_qwen, data, "restore", **changes)))
-        (tasks[name],) = run.collator.maker.validation(run.parts[0].examples[0])
+        run = GenerativeRun(load_config(config_file(tmp_path / name, tiny_qwen, data, "restore", **changes)))
+        (tasks[name],) = run.collator.builder.validation_tasks(run.parts[0].examples[0])
         tokenizer, picture = run.model.backbone.tokenizer, run.model.backbone.image_token_id
         run.close()
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
     one, everything, short = (tasks[name] for name in ("response", "all", "short"))
-    assert tokenizer.decode(one.right) == "a long answer<|im_end|>"
+    assert tokenizer.decode(one.labels) == "a long answer<|im_end|>"
     assert one.row.ids.count(end) == 2  # the user's turn and the response's; the text's is words
     assert "no < |im_end|> here" in tokenizer.decode(one.row.ids)
     assert everything.row.ids == one.row.ids
-    assert len(everything.at) == len(one.row.ids) - 1 - one.row.ids.count(picture)
-    assert picture not in everything.right
+    assert len(everything.positions) == len(one.row.ids) - 1 - one.row.ids.count(picture)
+    assert picture not in everything.labels
     assert len(short.row.ids) == 50
-    assert short.right[-1] != end
+    assert short.labels[-1] != end
 
 
 def test_a_loss_that_is_no_number_stops_and_names_the_batch(
     tmp_path: Path, tiny_qwen: Path, lessons: Path
 ) -> None:
-    run = Generative(load_config(config_file(tmp_path, tiny_qwen, lessons, "restore")))
+    run = GenerativeRun(load_config(config_file(tmp_path, tiny_qwen, lessons, "restore")))
     with torch.no_grad():
         run.model.head.weight.fill_(float("nan"))
     with pytest.raises(
-        FloatingPointError, match=r"must be a number, got nan at step 0 with '.*lessons.jsonl, line"
+        FloatingPointError,
+        match=r"must be a finite number, got nan at step 0 with the examples '.*lessons.jsonl, line",
     ):
         run.train()
     run.close()
@@ -618,5 +622,5 @@ def test_a_check_trains_nothing_and_a_model_without_a_head_is_refused(
     with pytest.raises(ValueError, match=r"missing or of another shape: lm_head\.weight"):
         run_stage("restore", config_file(tmp_path, tmp_path / "headless", lessons, "restore"), check=True)
     (tmp_path / "red.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"got 1 that are not; the first is .*red.png, for .*line 1"):
+    with pytest.raises(FileNotFoundError, match=r"got 1 that do not; the first is .*red.png, for .*line 1"):
         run_stage("restore", config_file(tmp_path, tiny_qwen, lessons, "restore"), check=True)

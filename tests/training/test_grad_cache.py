@@ -38,7 +38,7 @@ def nested_loss(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     """First half queries, second half their documents; two rows of width 4 each."""
     rows = torch.nn.functional.normalize(torch.cat(list(parts)).view(-1, 2, 4), dim=-1)
     queries, documents = rows.chunk(2)
-    documents = ranks.gathered(documents)
+    documents = ranks.gather(documents)
     first = ranks.world()[0] * len(queries)
     scores = losses.nested_scores(queries, documents, [(1, 1), (2, 2)])
     return losses.contrast(scores, torch.arange(first, first + len(queries)), None, temperature=0.1)

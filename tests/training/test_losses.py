@@ -92,11 +92,6 @@ def test_the_positive_counts_even_where_it_is_not_allowed() -> None:
     assert loss.item() == 0.0
 
 
-def test_another_copy_of_the_positive_is_known_by_its_content() -> None:
-    same = losses.same_content(["a", "b", "a"], [0, 1])
-    assert same.tolist() == [[True, False, True], [False, True, False]]
-
-
 def test_false_negatives_are_those_above_the_positive_by_the_margin_per_query_row() -> None:
     groups = [(1, 1), (4, 8)]
     scores = torch.tensor([[[0.65, 0.55, 0.3]], [[2.5, 2.3, 0.0]]])

@@ -17,7 +17,7 @@ from mmrag import MLLMEmbedder  # noqa: E402
 from mmrag.models.tiny import make_tiny  # noqa: E402
 from mmrag.training.config import load_config  # noqa: E402
 from mmrag.training.data import read_examples  # noqa: E402
-from mmrag.training.run import Contrastive, run_stage  # noqa: E402
+from mmrag.training.run import ContrastRun, run_stage  # noqa: E402
 
 Write = Callable[..., Path]
 
@@ -84,8 +84,8 @@ def test_it_learns_from_words_goes_on_and_the_model_loads(tmp_path: Path, toy_pa
 def test_tables_and_projection_alone_are_trained_where_that_is_asked(
     tmp_path: Path, toy_pairs: Write
 ) -> None:
-    whole = Contrastive(load_config(config_file(tmp_path, toy_pairs(), steps=1)))
-    alone = Contrastive(load_config(config_file(tmp_path, toy_pairs(), steps=1, train_language=False)))
+    whole = ContrastRun(load_config(config_file(tmp_path, toy_pairs(), steps=1)))
+    alone = ContrastRun(load_config(config_file(tmp_path, toy_pairs(), steps=1, train_language=False)))
     trained = [
         {name for name, weight in made.model.named_parameters() if weight.requires_grad}
         for made in (whole, alone)

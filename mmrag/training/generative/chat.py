@@ -1,13 +1,13 @@
-"""A chat as the checkpoint's own template writes it: the same tokens that a server makes of a request.
+"""Messages to tokens by the checkpoint's chat template: the same tokens that a server makes of a request.
 
-The generative stages show a model what it will be shown when it is served: messages go through the
-checkpoint's chat template, each picture's placeholder becomes as many as the picture has visual tokens.
+The generative stages train on what the model will see when it is served: messages go through the
+checkpoint's chat template, and each picture's placeholder is repeated for its visual tokens.
 
 Decisions taken here:
 
-* *The response is tokenised by itself*, after the whole prompt: that is where a server begins to write.
-  It ends with the end of a chat turn, which all our families write as ``<|im_end|>``.
-* *A checkpoint without a template* (a base model, a tiny one) gets a plain one of chat turns; it is saved
+* *The response is tokenised by itself*, after the whole prompt, as a server generates it. It ends with the
+  end of a chat turn, ``<|im_end|>`` in all our families.
+* *A checkpoint without a template* (a base model, a tiny one) gets a plain one of chat turns. It is saved
   with the trained model, since a server needs one.
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +51,11 @@ PLAIN_TEMPLATE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Prompted:
-    """A prompt, ready for a model to go on from.
+class EncodedPrompt:
+    """A prompt as a model reads it.
 
     Attributes:
-        ids: with all placeholders.
+        ids: token ids with all image placeholders.
         images: in the order of their placeholders.
     """
 
@@ -63,17 +64,16 @@ class Prompted:
 
 
 class Chat:
-    """Messages to tokens; safe to share between threads.
+    """Encodes messages; safe to share between threads.
 
     Args:
-        backbone: whose tokenizer and image processor are used.
+        backbone: provides tokenizer and image processor.
         compression: of the visual tokens.
-        max_visual_tokens: of an image, after compression.
-        max_tokens: of prompt and response together: the context that is trained for.
-        template: a chat template, where the tokenizer has none of its own.
+        max_visual_tokens: limit per image, after compression.
+        max_tokens: limit of prompt and response together: the context that is trained for.
 
     Raises:
-        ValueError: the tokenizer knows no end of a turn.
+        ValueError: the tokenizer has no token for the end of a turn.
     """
 
     def __init__(
@@ -83,7 +83,6 @@ class Chat:
         *,
         max_visual_tokens: int,
         max_tokens: int,
-        template: str | None = None,
     ) -> None:
         self.backbone = backbone
         self.compression = compression
@@ -91,97 +90,98 @@ class Chat:
         self.max_tokens = max_tokens
         tokenizer = backbone.tokenizer
         if not tokenizer.chat_template:
-            placed = PLAIN_TEMPLATE.replace("IMAGE", backbone.image_text(1))
-            tokenizer.chat_template = template or placed
-        self._marks = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-        self._marks.no_truncation()
-        self._marks.no_padding()
-        end = self._marks.token_to_id(TURN_END)
+            tokenizer.chat_template = PLAIN_TEMPLATE.replace("IMAGE", backbone.image_text(1))
+        self._tokenizer = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        end = self._tokenizer.token_to_id(TURN_END)
         if end is None:
             raise ValueError(
-                f"the tokenizer must know {TURN_END}, the end of a chat turn, got one that does not. Take "
-                "the instruct version of the checkpoint."
+                f"the tokenizer must have a token {TURN_END}, the end of a chat turn, got one without it. "
+                "Take the instruct version of the checkpoint."
             )
         self.end = int(end)
 
     def text(self, messages: Sequence[Message], **template: Any) -> str:  # noqa: ANN401  the template's
-        """The prompt as the template writes it, with one placeholder an image."""
+        """Return the prompt as the template writes it, with one placeholder per image."""
         options = {"add_generation_prompt": True, **template}
-        written = self.backbone.tokenizer.apply_chat_template(
+        text = self.backbone.tokenizer.apply_chat_template(
             [_for_template(message) for message in messages], tokenize=False, **options
         )
-        return str(written)
+        return str(text)
 
     def prompt(
         self,
         messages: Sequence[Message],
         pictures: Mapping[str, VisionInput] | None = None,
         **template: Any,  # noqa: ANN401  the template's
-    ) -> Prompted:
-        """Messages as tokens.
+    ) -> EncodedPrompt:
+        """Encode messages.
 
         Args:
-            messages: content is a text, or parts of type ``text``, ``image`` (with a PIL ``image``) or
-                ``image_url`` (with the data in its ``url``, or named by its ``uuid``).
-            pictures: what was made of the pictures that parts name by their ``uuid``.
-            template: options of the template, ``add_generation_prompt`` among them.
+            messages: their content is a text, or parts of type ``text``, ``image`` (with a PIL ``image``) or
+                ``image_url`` (with a data URL as its ``url``, or named by its ``uuid``).
+            pictures: preprocessed pictures by ``uuid``.
+            template: options of the template, for example ``add_generation_prompt``.
 
         Raises:
-            ValueError: a text carries the image placeholder, or a picture cannot be used.
+            ValueError: a text contains the image placeholder, or a picture cannot be used.
         """
         images = [self._image(part, pictures or {}) for part in _picture_parts(messages)]
         text = self.text(messages, **template)
-        one, bare = self.backbone.image_text(1), self.backbone.image_token
-        holder = one if one in text else bare
-        pieces = text.split(holder)
-        if len(pieces) - 1 != len(images) or text.count(bare) != len(images):
+        marks, token = self.backbone.image_text(1), self.backbone.image_token
+        first, *rest = text.split(marks if marks in text else token)
+        if len(rest) != len(images) or text.count(token) != len(images):
             raise ValueError(
-                f"a prompt must have one {bare} for each of its {len(images)} pictures, got "
-                f"{text.count(bare)}. A text must not carry it."
+                f"a prompt must have one {token} for each of its {len(images)} pictures, got "
+                f"{text.count(token)}. Texts must not contain it."
             )
-        whole = pieces[0]
-        for image, after in zip(images, pieces[1:], strict=True):
-            whole += self.backbone.image_text(self.backbone.token_count(image, self.compression)) + after
-        return Prompted(tuple(self.tokens(whole)), tuple(images))
+        counts = [self.backbone.token_count(image, self.compression) for image in images]
+        text = first + "".join(
+            self.backbone.image_text(count) + after for count, after in zip(counts, rest, strict=True)
+        )
+        return EncodedPrompt(tuple(self.tokens(text)), tuple(images))
 
     def image(self, picture: Image) -> VisionInput:
-        """A picture of any kind, resized and normalised."""
+        """Resize and normalise a picture."""
         return self.backbone.preprocess(ready_image(picture), self.max_visual_tokens, self.compression)
 
     def tokens(self, text: str) -> list[int]:
-        """Ids of a text; special tokens that it spells are real ones."""
-        return list(self._marks.encode(text, add_special_tokens=False).ids)
+        """Return the ids of a text; special tokens in it become special tokens."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def words(self, text: str) -> list[int]:
-        """Ids of a text that is data: a special token that it spells stays words."""
+        """Return the ids of a text that is data; special tokens in it become plain words."""
         return self.tokens(self.plain(text))
 
     def plain(self, text: str) -> str:
-        """A text that is data, with a space in every special token that it spells."""
+        """Return a text that is data, with a space put into every special token in it."""
         return without_special(
             text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"), self.backbone.tokenizer
         )
 
     def opens_thought(self, ids: Sequence[int]) -> bool:
-        """Whether a prompt ends in an open thought, as templates of thinkers do."""
-        return opens_thought({"token_strs": self._strings(ids)})
+        """Return whether a prompt ends in an open thought, as templates of thinking models do."""
+        return opens_thought({"token_strs": self.token_strings(ids)})
 
-    def _strings(self, ids: Sequence[int]) -> list[str]:
-        return [self._marks.id_to_token(place) or "" for place in ids]
+    def token_strings(self, ids: Sequence[int]) -> list[str]:
+        """Return the tokens of ids as the vocabulary spells them."""
+        return [self._tokenizer.id_to_token(id) or "" for id in ids]
 
     def _image(self, part: Message, pictures: Mapping[str, VisionInput]) -> VisionInput:
         if part["type"] == "image":
             return self.image(part["image"])
         if part.get("uuid") in pictures:
             return pictures[part["uuid"]]
-        return self.image(opened(part["image_url"]["url"]))
+        return self.image(decode_image(part["image_url"]["url"]))
 
 
-class Listener:
-    """Stands in for a server: answers what a mode of the reranker asks before it asks the model.
+class TeacherForcing:
+    """Drives a mode of the reranker without a server, up to the request that the model would answer.
 
-    Whatever a mode does with the answers (a thought closed, pages shortened to the context, the tokens of
-    its answer) is then done to what is trained on, and by its own code.
+    Requests for tokens are answered from the tokenizer. Whatever a mode does with the replies (close a
+    thought, shorten pages to the context, look up the tokens of its answer) is thus done to the training
+    data as well, by the mode's own code.
 
     Args:
         chat: tokenises as the server will.
@@ -191,76 +191,74 @@ class Listener:
         self._chat = chat
         self._pictures: dict[str, VisionInput] = {}
 
-    def settle(self, steps: Requests[Any]) -> None:
-        """Run a generator that asks about tokens only, as a mode's ``prepare``.
+    def run_prepare(self, requests: Requests[Any]) -> None:
+        """Run a generator that requests tokens only, as a mode's ``prepare``.
 
         Raises:
-            ValueError: it asks the model something.
+            ValueError: it requests an answer of the model.
         """
-        if (ask := self._next(steps)) is not None:
-            raise ValueError(f"nothing but /tokenize is answered here, got {ask.path!r}.")
+        if (request := self._next(requests)) is not None:
+            raise ValueError(f"only /tokenize can be answered without a model, got {request.path!r}.")
 
-    def heard(self, steps: Requests[Any]) -> Request:
-        """The first request to the model itself.
+    def first_request(self, requests: Requests[Any]) -> Request:
+        """Return the first request for an answer of the model, and close the generator.
 
         Raises:
             ValueError: the generator ends without one.
         """
-        ask = self._next(steps)
-        steps.close()
-        if ask is None:
-            raise ValueError("the model must be asked, got steps that end without a request.")
-        return ask
+        request = self._next(requests)
+        requests.close()
+        if request is None:
+            raise ValueError("a mode must request an answer of the model, got a generator without requests.")
+        return request
 
-    def prompted(self, ask: Request) -> Prompted:
-        """A request to the model as the tokens that the server makes of it."""
-        body = ask.body or {}
+    def encode(self, request: Request) -> EncodedPrompt:
+        """Return the tokens that a server makes of a request."""
+        body = request.body or {}
         options = dict(body.get("chat_template_kwargs") or {})
         for name in ("add_generation_prompt", "continue_final_message"):
             if name in body:
                 options[name] = body[name]
-        for uuid, data in ask.pictures.items():
+        for uuid, data in request.pictures.items():
             if uuid not in self._pictures:
-                self._pictures[uuid] = self._chat.image(opened(data))
+                self._pictures[uuid] = self._chat.image(decode_image(data))
         return self._chat.prompt(body["messages"], self._pictures, **options)
 
-    def _next(self, steps: Requests[Any]) -> Request | None:
+    def _next(self, requests: Requests[Any]) -> Request | None:
         try:
-            ask = next(steps)
-            while ask.path == "/tokenize":
-                ask = steps.send(self._reply(ask))
+            request = next(requests)
+            while request.path == "/tokenize":
+                request = requests.send(self._reply(request))
         except StopIteration:
             return None
-        return ask
+        return request
 
-    def _reply(self, ask: Request) -> dict[str, Any]:
-        body = ask.body or {}
-        ids = self._chat.tokens(body["prompt"]) if "prompt" in body else self.prompted(ask).ids
+    def _reply(self, request: Request) -> dict[str, Any]:
+        body = request.body or {}
+        ids = self._chat.tokens(body["prompt"]) if "prompt" in body else self.encode(request).ids
         return {
             "tokens": list(ids),
-            "token_strs": self._chat._strings(ids),
+            "token_strs": self._chat.token_strings(ids),
             "max_model_len": self._chat.max_tokens,
         }
 
 
-def opened(url: str) -> Image:
-    """The picture in a data URL."""
+def decode_image(url: str) -> Image:
+    """Open the picture in a data URL."""
     from PIL import Image as PILImage
 
     return PILImage.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
 
 
 def read_template(folder: Path) -> str | None:
-    """The chat template that stands beside a tokenizer without one; None where there is none."""
-    import json
-
+    """Read the chat template from its own file in a checkpoint's folder, or return None."""
     file = folder / "chat_template.jinja"
     if file.is_file():
         return file.read_text(encoding="utf-8")
     file = folder / "chat_template.json"
     if file.is_file():
-        found = json.loads(file.read_text(encoding="utf-8")).get("chat_template")
-        return found if isinstance(found, str) else None
+        template = json.loads(file.read_text(encoding="utf-8")).get("chat_template")
+        return template if isinstance(template, str) else None
     return None
 
 
@@ -275,7 +273,7 @@ def _picture_parts(messages: Sequence[Message]) -> list[Message]:
 
 
 def _for_template(message: Message) -> dict[str, Any]:
-    """A message as templates take it: a picture is a part of type ``image``, whatever its data."""
+    """Return a message as templates expect it: pictures as parts of type ``image``, without their data."""
     content = message["content"]
     if isinstance(content, str):
         return dict(message)

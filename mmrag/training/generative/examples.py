@@ -1,59 +1,63 @@
-"""What the stages `restore` and `reason` learn from: prompts with their responses.
+"""Examples of the stages `restore` and `reason`: prompts with their responses, inputs with their traces.
 
-``restore`` reads JSONL, one lesson a line, and documents::
+``restore`` reads documents, or JSONL with one example per line::
 
     {"image": "chart.png",                         a picture file; or a page: "path": "a.pdf", "page": 3
      "prompt": "What was sold most?",              or "messages": [{"role": "user", "content": "..."}, ...]
-     "response": "Bridges."}                       may be left out where the messages end with the assistant
+     "response": "Bridges."}                       optional if the messages end with the assistant's
 
-A picture stands before the first user turn, and none is needed. ``page`` counts from 0; relative paths start
-from the file's own folder. Of messages with several answers only the last is learnt. A sub-dataset whose path
-is a folder or a document is read as OCR-like data: each page with a text layer is a lesson, its text the
-response. Lessons are not packed: a batch is padded to its longest.
+The picture, which is optional, is shown before the first user turn. ``page`` counts from 0; relative paths
+start from the file's own folder. The loss is on the last answer only. If the path of a sub-dataset is a
+folder or a document, each page with a text layer is an example whose response is its text, as in OCR data.
+Examples are not packed: a batch is padded to its longest.
 
-``reason`` reads a teacher's traces (`mmrag.rerank.traces`), one input a line::
+``reason`` reads a teacher's traces (`mmrag.rerank.traces`), one input per line::
 
     {"side": "document",                           or "query"
      "text": "...", "image": null,                 or "path" and "page"
      "trace": "<think>...</think>...",             or {"thought": "...", "final": "..."}
      "instruction": ""}                            of a query
 
-or lines of ``mmrag mine`` (`mmrag.training.mining.records`): every query and every page in them is an input.
-The trace of an input that brings none is looked up in the folder in which a `TraceWriter` kept it.
+or the output of ``mmrag mine`` (`mmrag.training.mining.records`): every query and every page in it is an
+input. Traces that are not in the file are looked up in the cache folder of a `TraceWriter`.
 """
 
 from __future__ import annotations
 
-import json
+import difflib
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from mmrag.errors import check_whole
+from mmrag.files import read_json_lines
 from mmrag.rerank.trace_text import Trace, read_trace
 from mmrag.serving.client import ChatReply
 from mmrag.training.config import RestoreConfig
-from mmrag.training.data import Side, _side
+from mmrag.training.data import Side, side_of
 
 logger = logging.getLogger(__name__)
 
-LESSON_KEYS = frozenset({"id", "image", "path", "page", "prompt", "messages", "response"})
+RESPONSE_KEYS = frozenset({"id", "image", "path", "page", "prompt", "messages", "response"})
 TRACE_KEYS = frozenset({"id", "side", "text", "image", "path", "page", "sha256", "trace", "instruction"})
 ROLES = ("system", "user", "assistant")
-SHORTEST_PAGE = 20  # characters of a page's text; fewer are no lesson in reading
+SHORTEST_PAGE = 20  # characters; pages with fewer teach no reading
 MINED_LISTS = ("positives", "negatives", "removed")
+JSONL_SUFFIXES = (".jsonl", ".json", ".ndjson")
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """A prompt and what is to be answered.
+class ResponseExample:
+    """A prompt with its response.
 
     Attributes:
         name: for messages.
-        content: its picture, before the first user turn; None for a lesson of words.
-        turns: role and text; the last is the user's.
-        response: what is learnt.
+        content: the picture before the first user turn, or None.
+        turns: role and text of each; the last is the user's.
+        response: the text to learn.
     """
 
     name: str
@@ -63,21 +67,21 @@ class Lesson:
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        """What files are needed for."""
+        """Return the sides whose files the example needs."""
         return () if self.content is None else (self.content,)
 
 
 @dataclass(frozen=True, slots=True)
-class Traced:
-    """A query or a document with what is to be said of it.
+class TraceExample:
+    """A query or a document with a teacher's trace.
 
     Attributes:
         name: for messages.
         side: ``"query"`` or ``"document"``.
         content: its text and picture.
-        trace: None where it is to be looked up.
+        trace: None if it is still to be looked up.
         instruction: of a query.
-        sha256: of the document's file, by which traces are found.
+        sha256: of the document's file; part of the key of its trace.
     """
 
     name: str
@@ -89,38 +93,42 @@ class Traced:
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        """What files are needed for."""
+        """Return the sides whose files the example needs."""
         return (self.content,)
 
 
-# ---------------------------------------------------------------------------------------- lessons
+# ---- restore -----------------------------------------------------------------------------------------
 
 
-def read_lessons(path: str | Path, settings: RestoreConfig, *, cap: int | None = None) -> list[Lesson]:
-    """The lessons of a JSONL file, or of the pages of a document or a folder of documents.
+def read_response_examples(
+    path: str | Path, settings: RestoreConfig, *, cap: int | None = None
+) -> list[ResponseExample]:
+    """Read the examples of a JSONL file, of a document or of a folder of documents.
+
+    Args:
+        path: file or folder.
+        settings: prompt and length for pages of documents.
+        cap: largest number of examples.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a line is not as the module says, or there is no lesson; the message names the line.
+        FileNotFoundError: there is no such file or folder.
+        ValueError: a line is malformed, or there is no example; the message names the line.
     """
     file = Path(path)
-    if file.is_dir() or (file.is_file() and file.suffix.lower() not in (".jsonl", ".json", ".ndjson")):
-        found = _pages(file, settings)
+    is_document = file.is_dir() or (file.is_file() and file.suffix.lower() not in JSONL_SUFFIXES)
+    if is_document:
+        read = _pages(file, settings)
     else:
-        found = (_lesson(value, where, file.parent) for value, where in _lines(file))
-    lessons = []
-    for lesson in found:
-        lessons.append(lesson)
-        if cap is not None and len(lessons) >= cap:
-            break
-    if not lessons:
-        what = "a page with a text layer" if file.suffix.lower() != ".jsonl" else "a lesson"
-        raise ValueError(f"{file} must hold at least {what}, got none.")
-    return lessons
+        read = (_response_example(value, where, file.parent) for value, where in _json_lines(file))
+    examples = list(islice(read, cap))
+    if not examples:
+        needed = "a page with a text layer" if is_document else "an example"
+        raise ValueError(f"{file} must hold at least {needed}, got none.")
+    return examples
 
 
-def _lesson(value: Mapping[str, Any], where: str, folder: Path) -> Lesson:
-    _check_keys(value, LESSON_KEYS, where)
+def _response_example(value: Mapping[str, Any], where: str, folder: Path) -> ResponseExample:
+    _check_keys(value, RESPONSE_KEYS, where)
     turns = _turns(value, where)
     response = value.get("response")
     if response is None and turns and turns[-1][0] == "assistant":
@@ -132,8 +140,8 @@ def _lesson(value: Mapping[str, Any], where: str, folder: Path) -> Lesson:
         raise ValueError(f"{where}: 'messages' must end with the user before the response.")
     content = None
     if value.get("image") is not None or value.get("path") is not None:
-        content = _side(_from_folder({**value, "text": ""}, folder, where), where)
-    return Lesson(where, content, turns, response)
+        content = side_of(_with_absolute_paths({**value, "text": ""}, folder, where), where)
+    return ResponseExample(where, content, turns, response)
 
 
 def _turns(value: Mapping[str, Any], where: str) -> tuple[tuple[str, str], ...]:
@@ -142,54 +150,57 @@ def _turns(value: Mapping[str, Any], where: str) -> tuple[tuple[str, str], ...]:
         raise ValueError(f"{where}: must have either 'prompt' or 'messages', got both or none.")
     if prompt is not None:
         messages = [{"role": "user", "content": prompt}]
-    if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise ValueError(f"{where}: 'messages' must be a list of objects, got {messages!r}.")
-    turns = []
     for message in messages:
-        role, text = message.get("role"), message.get("content")
-        if role not in ROLES or not isinstance(text, str):
+        if message.get("role") not in ROLES or not isinstance(message.get("content"), str):
             raise ValueError(
                 f"{where}: a message must have a 'role' ({', '.join(ROLES)}) and a text as 'content', got "
                 f"{message!r}."
             )
-        turns.append((role, text))
-    return tuple(turns)
+    return tuple((message["role"], message["content"]) for message in messages)
 
 
-def _pages(path: Path, settings: RestoreConfig) -> Iterator[Lesson]:
-    """Every page with a text layer of the documents there."""
+def _pages(path: Path, settings: RestoreConfig) -> Iterator[ResponseExample]:
+    """Yield an example per page with a text layer."""
     from mmrag.documents import DocumentReader, ReaderSettings, Skipped, discover
 
     with DocumentReader(ReaderSettings(ocr="off")) as reader:
-        for found in discover(str(path)):
-            if isinstance(found, Skipped):
-                logger.warning("%s is left out: %s", found.name, found.reason)
+        for document in discover(str(path)):
+            if isinstance(document, Skipped):
+                logger.warning("%s is left out: %s", document.name, document.reason)
                 continue
-            for page in reader.pages(found):
+            for page in reader.pages(document):
                 if isinstance(page, Skipped):
                     logger.warning("%s is left out: %s (page %s)", page.name, page.reason, page.page)
                 elif page.text_source == "layer" and len(page.text.strip()) >= SHORTEST_PAGE:
                     where = f"{page.source.path}, page {page.number + 1}"
-                    side = _side({"path": page.source.path, "page": page.number, "sha256": page.id}, where)
+                    item = {"path": page.source.path, "page": page.number, "sha256": page.id}
                     text = page.text.strip()[: settings.page_chars]
-                    yield Lesson(where, side, (("user", settings.page_prompt),), text)
+                    turns = (("user", settings.page_prompt),)
+                    yield ResponseExample(where, side_of(item, where), turns, text)
 
 
-# ----------------------------------------------------------------------------------------- traces
+# ---- reason ------------------------------------------------------------------------------------------
 
 
-def read_traced(path: str | Path, *, cap: int | None = None) -> list[Traced]:
-    """The inputs of a JSONL file, with the traces that they bring; each content once a side.
+def read_trace_examples(path: str | Path, *, cap: int | None = None) -> list[TraceExample]:
+    """Read the inputs of a JSONL file, each content once per side, with the traces in the file.
+
+    Args:
+        path: the file.
+        cap: largest number of examples.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line is not as the module says, or there is none; the message names the line.
+        ValueError: a line is malformed, or there is no input; the message names the line.
     """
     file = Path(path)
-    inputs: dict[tuple[str, str, str], Traced] = {}
-    for value, where in _lines(file):
-        for one in _mined(value, where) if "format" in value else [_traced(value, where, file.parent)]:
-            inputs.setdefault((one.side, one.content.key, one.instruction), one)
+    inputs: dict[tuple[str, str, str], TraceExample] = {}
+    for value, where in _json_lines(file):
+        is_mined = "format" in value
+        for example in _mined_inputs(value, where) if is_mined else [_input(value, where, file.parent)]:
+            inputs.setdefault((example.side, example.content.key, example.instruction), example)
         if cap is not None and len(inputs) >= cap:
             break
     if not inputs:
@@ -197,16 +208,16 @@ def read_traced(path: str | Path, *, cap: int | None = None) -> list[Traced]:
     return list(inputs.values())[:cap]
 
 
-def _mined(value: Mapping[str, Any], where: str) -> Iterator[Traced]:
+def _mined_inputs(value: Mapping[str, Any], where: str) -> Iterator[TraceExample]:
     if value.get("skipped"):
         return
-    yield Traced(f"{where}: query", "query", _side(value["query"], f"{where}: query"))
+    yield TraceExample(f"{where}: query", "query", side_of(value["query"], f"{where}: query"))
     for item in (item for name in MINED_LISTS for item in value.get(name, ())):
         name = f"{where}: {item['id']!r}"
-        yield Traced(name, "document", _side(item, name), sha256=item.get("sha256"))
+        yield TraceExample(name, "document", side_of(item, name), sha256=item.get("sha256"))
 
 
-def _traced(value: Mapping[str, Any], where: str, folder: Path) -> Traced:
+def _input(value: Mapping[str, Any], where: str, folder: Path) -> TraceExample:
     _check_keys(value, TRACE_KEYS, where)
     side = value.get("side", "document")
     if side not in ("query", "document"):
@@ -214,61 +225,53 @@ def _traced(value: Mapping[str, Any], where: str, folder: Path) -> Traced:
     instruction = value.get("instruction") or ""
     if not isinstance(instruction, str):
         raise ValueError(f"{where}: 'instruction' must be text, got {instruction!r}.")
-    content = _side(_from_folder(value, folder, where), where)
-    return Traced(where, side, content, _trace(value, where), instruction, value.get("sha256"))
+    content = side_of(_with_absolute_paths(value, folder, where), where)
+    return TraceExample(where, side, content, _trace(value, where), instruction, value.get("sha256"))
 
 
 def _trace(value: Mapping[str, Any], where: str) -> Trace | None:
-    given = value.get("trace")
-    if given is None:
+    trace = value.get("trace")
+    if trace is None:
         return None
-    if isinstance(given, str) and given.strip():
-        return read_trace(ChatReply(content=given, thought="", finish_reason="stop"), 0)
-    if isinstance(given, dict) and isinstance(given.get("final"), str) and given["final"].strip():
-        return Trace(str(given.get("thought") or ""), given["final"])
-    raise ValueError(f"{where}: 'trace' must be text or have a 'thought' and a 'final', got {given!r}.")
+    if isinstance(trace, str) and trace.strip():
+        return read_trace(ChatReply(content=trace, thought="", finish_reason="stop"), 0)
+    if isinstance(trace, dict) and isinstance(trace.get("final"), str) and trace["final"].strip():
+        return Trace(str(trace.get("thought") or ""), trace["final"])
+    raise ValueError(f"{where}: 'trace' must be text or have a 'thought' and a 'final', got {trace!r}.")
 
 
-# ------------------------------------------------------------------------------------------ lines
+# ---- JSON lines --------------------------------------------------------------------------------------
 
 
-def _lines(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+def _json_lines(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the objects of a file, each with file and line for messages."""
     if not path.is_file():
-        raise FileNotFoundError(f"a sub-dataset must be a file or a folder, {str(path)!r} is none.")
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            where = f"{path}, line {number}"
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{where}: must be one JSON object, got bad JSON ({error}).") from error
-            if not isinstance(value, dict):
-                raise ValueError(f"{where}: must be one JSON object, got {type(value).__name__}.")
-            yield value, where
+        raise FileNotFoundError(f"a sub-dataset must be an existing file or folder, got {str(path)!r}.")
+    for number, value in read_json_lines(path, "example"):
+        yield value, f"{path}, line {number}"
 
 
-def _check_keys(value: Mapping[str, Any], known: frozenset[str], where: str) -> None:
-    import difflib
-
+def _check_keys(value: Mapping[str, Any], keys: frozenset[str], where: str) -> None:
     for key in value:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(sorted(known))}."
+        if key not in keys:
+            near = difflib.get_close_matches(key, keys, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(sorted(keys))}."
             raise ValueError(f"{where}: unknown key {key!r}.{hint}")
 
 
-def _from_folder(value: Mapping[str, Any], folder: Path, where: str) -> dict[str, Any]:
-    """A line with absolute paths; what names its content checked."""
-    made = dict(value)
+def _with_absolute_paths(value: Mapping[str, Any], folder: Path, where: str) -> dict[str, Any]:
+    """Return an example with absolute paths.
+
+    Raises:
+        ValueError: a path or the text is no text, or the page no page number.
+    """
+    item = dict(value)
     for name in ("image", "path", "text"):
-        if made.get(name) is not None and not isinstance(made[name], str):
-            raise ValueError(f"{where}: {name!r} must be text, got {made[name]!r}.")
+        if item.get(name) is not None and not isinstance(item[name], str):
+            raise ValueError(f"{where}: {name!r} must be text, got {item[name]!r}.")
     for name in ("image", "path"):
-        if made.get(name) is not None:
-            made[name] = str((folder / Path(made[name]).expanduser()).resolve())
-    page = made.get("page")
-    if made.get("path") is not None and (not isinstance(page, int) or isinstance(page, bool) or page < 0):
-        raise ValueError(f"{where}: 'page' must be a whole number from 0 beside 'path', got {page!r}.")
-    return made
+        if item.get(name) is not None:
+            item[name] = str((folder / Path(item[name]).expanduser()).resolve())
+    if item.get("path") is not None:
+        check_whole(f"{where}: 'page' of a 'path'", item.get("page"), 0)
+    return item
