@@ -75,6 +75,8 @@ NAME_EXEMPTIONS: dict[str, str] = {
     "unchanged": "public field of AddReport",
     "removed": "public field of reports and of mined records",
     "deepspeed": "the library DeepSpeed, a key of training configurations",
+    "allowed": "argument of the contrastive loss: a mask, True where a document may count",
+    "teacherforcing": "the field's word for feeding a model the right answer's prefix",
     "structured": "vLLM's term: structured outputs",
 }
 EXEMPT_FILES: dict[str, str] = {

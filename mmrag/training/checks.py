@@ -29,7 +29,7 @@ class CheckReport:
 
     Attributes:
         examples: number per sub-dataset.
-        weights, trained: values of the model, and those with gradients.
+        weights, trainable: values of the model, and those with gradients.
         fixed_bytes: weights, gradients and the optimizer's state on each device, without activations.
         forward_tokens: tokens of one batch, meta tokens included.
         steps: optimizer steps.
@@ -39,7 +39,7 @@ class CheckReport:
 
     examples: dict[str, int]
     weights: int
-    trained: int
+    trainable: int
     fixed_bytes: int
     forward_tokens: int
     steps: int
@@ -52,7 +52,7 @@ class CheckReport:
         twice = ", read twice (gradients are cached)" if self.cached else ""
         return [
             f"examples     {examples}",
-            f"weights      {self.weights:,}, {self.trained:,} of them trained",
+            f"weights      {self.weights:,}, {self.trainable:,} of them trained",
             f"memory       {self.fixed_bytes / 1e9:.2f} GB per device for weights, gradients and AdamW's",
             "             moments, and the activations of one micro-batch",
             f"one batch    {self.forward_tokens:,} tokens{twice}",

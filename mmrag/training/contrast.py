@@ -74,7 +74,7 @@ class ContrastTrainer(StageTrainer):
             functools.partial(self._loss, batch, parts),
             device=self.args.device,
             backward=self.accelerator.backward,
-            no_sync=functools.partial(ranks.accumulating, self.accelerator, model),
+            no_sync=functools.partial(ranks.without_step, self.accelerator, model),
         )  # ()
         self.check_finite(loss.item(), batch.names)
         return loss
@@ -110,8 +110,8 @@ class ContrastTrainer(StageTrainer):
     def _loss(self, batch: ContrastBatch, parts: Sequence[_Part], vectors: Sequence[Tensor]) -> Tensor:
         """Return the loss of the vectors of all parts."""
         sides: dict[str, list[Tensor]] = {"query": [], "document": []}
-        for part, encoded in zip(parts, vectors, strict=True):
-            sides[part.side].append(encoded)
+        for part, rows in zip(parts, vectors, strict=True):
+            sides[part.side].append(rows)
         queries = torch.cat(sides["query"])  # (Q, r_q, d)
         documents = torch.cat(sides["document"])  # (Q + N, r_d, d)
         positives, negatives = documents[: len(queries)], documents[len(queries) :]
@@ -179,14 +179,16 @@ def contrastive_loss(
     positive = scores[:, local, targets]  # (G, Q)
     table, present = _table_of_negatives(batch.owners, count, queries.device)  # (Q, K)
     hard = losses.own_scores(queries, negatives[table], groups)  # (G, Q, K)
-    allowed = torch.tensor(
+    may_count = torch.tensor(
         [[key not in relevant for key in keys] for relevant in batch.relevant], device=queries.device
     )  # (Q, D)
     if settings.margin is not None:
-        allowed = allowed & ~losses.likely_relevant(scores, positive, groups, settings.margin)  # (G, Q, D)
+        may_count = may_count & ~losses.likely_relevant(
+            scores, positive, groups, settings.margin
+        )  # (G, Q, D)
         present = present & ~losses.likely_relevant(hard, positive, groups, settings.margin)  # (G, Q, K)
     loss = losses.contrast(
-        scores, targets, hard, temperature=settings.temperature, allowed=allowed, allowed_own=present
+        scores, targets, hard, temperature=settings.temperature, allowed=may_count, allowed_own=present
     )  # ()
     if settings.distil > 0:
         candidates = torch.cat([positive[..., None], hard], -1)  # (G, Q, 1 + K)
@@ -211,17 +213,17 @@ def _table_of_negatives(owners: Sequence[int], count: int, device: torch.device)
     for number, owner in enumerate(owners):
         positions[owner].append(number)
     most = max(map(len, positions), default=0)
-    padded = [row + [0] * (most - len(row)) for row in positions]
-    table = torch.tensor(padded, dtype=torch.long, device=device).reshape(count, most)  # (Q, K)
+    rows_of_equal_length = [row + [0] * (most - len(row)) for row in positions]
+    table = torch.tensor(rows_of_equal_length, dtype=torch.long, device=device).reshape(count, most)  # (Q, K)
     lengths = torch.tensor([len(row) for row in positions], device=device)  # (Q,)
     return table, torch.arange(most, device=device) < lengths[:, None]  # (Q, K)
 
 
 def _table_of_scores(rows: Sequence[Sequence[float | None]], width: int, device: torch.device) -> Tensor:
     """Return scores as ``(Q, width)``, NaN where a document has no score."""
-    missing = float("nan")
-    padded = [
-        [missing if score is None else score for score in row] + [missing] * (width - len(row))
+    no_score = float("nan")
+    rows_of_equal_length = [
+        [no_score if score is None else score for score in row] + [no_score] * (width - len(row))
         for row in rows
     ]
-    return torch.tensor(padded, device=device)  # (Q, width)
+    return torch.tensor(rows_of_equal_length, device=device)  # (Q, width)

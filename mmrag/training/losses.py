@@ -138,16 +138,16 @@ def distil(
     Returns:
         A scalar; 0 if no query has two documents with a judge's score.
     """
-    scored = ~torch.isnan(judge_scores)  # (Q, N)
-    useful = scored.sum(-1) >= 2  # (Q,)
+    has_score = ~torch.isnan(judge_scores)  # (Q, N)
+    useful = has_score.sum(-1) >= 2  # (Q,)
     if not bool(useful.any()):
         return scores.sum() * 0.0
-    missing = ~scored[useful]  # (U, N), U useful queries
+    no_score = ~has_score[useful]  # (U, N), U useful queries
     logits = judge_scores[useful] / judge_temperature  # (U, N)
-    target = torch.softmax(logits.masked_fill(missing, float("-inf")), -1)  # (U, N)
-    logits = (scores[:, useful] / temperature).masked_fill(missing, float("-inf"))  # (G, U, N)
+    target = torch.softmax(logits.masked_fill(no_score, float("-inf")), -1)  # (U, N)
+    logits = (scores[:, useful] / temperature).masked_fill(no_score, float("-inf"))  # (G, U, N)
     log_probabilities = log_softmax(logits.float(), -1)  # (G, U, N)
-    return -(target * log_probabilities.masked_fill(missing, 0.0)).sum(-1).mean()  # ()
+    return -(target * log_probabilities.masked_fill(no_score, 0.0)).sum(-1).mean()  # ()
 
 
 def pointwise(yes: Tensor, no: Tensor, relevant: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ def load_model(config: ModelConfig) -> tuple[RetrievalModel, checkpoint.Checkpoi
         FileNotFoundError, ValueError: as `mmrag.MLLMEmbedder.from_pretrained`.
     """
     folder = device.resolve_folder(config.name)
-    saved = checkpoint.read_config(folder)
+    saved_config = checkpoint.read_config(folder)
     warn_of_compression(folder, config.compression)
     settings = checkpoint.wanted(
         config.compression,
@@ -48,7 +48,7 @@ def load_model(config: ModelConfig) -> tuple[RetrievalModel, checkpoint.Checkpoi
     cpu = torch.device("cpu")
     model, loaded_config = checkpoint.load(folder, settings, device=cpu, dtype=getattr(torch, config.dtype))
     check_tokenizer(model.backbone)
-    has_tables = saved is not None and saved.pooling == "meta"
+    has_tables = saved_config is not None and saved_config.pooling == "meta"
     if model.meta is not None and not has_tables and config.tables == "embeddings":
         model.backbone.start_tables(model.meta)
     if config.attention is not None:
@@ -157,9 +157,13 @@ def load_trained(model: nn.Module, folder: Path) -> None:
     Raises:
         ValueError: they belong to another model or to other settings.
     """
-    saved, weights = load_file(folder / TRAINED_FILE), trained_weights(model)
-    wrong = sorted(saved.keys() ^ weights.keys())
-    wrong += [name for name in saved.keys() & weights.keys() if saved[name].shape != weights[name].shape]
+    saved_weights, weights = load_file(folder / TRAINED_FILE), trained_weights(model)
+    wrong = sorted(saved_weights.keys() ^ weights.keys())
+    wrong += [
+        name
+        for name in saved_weights.keys() & weights.keys()
+        if saved_weights[name].shape != weights[name].shape
+    ]
     if wrong:
         raise ValueError(
             f"{folder} must hold the weights of this run, got others ({wrong[0]}). "
@@ -167,7 +171,7 @@ def load_trained(model: nn.Module, folder: Path) -> None:
         )
     with torch.no_grad():
         for name, weight in weights.items():
-            weight.copy_(saved[name])
+            weight.copy_(saved_weights[name])
 
 
 def write_checkpoint(model: RetrievalModel, config: checkpoint.CheckpointConfig, folder: Path) -> None:

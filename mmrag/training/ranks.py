@@ -34,8 +34,8 @@ def gather(vectors: Tensor) -> Tensor:
     """
     if world()[1] == 1:
         return vectors
-    joined: Tensor = _Gather.apply(vectors)  # type: ignore[no-untyped-call]  # (P n, ...)
-    return joined
+    of_all_ranks: Tensor = _Gather.apply(vectors)  # type: ignore[no-untyped-call]  # (P n, ...)
+    return of_all_ranks
 
 
 class _Gather(torch.autograd.Function):
@@ -67,7 +67,7 @@ def gather_keys(keys: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def accumulating(accelerator: Any, model: Any) -> Iterator[None]:  # noqa: ANN401  accelerate's, torch's
+def without_step(accelerator: Any, model: Any) -> Iterator[None]:  # noqa: ANN401  accelerate's, torch's
     """Suppress exchange of gradients and optimizer steps: for every backward pass of a step but the last.
 
     accelerate's wrapper of DeepSpeed steps at each backward pass unless ``sync_gradients`` is False, which

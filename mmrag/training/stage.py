@@ -93,8 +93,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         loader: DataLoader[Any] = DataLoader(
             self.train_dataset, batch_sampler=plan, collate_fn=self.data_collator
         )
-        planned: DataLoader[Any] = self.accelerator.prepare(loader)
-        return planned
+        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 
     def check_finite(self, loss: float, names: Sequence[str]) -> None:
         """Refuse a loss that is not finite.
@@ -107,22 +106,22 @@ class StageTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
             FloatingPointError: the loss is infinite or NaN.
         """
         if not math.isfinite(loss):
-            listed = ", ".join(map(repr, list(dict.fromkeys(names))[:8]))
+            quoted_names = ", ".join(map(repr, list(dict.fromkeys(names))[:8]))
             raise FloatingPointError(
                 f"the loss must be a finite number, got {loss} at step {self.state.global_step} with the "
-                f"examples {listed}. Lower learning_rate, or look at these examples; the last checkpoint is "
+                f"examples {quoted_names}. Lower learning_rate, or look at these examples; the last checkpoint is "
                 "whole."
             )
 
     def report(self, metrics: Mapping[str, float], prefix: str) -> dict[str, float]:
         """Log the metrics of an evaluation and pass them to the callbacks, as `Trainer.evaluate` does."""
-        prefixed = {f"{prefix}_{name}": value for name, value in metrics.items()}
-        self.log(prefixed)
+        log_entry = {f"{prefix}_{name}": value for name, value in metrics.items()}
+        self.log(log_entry)
         trainer: Any = self  # untyped in transformers
         trainer.control = trainer.callback_handler.on_evaluate(
-            self.args, self.state, trainer.control, prefixed
+            self.args, self.state, trainer.control, log_entry
         )
-        return prefixed
+        return log_entry
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:  # noqa: ANN401  Trainer's
         """Save the trained weights; all others are in the checkpoint that the run started from."""

@@ -72,7 +72,7 @@ class StageRun(ABC):
         return CheckReport(
             examples=self.example_counts(),
             weights=count_weights(weights),
-            trained=count_weights(trainable),
+            trainable=count_weights(trainable),
             # a trained value has a gradient and AdamW's two moments of its own size
             fixed_bytes=sum(w.nbytes for w in weights) + 3 * sum(w.nbytes for w in trainable),
             forward_tokens=self.count_tokens(batch),

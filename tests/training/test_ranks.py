@@ -22,7 +22,7 @@ from mmrag.training import ranks  # noqa: E402
 def test_only_the_last_backward_pass_may_step() -> None:
     """The wrapper of DeepSpeed steps where ``sync_gradients`` stands."""
     accelerator = accelerate.Accelerator(cpu=True)
-    with pytest.raises(KeyError), ranks.accumulating(accelerator, object()):
+    with pytest.raises(KeyError), ranks.without_step(accelerator, object()):
         assert not accelerator.sync_gradients
         raise KeyError
     assert accelerator.sync_gradients
@@ -31,7 +31,7 @@ def test_only_the_last_backward_pass_may_step() -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "message"),
     [
-        (None, FileNotFoundError, "deepspeed must be a JSON file that is there"),
+        (None, FileNotFoundError, "deepspeed must be an existing JSON file"),
         ("{", ValueError, "must be DeepSpeed's JSON"),
         ("[]", ValueError, "must be DeepSpeed's JSON"),
         ('{"zero_optimization": {"stage": 3}}', ValueError, "of ZeRO stage 0, 1 or 2, got stage 3"),

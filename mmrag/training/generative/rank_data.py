@@ -1,8 +1,8 @@
 """Examples of the stage `rerank`, from the JSONL of ``mmrag mine`` and of the stage `curate`.
 
 Every page that was judged relevant is a positive here, labelled or not: Magic-MM-Embedding trains its
-reranker on what the judge's yes removed from the negatives. Pages that were removed for being too close to the
-positive, and doubtful ones, are neither positives nor negatives.
+reranker on what the judge's yes removed from the negatives. Pages that were removed for being too close to
+the positive, and doubtful ones, are neither positives nor negatives.
 """
 
 from __future__ import annotations

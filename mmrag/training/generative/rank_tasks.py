@@ -46,14 +46,14 @@ class RerankTasks:
             prompts=Prompts(config.prompts),
         )
         self._pointwise, self._listwise = PointwiseMode(settings), ListwiseMode(settings)
-        forcing = TeacherForcing(chat)
+        teacher_forcing = TeacherForcing(chat)
         for mode in (self._pointwise, self._listwise):
-            forcing.run_prepare(mode.prepare())
+            teacher_forcing.run_prepare(mode.prepare())
         self._opening, self._labels = list_labels(chat, 1 + config.listwise[1])
 
     def training_tasks(self, example: Example, rng: random.Random) -> list[Task]:
         """Build pointwise tasks of the positive and some negatives, and a listwise one of a list with it."""
-        config, forcing = self._config, TeacherForcing(self._chat)
+        config, teacher_forcing = self._config, TeacherForcing(self._chat)
         negatives = example.negatives
         alone = rng.sample(negatives, min(config.negatives, len(negatives)))
         low, high = (min(number, len(negatives)) for number in config.listwise)
@@ -61,33 +61,35 @@ class RerankTasks:
         in_list = rng.sample(negatives, count)
         tasks = []
         if config.pointwise_weight > 0:
-            tasks += [self._pointwise_task(example, side, forcing) for side in (example.positive, *alone)]
+            tasks += [
+                self._pointwise_task(example, side, teacher_forcing) for side in (example.positive, *alone)
+            ]
         if config.listwise_weight > 0 and count >= config.listwise[0]:
             position = int(slot * (count + 1))
             sides = [*in_list[:position], example.positive, *in_list[position:]]
-            tasks.append(self._listwise_task(example, sides, position, forcing))
+            tasks.append(self._listwise_task(example, sides, position, teacher_forcing))
         return tasks
 
     def validation_tasks(self, example: Example) -> list[Task]:
         """Build pointwise tasks of the positive and of all negatives."""
-        forcing = TeacherForcing(self._chat)
+        teacher_forcing = TeacherForcing(self._chat)
         sides = (example.positive, *example.negatives)
-        return [self._pointwise_task(example, side, forcing) for side in sides]
+        return [self._pointwise_task(example, side, teacher_forcing) for side in sides]
 
-    def _pointwise_task(self, example: Example, side: Side, forcing: TeacherForcing) -> Task:
+    def _pointwise_task(self, example: Example, side: Side, teacher_forcing: TeacherForcing) -> Task:
         (requests,) = self._pointwise.requests(self._query(example), [self._candidate(side)])
-        request = forcing.first_request(requests)
-        prompt = forcing.encode(request)
+        request = teacher_forcing.first_request(requests)
+        prompt = teacher_forcing.encode(request)
         yes, no = (request.body or {})["logprob_token_ids"]
         label = YES if side.key in example.relevant else NO
         row = TokenRow(prompt.ids, prompt.images)
         return Task(example.name, row, "pointwise", (len(prompt.ids) - 1,), (label,), (no, yes))
 
     def _listwise_task(
-        self, example: Example, sides: Sequence[Side], position: int, forcing: TeacherForcing
+        self, example: Example, sides: Sequence[Side], position: int, teacher_forcing: TeacherForcing
     ) -> Task:
         (requests,) = self._listwise.requests(self._query(example), [self._candidate(side) for side in sides])
-        prompt = forcing.encode(forcing.first_request(requests))
+        prompt = teacher_forcing.encode(teacher_forcing.first_request(requests))
         ids = (*prompt.ids, *self._opening)
         row, options = TokenRow(ids, prompt.images), self._labels[: len(sides)]
         return Task(example.name, row, "listwise", (len(ids) - 1,), (position,), options)

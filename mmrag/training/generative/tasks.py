@@ -196,8 +196,8 @@ class ReasonTasks:
             requests = self._writer.query_requests(query)()
         else:
             requests = self._writer.document_requests(Content(text, picture))()
-        forcing = TeacherForcing(self._chat)
-        prompt = forcing.encode(forcing.first_request(requests))
+        teacher_forcing = TeacherForcing(self._chat)
+        prompt = teacher_forcing.encode(teacher_forcing.first_request(requests))
         response = example.trace.text
         if self._chat.opens_thought(prompt.ids):  # the template has opened it already
             response = response.removeprefix("<think>\n")

@@ -55,7 +55,7 @@ class GenerativeTrainer(StageTrainer):
         parts = list(self._split(batch.tasks))
         for number, part in enumerate(parts, 1):
             is_last = number == len(parts)
-            with contextlib.nullcontext() if is_last else ranks.accumulating(self.accelerator, model):
+            with contextlib.nullcontext() if is_last else ranks.without_step(self.accelerator, model):
                 with self.compute_loss_context_manager():
                     logits = self._logits(model, part)
                 loss = weighted_loss(loss_sums(logits, part), counts, self.weights)  # ()
