@@ -109,8 +109,8 @@ class StageTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
             quoted_names = ", ".join(map(repr, list(dict.fromkeys(names))[:8]))
             raise FloatingPointError(
                 f"the loss must be a finite number, got {loss} at step {self.state.global_step} with the "
-                f"examples {quoted_names}. Lower learning_rate, or look at these examples; the last checkpoint is "
-                "whole."
+                f"examples {quoted_names}. Lower learning_rate, or look at these examples; the last "
+                "checkpoint is whole."
             )
 
     def report(self, metrics: Mapping[str, float], prefix: str) -> dict[str, float]:
