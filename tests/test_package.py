@@ -154,7 +154,7 @@ HEAVY = {
     "code",
     [
         "import mmrag",
-        "import mmrag.cli.app; mmrag.cli.app.build_parser().format_help()",
+        "import mmrag.cli; mmrag.cli.main(['--help'])",
         "import mmrag.samples",
     ],
 )

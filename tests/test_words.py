@@ -39,7 +39,7 @@ IRREGULAR = frozenset(
 )
 NOT_PARTICIPLES = frozenset(
     """
-    bed bleed breed creed deed embed exceed feed hundred indeed kindred need proceed red seed shed
+    bed bleed breed creed deed embed exceed feed hundred indeed kindred need proceed red reembed seed shed
     sled speed succeed weed
     """.split()
 )
@@ -63,6 +63,7 @@ NAME_EXEMPTIONS: dict[str, str] = {
     "abstained": "public field of Answer, the field's word",
     "reranked": "public field of Ranking: a ranking is reranked or not",
     "needed": "names a bool",
+    "mine": "the command `mmrag mine` and the verb of mining negatives",
     "nested": "MetaEmbed's term: nested groups of vectors",
     "answered": "public field of AnswerFigures",
     "matched": "public field of AnswerFigures",

@@ -1,81 +1,267 @@
-"""Shared parts of the commands: options to objects, reports as text, progress."""
+"""Options shared by commands, as one dataclass a group, and the objects made of them.
+
+A field is an option: its annotation holds the flag and its help, its default is the option's. What the
+objects need is imported when they are made, so that the help of a command needs nothing heavy.
+"""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
+import glob
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from mmrag.documents import ReaderSettings, Skipped
+from typer import Option
+
+from mmrag.cli.arguments import budget, metadata_filter
+from mmrag.cli.command import UsageError
 from mmrag.errors import IndexFormatError
-from mmrag.ingest.report import AddProgress, AddReport
-from mmrag.pipeline import DEFAULT_RERANKER, DocumentQA
-from mmrag.rerank.stage import beside
-from mmrag.retriever import CHANNELS
-from mmrag.types import Answer, Ranking, Usage, describe_place
+from mmrag.types import Budget
 
 if TYPE_CHECKING:
     from mmrag.answer import Answerer
+    from mmrag.documents import ReaderSettings
     from mmrag.embedders.base import Embedder
-    from mmrag.ingest.reembed import ReembedReport
+    from mmrag.pipeline import DocumentQA
     from mmrag.rerank import Reranker
     from mmrag.rerank.traces import TraceWriter
 
+RerankMode = Literal["none", "local", "pointwise", "listwise", "likelihood", "served", "ecrr", "qar"]
+Ocr = Literal["auto", "off", "force"]
+SERVER_MODES = get_args(RerankMode)[2:]
 
-EXIT_SKIPPED = 3
-
-
-class UsageError(Exception):
-    """Options that parse but do not go together."""
-
-
-def channels(options: argparse.Namespace) -> tuple[str, ...]:
-    """The channels that ``--channels`` names."""
-    return CHANNELS if options.channels == "both" else (options.channels,)
+_index_option = partial(Option, rich_help_panel="Index")
+_reader_option = partial(Option, rich_help_panel="Reading files")
+_search_option = partial(Option, rich_help_panel="Searching")
+_rerank_option = partial(Option, rich_help_panel="Reranking")
+_answer_option = partial(Option, rich_help_panel="Answering by a server")
 
 
-def reader_settings(options: argparse.Namespace) -> ReaderSettings:
-    """Reader settings from the options of a command that reads files."""
-    settings: dict[str, Any] = {"ocr": options.ocr, "renderer": options.renderer}
-    if options.workers:
-        settings["workers"] = options.workers
-    return ReaderSettings(**settings)
+@dataclass(frozen=True)
+class OutputOptions:
+    """How a command prints."""
+
+    json: Annotated[bool, Option("--json", help="Print JSON instead of text.")] = False
+    verbose: Annotated[bool, Option("--verbose", "-v", help="Log on standard error.")] = False
 
 
-def answerer(options: argparse.Namespace) -> Answerer | None:
-    """The served answerer where a URL is given, else None (the default)."""
-    if not options.answerer_url:
-        if options.answerer_model or options.answerer_text_only:
-            raise UsageError("--answerer-model and --answerer-text-only need --answerer-url.")
-        return None
-    from mmrag.answer import ServedAnswerer
+@dataclass(frozen=True)
+class EmbedderOptions:
+    """Which embedder a command uses."""
 
-    return ServedAnswerer(
-        options.answerer_url,
-        options.answerer_model,
-        images=not options.answerer_text_only,
-        max_tokens=options.answerer_max_tokens,
+    embedder: Annotated[
+        str | None,
+        _index_option(
+            "--embedder",
+            metavar="MODEL",
+            help="mmrag-mini or bge-small-en-v1.5, which ship in the package; folder or hub name of a "
+            "checkpoint; or a server's model. An index needs the one that made it: see reembed. "
+            "(mmrag-mini)",
+        ),
+    ] = None
+    embedder_url: Annotated[
+        str | None,
+        _index_option("--embedder-url", metavar="URL", help="OpenAI-compatible server that embeds."),
+    ] = None
+
+    def load_embedder(self) -> Embedder | None:
+        """Load the embedder that is named; None for the default."""
+        if self.embedder is None and self.embedder_url is None:
+            return None
+        from mmrag.models.load import load_embedder
+
+        return load_embedder(self.embedder, base_url=self.embedder_url)
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """Where the index is."""
+
+    index: Annotated[Path, _index_option("--index", metavar="DIR", help="Index directory.")] = Path(
+        "mmrag-index"
     )
 
+    def check_index(self) -> None:
+        """Check that there is an index directory.
 
-def reranking(options: argparse.Namespace, index: Path) -> dict[str, Any]:
-    """What `DocumentQA` is told of reranking; a server's replies are kept beside the index."""
-    return {"reranker": reranker(options, index), "rerank_depth": options.rerank_top}
+        Raises:
+            IndexFormatError: there is none.
+        """
+        if not self.index.is_dir():
+            raise IndexFormatError(
+                f"--index must be a directory with an index, got {str(self.index)!r}, which is not there. "
+                f"Make one: mmrag index PATH --index {self.index}"
+            )
 
 
-def reranker(options: argparse.Namespace, index: Path) -> Reranker | None:
-    """The reranker that the options name; None for none."""
-    mode, url, alpha = options.rerank, options.reranker_url, options.alpha
-    if not url:
-        if options.reranker_model or options.reranker_text_only or options.think:
+def open_to_read(index: IndexOptions, embedder: EmbedderOptions, **options: Any) -> DocumentQA:  # noqa: ANN401
+    """Open the index of a command that only reads; `options` are those of `DocumentQA.open`."""
+    from mmrag.pipeline import DocumentQA
+
+    index.check_index()
+    return DocumentQA.open(index.index, embedder=embedder.load_embedder(), read_only=True, **options)
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """How pages are drawn and by how many processes."""
+
+    password: Annotated[
+        list[str] | None,
+        _reader_option("--password", metavar="TEXT", help="Try this on encrypted files; may be repeated."),
+    ] = None
+    renderer: Annotated[
+        Literal["pymupdf", "pdfium"], _reader_option("--renderer", help="What draws pages.")
+    ] = "pymupdf"
+    workers: Annotated[
+        int | None, _reader_option("--workers", min=1, metavar="N", help="Reading processes.")
+    ] = None
+
+    def settings(self, ocr: Ocr = "off") -> ReaderSettings:
+        """Return the reader's settings."""
+        from mmrag.documents import ReaderSettings
+
+        workers: dict[str, Any] = {"workers": self.workers} if self.workers else {}
+        return ReaderSettings(ocr=ocr, renderer=self.renderer, **workers)
+
+
+@dataclass(frozen=True)
+class ReaderOptions(RenderOptions):
+    """How files are read."""
+
+    ocr: Annotated[
+        Ocr,
+        _reader_option("--ocr", help="auto: where a page has no usable text layer."),
+    ] = "auto"
+
+    def reader_settings(self) -> ReaderSettings:
+        """Return the reader's settings, OCR among them."""
+        return self.settings(self.ocr)
+
+
+def check_inputs(inputs: Sequence[str]) -> None:
+    """Check that every file, folder or pattern names something.
+
+    Raises:
+        FileNotFoundError: one does not; the error names all that do not.
+    """
+    absent = [text for text in inputs if not _is_there(text)]
+    if absent:
+        raise FileNotFoundError(
+            f"every PATH must be a file, a folder or a pattern that matches some, got {', '.join(absent)}, "
+            "where nothing is."
+        )
+
+
+def _is_there(text: str) -> bool:
+    path = Path(text).expanduser()
+    if path.exists() or path.is_symlink():
+        return True
+    # pathlib's glob takes no absolute patterns
+    return glob.has_magic(text) and bool(glob.glob(str(path), recursive=True))  # noqa: PTH207
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What is searched and how deep."""
+
+    k: Annotated[int, _search_option("--k", min=1, metavar="N", help="Pages wanted.")] = 5
+    budget: Annotated[
+        Budget | None,
+        _search_option(
+            "--budget",
+            parser=budget,
+            metavar="Q,D",
+            help="Vectors used of the query and of a page, like 16,64.",
+        ),
+    ] = None
+    filter: Annotated[
+        dict | None,  # type: ignore[type-arg]  # Typer reads no dict[str, Any]
+        _search_option(
+            "--filter",
+            parser=metadata_filter,
+            metavar="F",
+            help="key=value, or a JSON filter on the metadata.",
+        ),
+    ] = None
+    exact: Annotated[bool, _search_option("--exact", help="Score every page, no first stage.")] = False
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the options as arguments of `DocumentQA.search` and `ask`."""
+        return {"k": self.k, "budget": self.budget, "filter": self.filter, "exact": self.exact}
+
+
+@dataclass(frozen=True)
+class ChannelOptions:
+    """Which channels search."""
+
+    channels: Annotated[
+        Literal["both", "vectors", "text"],
+        _search_option("--channels", help="Vectors, words (BM25), or both fused."),
+    ] = "both"
+
+    def names(self) -> tuple[str, ...]:
+        """Return the channels' names in `mmrag.retriever.CHANNELS`."""
+        return ("vectors", "text") if self.channels == "both" else (self.channels,)
+
+
+@dataclass(frozen=True)
+class RerankerOptions:
+    """Which reranker judges pages."""
+
+    rerank: Annotated[
+        RerankMode | None,
+        _rerank_option(
+            "--rerank",
+            "--reranker",
+            metavar="MODE",
+            help="Rerank the first pages: local (a small model in this process), none, or by a server "
+            f"{', '.join(SERVER_MODES)}. (pointwise where there is a server)",
+        ),
+    ] = None
+    reranker_url: Annotated[
+        str | None,
+        _rerank_option("--reranker-url", metavar="URL", help="OpenAI-compatible server whose model reranks."),
+    ] = None
+    reranker_model: Annotated[
+        str | None,
+        _rerank_option("--reranker-model", metavar="NAME", help="Model at that server (its first)."),
+    ] = None
+    reranker_text_only: Annotated[
+        bool, _rerank_option("--reranker-text-only", help="Send page text without pictures to that server.")
+    ] = False
+    think: Annotated[
+        int | None,
+        _rerank_option("--think", min=0, metavar="N", help="Tokens it may think before each verdict (0)."),
+    ] = None
+
+    def load_reranker(
+        self, index: Path, *, depth: int = 100_000, alpha: float | None = None
+    ) -> Reranker | None:
+        """Return the reranker that the options name; None for none.
+
+        Args:
+            index: directory whose folders keep a server's replies and traces.
+            depth: most candidates that a local reranker reads.
+            alpha: weight of the search score, 0..1. None: the reranker's own.
+
+        Raises:
+            UsageError: options that cannot be combined.
+        """
+        if self.reranker_url:
+            return self._server_reranker(index, alpha)
+        return self._local_reranker(depth, alpha)
+
+    def _local_reranker(self, depth: int, alpha: float | None) -> Reranker | None:
+        from mmrag.pipeline import DEFAULT_RERANKER
+
+        if self.reranker_model or self.reranker_text_only or self.think:
             raise UsageError("--reranker-model, --reranker-text-only and --think need --reranker-url.")
-        mode = mode or DEFAULT_RERANKER or "none"
-        if mode not in ("none", "local"):
+        mode = self.rerank or DEFAULT_RERANKER or "none"
+        if mode in SERVER_MODES:
             raise UsageError(f"--rerank {mode} needs --reranker-url.")
         if mode == "none" and alpha is not None:
             raise UsageError("--alpha needs --rerank or --reranker-url.")
@@ -83,177 +269,97 @@ def reranker(options: argparse.Namespace, index: Path) -> Reranker | None:
             return None
         from mmrag.rerank.local import LocalReranker
 
-        return LocalReranker(depth=options.rerank_top, **({} if alpha is None else {"alpha": alpha}))
-    if mode in ("none", "local"):
-        raise UsageError(f"--rerank {mode} asks no server: leave --reranker-url out.")
-    from mmrag.rerank import ThinkReranker
+        return LocalReranker(depth=depth) if alpha is None else LocalReranker(depth=depth, alpha=alpha)
 
-    traces = None
-    if mode in ("ecrr", "qar"):
-        traces = trace_writer(url, options.reranker_model, options.reranker_text_only, index)
-    return ThinkReranker(
-        url,
-        mode=mode or "pointwise",
-        model=options.reranker_model,
-        think_tokens=options.think or 0,
-        alpha=alpha or 0.0,
-        images=not options.reranker_text_only,
-        traces=traces,
-        cache=beside(index, "replies"),
-    )
+    def _server_reranker(self, index: Path, alpha: float | None) -> Reranker:
+        if self.rerank in ("none", "local"):
+            raise UsageError(f"--rerank {self.rerank} asks no server: leave --reranker-url out.")
+        from mmrag.rerank import ThinkReranker
+        from mmrag.rerank.stage import beside
+
+        assert self.reranker_url is not None
+        traces = None
+        if self.rerank in ("ecrr", "qar"):
+            traces = trace_writer(self.reranker_url, self.reranker_model, self.reranker_text_only, index)
+        return ThinkReranker(
+            self.reranker_url,
+            mode=self.rerank or "pointwise",
+            model=self.reranker_model,
+            think_tokens=self.think or 0,
+            alpha=alpha or 0.0,
+            images=not self.reranker_text_only,
+            traces=traces,
+            cache=beside(index, "replies"),
+        )
+
+
+@dataclass(frozen=True)
+class RerankOptions(RerankerOptions):
+    """How a ranking is reranked."""
+
+    rerank_top: Annotated[
+        int, _rerank_option("--rerank-top", min=1, metavar="N", help="Pages that are reranked.")
+    ] = 10
+    alpha: Annotated[
+        float | None,
+        _rerank_option(
+            "--alpha", min=0, max=1, metavar="A", help="Weight of the search score (local 0.5, server 0)."
+        ),
+    ] = None
+
+    def arguments(self, index: Path) -> dict[str, Any]:
+        """Return the options as arguments of `DocumentQA.open`; replies are kept in the folder `index`."""
+        reranker = self.load_reranker(index, depth=self.rerank_top, alpha=self.alpha)
+        return {"reranker": reranker, "rerank_depth": self.rerank_top}
 
 
 def trace_writer(url: str, model: str | None, text_only: bool, index: Path) -> TraceWriter:
-    """What writes traces and finds them again: when pages are indexed, and when they are reranked."""
+    """Return the writer of page traces, with the cache that indexing and reranking share."""
+    from mmrag.rerank.stage import beside
     from mmrag.rerank.traces import TraceWriter
 
     return TraceWriter(url, model, images=not text_only, cache=beside(index, "traces"))
 
 
-def rerank_lines(ranking: Ranking) -> list[str]:
-    """What reranking did and cost, for a terminal; nothing where none was asked for."""
-    if ranking.why_not is not None:
-        return [f"not reranked: {ranking.why_not}"]
-    if not ranking.reranked:
-        return []
-    return [f"reranked: {cost_text(ranking.usage)} ({'; '.join(ranking.notes)})"]
+@dataclass(frozen=True)
+class AnswererOptions:
+    """Which server writes answers."""
 
+    answerer_url: Annotated[
+        str | None,
+        _answer_option("--answerer-url", metavar="URL", help="OpenAI-compatible server whose model answers."),
+    ] = None
+    answerer_model: Annotated[
+        str | None,
+        _answer_option("--answerer-model", metavar="NAME", help="Model at that server (its first)."),
+    ] = None
+    answerer_text_only: Annotated[
+        bool, _answer_option("--answerer-text-only", help="Send page text without pictures to the server.")
+    ] = False
+    answerer_max_tokens: Annotated[
+        int, _answer_option("--answerer-max-tokens", min=1, metavar="N", help="Longest answer.")
+    ] = 1024
 
-def cost_text(usage: Usage) -> str:
-    """Tokens, seconds and cache hits of reranking: ``1,234 tokens, 3.2 s, 4 from cache``."""
-    tokens = usage.prompt_tokens + usage.completion_tokens
-    parts = [f"{tokens:,} tokens"] if tokens else []
-    parts.append(f"{usage.seconds.get('rerank', 0.0):.1f} s")
-    if usage.cache_hits:
-        parts.append(f"{usage.cache_hits} from cache")
-    return ", ".join(parts)
+    def load_answerer(self) -> Answerer | None:
+        """Return the served answerer; None, for quotes from the pages, without a URL.
 
+        Raises:
+            UsageError: options of a server without its URL.
+        """
+        if not self.answerer_url:
+            if self.answerer_model or self.answerer_text_only:
+                raise UsageError("--answerer-model and --answerer-text-only need --answerer-url.")
+            return None
+        from mmrag.answer import ServedAnswerer
 
-def write_pictures(answer: Answer, folder: Path) -> dict[int, str]:
-    """Write each citation's picture as ``folder/<number>.png``; paths by citation number."""
-    paths = {}
-    for citation in answer.citations:
-        if citation.picture is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            path = folder / f"{citation.number}.png"
-            path.write_bytes(citation.picture)
-            paths[citation.number] = str(path)
-    return paths
-
-
-def answer_text(answer: Answer, pictures: dict[int, str]) -> str:
-    """An answer for a terminal: the text, then one line a citation."""
-    lines = answer.text.splitlines()
-    if answer.note:
-        lines.append(answer.note)
-    for citation in answer.citations:
-        picture = f"   {pictures[citation.number]}" if citation.number in pictures else ""
-        lines.append(f"[{citation.number}] {describe_place(citation)}   score {citation.score:.2f}{picture}")
-    lines += rerank_lines(answer.ranking)
-    return "\n".join("  " + line for line in lines)
-
-
-def open_to_read(options: argparse.Namespace, **others: Any) -> DocumentQA:  # noqa: ANN401  as DocumentQA.open
-    """The index of a command that only reads."""
-    _must_exist(options.index)
-    return DocumentQA.open(options.index, embedder=embedder(options), read_only=True, **others)
-
-
-def embedder(options: argparse.Namespace) -> Embedder | None:
-    """The embedder that the options name; None for the default."""
-    if options.embedder is None and options.embedder_url is None:
-        return None
-    from mmrag.models.load import load_embedder
-
-    return load_embedder(options.embedder, base_url=options.embedder_url)
-
-
-def _must_exist(path: Path) -> None:
-    if not path.is_dir():
-        raise IndexFormatError(
-            f"--index must be a directory with an index, got {str(path)!r}, which is not there. "
-            f"Make one: mmrag index PATH --index {path}"
+        return ServedAnswerer(
+            self.answerer_url,
+            self.answerer_model,
+            images=not self.answerer_text_only,
+            max_tokens=self.answerer_max_tokens,
         )
 
 
-def report_text(report: AddReport) -> str:
-    """What an `add` did, for a terminal: counts, notes, and a line for each thing skipped."""
-    rate = f", {report.pages / report.seconds:.1f} pages/s" if report.pages and report.seconds else ""
-    kinds = {
-        "added": report.added,
-        "replaced (the file had changed)": report.replaced,
-        "read again (other reader settings, or pages left unread)": report.reread,
-        "known under another name": report.renamed,
-        "unchanged": report.unchanged,
-    }
-    parts = [f"{len(names)} {kind}" for kind, names in kinds.items() if names]
-    files = f"Files: {', '.join(parts)}. " if parts else ""
-    lines = [f"{files}{report.pages} pages in {report.seconds:.1f} s{rate}"]
-    lines += [f"  {count} pages: {note}" for note, count in report.notes.items()]
-    return "\n".join([*lines, *_skipped_lines(report.skipped)])
-
-
-def _skipped_lines(left_out: Sequence[Skipped]) -> list[str]:
-    lines = [f"Skipped ({len(left_out)}):"] if left_out else []
-    for skipped in left_out:
-        place = skipped.name if skipped.page is None else f"{skipped.name}, page {skipped.page + 1}"
-        lines.append(f"  {place}: {skipped.reason}")
-    return lines
-
-
-def reembed_text(report: ReembedReport) -> str:
-    """What a `reembed` did, for a terminal: counts, and a line for each file without pictures."""
-    new = report.records - report.resumed
-    rate = f", {new / report.seconds:.1f}/s" if new and report.seconds else ""
-    resumed = f" ({report.resumed} of them there already)" if report.resumed else ""
-    lines = [
-        f"{report.records} pages and records in {report.path}{resumed}, {report.seconds:.1f} s{rate}",
-        f"by {report.embedder}, before by {report.before}",
-    ]
-    without = Counter((one.name, one.reason) for one in report.without_picture)
-    if without:
-        lines.append("Embedded from text alone (add the file again once it is there):")
-        lines += [f"  {name}, {count} pages: {reason}" for (name, reason), count in without.items()]
-    return "\n".join([*lines, *_skipped_lines(report.skipped)])
-
-
-def _print_json(data: dict[str, Any]) -> None:
-    _say(json.dumps(data, ensure_ascii=False, indent=2))
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-
-
-class Progress:
-    """One line on standard error: pages, pages/s, time left; nothing where that is no terminal."""
-
-    def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
-
-    def __call__(self, now: AddProgress) -> None:
-        """Show where the work stands."""
-        if not self._live:
-            return
-        rate = now.pages_done / now.seconds if now.seconds else 0.0
-        left = "" if now.seconds_left is None else f", {_clock(now.seconds_left)} left"
-        line = f"{now.files_done}/{now.files_total} files, {now.pages_done} pages, {rate:.1f}/s{left}"
-        sys.stderr.write(f"\r\x1b[K{line}  {now.name}"[:110])
-        sys.stderr.flush()
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        if self._live:
-            sys.stderr.write("\r\x1b[K")
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02}"
-
-
 def scratch_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder that goes when it is closed."""
+    """Return a folder that is removed when it is closed."""
     return tempfile.TemporaryDirectory(prefix="mmrag-")

@@ -1,20 +1,20 @@
-"""Nouns as plain data, for ``--json`` and for files of predictions."""
+"""Results as plain data, for ``--json`` and for files of predictions."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mmrag.ingest.report import AddReport
-from mmrag.pipeline import Status
 from mmrag.types import Answer, Candidate, Citation, Page, Ranking, Usage, Verdict
 
 if TYPE_CHECKING:
     from mmrag.documents import Skipped
+    from mmrag.ingest.report import AddReport
     from mmrag.ingest.reembed import ReembedReport
+    from mmrag.pipeline import Status
 
 
 def page_data(page: Page) -> dict[str, Any]:
-    """Where a page is; its text and words are left out."""
+    """Return where a page is; its text and words are left out."""
     return {
         "document_id": page.document_id,
         "file": page.source.name,
@@ -26,7 +26,7 @@ def page_data(page: Page) -> dict[str, Any]:
 
 
 def candidate_data(candidate: Candidate) -> dict[str, Any]:
-    """Rank, scores and place of a candidate."""
+    """Return rank, scores and page of a candidate."""
     return {
         "rank": candidate.rank,
         "id": candidate.id,
@@ -38,7 +38,7 @@ def candidate_data(candidate: Candidate) -> dict[str, Any]:
 
 
 def verdict_data(verdict: Verdict) -> dict[str, Any]:
-    """What a reranker says of a candidate."""
+    """Return a reranker's verdict on a candidate."""
     return {
         "score": verdict.score,
         "thought": verdict.thought,
@@ -49,7 +49,7 @@ def verdict_data(verdict: Verdict) -> dict[str, Any]:
 
 
 def usage_data(usage: Usage) -> dict[str, Any]:
-    """What something cost."""
+    """Return seconds, tokens, cache hits and requests."""
     return {
         "seconds": dict(usage.seconds),
         "prompt_tokens": usage.prompt_tokens,
@@ -60,7 +60,7 @@ def usage_data(usage: Usage) -> dict[str, Any]:
 
 
 def ranking_data(ranking: Ranking) -> dict[str, Any]:
-    """A ranking as plain data."""
+    """Return a ranking: its candidates, and how it was reranked."""
     return {
         "query": ranking.query.text,
         "candidates": [candidate_data(c) for c in ranking],
@@ -69,7 +69,7 @@ def ranking_data(ranking: Ranking) -> dict[str, Any]:
 
 
 def rerank_data(ranking: Ranking) -> dict[str, Any]:
-    """Whether and how a ranking was reranked, and what that cost."""
+    """Return whether and how a ranking was reranked, and what that cost."""
     return {
         "reranked": ranking.reranked,
         "why_not_reranked": ranking.why_not,
@@ -79,7 +79,7 @@ def rerank_data(ranking: Ranking) -> dict[str, Any]:
 
 
 def citation_data(citation: Citation, picture: str | None) -> dict[str, Any]:
-    """A citation as plain data; `picture` is the path its picture was written to."""
+    """Return a citation; `picture` is the path its picture was written to."""
     return {
         "number": citation.number,
         "id": citation.record_id,
@@ -95,7 +95,7 @@ def citation_data(citation: Citation, picture: str | None) -> dict[str, Any]:
 
 
 def answer_data(answer: Answer, pictures: dict[int, str] | None = None) -> dict[str, Any]:
-    """An answer as plain data."""
+    """Return an answer with its citations and candidates; `pictures` are paths by citation number."""
     return {
         "question": answer.ranking.query.text,
         "answer": answer.text,
@@ -112,14 +112,14 @@ def answer_data(answer: Answer, pictures: dict[int, str] | None = None) -> dict[
 
 
 def report_data(report: AddReport) -> dict[str, Any]:
-    """What an `add` did, as plain data."""
+    """Return what an `add` did."""
     return {
         "added": report.added,
         "replaced": report.replaced,
         "reread": report.reread,
         "renamed": report.renamed,
         "unchanged": report.unchanged,
-        "skipped": [_skipped_data(one) for one in report.skipped],
+        "skipped": [_skipped_data(item) for item in report.skipped],
         "notes": report.notes,
         "pages": report.pages,
         "seconds": report.seconds,
@@ -127,15 +127,15 @@ def report_data(report: AddReport) -> dict[str, Any]:
 
 
 def reembed_data(report: ReembedReport) -> dict[str, Any]:
-    """What a `reembed` did, as plain data."""
+    """Return what a `reembed` did."""
     return {
         "path": str(report.path),
         "before": report.before,
         "embedder": report.embedder,
         "records": report.records,
         "resumed": report.resumed,
-        "without_picture": [_skipped_data(one) for one in report.without_picture],
-        "skipped": [_skipped_data(one) for one in report.skipped],
+        "without_picture": [_skipped_data(item) for item in report.without_picture],
+        "skipped": [_skipped_data(item) for item in report.skipped],
         "seconds": report.seconds,
     }
 
@@ -145,7 +145,7 @@ def _skipped_data(skipped: Skipped) -> dict[str, Any]:
 
 
 def status_data(status: Status) -> dict[str, Any]:
-    """What an index holds, as plain data."""
+    """Return an index's files and counts."""
     return {
         "path": str(status.path) if status.path else None,
         "embedder": status.embedder,

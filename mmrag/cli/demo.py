@@ -1,56 +1,70 @@
 """``mmrag demo``: index the sample documents and ask five questions.
 
-One is answered by a table, one by a chart, one by a scanned page, one needs two documents, and one is
-answered by nothing: the demo shows that, too.
+One is answered by a table, one by a chart, one by a scanned page, one needs two documents, and one has no
+answer in them: the demo shows that, too.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from mmrag.cli import data as export
-from mmrag.cli.common import Progress, answer_text, reader_settings, write_pictures
-from mmrag.pipeline import DocumentQA
+from typer import Option
+
+from mmrag.cli.command import EXIT_OK
+from mmrag.cli.common import OutputOptions, ReaderOptions
+from mmrag.cli.data import answer_data
+from mmrag.cli.progress import Progress
+from mmrag.cli.texts import answer_text, say, say_json, write_pictures
 from mmrag.samples import sample_documents, sample_questions
 
+if TYPE_CHECKING:
+    from mmrag.pipeline import DocumentQA
 
-def run_demo(options: argparse.Namespace) -> int:
-    """Run the demo into ``options.target``; returns the exit code."""
-    started = time.monotonic()
-    target: Path = options.target
-    results: list[dict[str, Any]] = []
-    with DocumentQA.open(target / "index", reader=reader_settings(options)) as qa:
+
+def demo(
+    output: OutputOptions,
+    reader: ReaderOptions,
+    target: Annotated[Path, Option("--to", metavar="DIR", help="Index and pictures go here.")] = Path("demo"),
+) -> int:
+    """Index the sample documents and ask five questions."""
+    from mmrag.pipeline import DocumentQA
+
+    tell: Callable[[str], None] = (lambda _: None) if output.json else say
+    start = time.monotonic()
+    with DocumentQA.open(target / "index", reader=reader.reader_settings(), password=reader.password) as qa:
         with Progress() as progress:
-            report = qa.add(sample_documents(), progress=progress)
-        _tell(
-            options,
+            report = qa.add(sample_documents(), progress=progress.show_add)
+        tell(
             f"{len(qa.status().documents)} sample documents, {qa.index.count()} pages, "
-            f"in {target / 'index'} ({report.seconds:.1f} s)",
+            f"in {target / 'index'} ({report.seconds:.1f} s)"
         )
-        for number, question in enumerate(sample_questions(), 1):
-            asked = time.monotonic()
-            answer = qa.ask(question["question"])
-            pictures = write_pictures(answer, target / f"question-{number}")
-            results.append(export.answer_data(answer, pictures))
-            _tell(
-                options,
-                f"\n{number}. {question['question']}   ({question['kind']}, "
-                f"{time.monotonic() - asked:.1f} s)\n{answer_text(answer, pictures)}",
-            )
-    seconds = time.monotonic() - started
-    _tell(options, f"\nDone in {seconds:.1f} s. Look at the pictures, then ask your own:")
-    _tell(options, '  mmrag index YOUR-FOLDER --index my-index && mmrag ask "YOUR QUESTION" --index my-index')
-    if options.json:
-        sys.stdout.write(json.dumps({"answers": results, "seconds": seconds}, indent=2) + "\n")
-    return 0
+        answers = [
+            _ask(qa, number, question, target / f"question-{number}", tell)
+            for number, question in enumerate(sample_questions(), 1)
+        ]
+    seconds = time.monotonic() - start
+    tell(
+        f"\nDone in {seconds:.1f} s. Look at the pictures, then ask your own:\n"
+        '  mmrag index YOUR-FOLDER --index my-index && mmrag ask "YOUR QUESTION" --index my-index'
+    )
+    if output.json:
+        say_json({"answers": answers, "seconds": seconds})
+    return EXIT_OK
 
 
-def _tell(options: argparse.Namespace, text: str) -> None:
-    if not options.json:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+def _ask(
+    qa: DocumentQA, number: int, question: dict[str, Any], folder: Path, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """Ask a question, write its pictures, tell the answer and return it as plain data."""
+    start = time.monotonic()
+    answer = qa.ask(question["question"])
+    pictures = write_pictures(answer, folder)
+    seconds = time.monotonic() - start
+    tell(
+        f"\n{number}. {question['question']}   ({question['kind']}, {seconds:.1f} s)\n"
+        f"{answer_text(answer, pictures)}"
+    )
+    return answer_data(answer, pictures)

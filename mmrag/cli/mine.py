@@ -2,63 +2,152 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from mmrag.cli.common import UsageError, open_to_read, reranker
-from mmrag.training.mining.miner import Miner, judge_data
-from mmrag.training.mining.questions import read_questions
-from mmrag.training.mining.records import read_mined
-from mmrag.training.mining.report import save_plot
-from mmrag.training.mining.rules import Rules, rules_for
+from typer import Option
+
+from mmrag.cli.arguments import metadata_filter, number, ranks
+from mmrag.cli.command import EXIT_OK, UsageError
+from mmrag.cli.common import EmbedderOptions, IndexOptions, OutputOptions, RerankerOptions, open_to_read
+from mmrag.cli.progress import Progress
+from mmrag.cli.texts import say, say_json
 
 if TYPE_CHECKING:
-    pass
+    from mmrag.training.mining.rules import Rules
+
+_rule_option = partial(Option, rich_help_panel="Negatives")
+_target_option = partial(Option, rich_help_panel="Output")
 
 
-def run_mine(options: argparse.Namespace) -> int:
-    """Mine, print the table, draw the plot; returns the exit code."""
-    mode = options.rerank or ("pointwise" if options.reranker_url else None)
+@dataclass(frozen=True)
+class RuleOptions:
+    """Which candidates become negatives; None leaves a rule to the reranker's scale."""
+
+    ranks: Annotated[
+        tuple | None,  # type: ignore[type-arg]  # made by the parser
+        _rule_option(
+            "--ranks", parser=ranks, metavar="A,B", help="Ranks of negatives (1,20; unjudged 50,100)."
+        ),
+    ] = None
+    negatives: Annotated[
+        int | None, _rule_option("--negatives", min=1, metavar="N", help="Most of a query (12; unjudged 2).")
+    ] = None
+    margin: Annotated[
+        Any,
+        _rule_option(
+            "--margin", parser=number, metavar="M", help="Remove what scores s_pos - M or more (*)."
+        ),
+    ] = None
+    ratio: Annotated[
+        Any,
+        _rule_option(
+            "--ratio", parser=number, metavar="R", help="Remove what scores R * s_pos or more (off)."
+        ),
+    ] = None
+    false_negative: Annotated[
+        Any,
+        _rule_option(
+            "--false-negative", parser=number, metavar="S", help="Remove what scores S or more (*)."
+        ),
+    ] = None
+    least_positive: Annotated[
+        Any,
+        _rule_option("--least-positive", parser=number, metavar="S", help="Set positives aside below S (*)."),
+    ] = None
+    pick: Annotated[
+        Literal["best", "random"] | None,
+        _rule_option("--pick", help="Of what remains (best; unjudged random)."),
+    ] = None
+    seed: Annotated[int, _rule_option("--seed", metavar="N", help="Of --pick random.")] = 0
+
+    def rules(self, mode: str) -> Rules:
+        """Return the rules for a mode of reranking, with the options in place of its defaults."""
+        from mmrag.training.mining.rules import rules_for
+
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        options: dict[str, Any] = {
+            name: None if value == "off" else value for name, value in values.items() if value is not None
+        }
+        return rules_for(mode, **options)
+
+
+@dataclass(frozen=True)
+class MinedOptions:
+    """What is written of the mined data."""
+
+    target: Annotated[Path, _target_option("--to", metavar="FILE", help="JSON lines.")]
+    no_text: Annotated[bool, _target_option("--no-text", help="Leave the pages' texts out of the lines.")] = (
+        False
+    )
+    pictures: Annotated[
+        bool, _target_option("--pictures", help="Draw the pages and name the pictures' paths.")
+    ] = False
+    plot: Annotated[
+        Path | None,
+        _target_option(
+            "--plot", metavar="FILE", help="Plot the spread of the scores (needs the extra 'plot')."
+        ),
+    ] = None
+
+
+def mine(
+    queries: Annotated[
+        Path,
+        Option(
+            "--queries",
+            metavar="FILE",
+            help="Pairs of mmrag train make-pairs, or JSON lines with id, question and positives: record "
+            "ids, or {file, page from 0}.",
+        ),
+    ],
+    output: OutputOptions,
+    index: IndexOptions,
+    embedder: EmbedderOptions,
+    rerank: RerankerOptions,
+    negatives: RuleOptions,
+    target_options: MinedOptions,
+    filter: Annotated[
+        dict | None,  # type: ignore[type-arg]  # Typer reads no dict[str, Any]
+        Option("--filter", parser=metadata_filter, metavar="F", help="key=value, or a JSON filter."),
+    ] = None,
+) -> int:
+    """Mine, print the table, draw the plot."""
+    from mmrag.training.mining.miner import Miner, judge_data
+    from mmrag.training.mining.questions import read_questions
+
+    mode = rerank.rerank or ("pointwise" if rerank.reranker_url else None)
     if mode is None:
         raise UsageError(
             "name the judge: --rerank local, --reranker-url URL, or --rerank none for ranks alone."
         )
-    rules = _rules(mode, options)
-    judge = reranker(options, options.index)
-    with open_to_read(options) as qa:
-        questions = read_questions(options.queries, qa.index)
+    rules = negatives.rules(mode)
+    reranker = rerank.load_reranker(index.index)
+    with open_to_read(index, embedder) as qa, Progress() as progress:
         miner = Miner(
             qa,
-            judge,
-            judge_data={"mode": mode, **judge_data(judge, mode)},
+            reranker,
+            judge_data={"mode": mode, **judge_data(reranker, mode)},
             rules=rules,
-            filter=options.filter,
-            texts=not options.no_text,
-            pictures=options.pictures,
+            filter=filter,
+            texts=not target_options.no_text,
+            pictures=target_options.pictures,
         )
-        report = miner.mine(questions, options.target, progress=_progress)
-    if options.plot:
-        save_plot(list(read_mined(options.target)), options.plot)
-    if options.json:
-        said = json.dumps({"to": str(options.target), **report.to_dict()})
+        questions = read_questions(queries, qa.index)
+        report = miner.mine(questions, target_options.target, progress=progress.counter("queries"))
+    if target_options.plot:
+        _plot(target_options.target, target_options.plot)
+    if output.json:
+        say_json({"to": str(target_options.target), **report.to_dict()}, indent=None)
     else:
-        said = f"{report.table()}\nin {options.target}"
-    sys.stdout.write(said + "\n")
-    return 0
+        say(f"{report.table()}\nin {target_options.target}")
+    return EXIT_OK
 
 
-def _rules(mode: str, options: argparse.Namespace) -> Rules:
-    names = ("ranks", "negatives", "margin", "ratio", "false_negative", "least_positive", "pick", "seed")
-    given: dict[str, Any] = {name: getattr(options, name) for name in names}
-    return rules_for(
-        mode,
-        **{name: None if value == "off" else value for name, value in given.items() if value is not None},
-    )
+def _plot(path: Path, target: Path) -> None:
+    from mmrag.training.mining.records import read_mined
+    from mmrag.training.mining.report import save_plot
 
-
-def _progress(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r{done} of {total} queries" + ("\n" if done == total else ""))
-        sys.stderr.flush()
+    save_plot(list(read_mined(path)), target)

@@ -1,95 +1,161 @@
-"""What ``mmrag serve`` does."""
+"""``mmrag serve``: a vLLM server for a model, until it is stop."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from typer import Argument, Option
+
+from mmrag.cli.command import EXIT_OK, UsageError
+from mmrag.cli.common import OutputOptions
+from mmrag.cli.texts import say, say_json
 from mmrag.errors import ServeError
-from mmrag.serving.vllm.facts import fetch_facts, find_vllm, model_folder, read_facts
-from mmrag.serving.vllm.plan import ServePlan, given, plan_server
-from mmrag.serving.vllm.process import ServerProcess, free_port
 
-_SAY_EVERY = 15.0
+if TYPE_CHECKING:
+    from mmrag.serving.vllm.plan import ServePlan
+    from mmrag.serving.vllm.process import ServerProcess
+
+INTERVAL = 15.0
+"""Seconds between two lines of a start that is watched through a pipe."""
+
 _USES = {
     "answer": 'mmrag ask "..." --answerer-url {url}',
     "rerank": "POST {url}/rerank",
     "embed": "POST {url}/v1/embeddings",
 }
 
+_server_option = partial(Option, rich_help_panel="Server")
+_start_option = partial(Option, rich_help_panel="Start")
 
-class _Stopped(BaseException):
-    """A signal asked us to end; like KeyboardInterrupt no error, so nothing that catches errors sees it."""
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """What the server is for, where it listens and how it is started."""
+
+    mode: Annotated[
+        Literal["rerank", "embed", "answer"] | None,
+        _server_option(
+            "--mode",
+            help="rerank: /rerank by a model that is a reranker; embed: /v1/embeddings; answer: chat, for "
+            "answers and for thinking rerankers. (by the model's name and configuration)",
+        ),
+    ] = None
+    host: Annotated[str, _server_option("--host", metavar="HOST", help="Address it listens on.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, _server_option("--port", min=0, max=65535, metavar="N", help="0: any free one.")] = (
+        8000
+    )
+    python: Annotated[
+        str | None,
+        _start_option(
+            "--python", metavar="PATH", help="A Python that has vLLM ($MMRAG_VLLM_PYTHON, else this one)."
+        ),
+    ] = None
+    log: Annotated[
+        Path | None, _start_option("--log", metavar="FILE", help="The server's output (a temporary file).")
+    ] = None
+    timeout: Annotated[
+        int, _start_option("--timeout", min=1, metavar="S", help="Seconds to get ready in.")
+    ] = 1800
+    print_only: Annotated[bool, _start_option("--print", help="Print the command and start nothing.")] = False
+
+
+class _StopSignal(BaseException):
+    """The end of the command by a signal; no `Exception`, so that no handler of errors takes it."""
 
     def __init__(self, number: int) -> None:
         self.number = number
 
 
-def run_serve(options: argparse.Namespace) -> int:
-    """Serve until a signal ends it; returns 128 + the signal's number.
+def serve(
+    model: Annotated[str, Argument(metavar="MODEL", help="Model folder, or id on a model hub.")],
+    output: OutputOptions,
+    options: ServeOptions,
+    extra: Annotated[
+        list[str] | None, Argument(metavar="-- VLLM FLAGS", help="Passed to vLLM unchanged.")
+    ] = None,
+) -> int:
+    """Serve until a signal ends it; the exit code is 128 + the signal's number.
 
     Raises:
         ServeError: the server cannot be started, or ended by itself.
     """
-    plan = plan_of(options)
+    if extra and not extra[0].startswith("-"):
+        raise UsageError(f"flags for vLLM must follow --, got {extra[0]!r}.")
+    plan = make_plan(model, options, extra or [])
     if options.print_only:
-        _say(_data(plan), plan.shell(), options)
-        return 0
+        _report(_data(plan), plan.shell(), output)
+        return EXIT_OK
     for note in plan.notes:
-        _tell(f"Note: {note}.")
-    _tell(plan.shell())
-    key = given(options.extra, "--api-key") or ""
-    server = ServerProcess(plan, options.log, api_key=key)
-    waiting = _Waiting(server)
-    try:
-        with _signals(), server:
-            seconds = server.wait_ready(options.timeout, waiting)
-            waiting.done()
-            use = _USES[plan.mode].format(url=plan.url)
-            text = f"Ready after {seconds:.0f} s: {plan.url} serves {plan.model}. Ctrl-C stops it.\n  {use}"
-            _say({**_data(plan), "log": str(server.log), "seconds": round(seconds, 1)}, text, options)
-            server.join()
-            raise ServeError(server.exit_message("by itself"))
-    except _Stopped as stopped:
-        waiting.done()
-        _tell("Stopped.")
-        if options.log is None and server.log is not None:
-            server.log.unlink(missing_ok=True)  # nothing went wrong that it could tell
-        return 128 + stopped.number
+        _note(f"Note: {note}.")
+    _note(plan.shell())
+    return _run(plan, options, output, extra or [])
 
 
-def plan_of(options: argparse.Namespace) -> ServePlan:
-    """The plan that the options ask for.
+def make_plan(model: str, options: ServeOptions, extra: list[str]) -> ServePlan:
+    """Plan the server.
 
     Raises:
         ServeError: no such model folder, or no vLLM.
     """
-    folder = model_folder(options.model)
+    from mmrag.serving.vllm.facts import fetch_facts, find_vllm, model_folder, read_facts
+    from mmrag.serving.vllm.plan import plan_server
+    from mmrag.serving.vllm.process import free_port
+
+    folder = model_folder(model)
     python = find_vllm(options.python or os.environ.get("MMRAG_VLLM_PYTHON") or sys.executable)
-    facts = read_facts(folder) if folder else fetch_facts(options.model, python.path)
+    facts = read_facts(folder) if folder else fetch_facts(model, python.path)
     return plan_server(
-        options.model,
+        model,
         facts,
         python,
         mode=options.mode,
         host=options.host,
         port=options.port or free_port(options.host),
-        extra=options.extra,
+        extra=extra,
     )
+
+
+def _run(plan: ServePlan, options: ServeOptions, output: OutputOptions, extra: list[str]) -> int:
+    """Start the server, report when it is ready, and wait for a signal."""
+    from mmrag.serving.vllm.plan import given
+    from mmrag.serving.vllm.process import ServerProcess
+
+    server = ServerProcess(plan, options.log, api_key=given(extra, "--api-key") or "")
+    start = _StartReport(server)
+    try:
+        with _signals(), server:
+            seconds = server.wait_ready(options.timeout, start)
+            start.clear()
+            use = _USES[plan.mode].format(url=plan.url)
+            text = f"Ready after {seconds:.0f} s: {plan.url} serves {plan.model}. Ctrl-C stops it.\n  {use}"
+            _report({**_data(plan), "log": str(server.log), "seconds": round(seconds, 1)}, text, output)
+            server.join()
+            raise ServeError(server.exit_message("by itself"))
+    except _StopSignal as stop:
+        start.clear()
+        _note("Stopped.")
+        if options.log is None and server.log is not None:
+            server.log.unlink(missing_ok=True)  # nothing went wrong that it could explain
+        return 128 + stop.number
 
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal raise `_Stopped`; while one is handled, another one does too."""
+    """Raise `_StopSignal` at Ctrl-C, SIGTERM and a closed terminal, also while one of them is handled."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise _Stopped(number)
+        raise _StopSignal(number)
 
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {name: signal.signal(getattr(signal, name), stop) for name in names}
@@ -100,8 +166,8 @@ def _signals() -> Iterator[None]:
             signal.signal(getattr(signal, name), handler)
 
 
-class _Waiting:
-    """Shows that we wait: a line that is written over at a terminal, a line now and then elsewhere."""
+class _StartReport:
+    """A report of the start: one line, written over, on a terminal; a line now and then elsewhere."""
 
     def __init__(self, server: ServerProcess) -> None:
         self._server = server
@@ -113,11 +179,11 @@ class _Waiting:
             last = self._server.tail(1)
             sys.stderr.write(f"\r\x1b[K{f'Starting, {seconds:.0f} s  {last}'[:100]}")
         elif seconds >= self._next:
-            self._next = seconds + _SAY_EVERY
+            self._next = seconds + INTERVAL
             sys.stderr.write(f"Starting, {seconds:.0f} s; its log: {self._server.log}\n")
         sys.stderr.flush()
 
-    def done(self) -> None:
+    def clear(self) -> None:
         if self._live:
             sys.stderr.write("\r\x1b[K")
 
@@ -132,11 +198,13 @@ def _data(plan: ServePlan) -> dict[str, object]:
     }
 
 
-def _say(data: dict[str, object], text: str, options: argparse.Namespace) -> None:
-    sys.stdout.write((json.dumps(data, ensure_ascii=False) if options.json else text) + "\n")
-    sys.stdout.flush()  # someone may wait for this line
+def _report(data: dict[str, object], text: str, output: OutputOptions) -> None:
+    if output.json:
+        say_json(data, indent=None)
+    else:
+        say(text)
 
 
-def _tell(text: str) -> None:
+def _note(text: str) -> None:
     sys.stderr.write(text + "\n")
     sys.stderr.flush()

@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import Any
 
 
-def _home() -> Path:
-    """The folder of this package; a real folder in every wheel install."""
+def _folder() -> Path:
+    """Return the folder of this package, a real folder in every wheel install."""
     return Path(str(files(__name__)))
 
 
 def sample_pack() -> Path:
-    """Folder of the example evaluation pack: ``documents/`` and ``queries.jsonl``."""
-    return _home() / "pack"
+    """Return the folder of the example evaluation pack: ``documents/`` and ``queries.jsonl``."""
+    return _folder() / "pack"
 
 
 def sample_documents() -> Path:
-    """Folder of the sample PDFs."""
+    """Return the folder of the sample PDFs."""
     return sample_pack() / "documents"
 
 
 def sample_questions() -> list[dict[str, Any]]:
-    """The demo's questions in order.
+    """Return the demo's questions in order.
 
     Returns:
         One dict a question: ``id``, ``kind`` ("table", "chart", "scan", "two documents" or
@@ -32,5 +32,5 @@ def sample_questions() -> list[dict[str, Any]]:
         ``answerable``, ``evidence`` (a list of ``{"doc": file name, "page": 0-based number}``) and
         ``needs`` ("ocr" where an extra is needed, else "").
     """
-    lines = (_home() / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (_folder() / "questions.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines if line.strip()]

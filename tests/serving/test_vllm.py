@@ -524,12 +524,15 @@ def test_the_python_can_be_named_once_and_for_all(
 
 @pytest.mark.parametrize(
     ("argument", "message"),
-    [("--port=70000", "a port must be"), ("--mode=chat", "invalid choice"), ("--timeout=0", "at least 1")],
+    [
+        ("--port=70000", "--port"),
+        ("--mode=chat", "--mode"),
+        ("--timeout=0", "--timeout"),
+        ("stray", "follow --"),
+    ],
 )
 def test_wrong_usage_exits_with_two(argument: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main(["serve", "m", argument])
-    assert stop.value.code == 2
+    assert main(["serve", "m", argument]) == 2
     assert message in capsys.readouterr().err
 
 

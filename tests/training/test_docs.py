@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("yaml")
 
-from mmrag.cli.app import build_parser
+from mmrag.cli.app import parse
 from mmrag.training.config import load_config
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "training.md"
@@ -28,13 +28,13 @@ COMMANDS = [
 def test_every_command_is_one_and_its_configuration_is_for_its_stage(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = build_parser().parse_args(shlex.split(line)[1:])
-    config = getattr(options, "config", None)
+    command = parse(shlex.split(line)[1:])
+    config = command.params.get("config")
     if config is not None:
         monkeypatch.chdir(tmp_path)
         for name, text in FILES.items():
             (tmp_path / name).write_text(text)
-        assert load_config(config, options.stage).stage == options.stage
+        assert load_config(config, command.info_name).stage == command.info_name
 
 
 def test_every_configuration_is_used() -> None:

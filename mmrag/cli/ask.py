@@ -1,0 +1,124 @@
+"""``mmrag ask``: an answer with its evidence, or a file of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option
+
+from mmrag.cli.command import EXIT_OK, UsageError
+from mmrag.cli.common import (
+    AnswererOptions,
+    EmbedderOptions,
+    IndexOptions,
+    OutputOptions,
+    RerankOptions,
+    SearchOptions,
+    open_to_read,
+)
+from mmrag.cli.data import answer_data
+from mmrag.cli.progress import Progress
+from mmrag.cli.texts import answer_text, say, say_json, write_pictures
+from mmrag.files import read_json_lines
+
+if TYPE_CHECKING:
+    from mmrag.pipeline import DocumentQA
+
+_file_option = partial(Option, rich_help_panel="Files")
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """Where questions come from and answers go."""
+
+    evidence_dir: Annotated[
+        Path | None,
+        _file_option("--evidence-dir", metavar="DIR", help="Write a PNG of each cited page, boxes drawn."),
+    ] = None
+    source: Annotated[
+        Path | None, _file_option("--from", metavar="FILE", help="JSON lines with a 'question' each.")
+    ] = None
+    target: Annotated[Path | None, _file_option("--to", metavar="FILE", help="Where their answers go.")] = (
+        None
+    )
+
+    def check(self, question: str | None) -> None:
+        """Check that there is a question or a file of them, and a file for its answers.
+
+        Raises:
+            UsageError: both or neither.
+        """
+        if (question is None) == (self.source is None):
+            raise UsageError("give either a QUESTION or --from FILE, not both and not neither.")
+        if (self.source is None) != (self.target is None):
+            raise UsageError("--from and --to go together.")
+
+
+def ask(
+    output: OutputOptions,
+    index: IndexOptions,
+    embedder: EmbedderOptions,
+    search: SearchOptions,
+    rerank: RerankOptions,
+    answerer: AnswererOptions,
+    files: FileOptions,
+    question: Annotated[str | None, Argument(metavar="QUESTION", help="In words; or --from.")] = None,
+) -> int:
+    """Answer one question, or a file of them."""
+    files.check(question)
+    options = rerank.arguments(index.index)
+    with open_to_read(index, embedder, answerer=answerer.load_answerer(), **options) as qa:
+        if files.source is not None and files.target is not None:
+            return _ask_file(qa, files.source, files.target, files.evidence_dir, search, output)
+        answer = qa.ask(question or "", evidence=files.evidence_dir is not None, **search.arguments())
+    pictures = write_pictures(answer, files.evidence_dir) if files.evidence_dir else {}
+    if output.json:
+        say_json(answer_data(answer, pictures))
+    else:
+        say(answer_text(answer, pictures))
+    return EXIT_OK
+
+
+def _ask_file(
+    qa: DocumentQA,
+    source: Path,
+    target: Path,
+    evidence_dir: Path | None,
+    search: SearchOptions,
+    output: OutputOptions,
+) -> int:
+    """Answer every question of a JSON Lines file.
+
+    `target` appears when all are answered; after a failure the answers so far are in ``<target>.partial``.
+    """
+    requests = list(_requests(source))
+    partial_target = target.with_name(target.name + ".partial")
+    with Progress() as progress, partial_target.open("w", encoding="utf-8") as file:
+        for number, request in enumerate(requests, 1):
+            folder = evidence_dir / str(request.get("id", number)) if evidence_dir else None
+            answer = qa.ask(request["question"], evidence=folder is not None, **search.arguments())
+            pictures = write_pictures(answer, folder) if folder else {}
+            file.write(json.dumps({**request, **answer_data(answer, pictures)}) + "\n")
+            file.flush()
+            progress.show(number, len(requests), f"{number} of {len(requests)} questions")
+    partial_target.replace(target)
+    if output.json:
+        say_json({"questions": len(requests), "to": str(target)})
+    else:
+        say(f"{len(requests)} answers in {target}")
+    return EXIT_OK
+
+
+def _requests(path: Path) -> Iterator[dict[str, Any]]:
+    for number, request in read_json_lines(path, "question"):
+        if not isinstance(request.get("question"), str):
+            raise ValueError(
+                f"every line of {path} must be an object with a text 'question', got line {number}: "
+                f"{json.dumps(request)[:80]}"
+            )
+        yield request

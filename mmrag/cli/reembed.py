@@ -1,0 +1,39 @@
+"""``mmrag reembed``: an index for another embedder, without reading its documents again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument
+
+from mmrag.cli.command import EXIT_OK, EXIT_SKIPPED
+from mmrag.cli.common import EmbedderOptions, OutputOptions, RenderOptions
+from mmrag.cli.data import reembed_data
+from mmrag.cli.texts import reembed_text, say, say_json
+
+
+def reembed(
+    old: Annotated[Path, Argument(metavar="OLD", help="Index directory, made by any embedder.")],
+    new: Annotated[Path, Argument(metavar="NEW", help="Directory that is empty or absent.")],
+    output: OutputOptions,
+    embedder: EmbedderOptions,
+    rendering: RenderOptions,
+) -> int:
+    """Copy an index, with the vectors of another embedder."""
+    from mmrag.ingest.reembed import reembed as copy_index
+
+    report = copy_index(
+        old,
+        new,
+        embedder=embedder.load_embedder(),
+        reader=rendering.settings(),
+        password=rendering.password,
+        show_progress=sys.stderr.isatty(),
+    )
+    if output.json:
+        say_json(reembed_data(report))
+    else:
+        say(reembed_text(report))
+    return EXIT_SKIPPED if report.without_picture or report.skipped else EXIT_OK

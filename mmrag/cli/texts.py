@@ -1,0 +1,197 @@
+"""Results as text: plain lines in a pipe, the same with emphasis and tables on a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmrag.cli.snippets import Snippet, snippet
+from mmrag.types import Answer, Candidate, Ranking, Usage, describe_place
+
+if TYPE_CHECKING:
+    from mmrag.documents import Skipped
+    from mmrag.index.base import DocumentEntry
+    from mmrag.ingest.report import AddReport
+    from mmrag.ingest.reembed import ReembedReport
+    from mmrag.pipeline import Status
+
+INDENT = " " * 5
+
+
+def say(text: str) -> None:
+    """Print a text and a line break at once, since another process may wait for it."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def say_json(data: Any, indent: int | None = 2) -> None:  # noqa: ANN401  whatever JSON holds
+    """Print data as JSON."""
+    say(json.dumps(data, ensure_ascii=False, indent=indent))
+
+
+# ---- rankings ----------------------------------------------------------------------------------------
+
+
+def print_ranking(ranking: Ranking) -> None:
+    """Print each candidate with its scores and a snippet of its text, the query's words in bold."""
+    live = sys.stdout.isatty()
+    for candidate in ranking:
+        say(candidate_line(candidate))
+        piece = snippet(candidate.record.text, ranking.query.text or "")
+        if piece.text:
+            _print_snippet(piece, live=live)
+    if not ranking:
+        say("Nothing found.")
+    for line in rerank_lines(ranking):
+        say(line)
+
+
+def candidate_line(candidate: Candidate) -> str:
+    """Return rank, score, place and the scores by stage in one line."""
+    page = candidate.page
+    name = f"{page.source.name}, page {page.number + 1}" if page else candidate.id
+    label = f" (label {page.label})" if page and page.label != str(page.number + 1) else ""
+    stages = ", ".join(f"{stage} {score:.2f}" for stage, score in candidate.scores.items())
+    return f"{candidate.rank:3}  {candidate.score:6.2f}  {name}{label}   ({stages})"
+
+
+def _print_snippet(piece: Snippet, *, live: bool) -> None:
+    if not live:
+        say(INDENT + piece.text)
+        return
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    text = Text(piece.text)
+    for start, end in piece.matches:
+        text.stylize("bold yellow", start, end)
+    Console().print(Padding(text, (0, 0, 0, len(INDENT))))
+
+
+def rerank_lines(ranking: Ranking) -> list[str]:
+    """Return what reranking did and cost, or why it did not; no line where none was wanted."""
+    if ranking.why_not is not None:
+        return [f"not reranked: {ranking.why_not}"]
+    if not ranking.reranked:
+        return []
+    return [f"reranked: {cost_text(ranking.usage)} ({'; '.join(ranking.notes)})"]
+
+
+def cost_text(usage: Usage) -> str:
+    """Return tokens, seconds and cache hits of reranking: ``1,234 tokens, 3.2 s, 4 from cache``."""
+    tokens = usage.prompt_tokens + usage.completion_tokens
+    parts = [f"{tokens:,} tokens"] if tokens else []
+    parts.append(f"{usage.seconds.get('rerank', 0.0):.1f} s")
+    if usage.cache_hits:
+        parts.append(f"{usage.cache_hits} from cache")
+    return ", ".join(parts)
+
+
+# ---- answers -----------------------------------------------------------------------------------------
+
+
+def write_pictures(answer: Answer, folder: Path) -> dict[int, str]:
+    """Write each citation's picture as ``folder/<number>.png``; return paths by citation number."""
+    paths = {}
+    for citation in answer.citations:
+        if citation.picture is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{citation.number}.png"
+            path.write_bytes(citation.picture)
+            paths[citation.number] = str(path)
+    return paths
+
+
+def answer_text(answer: Answer, pictures: dict[int, str]) -> str:
+    """Return the answer, then one line for each citation with its picture's path."""
+    lines = answer.text.splitlines()
+    if answer.note:
+        lines.append(answer.note)
+    for citation in answer.citations:
+        picture = f"   {pictures[citation.number]}" if citation.number in pictures else ""
+        lines.append(f"[{citation.number}] {describe_place(citation)}   score {citation.score:.2f}{picture}")
+    lines += rerank_lines(answer.ranking)
+    return "\n".join("  " + line for line in lines)
+
+
+# ---- indexes -----------------------------------------------------------------------------------------
+
+
+def report_text(report: AddReport) -> str:
+    """Return what an `add` did: counts, notes, and a line for each file or page skipped."""
+    rate = f", {report.pages / report.seconds:.1f} pages/s" if report.pages and report.seconds else ""
+    kinds = {
+        "added": report.added,
+        "replaced (the file had changed)": report.replaced,
+        "read again (other reader settings, or pages left unread)": report.reread,
+        "known under another name": report.renamed,
+        "unchanged": report.unchanged,
+    }
+    parts = [f"{len(names)} {kind}" for kind, names in kinds.items() if names]
+    files = f"Files: {', '.join(parts)}. " if parts else ""
+    lines = [f"{files}{report.pages} pages in {report.seconds:.1f} s{rate}"]
+    lines += [f"  {count} pages: {note}" for note, count in report.notes.items()]
+    return "\n".join([*lines, *skipped_lines(report.skipped)])
+
+
+def skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
+    """Return a heading and a line for each file or page that was skipped."""
+    lines = [f"Skipped ({len(skipped)}):"] if skipped else []
+    for item in skipped:
+        name = item.name if item.page is None else f"{item.name}, page {item.page + 1}"
+        lines.append(f"  {name}: {item.reason}")
+    return lines
+
+
+def reembed_text(report: ReembedReport) -> str:
+    """Return what a `reembed` did: counts, and a line for each file whose pages have no picture."""
+    new = report.records - report.resumed
+    rate = f", {new / report.seconds:.1f}/s" if new and report.seconds else ""
+    before = f" ({report.resumed} of them there already)" if report.resumed else ""
+    lines = [
+        f"{report.records} pages and records in {report.path}{before}, {report.seconds:.1f} s{rate}",
+        f"by {report.embedder}, before by {report.before}",
+    ]
+    without = Counter((page.name, page.reason) for page in report.without_picture)
+    if without:
+        lines.append("Embedded from text alone (add the file again once it is there):")
+        lines += [f"  {name}, {count} pages: {reason}" for (name, reason), count in without.items()]
+    return "\n".join([*lines, *skipped_lines(report.skipped)])
+
+
+def print_status(status: Status) -> None:
+    """Print an index's files: a table on a terminal, a line for each elsewhere."""
+    files = f"{len(status.documents)} files, by {status.embedder}"
+    say(f"{status.path}: {status.records} pages and records, {files}")
+    if sys.stdout.isatty() and status.documents:
+        _print_status_table(status.documents)
+        return
+    for entry in status.documents:
+        names, notes = " = ".join(entry.names), "; ".join(_marks(entry))
+        say(f"  {entry.id}  {entry.total_pages:5} pages  {names}  {notes}".rstrip())
+
+
+def _marks(entry: DocumentEntry) -> Iterator[str]:
+    if not entry.complete:
+        yield "incomplete: add it again to complete it"
+    if entry.skipped:
+        yield f"{len(entry.skipped)} pages skipped"
+
+
+def _print_status_table(entries: Sequence[DocumentEntry]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("document id", "pages", "file", "notes", box=None, pad_edge=False)
+    table.columns[1].justify = "right"
+    table.columns[2].overflow = "fold"
+    for entry in entries:
+        names, notes = Text("\n".join(entry.names)), Text("\n".join(_marks(entry)))
+        table.add_row(entry.id, str(entry.total_pages), names, notes)
+    Console().print(table)
