@@ -63,7 +63,6 @@ NAME_EXEMPTIONS: dict[str, str] = {
     "abstained": "public field of Answer, the field's word",
     "reranked": "public field of Ranking: a ranking is reranked or not",
     "needed": "names a bool",
-    "mine": "the command `mmrag mine` and the verb of mining negatives",
     "nested": "MetaEmbed's term: nested groups of vectors",
     "answered": "public field of AnswerFigures",
     "matched": "public field of AnswerFigures",

@@ -90,7 +90,7 @@ class Command(TyperCommand):
             name, nearest = getattr(error, "option_name", None), getattr(error, "possibilities", None)
             if not (name and nearest):
                 raise
-            ctx.fail(f"No such option {name}. Did you mean {' or '.join(sorted(nearest))}?")
+            ctx.fail(f"No such option {name}. Did you mean {nearest[0]}?")
 
     def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401  Typer's
         """Write arguments and options panel by panel, as plain text."""

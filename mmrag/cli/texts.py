@@ -15,8 +15,8 @@ from mmrag.types import Answer, Candidate, Ranking, Usage, describe_place
 if TYPE_CHECKING:
     from mmrag.documents import Skipped
     from mmrag.index.base import DocumentEntry
-    from mmrag.ingest.report import AddReport
     from mmrag.ingest.reembed import ReembedReport
+    from mmrag.ingest.report import AddReport
     from mmrag.pipeline import Status
 
 INDENT = " " * 5

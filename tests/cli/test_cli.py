@@ -127,7 +127,10 @@ def test_skipped_files_are_exit_code_three(capsys, tmp_path, make_pdf):
         (["serach"], "No such command 'serach'. Did you mean 'search'?"),
         (["train", "contrats"], "No such command 'contrats'. Did you mean 'contrast'?"),
         (["search", "x", "--bugdet", "1,1"], "No such option --bugdet. Did you mean --budget?"),
-        (["train", "contrast", "--config", "c.yaml", "--chek"], "No such option --chek. Did you mean --check?"),
+        (
+            ["train", "contrast", "--config", "c.yaml", "--chek"],
+            "No such option --chek. Did you mean --check?",
+        ),
         (["search", "x", "--zzz"], "No such option: --zzz"),
     ],
 )
