@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,8 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
         raise ValueError(f"mode must be 'w' or 'wb', got {mode!r}.")
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
+    writer = f"{os.getpid()}-{threading.get_native_id()}"  # two threads may write one file
+    partial = target.with_name(f"{target.name}.{writer}.part")
     try:
         with partial.open(mode, encoding="utf-8" if mode == "w" else None) as file:
             yield file

@@ -1,13 +1,12 @@
-"""Replies on disk, so that the same request is asked of a server once."""
+"""Replies on disk, so that a server gets the same request once."""
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
-from mmrag.serving.client import Json
+from mmrag.files import atomic_write
+from mmrag.serving.wire import Json
 
 
 class ReplyCache:
@@ -23,27 +22,17 @@ class ReplyCache:
         self.folder = Path(folder)
 
     def get(self, key: str) -> Json | None:
-        """The reply stored under a key; None where there is none, or where its file is not whole."""
+        """Return the reply stored under a key; None if there is none, or its file is damaged."""
         try:
             reply = json.loads(self._path(key).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # damaged, say by a full disk: it will be written again
             return None
-        except ValueError:
-            return None  # cut off by a full disk, say; it will be asked for and written again
         return reply if isinstance(reply, dict) else None
 
     def put(self, key: str, reply: Json) -> None:
-        """Store a reply; the file is written beside its place and then moved into it."""
-        path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(reply, file)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        """Store a reply, whole or not at all."""
+        with atomic_write(self._path(key)) as file:
+            json.dump(reply, file)
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.json"

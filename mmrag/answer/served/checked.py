@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmrag.answer.quotes import find_quote, line_boxes
-from mmrag.answer.served.partial_json import Markers, StringField, Thoughtless, without_surrogates
+from mmrag.answer.served.partial_json import Markers, StringField, ThoughtFilter, replace_surrogates
 from mmrag.errors import ServerAnswerError
-from mmrag.serving.client import quote as quoted
+from mmrag.serving.wire import quote as in_quotes
 from mmrag.types import Box, Candidate, Citation
 
-MOST_PLACES = 4  # a quote that stands at more places of a page is boxed at none of them
+MOST_POSITIONS = 4  # a quote that occurs more often on a page gets no box
 NO_ANSWER = "The pages shown do not answer the question."
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n?\s*```", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedAnswer:
-    """What is left of a model's answer after every check."""
+    """A model's answer after every check."""
 
     text: str
     citations: tuple[Citation, ...]
@@ -32,56 +32,55 @@ class AnswerReader:
     """Reads an answer piece by piece: text to show at once, the checked whole at the end.
 
     Args:
-        shown: what the model saw, as [1]..[n].
+        candidates: the pages that the model saw, as [1]..[n].
         max_tokens: for the message of an answer that was cut off.
     """
 
-    def __init__(self, shown: Sequence[Candidate], max_tokens: int | None = None) -> None:
-        self._shown = shown
+    def __init__(self, candidates: Sequence[Candidate], max_tokens: int | None = None) -> None:
+        self._candidates = candidates
         self._max_tokens = max_tokens
-        self._content = Thoughtless()
+        self._content = ThoughtFilter()
         self._field = StringField("answer")
         self._markers = Markers(self._number_of)
-        self._order: list[int] = []  # page numbers as shown, in the order in which they are named
-        self._decoded: list[str] = []
+        self._order: list[int] = []  # page numbers as shown, in the order of their first marker
+        self._answer: list[str] = []  # decoded, markers as the model wrote them
         self._text: list[str] = []
 
     @property
     def text(self) -> str:
-        """All text that was given to show."""
+        """Return all text that was shown."""
         return "".join(self._text)
 
     def feed(self, content: str) -> str:
-        """Text to show after this piece of content.
+        """Return the text to show after this piece of content.
 
         Raises:
             ServerAnswerError: a marker names a page that was not shown.
         """
-        decoded = self._field.feed(self._content.feed(content))
-        self._decoded.append(decoded)
-        self._text.append(self._markers.feed(decoded))
+        self._answer.append(self._field.feed(self._content.feed(content)))
+        self._text.append(self._markers.feed(self._answer[-1]))
         return self._text[-1]
 
     def last_piece(self) -> str:
-        """Text that was held back; call it once, after the last piece."""
+        """Return the text that was held back; call it once, after the last piece."""
         self._text.append(self._markers.finish())
         return self._text[-1]
 
     def finish(self, finish_reason: str | None) -> CheckedAnswer:
-        """The whole answer, checked.
+        """Check the whole answer and return it.
 
         Raises:
-            ServerAnswerError: cut off, not the JSON that was asked for, a page that was not shown, or
-                no page named at all.
+            ServerAnswerError: the answer is cut off, is not JSON of the schema, names a page that was not
+                shown, or names none.
         """
         self._check_complete(finish_reason)
         payload = self._payload()
-        if without_surrogates(payload["answer"]) != "".join(self._decoded):
+        if replace_surrogates(payload["answer"]) != "".join(self._answer):
             raise self._error("the text of an answer must be what was streamed, got another")
         quotes: dict[int, list[str]] = {}
         for citation in payload["citations"]:
             self._number_of(citation["page"])
-            quotes.setdefault(citation["page"], []).append(without_surrogates(citation["quote"]))
+            quotes.setdefault(citation["page"], []).append(replace_surrogates(citation["quote"]))
         text = self.text
         abstained = not payload["answerable"]
         if not abstained and not text:
@@ -98,10 +97,10 @@ class AnswerReader:
         return CheckedAnswer(text or NO_ANSWER, citations, abstained)
 
     def _number_of(self, page: int) -> int:
-        """The number under which a page is cited."""
-        if not 1 <= page <= len(self._shown):
+        """Return the number under which a page is cited."""
+        if not 1 <= page <= len(self._candidates):
             raise self._error(
-                f"an answer may cite pages [1] to [{len(self._shown)}], the ones shown, got [{page}]"
+                f"an answer may cite pages [1] to [{len(self._candidates)}], the ones shown, got [{page}]"
             )
         if page not in self._order:
             self._order.append(page)
@@ -109,7 +108,7 @@ class AnswerReader:
 
     def _check_complete(self, finish_reason: str | None) -> None:
         if finish_reason == "length":
-            where = "inside its thought " if self._content.thinking else ""
+            where = "inside its thought " if self._content.in_thought else ""
             limit = f"max_tokens is {self._max_tokens}" if self._max_tokens else "the server's own limit"
             raise self._error(
                 f"the answer ended {where}before it was complete (finish_reason 'length'; {limit})",
@@ -119,17 +118,17 @@ class AnswerReader:
             raise self._error(
                 "the server's content filter stopped the answer (finish_reason 'content_filter')"
             )
-        if self._content.thinking:
+        if self._content.in_thought:
             raise self._error("the answer is only a thought that never ends", "Raise max_tokens.")
 
     def _payload(self) -> dict[str, Any]:
-        """The answer's JSON object with the types that it must have."""
+        """Return the answer's JSON object, its types checked."""
         content = self._content.rest.strip()
         fence = _FENCE.fullmatch(content)
         try:
             # strict=False: models write line breaks into strings where no schema holds them.
             payload = json.loads(
-                fence.group(1) if fence else content, strict=False, object_pairs_hook=_without_doubles
+                fence.group(1) if fence else content, strict=False, object_pairs_hook=_refuse_repeated_keys
             )
         except (ValueError, RecursionError) as error:
             raise self._error(
@@ -150,29 +149,35 @@ class AnswerReader:
         return payload
 
     def _citation(self, number: int, page_number: int, quotes: Sequence[str]) -> Citation:
-        candidate = self._shown[page_number - 1]
+        candidate = self._candidates[page_number - 1]
         page = candidate.page
-        places = _Places(candidate)
+        search = _QuoteSearch(candidate)
         for text in quotes:
-            places.look_for(text)
+            search.look_for(text)
         return Citation(
             number=number,
             record_id=candidate.id,
-            quote=" … ".join(places.quotes),
-            boxes=tuple(places.boxes),
+            quote=" … ".join(search.quotes),
+            boxes=tuple(search.boxes),
             page=page,
             score=candidate.score,
-            kind="sentence" if places.quotes else "page",
-            note="; ".join(places.notes) or ("" if places.quotes else "the model gave no quote"),
+            kind="sentence" if search.quotes else "page",
+            note="; ".join(search.notes) or ("" if search.quotes else "the model gave no quote"),
         )
 
-    def _error(self, what: str, remedy: str = "") -> ServerAnswerError:
+    def _error(self, fault: str, remedy: str = "") -> ServerAnswerError:
         raw = self._content.raw
-        return ServerAnswerError(f"{what}. The model said: {quoted(raw)}. {remedy}".rstrip(), raw)
+        return ServerAnswerError(f"{fault}. The model said: {in_quotes(raw)}. {remedy}".rstrip(), raw)
 
 
-class _Places:
-    """Where the quotes of one citation stand on its page."""
+class _QuoteSearch:
+    """Looks for the quotes of one citation on its page.
+
+    Attributes:
+        quotes: in the page's own words.
+        boxes: of their lines.
+        notes: about quotes without a box.
+    """
 
     def __init__(self, candidate: Candidate) -> None:
         page = candidate.page
@@ -184,22 +189,22 @@ class _Places:
         self.notes: list[str] = []
 
     def look_for(self, text: str) -> None:
-        """Add the page's own words and boxes for a quote, or a note that it is not there."""
+        """Add the page's own words and boxes for a quote, or a note that the page lacks it."""
         if not text.strip():
             return
-        places = find_quote(text, self._texts)
-        if not places:
-            unread = "" if self._texts else " (the page has no text)"
-            self.notes.append(f"not found in the page's text{unread}: {quoted(text)}")
+        positions = find_quote(text, self._texts)
+        if not positions:
+            reason = "" if self._texts else " (the page has no text)"
+            self.notes.append(f"not found in the page's text{reason}: {in_quotes(text)}")
             return
-        words = " ".join(self._texts[i] for i in places[0])
+        words = " ".join(self._texts[i] for i in positions[0])
         if words not in self.quotes:
             self.quotes.append(words)
-        if len(places) > MOST_PLACES:
-            self.notes.append(f"{quoted(words)} stands at {len(places)} places")
+        if len(positions) > MOST_POSITIONS:
+            self.notes.append(f"{in_quotes(words)} stands at {len(positions)} places")
             return
-        for place in places if self._words else ():
-            new = line_boxes([self._words[i] for i in place])
+        for position in positions if self._words else ():
+            new = line_boxes([self._words[i] for i in position])
             self.boxes += [box for box in new if box not in self.boxes]
 
 
@@ -212,7 +217,7 @@ def _is_citation(item: Any) -> bool:  # noqa: ANN401
     )
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
         raise ValueError("a key stands twice")

@@ -1,7 +1,10 @@
-"""The text of a JSON answer while the JSON is still coming: thoughts skipped, markers renumbered.
+"""The text of a JSON answer while the JSON is still arriving: thoughts skipped, markers renumbered.
 
-Three small readers in a row, each fed with pieces cut anywhere and giving what is certain so far:
-`Thoughtless` -> `StringField` -> `Markers`.
+Three small readers in a row, fed with pieces cut anywhere. Each returns the text that no later piece can
+change: `ThoughtFilter` -> `StringField` -> `Markers`.
+
+Why not jiter, which parses partial JSON: it refuses raw line breaks inside strings and lone surrogates, and
+models write both when no schema holds them.
 """
 
 from __future__ import annotations
@@ -16,41 +19,41 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _THOUGHT_END = "</think>"
 
 
-class Thoughtless:
-    """What follows the model's thought, where the server left one in the content.
+class ThoughtFilter:
+    """Removes the model's thought from the content, if the server left one in it.
 
-    A thought is what stands before ``</think>``, with or without its ``<think>`` (some chat templates
+    A thought is everything before ``</think>``, with or without its ``<think>`` (some chat templates
     write the opening tag themselves). Content that begins as JSON, or as a fence around it, has none.
 
     Attributes:
-        raw: everything fed.
-        rest: everything given.
+        raw: all pieces fed.
+        rest: all text returned.
     """
 
     def __init__(self) -> None:
         self.raw = ""
         self.rest = ""
-        self._open = False
+        self._after_thought = False
 
     @property
-    def thinking(self) -> bool:
-        """Whether a thought began and has not ended."""
-        return not self._open and self.raw.lstrip().startswith("<think>")
+    def in_thought(self) -> bool:
+        """Return whether a thought began and has not ended."""
+        return not self._after_thought and self.raw.lstrip().startswith("<think>")
 
     def feed(self, piece: str) -> str:
-        """The part of this piece, and of what was held back, that is no thought."""
+        """Return the part of this piece, and of the text held back, that is no thought."""
         self.raw += piece
-        if self._open:
+        if self._after_thought:
             self.rest += piece
             return piece
-        begun = self.raw.lstrip()
-        if _THOUGHT_END in begun and begun[0] not in "{`":
-            begun = begun.partition(_THOUGHT_END)[2]
-        elif not begun or begun[0] not in "{`":
+        text = self.raw.lstrip()
+        if _THOUGHT_END in text and text[0] not in "{`":
+            text = text.partition(_THOUGHT_END)[2]
+        elif not text or text[0] not in "{`":
             return ""
-        self._open = True
-        self.rest = begun
-        return begun
+        self._after_thought = True
+        self.rest = text
+        return text
 
 
 class StringField:
@@ -66,28 +69,28 @@ class StringField:
         self._string: list[str] | None = None  # characters of the string that is open
         self._escape: str | None = None  # what follows the backslash so far
         self._high = ""  # first half of a surrogate pair
-        self._wanted = False
+        self._in_field = False
 
     def feed(self, piece: str) -> str:
-        """Characters of the field that this piece completes."""
+        """Return the characters of the field that this piece completes."""
         out: list[str] = []
         for char in piece:
             if self._string is None:
                 self._structure(char)
                 continue
-            decoded = self._decode(char)
-            if decoded is None:
+            text = self._decode(char)
+            if text is None:
                 self._end_string(out)
-            elif self._wanted:
-                out.append(decoded)
+            elif self._in_field:
+                out.append(text)
             else:
-                self._string.append(decoded)
+                self._string.append(text)
         return "".join(out)
 
     def _structure(self, char: str) -> None:
         if char == '"' and self._depth:
             self._string = []
-            self._wanted = self._depth == 1 and self._key == self._name
+            self._in_field = self._depth == 1 and self._key == self._name
         elif char in "{[":
             self._depth += 1
         elif char in "}]":
@@ -96,7 +99,7 @@ class StringField:
             self._key = None
 
     def _end_string(self, out: list[str]) -> None:
-        if self._wanted:
+        if self._in_field:
             out.append(self._flush())
         elif self._depth == 1 and self._key is None and self._string is not None:
             self._key = "".join(self._string)
@@ -107,7 +110,7 @@ class StringField:
         return "\ufffd" if lone else ""
 
     def _decode(self, char: str) -> str | None:
-        """What a character of an open string adds; None at its closing quotation mark."""
+        """Return the text that a character of an open string adds; None at its closing quotation mark."""
         if self._escape is None:
             if char == '"':
                 return None
@@ -135,46 +138,46 @@ class StringField:
         if "\udc00" <= char <= "\udfff":
             if not self._high:
                 return "\ufffd"
-            both, self._high = self._high + char, ""
-            return both.encode("utf-16", "surrogatepass").decode("utf-16")
+            pair, self._high = self._high + char, ""
+            return pair.encode("utf-16", "surrogatepass").decode("utf-16")
         return self._flush() + char
 
 
 class Markers:
-    """Text in which each ``[n]`` is rewritten by a rule; white space at both ends is dropped.
+    """Rewrites each ``[n]`` of a text by a rule, and drops white space at both ends.
 
     Args:
-        rename: the new number of a page; raises for a page that there is none of.
+        rename: returns the new number of a page; raises for a page that was not shown.
     """
 
     def __init__(self, rename: Callable[[int], int]) -> None:
         self._rename = rename
-        self._held = ""
-        self._begun = False
+        self._tail = ""
+        self._has_text = False
 
     def feed(self, piece: str) -> str:
-        """Text that no later piece can change."""
-        text = self._held + piece
+        """Return the text that no later piece can change."""
+        text = self._tail + piece
         maybe = _MAYBE_MARKER.search(text)
         cut = maybe.start() if maybe else len(text)
-        self._held = text[cut:]
+        self._tail = text[cut:]
         return self._give(text[:cut])
 
     def finish(self) -> str:
-        """What was held back."""
-        held, self._held = self._held, ""
-        return self._give(held.rstrip())
+        """Return the text that was held back."""
+        tail, self._tail = self._tail, ""
+        return self._give(tail.rstrip())
 
     def _give(self, text: str) -> str:
-        if not self._begun:
+        if not self._has_text:
             text = text.lstrip()
-            self._begun = bool(text)
+            self._has_text = bool(text)
         return _MARKER.sub(self._rewrite, text)
 
     def _rewrite(self, marker: re.Match[str]) -> str:
         return "".join(f"[{self._rename(int(number))}]" for number in re.findall(r"\d+", marker.group(1)))
 
 
-def without_surrogates(text: str) -> str:
-    """The text with lone surrogates replaced, which no file and no terminal can take."""
+def replace_surrogates(text: str) -> str:
+    """Replace lone surrogates, which neither files nor terminals can take."""
     return _SURROGATE.sub("\ufffd", text)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmrag.answer.served.partial_json import Markers, StringField, Thoughtless, without_surrogates
+from mmrag.answer.served.partial_json import Markers, StringField, ThoughtFilter, replace_surrogates
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -53,7 +53,7 @@ def test_what_is_streamed_is_what_json_says(answer, before, after, cuts, ascii_o
 )
 def test_lone_surrogates_become_the_replacement_character(escapes):
     text = f'{{"answer": "{escapes}"}}'
-    assert StringField("answer").feed(text) == without_surrogates(json.loads(text)["answer"])
+    assert StringField("answer").feed(text) == replace_surrogates(json.loads(text)["answer"])
 
 
 def test_an_inner_field_of_that_name_is_not_shown():
@@ -76,11 +76,11 @@ def test_an_inner_field_of_that_name_is_not_shown():
 )
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_a_thought_is_never_part_of_the_rest(content, rest, size):
-    reader = Thoughtless()
+    reader = ThoughtFilter()
     out = "".join(reader.feed(content[i : i + size]) for i in range(0, len(content), size))
     assert out == reader.rest == rest
     assert reader.raw == content
-    assert reader.thinking == (content == "<think>no end")
+    assert reader.in_thought == (content == "<think>no end")
 
 
 def renumbered(text: str, cuts=()) -> str:
