@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from transformers import TrainingArguments
 
-from mmrag.errors import DocumentError
 from mmrag.training import ranks
 from mmrag.training.config import TrainConfig
+from mmrag.training.corpus import check_page_numbers
 from mmrag.training.data import Example, Side
 from mmrag.training.model import TRAINED_FILE
 
@@ -130,34 +130,6 @@ def check_sides(sides: Iterable[tuple[str, Side]]) -> None:
             f"{name}. Correct the paths in the JSONL file."
         )
     check_page_numbers(pages)
-
-
-def check_page_numbers(pages: Mapping[str, Mapping[int, str]]) -> None:
-    """Open every document and check that it has the pages that are named.
-
-    Args:
-        pages: for each file its page numbers from 0, each with a name for messages.
-
-    Raises:
-        DocumentError: a document cannot be opened.
-        ValueError: a page is beyond its file.
-    """
-    from mmrag.documents import DocumentReader, Skipped, discover
-
-    with DocumentReader() as reader:
-        for file, numbers in pages.items():
-            document = next(iter(discover(file)))
-            last = max(numbers)
-            if isinstance(document, Skipped):
-                raise DocumentError(
-                    f"{file}, for {numbers[last]}: {document.reason}. Correct the JSONL file."
-                )
-            count = reader.info(document).total_pages
-            if last >= count:
-                raise ValueError(
-                    f"a page must be within its file, got page {last} (from 0) of {file}, which has {count}, "
-                    f"for {numbers[last]}. Make the pairs again."
-                )
 
 
 def last_whole_checkpoint(output: Path) -> str | None:

@@ -1,35 +1,35 @@
-"""The stage `curate`: retrieve, have a judge say yes or no, keep judged negatives (Magic-MM's third stage).
+"""The stage `curate`: retrieve, let a judge answer yes or no, keep judged negatives (Magic-MM's third stage).
 
-Each sub-dataset gives two files of the one format in the output folder, beside what the judge said:
+Each sub-dataset gives two files of mined records in the output folder:
 
-* ``NAME.jsonl`` for `finetune`: positives as they were, ``negatives`` that the judge denied, and among
-  ``removed`` what it affirmed, so that no trainer takes that for a negative.
-* ``NAME.rerank.jsonl`` for `rerank`: what the judge affirmed stands among the positives.
+* ``NAME.jsonl`` for `finetune`: its positives, ``negatives`` that the judge denied, and among ``removed``
+  what it affirmed, so that no trainer takes that for a negative.
+* ``NAME.rerank.jsonl`` for `rerank`: what the judge affirmed is among the positives.
 
 Decisions taken here:
 
-* Relevant is what the judge gives a half or more (log-odds 0 or more); as always in mining
-  (`mmrag.training.mining.rules`), what it scores as the query's own positive or more is removed, too. The
-  positives stay whatever it says of them.
-* The loop is `mmrag.training.mining.Miner`'s: its lines are kept in ``mined/``, and a run that was cut off
-goes on
-  there. What the data knows of an item (its picture, boxes, rule) is taken over from the data.
-* An item that the data says answers its query, too (``removed``), is not judged and never a negative.
+* A page is relevant if the judge gives it a half or more (log-odds 0 or more). As always in mining
+  (`mmrag.training.mining.rules`), what it scores as high as the query's own positive is removed, too. The
+  positives stay whatever their score.
+* The work is done by `mmrag.training.mining.Miner`, whose records are kept in ``mined/``: an interrupted run
+  resumes there. What the data has on an item (its picture, boxes, rule) is copied from the data.
+* An item that the data has among ``removed`` also answers its query: it is not judged, and never a negative.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmrag.files import atomic_write
 from mmrag.training.config import DataConfig, JudgeConfig, TrainConfig, load_config
-from mmrag.training.corpus import Corpus, check_pages, corpus_of, fill_index, record_id
+from mmrag.training.corpus import check_pages, corpus_of, fill_index, record_id
 from mmrag.training.mining import Miner, MiningQuestion, MiningReport, Rules, read_mined
 from mmrag.training.mining.miner import judge_data
+from mmrag.training.mining.records import LISTS, encode_record
 from mmrag.training.mining.rules import JUDGED_POSITIVE, KNOWN_POSITIVE, SAME_TEXT
 
 if TYPE_CHECKING:
@@ -37,24 +37,25 @@ if TYPE_CHECKING:
     from mmrag.pipeline import DocumentQA
     from mmrag.rerank import Reranker
 
-AFFIRMED = frozenset({JUDGED_POSITIVE, SAME_TEXT})
-CONTENT = ("id", "kind", "file", "path", "sha256", "page", "label", "text", "image", "boxes")
-"""What an item is, as against what was said of it."""
+AFFIRMATIONS = frozenset({JUDGED_POSITIVE, SAME_TEXT})
+"""Reasons for removing an item from the negatives that say that it is relevant."""
+CONTENT = ("kind", "file", "path", "sha256", "page", "label", "text", "image")
+"""Keys of an item's content, as opposed to its scores and reasons."""
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
-class Curated:
-    """What became of one sub-dataset.
+class SubDatasetReport:
+    """Counts of one sub-dataset.
 
     Attributes:
-        name: its name.
-        queries: that have a positive.
-        judgements: that the judge is asked for at most.
-        pages: of the documents that are named.
-        mined: None after a check.
-        affirmed: items that the judge affirmed, now positives of the reranker's file.
+        name: of the sub-dataset.
+        queries: with a positive.
+        judgements: largest number of answers that the judge must give.
+        pages: of the documents that the data names.
+        mining_report: None after a check.
+        affirmations: items that the judge affirmed, now positives of the reranker's file.
         target, rerank: the files; ``""`` after a check.
     """
 
@@ -62,52 +63,57 @@ class Curated:
     queries: int
     judgements: int
     pages: int
-    mined: MiningReport | None = None
-    affirmed: int = 0
+    mining_report: MiningReport | None = None
+    affirmations: int = 0
     target: str = ""
     rerank: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain data."""
+        return {
+            "queries": self.queries,
+            "judgements": self.judgements,
+            "pages": self.pages,
+            "affirmed": self.affirmations,
+            "to": self.target,
+            "rerank": self.rerank,
+            "mined": None if self.mining_report is None else self.mining_report.to_dict(),
+        }
+
+    def lines(self) -> list[str]:
+        """Return the report as lines for a terminal."""
+        head = (
+            f"{self.name}: {self.queries} queries, {self.pages} pages, at most {self.judgements} judgements"
+        )
+        if self.mining_report is None:
+            return [head]
+        return [
+            head,
+            *("  " + line for line in self.mining_report.table().splitlines()),
+            f"  affirmed by the judge: {self.affirmations}, positives in {self.rerank}",
+            f"  in {self.target}",
+        ]
 
 
 @dataclass(slots=True)
 class CurateReport:
-    """All sub-datasets of a run."""
+    """Reports of all sub-datasets of a run."""
 
-    parts: list[Curated] = field(default_factory=list)
+    parts: list[SubDatasetReport] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
-        return {
-            part.name: {
-                "queries": part.queries,
-                "judgements": part.judgements,
-                "pages": part.pages,
-                "affirmed": part.affirmed,
-                "to": part.target,
-                "rerank": part.rerank,
-                "mined": None if part.mined is None else part.mined.to_dict(),
-            }
-            for part in self.parts
-        }
+        """Return the reports by name as plain data."""
+        return {part.name: part.to_dict() for part in self.parts}
 
     def table(self) -> str:
-        """For a terminal."""
-        lines: list[str] = []
-        for part in self.parts:
-            lines.append(
-                f"{part.name}: {part.queries} queries, {part.pages} pages, "
-                f"at most {part.judgements} judgements"
-            )
-            if part.mined is not None:
-                lines += ["  " + line for line in part.mined.table().splitlines()]
-                lines.append(f"  affirmed by the judge: {part.affirmed}, positives in {part.rerank}")
-                lines.append(f"  in {part.target}")
-        return "\n".join(lines)
+        """Return the reports as text for a terminal."""
+        return "\n".join(line for part in self.parts for line in part.lines())
 
 
 def run_curate(
     path: str | Path, *, check: bool = False, resume: bool = True, progress: Progress | None = None
 ) -> CurateReport:
-    """The stage as its YAML file says; see `curate`."""
+    """Run `curate` on the configuration in a YAML file."""
     return curate(load_config(path, "curate"), check=check, resume=resume, progress=progress)
 
 
@@ -123,27 +129,27 @@ def curate(
     """Judge what the retriever finds, for every sub-dataset.
 
     Args:
-        config: of the stage; `model.name` is the embedder that retrieves, `judge` says who judges.
-        judge: instead of the one that the configuration names; its scores must be probabilities.
-        embedder: instead of `model.name`.
-        check: read the data, open every document, ask the server for its model; judge nothing.
-        resume: go on where a run stopped; False begins again.
-        progress: called with queries done and all queries of a sub-dataset.
+        config: of the stage; `model.name` is the embedder that retrieves, `judge` configures the judge.
+        judge: replaces the one that is configured; its scores must be probabilities.
+        embedder: replaces `model.name`.
+        check: read the data, open every document, request the server's model name; judge nothing.
+        resume: continue an interrupted run; False begins again.
+        progress: called with the number of finished queries and of all queries of a sub-dataset.
 
     Raises:
-        FileNotFoundError, ValueError: data, documents or configuration are not as they must be.
-        ServerError: the judge failed; the lines before stay, and the same call goes on from there.
+        FileNotFoundError, ValueError: data, documents or configuration are unusable.
+        ServerError: the judge failed; the records so far are kept, and the same call resumes after them.
     """
     output = Path(config.run.output)
-    said: dict[str, Any] = {"judge": type(judge).__name__}
-    read = [_Part(one, config.judge) for one in config.data]
-    names = [part.name for part in read]
+    parts = [_SubDataset(data, config.judge) for data in config.data]
+    names = [part.name for part in parts]
     if len(set(names)) < len(names):
         raise ValueError(f"data: every sub-dataset must have a name of its own, got {', '.join(names)}.")
-    report = CurateReport([part.counted(opened=config.judge.index is None) for part in read])
+    report = CurateReport([part.count(open_documents=config.judge.index is None) for part in parts])
+    judge_settings: dict[str, Any] = {"judge": type(judge).__name__}
     if judge is None:
         judge = load_judge(config.judge, output / "replies")
-        said = {"mode": config.judge.mode, **judge_data(judge, config.judge.mode)}
+        judge_settings = {"mode": config.judge.mode, **judge_data(judge, config.judge.mode)}
     if check:
         return report
     if embedder is None:
@@ -151,31 +157,33 @@ def curate(
 
         embedder = load_embedder(config.model.name)
     output.mkdir(parents=True, exist_ok=True)
-    for part, told in zip(read, report.parts, strict=True):
+    for part, part_report in zip(parts, report.parts, strict=True):
         if not resume:
-            part.forget(output)
-        with _opened(part, config.judge, embedder, output) as qa:
-            miner = Miner(qa, judge, judge_data=said, rules=part.rules(config.judge))
-            told.mined = miner.mine(part.questions(qa), part.mined(output), progress=progress)
-        part.write(output, told)
+            part.remove_earlier_run(output)
+        with _open_index(part, config.judge, embedder, output) as qa:
+            miner = Miner(qa, judge, judge_data=judge_settings, rules=yes_no_rules(config.judge))
+            part_report.mining_report = miner.mine(
+                part.questions(qa), part.mined_file(output), progress=progress
+            )
+        part.write(output, part_report)
     return report
 
 
 def load_judge(config: JudgeConfig, cache: Path) -> Reranker:
-    """The judge of a configuration; a server is asked for its model now, not after the documents are read.
+    """Load the judge of a configuration; of a server, request the model's name before documents are read.
 
     Args:
-        config: who judges.
+        config: of the judge.
         cache: folder for a server's replies.
 
     Raises:
-        ValueError: a mode that needs a server, and none is named; or the other way round.
-        ServerError: the server cannot be asked.
+        ValueError: the mode needs a server but has no URL, or the other way round.
+        ServerError: the server does not answer.
     """
     if config.mode == "local":
         if config.reranker_url is not None:
             raise ValueError(
-                f"judge: mode 'local' asks no server, got reranker_url {config.reranker_url!r}. "
+                f"judge: mode 'local' uses no server, got reranker_url {config.reranker_url!r}. "
                 "Leave one of them out."
             )
         from mmrag.rerank.local import LocalReranker
@@ -201,140 +209,146 @@ def load_judge(config: JudgeConfig, cache: Path) -> Reranker:
     return judge
 
 
-class _Part:
-    """One sub-dataset."""
+def yes_no_rules(config: JudgeConfig) -> Rules:
+    """Return the mining rules that remove what the judge affirms, and nothing by a margin."""
+    return Rules(
+        ranks=(1, config.retrieve),
+        negatives=config.negatives,
+        margin=None,
+        ratio=None,
+        false_negative=0.0 if config.mode == "local" else 0.5,  # log-odds, or a probability
+        least_positive=None,
+    )
+
+
+class _SubDataset:
+    """The records of one sub-dataset with a positive, and their documents.
+
+    Raises:
+        ValueError: there is no such record, or two have the same query id.
+    """
 
     def __init__(self, data: DataConfig, judge: JudgeConfig) -> None:
         self.path = data.path
         self.name = data.name or Path(data.path).stem
-        useful = [line for line in read_mined(data.path) if line["positives"] and not line.get("skipped")]
-        self.lines = useful[: data.cap]
-        if not self.lines:
+        self.retrieve = judge.retrieve
+        useful = [
+            record for record in read_mined(data.path) if record["positives"] and not record.get("skipped")
+        ]
+        self.records = useful[: data.cap]
+        if not self.records:
             raise ValueError(f"{data.path} must hold at least one query with a positive, got none.")
         self.by_query: dict[str, Mapping[str, Any]] = {}
-        for line in self.lines:
-            id = line["query"]["id"]
+        for record in self.records:
+            id = record["query"]["id"]
             if id in self.by_query:
                 raise ValueError(f"{data.path}: a query's id must be used once, got {id!r} twice.")
-            self.by_query[id] = line
-        self.corpus: Corpus = corpus_of(self.lines, data.path)
-        self.retrieve = judge.retrieve
+            self.by_query[id] = record
+        self.corpus = corpus_of(self.records, data.path)
 
-    def counted(self, *, opened: bool) -> Curated:
-        """Before anything is judged; `opened`: look into every document."""
-        judgements = sum(self.retrieve + len(line["positives"]) for line in self.lines)
-        pages = check_pages(self.corpus) if opened else sum(map(len, self.corpus.files.values()))
-        return Curated(self.name, len(self.lines), judgements, pages)
+    def count(self, *, open_documents: bool) -> SubDatasetReport:
+        """Count queries, judgements and pages before anything is judged.
 
-    def rules(self, judge: JudgeConfig) -> Rules:
-        """Yes or no."""
-        half = 0.0 if judge.mode == "local" else 0.5
-        return Rules(
-            ranks=(1, judge.retrieve),
-            negatives=judge.negatives,
-            margin=None,
-            ratio=None,
-            false_negative=half,
-            least_positive=None,
-        )
+        Args:
+            open_documents: open every document and check its pages.
+        """
+        judgements = sum(self.retrieve + len(record["positives"]) for record in self.records)
+        named_pages = sum(map(len, self.corpus.files.values()))
+        pages = check_pages(self.corpus) if open_documents else named_pages
+        return SubDatasetReport(self.name, len(self.records), judgements, pages)
 
     def questions(self, qa: DocumentQA) -> list[MiningQuestion]:
-        """The queries, whose positives must be in the index."""
-        there = set(qa.index.ids())
-        made: list[MiningQuestion] = []
-        for line in self.lines:
-            query = line["query"]
-            ids = tuple(dict.fromkeys(record_id(item) for item in line["positives"]))
-            missing = [id for id in ids if id not in there]
-            if missing:
+        """Return the queries as questions to mine for.
+
+        Raises:
+            ValueError: a positive is not in the index.
+        """
+        index_ids = set(qa.index.ids())
+        return [self._question(record, index_ids) for record in self.records]
+
+    def _question(self, record: Mapping[str, Any], index_ids: set[str]) -> MiningQuestion:
+        query = record["query"]
+        positives = tuple(dict.fromkeys(map(record_id, record["positives"])))
+        for id in positives:
+            if id not in index_ids:
                 raise ValueError(
-                    f"{self.path}: a positive must be in the index, got {missing[0]!r} of the query "
+                    f"{self.path}: a positive must be in the index, got {id!r} of the query "
                     f"{query['id']!r}, which is not there: its file has changed, cannot be read, or is not "
                     "in that index. Make the pairs again, or add the file."
                 )
-            known = tuple(id for id in dict.fromkeys(map(record_id, line["removed"])) if id in there)
-            made.append(MiningQuestion(query["id"], query.get("text") or "", ids, query.get("image"), known))
-        return made
+        also_relevant = dict.fromkeys(map(record_id, record["removed"]))
+        return MiningQuestion(
+            query["id"],
+            query.get("text") or "",
+            positives,
+            query.get("image"),
+            tuple(id for id in also_relevant if id in index_ids),
+        )
 
     # ---- files -----------------------------------------------------------------------------------
 
-    def mined(self, output: Path) -> Path:
-        """Where the miner's own lines are."""
+    def mined_file(self, output: Path) -> Path:
+        """Return the path of the miner's own records."""
         return output / "mined" / f"{self.name}.jsonl"
 
-    def forget(self, output: Path) -> None:
-        """Take away what an earlier run left."""
-        mined = self.mined(output)
-        for path in (mined, mined.with_name(mined.name + ".meta.json")):
+    def remove_earlier_run(self, output: Path) -> None:
+        """Delete records and index of an earlier run."""
+        mined_file = self.mined_file(output)
+        for path in (mined_file, mined_file.with_name(mined_file.name + ".meta.json")):
             path.unlink(missing_ok=True)
         shutil.rmtree(output / f"index-{self.name}", ignore_errors=True)
 
-    def write(self, output: Path, told: Curated) -> None:
-        """Both files, each whole or not at all."""
-        lines = [
-            self._restored(line)
-            for line in read_mined(self.mined(output))
-            if line["query"]["id"] in self.by_query
+    def write(self, output: Path, report: SubDatasetReport) -> None:
+        """Write both files, each whole, and enter them into the report."""
+        records = [
+            self._with_data(record)
+            for record in read_mined(self.mined_file(output))
+            if record["query"]["id"] in self.by_query
         ]
-        reranker = [_for_reranker(line) for line in lines]
-        told.affirmed = sum(
-            len(after["positives"]) - len(before["positives"])
-            for before, after in zip(lines, reranker, strict=True)
+        for_reranker = [_with_affirmed_positives(record) for record in records]
+        report.affirmations = sum(len(record["positives"]) for record in for_reranker) - sum(
+            len(record["positives"]) for record in records
         )
-        told.target = str(_write(output / f"{self.name}.jsonl", lines))
-        told.rerank = str(_write(output / f"{self.name}.rerank.jsonl", reranker))
+        report.target = _write_records(output / f"{self.name}.jsonl", records)
+        report.rerank = _write_records(output / f"{self.name}.rerank.jsonl", for_reranker)
 
-    def _restored(self, line: dict[str, Any]) -> dict[str, Any]:
-        """A mined line with what the data knows of its query and items."""
-        before = self.by_query[line["query"]["id"]]
-        boxes = {record_id(item): item.get("boxes") for item in before["positives"]}
-        known = {record_id(item): item.get("reason", KNOWN_POSITIVE) for item in before["removed"]}
-        restored = {
-            **line,
-            "query": {**before["query"], **line["query"]},
-            **{
-                name: [self._item(item) for item in line[name]]
-                for name in ("positives", "negatives", "removed", "doubtful")
-            },
-        }
-        for item in restored["positives"]:
-            if boxes.get(item["id"]):
+    def _with_data(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return a mined record with what the data has on its query and items."""
+        data = self.by_query[record["query"]["id"]]
+        lists = {name: [self._with_content(item) for item in record[name]] for name in LISTS}
+        boxes = {record_id(item): item["boxes"] for item in data["positives"] if item.get("boxes")}
+        for item in lists["positives"]:
+            if item["id"] in boxes:
                 item["boxes"] = boxes[item["id"]]
-        for item in restored["removed"]:
+        reasons = {record_id(item): item.get("reason", KNOWN_POSITIVE) for item in data["removed"]}
+        for item in lists["removed"]:
             if item["reason"] == KNOWN_POSITIVE:
-                item["reason"] = known[item["id"]]
-        there = {item["id"] for item in restored["removed"]}
-        restored["removed"] += [item for item in before["removed"] if record_id(item) not in there]
-        return restored
+                item["reason"] = reasons[item["id"]]
+        mined_ids = {item["id"] for item in lists["removed"]}
+        lists["removed"] += [item for item in data["removed"] if record_id(item) not in mined_ids]
+        return {**record, "query": {**data["query"], **record["query"]}, **lists}
 
-    def _item(self, item: dict[str, Any]) -> dict[str, Any]:
-        own = self.corpus.items.get(item["id"], {})
-        content = {name: own[name] for name in CONTENT if name in own and name not in ("id", "boxes")}
-        return {**item, **content}
-
-
-def _for_reranker(line: Mapping[str, Any]) -> dict[str, Any]:
-    """A line whose affirmed items are positives."""
-    affirmed = [item for item in line["removed"] if item.get("reason") in AFFIRMED]
-    others = [item for item in line["removed"] if item.get("reason") not in AFFIRMED]
-    return {**line, "positives": [*line["positives"], *affirmed], "removed": others}
+    def _with_content(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Return a mined item with the content that the data has on it."""
+        data = self.corpus.items.get(item["id"], {})
+        return {**item, **{name: data[name] for name in CONTENT if name in data}}
 
 
-def _write(path: Path, lines: Iterable[Mapping[str, Any]]) -> Path:
-    beside = path.with_name(path.name + ".part")
-    try:
-        with beside.open("wb") as file:
-            for line in lines:
-                text = json.dumps(line, ensure_ascii=False) + "\n"
-                file.write(text.encode("utf-8", errors="backslashreplace"))
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path
+def _with_affirmed_positives(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record whose affirmed items are positives."""
+    affirmations = [item for item in record["removed"] if item.get("reason") in AFFIRMATIONS]
+    rest_of_removed = [item for item in record["removed"] if item.get("reason") not in AFFIRMATIONS]
+    return {**record, "positives": [*record["positives"], *affirmations], "removed": rest_of_removed}
 
 
-def _opened(part: _Part, judge: JudgeConfig, embedder: Embedder, output: Path) -> DocumentQA:
-    """The index that is given, or one of the documents that the data names."""
+def _write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> str:
+    with atomic_write(path, "wb") as file:
+        file.writelines(map(encode_record, records))
+    return str(path)
+
+
+def _open_index(part: _SubDataset, judge: JudgeConfig, embedder: Embedder, output: Path) -> DocumentQA:
+    """Open the configured index, or build one from the documents that the data names."""
     from mmrag.pipeline import DocumentQA
 
     if judge.index is not None:

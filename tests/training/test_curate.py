@@ -115,7 +115,7 @@ def test_the_rule_by_hand(embedder, tmp_path) -> None:
     assert ids(first["negatives"]) == ["no1", "no2"]
     assert ids(first["removed"]) == ["known"]
     part = report.parts[0]
-    assert (part.queries, part.judgements, part.affirmed) == (2, 42, 5)
+    assert (part.queries, part.judgements, part.affirmations) == (2, 42, 5)
     assert "affirmed by the judge: 5" in report.table()
 
 
@@ -194,20 +194,20 @@ def test_what_is_refused_before_anything_is_judged(make_pdf, embedder, tmp_path)
     refused(FileNotFoundError, r"gone.pdf \(there is no such file", [{**LINES[0], "negatives": [gone]}])
     refused(
         FileNotFoundError,
-        "picture must be there, got /nowhere.png",
+        "picture must exist, got /nowhere.png",
         [{**LINES[0], "negatives": [{"id": "i", "image": "/nowhere.png"}]}],
     )
     refused(ValueError, "must have text, an image or a path", [{**LINES[0], "negatives": [{"id": "i"}]}])
     refused(
         ValueError,
-        "'gold' must stand for one thing",
+        "an id must have one content, got two of 'gold'",
         [LINES[0], {**LINES[1], "negatives": [{"id": "gold", "text": "other"}]}],
     )
     refused(ValueError, "id must be used once, got 'q1' twice", [LINES[0], LINES[0]])
     refused(ValueError, "at least one query with a positive", [{**LINES[0], "positives": []}])
     with pytest.raises(ValueError, match="mode 'pointwise' needs reranker_url"):
         curate(served(tmp_path, LINES), embedder=embedder, check=True)
-    with pytest.raises(ValueError, match="mode 'local' asks no server"):
+    with pytest.raises(ValueError, match="mode 'local' uses no server"):
         config = load_config(written(tmp_path, LINES, reranker_url="http://127.0.0.1:9"))
         curate(config, embedder=embedder, check=True)
     with pytest.raises(ServerUnreachableError, match=r"127\.0\.0\.1:9"):

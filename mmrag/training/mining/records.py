@@ -97,6 +97,11 @@ def _check(value: Mapping[str, Any], position: str) -> None:
             raise ValueError(f"{position}: {name!r} must be a list of items with an 'id'.")
 
 
+def encode_record(record: Mapping[str, Any]) -> bytes:
+    """Return a record as a line of JSON in UTF-8; lone surrogates are escaped."""
+    return (json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8", errors="backslashreplace")
+
+
 class RecordFile:
     """The output of a miner at work: reads the records that are there, and appends whole ones.
 
@@ -134,9 +139,8 @@ class RecordFile:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Append a record in one write, flushed to the disk."""
-        data = (json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8", errors="backslashreplace")
         with self.path.open("ab") as file:
-            file.write(data)
+            file.write(encode_record(record))
             file.flush()
             os.fsync(file.fileno())
         self.records[record["query"]["id"]] = dict(record)
