@@ -50,7 +50,7 @@ from mmrag.models.load import load_embedder
 from mmrag.pipeline import DocumentQA
 from mmrag.rerank.local import LocalReranker, all_verdicts
 from mmrag.rerank.protocol import Verdicts
-from mmrag.rerank.stage import rerank_first
+from mmrag.rerank.stage import RerankStep
 from mmrag.retriever import CHANNELS, Retriever
 from mmrag.samples import sample_pack
 from mmrag.types import Budget, Candidate, Hit, Matrix, Query, Ranking, Record
@@ -287,7 +287,7 @@ def search_all(
             keys[setting] = _keys(plain)
             if reranker is not None:
                 pool = plain if depth <= DEEPEST else rank(question, within, setting, depth)
-                reranked = rerank_first(reranker, pool, top_n=DEEPEST, depth=depth)
+                reranked = RerankStep(reranker, depth).apply(pool, DEEPEST)
                 keys[replace(setting, rerank=LOCAL)] = _keys(reranked)
         return keys
 

@@ -4,8 +4,8 @@ Decisions taken here:
 
 * Padding is masked, never scored: a zero vector has similarity 0, which would beat a real -0.5.
 * Sums and products are float32 whatever the input dtype.
-* Documents are scored in chunks, so that memory stays bounded; `chunk` changes time, never results
-  beyond rounding (relative 1e-5).
+* Documents are scored in chunks, so that memory stays bounded; the size of a chunk changes results by
+  rounding only (relative 1e-5).
 * NumPy arrays or torch tensors. Torch is used when a tensor is passed and never imported from here.
   Both give the same numbers within 1e-5 for normalised vectors (tested).
 """
@@ -21,16 +21,18 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from mmrag.errors import check_whole
+
 if TYPE_CHECKING:
     import torch
 
 Array = TypeVar("Array", "NDArray[Any]", "torch.Tensor")
 
 CHUNK_NUMBERS = 1 << 22
-"""Similarities held at once when `chunk` is not given: 16 MiB of float32."""
+"""Similarities that `maxsim` holds at once: 16 MiB of float32."""
 
 RAGGED_NUMBERS = 1 << 18
-"""The same for `maxsim_ragged`: 1 MiB, so that a block stays in the processor's cache."""
+"""Similarities that `maxsim_ragged` holds at once: 1 MiB, so that a block stays in the processor's cache."""
 
 
 @overload
@@ -39,8 +41,6 @@ def maxsim(
     documents: NDArray[Any],
     query_mask: NDArray[Any] | None = ...,
     document_mask: NDArray[Any] | None = ...,
-    *,
-    chunk: int | None = ...,
 ) -> NDArray[np.float32]: ...
 @overload
 def maxsim(
@@ -48,18 +48,14 @@ def maxsim(
     documents: torch.Tensor,
     query_mask: torch.Tensor | None = ...,
     document_mask: torch.Tensor | None = ...,
-    *,
-    chunk: int | None = ...,
 ) -> torch.Tensor: ...
 def maxsim(
     queries: Any,
     documents: Any,
     query_mask: Any = None,
     document_mask: Any = None,
-    *,
-    chunk: int | None = None,
 ) -> Any:
-    """Late-interaction score of every query against every document.
+    """Compute the late-interaction score of every query against every document.
 
     For each query vector take its best document vector, then sum over the query's vectors:
     ``score[q, n] = sum_i max_j <queries[q, i], documents[n, j]>``.
@@ -69,7 +65,6 @@ def maxsim(
         documents: ``(N, Td, D)``, same ``D`` and, for tensors, same device.
         query_mask: ``(Q, Tq)``, True = counts in the sum. None: every vector counts.
         document_mask: ``(N, Td)``, True = may win the max. None: every vector may.
-        chunk: documents scored at once; None picks a number that bounds memory.
 
     Returns:
         ``(Q, N)`` float32, of the inputs' kind; range ``[-Tq, Tq]`` for normalised vectors. A
@@ -87,118 +82,34 @@ def maxsim(
     _check_dims(queries, documents)
     _check_mask("query_mask", query_mask, queries)
     _check_mask("document_mask", document_mask, documents)
-    count = documents.shape[0]
     cells = queries.shape[0] * queries.shape[1] * documents.shape[1]
-    step = _chunk(chunk, max(1, CHUNK_NUMBERS // max(1, cells)))
-    flat_queries = lib.float32(queries).reshape(-1, queries.shape[-1])  # (Q*Tq, D)
-    parts = [
-        _maxsim_block(
-            lib,
-            flat_queries,
-            tuple(queries.shape[:2]),
-            lib.float32(documents[start : start + step]),
-            query_mask,
-            None if document_mask is None else document_mask[start : start + step],
-        )
-        for start in range(0, count, step)
-    ]
-    if not parts:
-        return lib.empty_scores(queries.shape[0], queries)
-    return parts[0] if len(parts) == 1 else lib.concatenate(parts)
+    step = max(1, CHUNK_NUMBERS // max(1, cells))
+    queries = lib.float32(queries)  # (Q, Tq, D)
+    blocks = []
+    for start in range(0, documents.shape[0], step):
+        block = lib.float32(documents[start : start + step])  # (n, Td, D)
+        mask = None if document_mask is None else document_mask[start : start + step]  # (n, Td)
+        blocks.append(_maxsim_block(lib, queries, block, query_mask, mask))  # (Q, n)
+    if not blocks:
+        return lib.empty_scores(queries.shape[0], queries)  # (Q, 0)
+    return blocks[0] if len(blocks) == 1 else lib.concatenate(blocks)  # (Q, N)
 
 
-def _maxsim_block(
-    lib: Any,
-    flat_queries: Any,
-    shape: tuple[int, int],
-    documents: Any,
-    query_mask: Any,
-    document_mask: Any,
-) -> Any:
-    """``(Q, n)`` scores of one chunk of documents, all float32."""
-    n, rows, dim = documents.shape
-    similarity = flat_queries @ documents.reshape(n * rows, dim).T
-    similarity = similarity.reshape(*shape, n, rows)  # (Q, Tq, n, Td)
+def _maxsim_block(lib: Any, queries: Any, documents: Any, query_mask: Any, document_mask: Any) -> Any:
+    """Score one chunk of documents, ``(n, Td, D)``, against all queries, ``(Q, Tq, D)``; both float32."""
+    dim = queries.shape[-1]
+    similarity = queries.reshape(-1, dim) @ documents.reshape(-1, dim).T  # (Q * Tq, n * Td)
+    similarity = similarity.reshape(*queries.shape[:2], *documents.shape[:2])  # (Q, Tq, n, Td)
     if document_mask is not None:
-        similarity = lib.where(document_mask[None, None], similarity, -float("inf"))
+        similarity = lib.where(document_mask[None, None], similarity, -float("inf"))  # (Q, Tq, n, Td)
     best = lib.best(similarity)  # (Q, Tq, n)
     if query_mask is not None:
-        best = lib.where(query_mask[:, :, None], best, 0.0)
-    return best.sum(1)
-
-
-@overload
-def maxsim_pairwise(
-    queries: NDArray[Any],
-    documents: NDArray[Any],
-    query_mask: NDArray[Any] | None = ...,
-    document_mask: NDArray[Any] | None = ...,
-    *,
-    chunk: int | None = ...,
-) -> NDArray[np.float32]: ...
-@overload
-def maxsim_pairwise(
-    queries: torch.Tensor,
-    documents: torch.Tensor,
-    query_mask: torch.Tensor | None = ...,
-    document_mask: torch.Tensor | None = ...,
-    *,
-    chunk: int | None = ...,
-) -> torch.Tensor: ...
-def maxsim_pairwise(
-    queries: Any,
-    documents: Any,
-    query_mask: Any = None,
-    document_mask: Any = None,
-    *,
-    chunk: int | None = None,
-) -> Any:
-    """Late-interaction score of query i against document i: the diagonal of `maxsim`.
-
-    Args:
-        queries: ``(B, Tq, D)``.
-        documents: ``(B, Td, D)``.
-        query_mask: ``(B, Tq)``, True = counts in the sum.
-        document_mask: ``(B, Td)``, True = may win the max.
-        chunk: pairs scored at once; None picks a number that bounds memory.
-
-    Returns:
-        ``(B,)`` float32.
-
-    Raises:
-        TypeError: arrays and tensors are mixed.
-        ValueError: as `maxsim`, or the numbers of queries and documents differ.
-    """
-    lib = _library(queries, documents, query_mask, document_mask)
-    _check_3d("queries", "(queries, vectors, dim)", queries)
-    _check_3d("documents", "(documents, vectors, dim)", documents)
-    _check_dims(queries, documents)
-    if queries.shape[0] != documents.shape[0]:
-        raise ValueError(
-            f"maxsim_pairwise needs one document a query, got {queries.shape[0]} queries and "
-            f"{documents.shape[0]} documents. Use maxsim for every query against every document."
-        )
-    _check_mask("query_mask", query_mask, queries)
-    _check_mask("document_mask", document_mask, documents)
-    cells = queries.shape[1] * documents.shape[1]
-    step = _chunk(chunk, max(1, CHUNK_NUMBERS // max(1, cells)))
-    parts = []
-    for start in range(0, queries.shape[0], step):
-        part = slice(start, start + step)
-        similarity = lib.float32(queries[part]) @ lib.swap(lib.float32(documents[part]))  # (b, Tq, Td)
-        if document_mask is not None:
-            similarity = lib.where(document_mask[part][:, None], similarity, -float("inf"))
-        best = lib.best(similarity)  # (b, Tq)
-        if query_mask is not None:
-            best = lib.where(query_mask[part], best, 0.0)
-        parts.append(best.sum(1))
-    if not parts:
-        return lib.empty_scores(1, queries)[0]
-    return parts[0] if len(parts) == 1 else lib.concatenate(parts)
+        best = lib.where(query_mask[:, :, None], best, 0.0)  # (Q, Tq, n)
+    return best.sum(1)  # (Q, n)
 
 
 def take_budget(matrix: Array, rows: int | None) -> Array:
-    """The first `rows` vectors: a view, nothing is copied.
+    """Return the first `rows` vectors as a view; nothing is copied.
 
     A matrix with fewer rows is returned whole, since an embedder may give fewer than the budget.
 
@@ -211,9 +122,8 @@ def take_budget(matrix: Array, rows: int | None) -> Array:
     """
     if rows is None:
         return matrix
-    if not isinstance(rows, int) or isinstance(rows, bool) or rows < 1:
-        raise ValueError(f"a budget must be a whole number of at least 1, got {rows!r}. None takes all rows.")
-    return matrix[..., :rows, :]
+    rows = check_whole("a budget", rows, hint="None takes all rows.")
+    return matrix[..., :rows, :]  # (..., min(rows, T), D)
 
 
 def pad_matrices(matrices: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -239,29 +149,26 @@ def pad_matrices(matrices: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float32],
                 f"matrices must have one dim, got {dim} first and {matrix.shape[1]} in matrix {position}."
             )
         longest = max(longest, matrix.shape[0])
-    padded = np.zeros((len(matrices), longest, dim), np.float32)
-    mask = np.zeros((len(matrices), longest), np.bool_)
+    stack = np.zeros((len(matrices), longest, dim), np.float32)  # (N, T, D)
+    mask = np.zeros((len(matrices), longest), np.bool_)  # (N, T)
     for position, matrix in enumerate(matrices):
-        padded[position, : len(matrix)] = matrix
+        stack[position, : len(matrix)] = matrix
         mask[position, : len(matrix)] = True
-    return padded, mask
+    return stack, mask
 
 
 def maxsim_ragged(
     query: NDArray[Any],
     documents: Sequence[NDArray[Any]] | tuple[NDArray[Any], NDArray[np.integer[Any]]],
-    *,
-    chunk: int | None = None,
 ) -> NDArray[np.float32]:
-    """Late-interaction score of one query against documents of different lengths, without padding.
+    """Compute the late-interaction scores of one query against documents of different lengths.
 
-    Equal to `maxsim` on the padded and masked documents.
+    Nothing is padded. The scores equal those of `maxsim` on the padded and masked documents.
 
     Args:
         query: ``(Tq, D)``.
         documents: matrices ``(T_i, D)``, or ``(flat, offsets)``: all rows ``(sum T_i, D)`` and the
-            ``(N + 1,)`` places where each document starts, the last being the end.
-        chunk: rows scored at once (a document is never cut); None picks a number that bounds memory.
+            ``(N + 1,)`` rows at which each document starts, the last being the end.
 
     Returns:
         ``(N,)`` float32. A document without rows scores ``-inf``.
@@ -271,9 +178,9 @@ def maxsim_ragged(
     """
     if query.ndim != 2:
         raise ValueError(f"query must be 2D (vectors, dim), got {query.shape}. Score one query at a time.")
-    limit = _chunk(chunk, max(1, RAGGED_NUMBERS // max(1, max(query.shape))))
-    # (D, Tq), so that rows of documents come first and one document's rows lie together
-    transposed = np.ascontiguousarray(query.astype(np.float32, copy=False).T)
+    limit = max(1, RAGGED_NUMBERS // max(1, max(query.shape)))
+    # documents first, so that one document's rows lie together in the product
+    columns = np.ascontiguousarray(query.astype(np.float32, copy=False).T)  # (D, Tq)
     blocks = (
         _flat_blocks(documents[0], np.asarray(documents[1]), limit)
         if isinstance(documents, tuple) and len(documents) == 2 and np.ndim(documents[1]) == 1
@@ -286,30 +193,30 @@ def maxsim_ragged(
                 f"query and documents must have one dim, got {query.shape[1]} and a document block of shape "
                 f"{rows.shape}."
             )
-        scores.append(_ragged_block(transposed, rows.astype(np.float32, copy=False), lengths))
+        scores.append(_ragged_block(columns, rows.astype(np.float32, copy=False), lengths))
     return np.concatenate(scores)
 
 
-def _ragged_block(query: NDArray[Any], rows: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.float32]:
-    """Scores of a block of documents: ``rows`` (R, D) float32, ``lengths`` (n,) summing to R."""
-    scores = np.full(len(lengths), -np.inf, np.float32)
-    real = lengths > 0
-    if not real.any():
+def _ragged_block(columns: NDArray[Any], rows: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.float32]:
+    """Score a block of n documents: ``rows`` is (R, D) float32, ``lengths`` (n,) sums to R."""
+    scores = np.full(len(lengths), -np.inf, np.float32)  # (n,)
+    has_rows = lengths > 0  # (n,)
+    if not has_rows.any():
         return scores
-    similarity = rows @ query  # (R, Tq)
-    kept = lengths[real]
-    if kept.min() == kept.max():  # one length: a plain max is several times faster than reduceat
-        best = similarity.reshape(len(kept), int(kept[0]), -1).max(1)
+    similarity = rows @ columns  # (R, Tq)
+    lengths = lengths[has_rows]  # (m,), m documents that have rows
+    if lengths.min() == lengths.max():  # one length: a plain max is several times faster than reduceat
+        best = similarity.reshape(len(lengths), int(lengths[0]), -1).max(1)  # (m, Tq)
     else:
-        best = np.maximum.reduceat(similarity, np.cumsum(kept) - kept, axis=0)  # (n, Tq)
-    scores[real] = best.sum(1)
+        best = np.maximum.reduceat(similarity, np.cumsum(lengths) - lengths, axis=0)  # (m, Tq)
+    scores[has_rows] = best.sum(1)
     return scores
 
 
 def _flat_blocks(
     flat: NDArray[Any], offsets: NDArray[Any], limit: int
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Cut flat rows into blocks of whole documents of about `limit` rows."""
+    """Cut flat rows into blocks of whole documents of about `limit` rows: ``(R, D)``, ``(n,)`` lengths."""
     if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(flat) or (np.diff(offsets) < 0).any():
         raise ValueError(f"offsets must rise from 0 to the number of rows, {len(flat)}, got {offsets!r}.")
     start = 0
@@ -323,7 +230,7 @@ def _flat_blocks(
 def _matrix_blocks(
     matrices: Sequence[NDArray[Any]], limit: int
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Join matrices into blocks of about `limit` rows."""
+    """Join matrices into blocks of about `limit` rows: ``(R, D)``, ``(n,)`` lengths."""
     block: list[NDArray[Any]] = []
     rows = 0
     for matrix in matrices:
@@ -336,21 +243,11 @@ def _matrix_blocks(
         yield np.concatenate(block), np.array([len(m) for m in block])
 
 
-def _chunk(chunk: int | None, default: int) -> int:
-    """The caller's chunk, checked, or the default."""
-    if chunk is None:
-        return default
-    if chunk < 1:
-        raise ValueError(f"chunk must be at least 1, got {chunk}. Leave it out for a sensible one.")
-    return chunk
-
-
 def _check_3d(name: str, axes: str, array: Any) -> None:
     if array.ndim != 3:
+        single = {"queries": "query", "documents": "document"}[name]
         raise ValueError(
-            f"{name} must be 3D {axes}, got {tuple(array.shape)}. Wrap a single {name[:-1]} in a list."
-            if name != "queries"
-            else f"{name} must be 3D {axes}, got {tuple(array.shape)}. Wrap a single query in a list."
+            f"{name} must be 3D {axes}, got {tuple(array.shape)}. Wrap a single {single} in a list."
         )
 
 
@@ -367,20 +264,21 @@ def _check_dims(queries: Any, documents: Any) -> None:
 def _check_mask(name: str, mask: Any, array: Any) -> None:
     if mask is not None and tuple(mask.shape) != tuple(array.shape[:2]):
         raise ValueError(
-            f"{name} must have shape {tuple(array.shape[:2])}, one value a vector, got {tuple(mask.shape)}."
+            f"{name} must have shape {tuple(array.shape[:2])}, one value per vector, got {tuple(mask.shape)}."
         )
 
 
 def _library(*arrays: Any) -> Any:
-    """The few operations that NumPy and torch spell differently."""
-    torch_module = sys.modules.get("torch")
-    given = [array for array in arrays if array is not None]
-    tensors = [
-        array for array in given if torch_module is not None and isinstance(array, torch_module.Tensor)
+    """Return the few operations that NumPy and torch spell differently, for these arrays."""
+    torch_module = sys.modules.get("torch")  # imported already if one of them is a tensor
+    is_tensor = [
+        torch_module is not None and isinstance(array, torch_module.Tensor)
+        for array in arrays
+        if array is not None
     ]
-    if not tensors:
+    if not any(is_tensor):
         return _NumpyLibrary
-    if len(tensors) < len(given):
+    if not all(is_tensor):
         raise TypeError("maxsim takes NumPy arrays or torch tensors, got both. Convert one side.")
     return _TorchLibrary(torch_module)
 
@@ -393,16 +291,12 @@ class _NumpyLibrary:
         return array.astype(np.float32, copy=False)
 
     @staticmethod
-    def where(mask: NDArray[Any], values: NDArray[Any], other: float) -> NDArray[Any]:
-        return np.where(mask.astype(np.bool_, copy=False), values, np.float32(other))
+    def where(mask: NDArray[Any], values: NDArray[Any], fill: float) -> NDArray[Any]:
+        return np.where(mask.astype(np.bool_, copy=False), values, np.float32(fill))
 
     @staticmethod
     def best(similarity: NDArray[Any]) -> NDArray[Any]:
         return similarity.max(-1)  # type: ignore[no-any-return]
-
-    @staticmethod
-    def swap(array: NDArray[Any]) -> NDArray[Any]:
-        return array.swapaxes(1, 2)
 
     @staticmethod
     def concatenate(parts: list[NDArray[Any]]) -> NDArray[Any]:
@@ -422,14 +316,11 @@ class _TorchLibrary:
     def float32(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.float()
 
-    def where(self, mask: torch.Tensor, values: torch.Tensor, other: float) -> torch.Tensor:
-        return values.masked_fill(~mask.bool(), other)
+    def where(self, mask: torch.Tensor, values: torch.Tensor, fill: float) -> torch.Tensor:
+        return values.masked_fill(~mask.bool(), fill)
 
     def best(self, similarity: torch.Tensor) -> torch.Tensor:
         return similarity.amax(-1)
-
-    def swap(self, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.transpose(1, 2)
 
     def concatenate(self, parts: list[torch.Tensor]) -> torch.Tensor:
         return self.torch.cat(parts, dim=-1)  # type: ignore[no-any-return]
@@ -439,15 +330,15 @@ class _TorchLibrary:
 
 
 DEFAULT_WEIGHTS: Mapping[str, float] = {"vectors": 2.0, "text": 1.0}
-
+"""Weights of the channels in the fused score."""
 
 SMALLEST_SPREAD = 0.01
-"""Of the largest score in the pool: a standard deviation below that is taken as that, so that in a pool of
-two or three records a difference in the third digit does not weigh as much as a real one."""
+"""Smallest standard deviation, relative to the largest score of the pool: in a pool of two or three records
+a difference in the third digit must not weigh as much as a real one."""
 
 
 def standardise(scores: Mapping[str, float]) -> dict[str, float]:
-    """Z-scores over the pool, in float64.
+    """Compute z-scores over the pool, in float64.
 
     ``z[id] = (score[id] - mean) / max(std, SMALLEST_SPREAD * largest absolute score)``. Equal scores,
     or one record alone, say nothing: every z is 0.
@@ -461,39 +352,42 @@ def standardise(scores: Mapping[str, float]) -> dict[str, float]:
         if not math.isfinite(value):
             raise ValueError(f"scores to fuse must be finite, got {value!r} for {key!r}.")
     mean = math.fsum(scores.values()) / len(scores)
-    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in scores.values()) / len(scores))
-    spread = max(spread, SMALLEST_SPREAD * max(abs(value) for value in scores.values()))
-    return {key: (value - mean) / spread if spread > 0 else 0.0 for key, value in scores.items()}
+    std = math.sqrt(math.fsum((value - mean) ** 2 for value in scores.values()) / len(scores))
+    std = max(std, SMALLEST_SPREAD * max(abs(value) for value in scores.values()))
+    return {key: (value - mean) / std if std > 0 else 0.0 for key, value in scores.items()}
 
 
 def fuse(
     channels: Mapping[str, Mapping[str, float]], weights: Mapping[str, float] = DEFAULT_WEIGHTS
 ) -> dict[str, float]:
-    """Weighted sum of the channels' z-scores for every id of the pool.
+    """Add the channels' weighted z-scores for every id of the pool.
+
+    The sum orders the candidates of one pool. It does not compare pools: a smaller pool, for example under a
+    filter, has other means, and a record alone in its pool scores 0.
 
     Args:
         channels: by name, each with a score for the same ids.
         weights: by channel name; only their ratio changes an order.
 
     Returns:
-        Score by id, unbounded, mean 0 over the pool.
+        Scores by id, unbounded, mean 0 over the pool.
 
     Raises:
         ValueError: the channels score different ids, or a channel has no weight.
     """
     check_weights(weights)
-    fused: dict[str, float] = {}
+    totals: dict[str, float] = {}
     for position, (name, scores) in enumerate(channels.items()):
         if name not in weights:
             raise ValueError(f"every channel needs a weight, got none for {name!r} in {dict(weights)!r}.")
-        if position and scores.keys() != fused.keys():
+        if position and scores.keys() != totals.keys():
             raise ValueError(
-                f"channels must score the same ids, got {len(scores)} in {name!r} and {len(fused)} before. "
+                f"channels must score the same ids, got {len(scores)} in {name!r} and {len(totals)} before. "
                 "Score the union of both lists in each channel."
             )
         for key, value in standardise(scores).items():
-            fused[key] = fused.get(key, 0.0) + weights[name] * value
-    return fused
+            totals[key] = totals.get(key, 0.0) + weights[name] * value
+    return totals
 
 
 def check_weights(weights: Mapping[str, float]) -> None:

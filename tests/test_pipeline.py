@@ -214,7 +214,7 @@ def test_search_in_many_threads_while_another_adds(tmp_path, folder, embedder, m
             assert adding.result().pages == 40
 
 
-def test_a_second_process_reads_while_this_one_writes(tmp_path, folder, embedder):
+def test_a_second_process_reads_while_this_one_writes(tmp_path, folder):
     script = textwrap.dedent(
         """
         import sys
@@ -228,7 +228,7 @@ def test_a_second_process_reads_while_this_one_writes(tmp_path, folder, embedder
             print(qa.search("blue whale")[0].page.source.name)
         """
     )
-    with DocumentQA.open(tmp_path / "index", embedder=embedder, reader=settings()) as qa:
+    with DocumentQA.open(tmp_path / "index", reader=settings()) as qa:
         qa.add(folder)
         run = subprocess.run(
             [sys.executable, "-c", script, str(tmp_path / "index")],

@@ -28,9 +28,7 @@ def test_pictures_asked_for_at_once_all_stay(qa: DocumentQA) -> None:
     """A second temporary folder made at the same moment took the first, with its pictures, away."""
     pages = [record.page for record in qa.index.get(qa.index.ids())]
     for pixels in range(10_000, 10_020):  # many first uses, each with pictures that are not there yet
-        if qa._scratch is not None:
-            qa._scratch.cleanup()
-        qa._scratch = qa._pictures = None
+        qa._pictures.close()
         barrier = threading.Barrier(THREADS)
 
         def picture(page, barrier=barrier, pixels=pixels):

@@ -257,7 +257,7 @@ def test_an_image_query_uses_the_vectors_only():
 def test_another_embedders_index_is_refused_with_both_named(index):
     other = CountingEmbedder(("text", "image"))
     with pytest.raises(
-        IndexMismatchError, match=r"made by 'counting' \(fingerprint .*this embedder is 'counting'"
+        IndexMismatchError, match=r"built by 'counting' \(fingerprint .*this embedder is 'counting'"
     ):
         Retriever(index, other)
 

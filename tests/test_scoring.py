@@ -1,4 +1,4 @@
-"""Laws of late interaction: by hand, over random input, against plain loops and against torch."""
+"""Laws of late interaction and of fusion: by hand, over random input, against plain loops and torch."""
 
 import subprocess
 import sys
@@ -7,7 +7,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from mmrag.scoring import maxsim, maxsim_pairwise, maxsim_ragged, pad_matrices, take_budget
+from mmrag.scoring import (
+    DEFAULT_WEIGHTS,
+    fuse,
+    maxsim,
+    maxsim_ragged,
+    pad_matrices,
+    standardise,
+    take_budget,
+)
 
 TOLERANCE = 1e-5  # rounding of float32 sums of at most 16 cosines
 
@@ -50,7 +58,6 @@ def test_negative_similarity_survives_padding():
     documents = np.array([[[-0.5, 0.0], [0.0, 0.0]]])
     mask = np.array([[True, False]])
     assert maxsim(query, documents, None, mask).tolist() == [[-0.5]]
-    assert maxsim_pairwise(query, documents, None, mask).tolist() == [-0.5]
     assert maxsim(query, documents).tolist() == [[0.0]], "without the mask the padding wins"
 
 
@@ -89,41 +96,28 @@ def test_score_does_not_depend_on_batch_neighbours(ragged):
             )
 
 
-def test_pairwise_is_the_diagonal(ragged):
-    q, qm = pad_matrices(ragged[0])
-    d, dm = pad_matrices(ragged[1][: len(q)])
-    expected = np.diag(maxsim(q, d, qm, dm))
-    np.testing.assert_allclose(maxsim_pairwise(q, d, qm, dm), expected, atol=TOLERANCE)
-
-
-@pytest.mark.parametrize("chunk", [1, 2, 7, 1000])
-def test_chunk_changes_nothing(ragged, chunk):
+@pytest.mark.parametrize("numbers", [1, 40, 300, 2000])
+def test_the_size_of_a_chunk_changes_rounding_only(ragged, monkeypatch, numbers):
+    """From one document at a time to all of them at once: sums of at most 8 products, in another order."""
     q, qm = pad_matrices(ragged[0])
     d, dm = pad_matrices(ragged[1])
-    np.testing.assert_allclose(maxsim(q, d, qm, dm, chunk=chunk), maxsim(q, d, qm, dm), atol=TOLERANCE)
-    pairs = slice(0, len(q))
-    np.testing.assert_allclose(
-        maxsim_pairwise(q, d[pairs], qm, dm[pairs], chunk=chunk),
-        maxsim_pairwise(q, d[pairs], qm, dm[pairs]),
-        atol=TOLERANCE,
-    )
-    np.testing.assert_allclose(
-        maxsim_ragged(ragged[0][0], ragged[1], chunk=chunk),
-        maxsim_ragged(ragged[0][0], ragged[1]),
-        atol=TOLERANCE,
-    )
+    flat, offsets = np.concatenate(ragged[1]), np.cumsum([0, *map(len, ragged[1])])
+    query = ragged[0][0]
+    whole = [maxsim(q, d, qm, dm), maxsim_ragged(query, ragged[1]), maxsim_ragged(query, (flat, offsets))]
+    monkeypatch.setattr("mmrag.scoring.CHUNK_NUMBERS", numbers)
+    monkeypatch.setattr("mmrag.scoring.RAGGED_NUMBERS", numbers)
+    parts = [maxsim(q, d, qm, dm), maxsim_ragged(query, ragged[1]), maxsim_ragged(query, (flat, offsets))]
+    for one_by_one, together in zip(parts, whole, strict=True):
+        np.testing.assert_allclose(one_by_one, together, atol=TOLERANCE)
 
 
 def test_ragged_takes_matrices_or_flat_rows_with_offsets(ragged):
     query, documents = ragged[0][0], ragged[1]
     flat = np.concatenate(documents)
     offsets = np.cumsum([0, *map(len, documents)])
-    for chunk in (None, 3, 10):
-        np.testing.assert_allclose(
-            maxsim_ragged(query, (flat, offsets), chunk=chunk),
-            maxsim_ragged(query, documents),
-            atol=TOLERANCE,
-        )
+    np.testing.assert_allclose(
+        maxsim_ragged(query, (flat, offsets)), maxsim_ragged(query, documents), atol=TOLERANCE
+    )
 
 
 def test_ragged_documents_of_one_length_equal_the_general_case(rng):
@@ -187,7 +181,6 @@ def test_more_document_rows_never_lower_a_score(rng):
 def test_empty_sides_give_empty_scores():
     assert maxsim(np.ones((2, 3, 4)), np.ones((0, 3, 4))).shape == (2, 0)
     assert maxsim(np.ones((0, 3, 4)), np.ones((5, 3, 4))).shape == (0, 5)
-    assert maxsim_pairwise(np.ones((0, 3, 4)), np.ones((0, 3, 4))).shape == (0,)
     assert maxsim_ragged(np.ones((3, 4)), []).shape == (0,)
     padded, mask = pad_matrices([])
     assert padded.shape == (0, 0, 0) and mask.shape == (0, 0)
@@ -207,36 +200,31 @@ def test_wrong_shapes_are_refused(queries, documents, words):
         maxsim(queries, documents)
 
 
-def test_wrong_masks_offsets_and_pairs_are_refused():
+def test_wrong_masks_offsets_and_dims_are_refused():
     ones = np.ones((2, 3, 4))
     with pytest.raises(ValueError, match=r"document_mask must have shape \(2, 3\)"):
         maxsim(ones, ones, None, np.ones((2, 4), bool))
     with pytest.raises(ValueError, match=r"query_mask must have shape \(2, 3\)"):
         maxsim(ones, ones, np.ones((3,), bool))
-    with pytest.raises(ValueError, match="one document a query, got 2 queries and 1 documents"):
-        maxsim_pairwise(ones, ones[:1])
     with pytest.raises(ValueError, match="offsets must rise from 0"):
         maxsim_ragged(ones[0], (ones[0], np.array([0, 2])))
     with pytest.raises(ValueError, match="one dim, got 4 and"):
         maxsim_ragged(ones[0], [np.ones((1, 5))])
     with pytest.raises(ValueError, match="one dim, got 4 first and 5 in matrix 1"):
         pad_matrices([np.ones((1, 4)), np.ones((1, 5))])
-    with pytest.raises(ValueError, match="chunk must be at least 1"):
-        maxsim(ones, ones, chunk=0)
 
 
-def test_torch_agrees_with_numpy(ragged):
+@pytest.mark.parametrize("numbers", [1 << 22, 500])
+def test_torch_agrees_with_numpy(ragged, monkeypatch, numbers):
     torch = pytest.importorskip("torch")
     q, qm = pad_matrices(ragged[0])
     d, dm = pad_matrices(ragged[1])
     tensors = [torch.from_numpy(array) for array in (q, d, qm, dm)]
-    for chunk in (None, 3):
-        scores = maxsim(*tensors, chunk=chunk)
-        assert isinstance(scores, torch.Tensor) and scores.dtype == torch.float32
-        np.testing.assert_allclose(scores.numpy(), maxsim(q, d, qm, dm), atol=TOLERANCE)
-    n = len(q)
-    pairs = maxsim_pairwise(tensors[0], tensors[1][:n], tensors[2], tensors[3][:n])
-    np.testing.assert_allclose(pairs.numpy(), maxsim_pairwise(q, d[:n], qm, dm[:n]), atol=TOLERANCE)
+    expected = maxsim(q, d, qm, dm)
+    monkeypatch.setattr("mmrag.scoring.CHUNK_NUMBERS", numbers)
+    scores = maxsim(*tensors)
+    assert isinstance(scores, torch.Tensor) and scores.dtype == torch.float32
+    np.testing.assert_allclose(scores.numpy(), expected, atol=TOLERANCE)
     half = maxsim(tensors[0].bfloat16(), tensors[1].bfloat16(), tensors[2], tensors[3])
     assert half.dtype == torch.float32
     assert take_budget(tensors[1], 2).shape == (len(d), 2, 8)
@@ -264,3 +252,98 @@ def test_scoring_never_imports_torch():
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ---- fusion --------------------------------------------------------------------------------------
+
+
+def test_standardise_by_hand():
+    """Scores 1, 2, 3: mean 2, standard deviation sqrt(2/3)."""
+    scores = standardise({"a": 1.0, "b": 2.0, "c": 3.0})
+    assert scores == {"a": pytest.approx(-(1.5**0.5)), "b": 0.0, "c": pytest.approx(1.5**0.5)}
+
+
+def test_fuse_by_hand():
+    """Two records are at +1 and -1 in each channel, so the weights alone decide."""
+    fused = fuse({"vectors": {"a": 0.7, "b": 0.6}, "text": {"a": 0.0, "b": 9.0}})
+    assert fused == {"a": pytest.approx(2 - 1), "b": pytest.approx(-2 + 1)}
+
+
+def test_default_weights_are_two_to_one():
+    assert dict(DEFAULT_WEIGHTS) == {"vectors": 2.0, "text": 1.0}
+
+
+def test_a_channel_without_spread_does_not_change_the_order():
+    fused = fuse({"vectors": {"a": 0.5, "b": 0.5, "c": 0.5}, "text": {"a": 1.0, "b": 3.0, "c": 2.0}})
+    assert sorted(fused, key=fused.__getitem__) == ["a", "c", "b"]
+
+
+def test_float32_rounding_is_not_spread():
+    """Bug guarded: equal cosines that differ in the last float32 bit became z-scores of a whole unit."""
+    low = float(np.float32(0.6))
+    high = float(np.nextafter(np.float32(0.6), np.float32(1)))
+    assert max(abs(z) for z in standardise({"a": low, "b": high}).values()) < 1e-4
+
+
+def test_a_tiny_difference_in_a_pool_of_two_does_not_outweigh_a_real_one():
+    """Without a floor on the spread any two scores are at +1 and -1, and the heavier channel always wins."""
+    fused = fuse({"vectors": {"a": 0.6001, "b": 0.6}, "text": {"a": 0.0, "b": 5.0}})
+    assert fused["b"] > fused["a"]
+    z = standardise({"a": 0.6001, "b": 0.6})
+    assert z["a"] == pytest.approx(0.00005 / 0.006001)
+
+
+@pytest.mark.parametrize("scores", [{}, {"a": 3.0}, {"a": 0.0, "b": 0.0}, {"a": -2.0, "b": -2.0}])
+def test_no_spread_is_zero(scores):
+    assert standardise(scores) == dict.fromkeys(scores, 0.0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 100])
+def test_equal_scores_are_zero_to_within_rounding(count):
+    scores = {str(number): 0.1 for number in range(count)}
+    assert standardise(scores) == pytest.approx(dict.fromkeys(scores, 0.0), abs=1e-12)
+
+
+def test_z_scores_do_not_depend_on_scale_or_offset():
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=50)
+    plain = standardise({str(i): float(v) for i, v in enumerate(values)})
+    moved = standardise({str(i): float(v * 7 - 40) for i, v in enumerate(values)})
+    assert plain == {key: pytest.approx(value, abs=1e-9) for key, value in moved.items()}
+
+
+def test_fuse_equals_numpy():
+    rng = np.random.default_rng(2)
+    vectors, text = rng.normal(size=(2, 200))
+    fused = fuse(
+        {
+            "vectors": {str(i): float(v) for i, v in enumerate(vectors)},
+            "text": {str(i): float(v) for i, v in enumerate(text)},
+        },
+        {"vectors": 0.7, "text": 0.3},
+    )
+    expected = 0.7 * (vectors - vectors.mean()) / vectors.std() + 0.3 * (text - text.mean()) / text.std()
+    np.testing.assert_allclose([fused[str(i)] for i in range(200)], expected, atol=1e-9)
+
+
+def test_different_ids_are_refused():
+    with pytest.raises(ValueError, match="must score the same ids, got 1 in 'text' and 2 before"):
+        fuse({"vectors": {"a": 1.0, "b": 2.0}, "text": {"a": 1.0}})
+
+
+def test_a_score_that_is_not_finite_is_refused():
+    with pytest.raises(ValueError, match="must be finite, got nan for 'b'"):
+        standardise({"a": 1.0, "b": float("nan")})
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"vectors": -1.0, "text": 1.0}, "weight of 'vectors' must be a number of at least 0, got -1.0"),
+        ({"vectors": 0.0, "text": 0.0}, "at least one channel must have a weight above 0"),
+        ({"vectors": 1.0}, "every channel needs a weight, got none for 'text'"),
+    ],
+)
+def test_weights_that_cannot_order_are_refused(weights, message):
+    with pytest.raises(ValueError, match=message):
+        fuse({"vectors": {"a": 1.0}, "text": {"a": 1.0}}, weights)

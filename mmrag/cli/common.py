@@ -275,7 +275,7 @@ class RerankerOptions:
         if self.rerank in ("none", "local"):
             raise UsageError(f"--rerank {self.rerank} asks no server: leave --reranker-url out.")
         from mmrag.rerank import ThinkReranker
-        from mmrag.rerank.stage import beside
+        from mmrag.rerank.stage import writable_folder
 
         assert self.reranker_url is not None
         traces = None
@@ -289,7 +289,7 @@ class RerankerOptions:
             alpha=alpha or 0.0,
             images=not self.reranker_text_only,
             traces=traces,
-            cache=beside(index, "replies"),
+            cache=writable_folder(index, "replies"),
         )
 
 
@@ -315,10 +315,10 @@ class RerankOptions(RerankerOptions):
 
 def trace_writer(url: str, model: str | None, text_only: bool, index: Path) -> TraceWriter:
     """Return the writer of page traces, with the cache that indexing and reranking share."""
-    from mmrag.rerank.stage import beside
+    from mmrag.rerank.stage import writable_folder
     from mmrag.rerank.traces import TraceWriter
 
-    return TraceWriter(url, model, images=not text_only, cache=beside(index, "traces"))
+    return TraceWriter(url, model, images=not text_only, cache=writable_folder(index, "traces"))
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from mmrag.types import Answer, Candidate, Citation, Page, Ranking, Usage, Verdi
 if TYPE_CHECKING:
     from mmrag.documents import Skipped
     from mmrag.ingest.reembed import ReembedReport
-    from mmrag.ingest.report import AddReport
-    from mmrag.pipeline import Status
+    from mmrag.ingest.report import AddReport, Status
 
 
 def page_data(page: Page) -> dict[str, Any]:

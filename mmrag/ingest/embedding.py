@@ -1,4 +1,4 @@
-"""Embedding for an index: which image the embedder reads, and inputs that it cannot take."""
+"""Embedding for an index: the image size that an embedder reads, and inputs that it cannot take."""
 
 from __future__ import annotations
 
@@ -12,45 +12,50 @@ from mmrag.types import Matrix
 if TYPE_CHECKING:
     from mmrag.embedders.base import Embedder
 
-
 PICTURE_PIXELS = 1_600_000
-"""Pixel budget of a page's picture: a letter page at about 130 dots an inch."""
-
-
-def refuse_skipped(matrices: Sequence[Matrix]) -> None:
-    """Where all inputs of a call must be embedded: refuse what an embedder skipped by itself.
-
-    Raises:
-        BadInputError: it left one out.
-    """
-    for place, reason in getattr(matrices, "skipped", {}).items():
-        raise BadInputError("document", place, reason)
-
-
-def embedded(embedder: Embedder, inputs: Sequence[DocumentInput]) -> tuple[dict[int, Matrix], dict[int, str]]:
-    """Matrices by the place of their input, in order; and why the others cannot be embedded, by place.
-
-    An embedder that skips such inputs by itself leaves None in their places.
-    """
-    left, bad = list(range(len(inputs))), {}
-    while left:
-        try:
-            matrices = embedder.encode_document([inputs[place] for place in left])
-        except BadInputError as error:  # found before anything is computed, so trying again is cheap
-            bad[left.pop(error.index)] = error.reason
-            continue
-        reasons = getattr(matrices, "skipped", {})
-        bad |= {left[at]: reason for at, reason in reasons.items()}
-        made = enumerate(zip(left, matrices, strict=True))
-        return {place: matrix for at, (place, matrix) in made if at not in reasons}, bad
-    return {}, bad
+"""Pixel budget of a page's image: a letter page at about 130 dots per inch."""
 
 
 def image_pixels(embedder: Embedder) -> int | None:
-    """The picture size the reader is asked for: none, where the embedder does not look at pictures.
+    """Return the size at which pages are rendered for an embedder, or None if it reads no images.
 
-    An embedder says by ``image_pixels`` how much of a picture it makes use of.
+    An embedder that reads images may say in ``image_pixels`` how large an image it makes use of.
     """
     if "image" not in embedder.modalities:
         return None
     return int(getattr(embedder, "image_pixels", PICTURE_PIXELS))
+
+
+def refuse_skipped(matrices: Sequence[Matrix]) -> None:
+    """Refuse inputs that an embedder skipped by itself, where all inputs of a call must be embedded.
+
+    Raises:
+        BadInputError: it left one out.
+    """
+    for position, reason in getattr(matrices, "skipped", {}).items():
+        raise BadInputError("document", position, reason)
+
+
+def encode_documents(
+    embedder: Embedder, inputs: Sequence[DocumentInput]
+) -> tuple[dict[int, Matrix], dict[int, str]]:
+    """Embed the inputs that can be embedded.
+
+    An embedder that skips inputs by itself leaves None in their positions.
+
+    Returns:
+        Matrices by the position of their input, in order, and the reasons why the other inputs cannot be
+        embedded, by position.
+    """
+    left, reasons = list(range(len(inputs))), {}
+    while left:
+        try:
+            matrices = embedder.encode_document([inputs[position] for position in left])
+        except BadInputError as error:  # raised before anything is computed, so trying again is cheap
+            reasons[left.pop(error.index)] = error.reason
+            continue
+        skipped = getattr(matrices, "skipped", {})
+        reasons |= {left[at]: reason for at, reason in skipped.items()}
+        pairs = zip(left, matrices, strict=True)
+        return {position: matrix for position, matrix in pairs if position not in reasons}, reasons
+    return {}, reasons

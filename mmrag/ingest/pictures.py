@@ -1,14 +1,19 @@
-"""The picture of a page that an index holds, drawn again from its file or from the bytes the index keeps."""
+"""Pictures of an index's pages, rendered again from their files or from the bytes that the index keeps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrag.errors import SourceChangedError
+from mmrag.errors import PageError, SourceChangedError
+from mmrag.files import atomic_write
 from mmrag.index.base import Index
-from mmrag.types import Page
+from mmrag.ingest.embedding import PICTURE_PIXELS
+from mmrag.types import Citation, Page
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -16,10 +21,66 @@ if TYPE_CHECKING:
     from mmrag.documents import DocumentReader
 
 
-def page_picture(index: Index, reader: DocumentReader, page: Page, *, max_pixels: int) -> Image:
-    """Picture of a page of this index, RGB, within a pixel budget.
+class PagePictures:
+    """Pictures of pages: rendered, kept as files for hosts that want paths, and with evidence drawn in.
 
-    A document with several names is read from the first that is still there and unchanged.
+    Args:
+        index: holds the pages.
+        reader: returns the reader that renders; called on first use.
+        folder: where picture files are kept. None: in a temporary folder, until `close`.
+    """
+
+    def __init__(self, index: Index, reader: Callable[[], DocumentReader], folder: Path | None) -> None:
+        self._index = index
+        self._reader = reader
+        self._folder = folder
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._lock = threading.Lock()  # threads that ask first at the same time share one folder
+
+    def render(self, page: Page, max_pixels: int = PICTURE_PIXELS) -> Image:
+        """Render a page within a pixel budget; raises as `render_page` does."""
+        return render_page(self._index, self._reader(), page, max_pixels=max_pixels)
+
+    def path(self, page: Page, max_pixels: int = PICTURE_PIXELS) -> Path:
+        """Return the path of a PNG of the page, rendered on the first call; raises as `render_page` does."""
+        path = self._picture_folder() / f"{page.source.sha256[:16]}-p{page.number}-{max_pixels}.png"
+        if not path.is_file():
+            image = self.render(page, max_pixels)
+            with atomic_write(path, "wb") as file:
+                image.save(file, format="PNG")
+        return path
+
+    def with_evidence(self, citation: Citation) -> Citation:
+        """Return the citation with a picture of its page and boxes, or with a note of why it has none."""
+        from mmrag.answer.evidence import evidence_png
+
+        if citation.page is None:
+            return citation
+        try:
+            image = self.render(citation.page)
+        except (SourceChangedError, PageError) as error:  # costs the picture, not the answer
+            return replace(citation, note=" ".join(filter(None, (citation.note, f"No picture: {error}"))))
+        return replace(citation, picture=evidence_png(image, citation.boxes, label=str(citation.number)))
+
+    def close(self) -> None:
+        """Delete the temporary folder, if there is one."""
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
+
+    def _picture_folder(self) -> Path:
+        if self._folder is not None:
+            return self._folder
+        with self._lock:
+            if self._scratch is None:
+                self._scratch = tempfile.TemporaryDirectory(prefix="mmrag-pictures-")
+            return Path(self._scratch.name)
+
+
+def render_page(index: Index, reader: DocumentReader, page: Page, *, max_pixels: int) -> Image:
+    """Render a page of this index as RGB within a pixel budget.
+
+    A document with several names is read from the first that still has the indexed content.
 
     Raises:
         SourceChangedError: the file is gone, or is not the file that was indexed.
@@ -27,17 +88,17 @@ def page_picture(index: Index, reader: DocumentReader, page: Page, *, max_pixels
     """
     data = None if page.source.path is not None else index.get_blob(blob_key(page))
     failure: SourceChangedError | None = None
-    for name in _names(index, page, only_own=data is not None):
+    for path in _paths(index, page, only_own=data is not None):
         try:
-            source = replace(page.source, path=name)
+            source = replace(page.source, path=path)
             return reader.render(replace(page, source=source), max_pixels=max_pixels, data=data)
         except SourceChangedError as error:
             failure = failure or error
-    assert failure is not None  # there is one name at least
+    assert failure is not None  # there is at least one path
     raise failure
 
 
-def _names(index: Index, page: Page, *, only_own: bool) -> Iterator[str | None]:
+def _paths(index: Index, page: Page, *, only_own: bool) -> Iterator[str | None]:
     yield page.source.path
     if not only_own:
         entry = next((entry for entry in index.documents() if entry.id == page.document_id), None)
@@ -45,5 +106,5 @@ def _names(index: Index, page: Page, *, only_own: bool) -> Iterator[str | None]:
 
 
 def blob_key(page: Page) -> str:
-    """Under which key the index keeps the bytes of a page without a path."""
+    """Return the key under which the index keeps the bytes of a page without a path."""
     return page.id if page.id == page.document_id else page.source.sha256

@@ -41,9 +41,9 @@ from mmrag.errors import DocumentError, IndexMismatchError, UnsupportedInputErro
 from mmrag.index.base import DocumentEntry, Index
 from mmrag.index.chroma import ChromaIndex
 from mmrag.index.directory import CHROMA_PREFIX, STORE_NAME, check_directory
-from mmrag.ingest.embedding import embedded, image_pixels
+from mmrag.ingest.embedding import encode_documents, image_pixels
 from mmrag.ingest.files import BATCH_PAGES
-from mmrag.ingest.pictures import blob_key, page_picture
+from mmrag.ingest.pictures import blob_key, render_page
 from mmrag.models.load import default_embedder
 from mmrag.types import Record
 
@@ -308,7 +308,7 @@ class _Copying:
         if self._pixels is None:
             return _Look(record, page)
         try:
-            image = page_picture(self._old, self._reader, page, max_pixels=self._pixels)
+            image = render_page(self._old, self._reader, page, max_pixels=self._pixels)
         except DocumentError as error:
             where = f"{page.source.name}, page {page.number + 1}: "
             return _Look(record, page, str(error).removeprefix(where))
@@ -318,7 +318,7 @@ class _Copying:
         """Embed and write one batch."""
         if "text" not in self._embedder.modalities:
             self._refuse_text(looks)
-        matrices, refused = embedded(self._embedder, [look.given for look in looks])
+        matrices, refused = encode_documents(self._embedder, [look.given for look in looks])
         for place, look in enumerate(looks):
             id = look.record.id
             self._blind.pop(id, None)

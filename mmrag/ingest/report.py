@@ -1,4 +1,4 @@
-"""Progress and report of an `add`."""
+"""Progress and report of an `add`, and the contents of an index."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmrag.index.base import DocumentEntry
+
 if TYPE_CHECKING:
     from mmrag.documents import InputDocument, Skipped
+    from mmrag.types import Page
 
 
 @dataclass(frozen=True, slots=True)
 class AddProgress:
-    """Where an `add` stands.
+    """Progress of an `add`.
 
     Attributes:
         name: the file being read.
         files_done: files finished, out of `files_total`.
+        files_total: files of the call.
         pages_done: pages committed in this call.
         seconds: since the call began.
-        seconds_left: estimated from the bytes of the files still to come; None before the first page.
+        seconds_left: estimated from the bytes of the remaining files; None before the first page.
     """
 
     name: str
@@ -34,17 +38,17 @@ class AddProgress:
 
 @dataclass(slots=True)
 class AddReport:
-    """What an `add` did, file by file.
+    """Outcome of an `add`, file by file.
 
     Attributes:
         added: names of files whose pages are new.
         replaced: names whose file had changed; the old pages are gone.
-        reread: names read again: the reader settings changed, or pages had been left unread.
-        renamed: further names of content that was already there.
-        unchanged: names that were there already; nothing was done.
+        reread: names read again, because the reader settings changed or pages had been left unread.
+        renamed: further names of content that the index already held.
+        unchanged: names that the index already held; nothing was done.
         skipped: files and single pages left out, each with the reason.
-        notes: what the reader had to say of pages, with the number of pages it said it of.
-        pages: pages written.
+        notes: the reader's notes on pages, each with its number of pages.
+        pages: number of pages written.
         seconds: wall time.
     """
 
@@ -58,52 +62,98 @@ class AddReport:
     pages: int = 0
     seconds: float = 0.0
 
+    def count_pages(self, pages: Sequence[Page]) -> None:
+        """Count pages that were written, and the reader's notes on them."""
+        self.pages += len(pages)
+        for page in pages:
+            for note in page.notes:
+                self.notes[note] = self.notes.get(note, 0) + 1
 
-class Clock:
-    """Turns bytes done into the time left, for `AddProgress`."""
 
-    def __init__(
-        self, started: float, found: Sequence[InputDocument], progress: Callable[[AddProgress], None] | None
-    ) -> None:
-        self._started = started
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Contents of an index.
+
+    Attributes:
+        path: its directory; None in memory.
+        embedder: name of the embedder that built it.
+        documents: its files.
+        records: number of pages and of the caller's own records.
+        read_only: whether this process may only read.
+    """
+
+    path: Path | None
+    embedder: str
+    documents: tuple[DocumentEntry, ...]
+    records: int
+    read_only: bool
+
+    @property
+    def incomplete(self) -> tuple[DocumentEntry, ...]:
+        """Return files whose adding was interrupted; adding them again completes them."""
+        return tuple(entry for entry in self.documents if not entry.complete)
+
+    @property
+    def skipped_pages(self) -> int:
+        """Return the number of pages that could not be read, over all files."""
+        return sum(len(entry.skipped) for entry in self.documents)
+
+
+class Stopwatch:
+    """Time since its creation, and the time left by the bytes done; reported as `AddProgress`."""
+
+    def __init__(self, progress: Callable[[AddProgress], None] | None) -> None:
+        self._start = time.monotonic()
         self._progress = progress
-        self._sizes = [size_of(one) for one in found] if progress else []
+        self._sizes: list[int] = []
         self._position = 0
         self._name = ""
-        self._total = len(found)
+        self._total = 0
         self._pages = 0
-        self._share = 0.0
+        self._fraction = 0.0  # of the current file's pages
 
-    def file(self, position: int, found: InputDocument) -> None:
-        """A file is begun."""
-        self._position, self._name, self._share = position, found.source.name, 0.0
-        self._tell()
+    @property
+    def seconds(self) -> float:
+        """Seconds since its creation."""
+        return time.monotonic() - self._start
 
-    def pages(self, done: int, total: int, new: int) -> None:
-        """Of this file's `total` pages `done` are there, `new` of them since the last call."""
+    def start(self, documents: Sequence[InputDocument]) -> None:
+        """Take note of all files to come."""
+        self._total = len(documents)
+        self._sizes = [size_of(document) for document in documents] if self._progress else []
+
+    def start_file(self, position: int, document: InputDocument) -> None:
+        """Begin a file."""
+        self._position, self._name, self._fraction = position, document.source.name, 0.0
+        self._report()
+
+    def count_pages(self, done: int, total: int, new: int) -> None:
+        """Count `new` pages written: `done` of the current file's `total` pages are in the index now."""
         self._pages += new
-        self._share = min(1.0, done / total) if total else 1.0
-        self._tell()
+        self._fraction = min(1.0, done / total) if total else 1.0
+        self._report()
 
     def finish(self) -> None:
-        """All files are done."""
-        self._position, self._share = self._total, 0.0
-        self._tell()
+        """End the last file."""
+        self._position, self._fraction = self._total, 0.0
+        self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if self._progress is None:
             return
-        seconds = time.monotonic() - self._started
-        done: float = sum(self._sizes[: self._position])
+        seconds = self.seconds
+        bytes_done: float = sum(self._sizes[: self._position])
         if self._position < self._total:
-            done += self._share * self._sizes[self._position]
-        left = seconds * (sum(self._sizes) - done) / done if done and self._pages else None
+            bytes_done += self._fraction * self._sizes[self._position]
+        left = None
+        if bytes_done and self._pages:
+            left = seconds * (sum(self._sizes) - bytes_done) / bytes_done
         self._progress(AddProgress(self._name, self._position, self._total, self._pages, seconds, left))
 
 
-def size_of(found: InputDocument) -> int:
-    """Bytes of a document; 0 for a file that has gone meanwhile."""
-    if found.data is not None:
-        return len(found.data)
-    path = Path(found.source.path or "")
+def size_of(document: InputDocument) -> int:
+    """Return a document's bytes; 0 if its file has gone meanwhile."""
+    if document.data is not None:
+        return len(document.data)
+    path = Path(document.source.path or "")
     return path.stat().st_size if path.is_file() else 0

@@ -133,6 +133,11 @@ class ThinkReranker:
         return f"ThinkReranker({self.client.base_url!r}, mode={self.mode!r}, think_tokens={tokens})"
 
     @property
+    def think_tokens(self) -> int:
+        """Return the most tokens of a thought where a call names no other number; 0 for no thought."""
+        return self.settings.think_tokens
+
+    @property
     def render(self) -> Render | None:
         """Function that draws pages; None if it is not set, and `mmrag.DocumentQA` then sets its own."""
         return self.settings.render

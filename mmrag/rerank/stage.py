@@ -1,26 +1,29 @@
-"""Reranking as a step of a search: which reranker, how many candidates it sees, what follows behind them."""
+"""Reranking as a stage of a search: which reranker, how many candidates it judges, what follows them."""
 
 from __future__ import annotations
 
-import inspect
 import os
+import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
+from mmrag.errors import check_whole
+from mmrag.images import Render, ShowsPages, with_page_renderer
 from mmrag.rerank.ordering import append_rest
-from mmrag.rerank.protocol import Reranker
+from mmrag.rerank.protocol import Reranker, ThinkingReranker
 from mmrag.types import Ranking, Usage
 
 DEFAULT_DEPTH = 10
-"""Candidates that are judged where nobody says how many; each costs the same again."""
+"""Candidates that are judged by default; each costs the same again."""
 
 
-def load_reranker(given: Reranker | str | None, replies: Path | None = None) -> Reranker | None:
-    """A reranker as a caller may name it.
+def load_reranker(reranker: Reranker | str | None, replies: Path | None = None) -> Reranker | None:
+    """Return a reranker as a caller may name it.
 
     Args:
-        given: a reranker; ``"local"`` for the cross-encoder in process; the URL of a server, whose model
+        reranker: a reranker; ``"local"`` for the cross-encoder in process; the URL of a server, whose model
             then judges pointwise; None for none.
         replies: folder for the replies of a server that is named by its URL. None keeps none.
 
@@ -28,104 +31,171 @@ def load_reranker(given: Reranker | str | None, replies: Path | None = None) -> 
         ValueError: any other string.
         TypeError: an object without ``rerank``.
     """
-    if isinstance(given, str):
-        if given == "local":
+    if isinstance(reranker, str):
+        if reranker == "local":
             from mmrag.rerank.local import LocalReranker
 
-            return LocalReranker(depth=None)  # `rerank_first` says how many
-        if given.startswith(("http://", "https://")):
+            return LocalReranker(depth=None)  # the stage says how many
+        if reranker.startswith(("http://", "https://")):
             from mmrag.rerank.reranker import ThinkReranker
 
-            return ThinkReranker(given, cache=replies)
-        raise ValueError(f"a reranker must be an object, 'local' or the URL of a server, got {given!r}.")
-    if given is not None and not isinstance(given, Reranker):
-        raise TypeError(f"a reranker must have rerank and arerank, got {type(given).__name__}.")
-    return given
+            return ThinkReranker(reranker, cache=replies)
+        raise ValueError(f"a reranker must be an object, 'local' or the URL of a server, got {reranker!r}.")
+    if reranker is not None and not isinstance(reranker, Reranker):
+        raise TypeError(f"a reranker must have rerank and arerank, got {type(reranker).__name__}.")
+    return reranker
 
 
-def beside(index: Path, name: str) -> Path | None:
-    """A folder of this name in an index's; None where nothing can be written there."""
+def writable_folder(index: Path, name: str) -> Path | None:
+    """Return the folder of this name in an index's folder, or None if that cannot be written to."""
     return index / name if os.access(index, os.W_OK) else None
 
 
-def check_depth(depth: int) -> int:
-    """`depth`, where it is a count.
+@dataclass(frozen=True, slots=True)
+class RerankStep:
+    """Reranking of one search.
+
+    Attributes:
+        reranker: judges the candidates; None leaves them in their order.
+        depth: candidates that are judged.
+        think_tokens: most tokens of the reranker's thought per judgement. None: its own setting.
 
     Raises:
-        ValueError: it is not a whole number of at least 1.
+        ValueError: `think_tokens` is no count, or the reranker cannot think.
     """
-    if not isinstance(depth, int) or isinstance(depth, bool) or depth < 1:
-        raise ValueError(f"rerank_depth must be a whole number of at least 1, got {depth!r}.")
-    return depth
+
+    reranker: Reranker | None = None
+    depth: int = DEFAULT_DEPTH
+    think_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse tokens for thoughts that nothing thinks; None and 0 ask for no thought."""
+        check_whole("rerank_depth", self.depth)
+        if self.think_tokens is None:
+            return
+        check_whole("think_tokens", self.think_tokens, 0)
+        if self.think_tokens and not isinstance(self.reranker, ThinkingReranker):
+            what = "no reranker" if self.reranker is None else f"a {type(self.reranker).__name__}"
+            raise ValueError(
+                f"think_tokens must go with a reranker that can think, got {self.think_tokens} and {what}. "
+                "Pass reranker=ThinkReranker(URL), or leave think_tokens out."
+            )
+
+    def pool(self, k: int) -> int:
+        """Return how many candidates a search for the best `k` must retrieve."""
+        return k if self.reranker is None else max(k, self.depth)
+
+    def apply(self, ranking: Ranking, k: int) -> Ranking:
+        """Rerank the first `depth` candidates, append the others, and keep the best `k`.
+
+        ``usage.seconds["rerank"]`` is set even if the reranker counts nothing, and the notes say how many
+        candidates were judged. Raises what the reranker raises.
+        """
+        if self.reranker is None:
+            return ranking
+        start = time.perf_counter()
+        if self.think_tokens is not None and isinstance(self.reranker, ThinkingReranker):
+            verdicts = self.reranker.rerank(self._head(ranking), top_n=k, think_tokens=self.think_tokens)
+        else:
+            verdicts = self.reranker.rerank(self._head(ranking), top_n=k)
+        return self._whole(verdicts, ranking, k, time.perf_counter() - start)
+
+    async def aapply(self, ranking: Ranking, k: int) -> Ranking:
+        """Await the reranker's own async method; else as `apply`."""
+        if self.reranker is None:
+            return ranking
+        start = time.perf_counter()
+        if self.think_tokens is not None and isinstance(self.reranker, ThinkingReranker):
+            verdicts = await self.reranker.arerank(
+                self._head(ranking), top_n=k, think_tokens=self.think_tokens
+            )
+        else:
+            verdicts = await self.reranker.arerank(self._head(ranking), top_n=k)
+        return self._whole(verdicts, ranking, k, time.perf_counter() - start)
+
+    def _head(self, ranking: Ranking) -> Ranking:
+        return replace(ranking, candidates=ranking.candidates[: self.depth])
+
+    def _whole(self, head: Ranking, ranking: Ranking, k: int, seconds: float) -> Ranking:
+        """Append the candidates that were not judged to the reranked `head`."""
+        if head.reranked:
+            count = min(self.depth, len(ranking))
+            head = replace(head, notes=(f"the first {count} candidates were judged", *head.notes))
+        if "rerank" not in head.usage.seconds:
+            head = replace(head, usage=head.usage + Usage({"rerank": seconds}))
+        return append_rest(head, ranking.candidates[self.depth :], top_n=k)
 
 
-def check_thinking(reranker: Reranker | None, think_tokens: int | None) -> None:
-    """Refuse tokens for a thought where nothing thinks; None and 0 ask for no thought.
+class RerankStage:
+    """The rerankers of one index: the default one, and those that searches name.
+
+    A reranker that shows pages to a model and has no renderer gets `render`. It is then prepared once,
+    however often it is named, so that it keeps what it has learned of its server.
+
+    Args:
+        reranker: of searches that name none; see `load_reranker`.
+        depth: candidates that are judged.
+        render: draws pages.
+        replies: folder for the replies of servers that are named by their URL. None keeps none.
 
     Raises:
-        ValueError: there is no reranker, or it cannot think, or `think_tokens` is no count.
+        ValueError: `depth` is not a whole number of at least 1, or the reranker's name is unknown.
+        TypeError: the reranker is none.
     """
-    if think_tokens is None:
-        return
-    if not isinstance(think_tokens, int) or isinstance(think_tokens, bool) or think_tokens < 0:
-        raise ValueError(f"think_tokens must be a whole number of at least 0, got {think_tokens!r}.")
-    if think_tokens and (reranker is None or not can_think(reranker)):
-        what = "no reranker" if reranker is None else f"a {type(reranker).__name__}"
-        raise ValueError(
-            f"think_tokens must go with a reranker that can think, got {think_tokens} and {what}. "
-            "Pass reranker=ThinkReranker(URL), or leave think_tokens out."
-        )
 
+    def __init__(
+        self,
+        reranker: Reranker | str | None,
+        *,
+        depth: int = DEFAULT_DEPTH,
+        render: Render,
+        replies: Path | None = None,
+    ) -> None:
+        self.depth = check_whole("rerank_depth", depth)
+        self._render = render
+        self._replies = replies
+        self._by_name: dict[str, Reranker | None] = {}
+        self._copies: WeakKeyDictionary[Reranker, Reranker] = WeakKeyDictionary()
+        self._lock = threading.Lock()  # a reranker is prepared once, also if two threads name it at once
+        self.default = self.load(reranker)
 
-def can_think(reranker: Reranker) -> bool:
-    """Whether its ``rerank`` takes ``think_tokens``."""
-    return "think_tokens" in inspect.signature(reranker.rerank).parameters
+    def load(self, reranker: Reranker | str | None) -> Reranker | None:
+        """Return the reranker that is named, ready to draw pages; raises as `load_reranker` does."""
+        with self._lock:
+            if isinstance(reranker, str):
+                if reranker not in self._by_name:
+                    loaded = load_reranker(reranker, self._replies)
+                    self._by_name[reranker] = with_page_renderer(loaded, self._render)
+                return self._by_name[reranker]
+            loaded = load_reranker(reranker)
+            if loaded is not None and isinstance(loaded, ShowsPages) and loaded.render is None:
+                return self._copy_with_renderer(loaded)
+            return loaded
 
+    def _copy_with_renderer(self, reranker: Reranker) -> Reranker:
+        try:
+            if reranker not in self._copies:
+                self._copies[reranker] = with_page_renderer(reranker, self._render)
+            return self._copies[reranker]
+        except TypeError:  # it cannot be hashed or weakly referenced, so its copy cannot be kept
+            return with_page_renderer(reranker, self._render)
 
-def rerank_first(
-    reranker: Reranker,
-    ranking: Ranking,
-    *,
-    top_n: int,
-    depth: int = DEFAULT_DEPTH,
-    think_tokens: int | None = None,
-) -> Ranking:
-    """The first `depth` candidates judged again, the others behind them, at most `top_n` in all.
+    def step(self, rerank: Reranker | str | bool | None, think_tokens: int | None) -> RerankStep:
+        """Return the reranking of one search; refused before any work if it is impossible.
 
-    ``usage.seconds["rerank"]`` is there whatever the reranker counts, and the notes say how many were
-    judged. Raises what the reranker raises.
-    """
-    head = replace(ranking, candidates=ranking.candidates[:depth])
-    started = time.perf_counter()
-    if think_tokens is None or not can_think(reranker):
-        judged = reranker.rerank(head, top_n=top_n)
-    else:
-        judged = reranker.rerank(head, top_n=top_n, think_tokens=think_tokens)  # type: ignore[call-arg]
-    return _whole(judged, ranking, depth, top_n, time.perf_counter() - started)
+        Args:
+            rerank: a reranker as `load_reranker` takes it; None or True for the default; False for none.
+            think_tokens: see `RerankStep`.
 
-
-async def arerank_first(
-    reranker: Reranker,
-    ranking: Ranking,
-    *,
-    top_n: int,
-    depth: int = DEFAULT_DEPTH,
-    think_tokens: int | None = None,
-) -> Ranking:
-    """`rerank_first` without blocking the event loop."""
-    head = replace(ranking, candidates=ranking.candidates[:depth])
-    started = time.perf_counter()
-    if think_tokens is None or not can_think(reranker):
-        judged = await reranker.arerank(head, top_n=top_n)
-    else:
-        judged = await reranker.arerank(head, top_n=top_n, think_tokens=think_tokens)  # type: ignore[call-arg]
-    return _whole(judged, ranking, depth, top_n, time.perf_counter() - started)
-
-
-def _whole(judged: Ranking, ranking: Ranking, depth: int, top_n: int, seconds: float) -> Ranking:
-    if judged.reranked:
-        seen = f"the first {min(depth, len(ranking))} candidates were judged"
-        judged = replace(judged, notes=(seen, *judged.notes))
-    if "rerank" not in judged.usage.seconds:
-        judged = replace(judged, usage=judged.usage + Usage({"rerank": seconds}))
-    return append_rest(judged, ranking.candidates[depth:], top_n=top_n)
+        Raises:
+            ValueError: True without a default, or as `RerankStep`.
+        """
+        if rerank is True and self.default is None:
+            raise ValueError(
+                "rerank=True must have a reranker to use, got none. Open with reranker='local', or pass one."
+            )
+        if rerank is False:
+            reranker = None
+        else:
+            reranker = self.default if rerank is None or rerank is True else self.load(rerank)
+        return RerankStep(reranker, self.depth, think_tokens)

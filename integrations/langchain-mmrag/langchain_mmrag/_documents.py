@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.documents import Document
 from mmrag.errors import DocumentError
 from mmrag.hosts.metadata import flat_metadata
-from mmrag.ingest.metadata import RESERVED_KEYS
+from mmrag.ingest.records import RESERVED_KEYS
 from mmrag.pipeline import DocumentQA
 from mmrag.types import Box, Candidate, Record
 

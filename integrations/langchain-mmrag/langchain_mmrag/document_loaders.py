@@ -13,7 +13,7 @@ from mmrag.documents import DocumentReader, InputDocument, discover
 from mmrag.errors import DocumentError
 from mmrag.hosts.metadata import flat_metadata
 from mmrag.ingest.embedding import PICTURE_PIXELS
-from mmrag.ingest.metadata import page_metadata
+from mmrag.ingest.records import page_metadata
 from mmrag.types import Page, Record
 
 if TYPE_CHECKING:

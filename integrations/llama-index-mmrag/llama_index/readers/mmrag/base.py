@@ -17,7 +17,7 @@ from mmrag.documents import DocumentReader, InputDocument, ReaderSettings, Skipp
 from mmrag.errors import DocumentError
 from mmrag.hosts.metadata import flat_metadata
 from mmrag.ingest.embedding import PICTURE_PIXELS
-from mmrag.ingest.metadata import page_metadata
+from mmrag.ingest.records import page_metadata
 from mmrag.types import Page, Record
 
 logger = logging.getLogger(__name__)

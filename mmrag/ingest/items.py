@@ -1,0 +1,103 @@
+"""Texts and images of the caller's own: each is a record under the caller's id, and belongs to no file."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mmrag.documents.inputs import InputDocument, discover
+from mmrag.errors import DocumentError
+from mmrag.index.base import Index
+from mmrag.ingest.embedding import image_pixels, refuse_skipped
+from mmrag.ingest.records import checked_metadata, page_record
+from mmrag.types import Page, Record, Scalar
+
+if TYPE_CHECKING:
+    from mmrag.documents import DocumentReader
+    from mmrag.embedders.base import Embedder
+
+Metadata = Sequence[Mapping[str, Scalar]]
+
+
+def add_texts(
+    index: Index,
+    embedder: Embedder,
+    texts: Sequence[str],
+    ids: Sequence[str] | None,
+    metadata: Metadata | None,
+) -> list[str]:
+    """Add texts; `mmrag.DocumentQA.add_texts` documents the arguments."""
+    ids, metadata = _ids_and_metadata(len(texts), ids, metadata)
+    matrices = embedder.encode_document(texts)
+    refuse_skipped(matrices)
+    rows = zip(ids, matrices, texts, metadata, strict=True)
+    index.add(
+        [Record(id=id, matrix=matrix, text=text, metadata=dict(data)) for id, matrix, text, data in rows]
+    )
+    return list(ids)
+
+
+def add_images(
+    index: Index,
+    embedder: Embedder,
+    reader: DocumentReader,
+    images: Sequence[Any],
+    ids: Sequence[str] | None,
+    metadata: Metadata | None,
+) -> list[str]:
+    """Add images, all or none; `mmrag.DocumentQA.add_images` documents the arguments.
+
+    A record's page has the record's id as its document id, too: such an image goes with its record, not with
+    a file of the same content.
+    """
+    ids, metadata = _ids_and_metadata(len(images), ids, metadata)
+    checked = [checked_metadata(values) for values in metadata]
+    documents = [_image_document(image) for image in images]
+    pages = [
+        replace(_only_page(reader, embedder, document), id=id, document_id=id)
+        for id, document in zip(ids, documents, strict=True)
+    ]
+    matrices = embedder.encode_document(pages)
+    refuse_skipped(matrices)
+    for id, document in zip(ids, documents, strict=True):
+        if document.data is not None:
+            index.put_blob(id, document.data)
+    index.add(
+        [
+            page_record(page, matrix, (page.source.path or page.source.name,), values)
+            for page, matrix, values in zip(pages, matrices, checked, strict=True)
+        ]
+    )
+    return list(ids)
+
+
+def _ids_and_metadata(
+    count: int, ids: Sequence[str] | None, metadata: Metadata | None
+) -> tuple[Sequence[str], Metadata]:
+    """Return one id and one mapping for each of `count` records."""
+    ids = [str(uuid.uuid4()) for _ in range(count)] if ids is None else ids
+    metadata = [{}] * count if metadata is None else metadata
+    if len(ids) != count or len(metadata) != count:
+        raise ValueError(
+            f"ids and metadata must be one per record, got {len(ids)} ids and {len(metadata)} metadata "
+            f"for {count} records."
+        )
+    return ids, metadata
+
+
+def _image_document(image: Any) -> InputDocument:  # noqa: ANN401  what `discover` takes
+    item = next(iter(discover([image])), None)
+    if isinstance(item, InputDocument) and item.source.kind == "image":
+        return item
+    reason = "it is no image" if item is None or isinstance(item, InputDocument) else item.reason
+    raise DocumentError(f"an image to add must be readable, got {image!r}: {reason}")
+
+
+def _only_page(reader: DocumentReader, embedder: Embedder, document: InputDocument) -> Page:
+    """Read the first page, which is all that a record holds of an image of several frames."""
+    item = next(iter(reader.pages(document, numbers=[0], image_pixels=image_pixels(embedder))))
+    if isinstance(item, Page):
+        return item
+    raise DocumentError(f"an image to add must be readable, got {document.source.name!r}: {item.reason}")

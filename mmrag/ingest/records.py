@@ -1,0 +1,88 @@
+"""Records of pages: the metadata that every page has, and the names that a document is known by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmrag.embedders.base import searchable_text
+from mmrag.types import Matrix, Page, Record, Scalar
+
+if TYPE_CHECKING:
+    from mmrag.documents import InputDocument
+
+RESERVED_KEYS = (
+    "source",
+    "file_path",
+    "file_name",
+    "doc_id",
+    "page",
+    "page_label",
+    "total_pages",
+    "text_source",
+)
+"""Metadata keys that every page record has; a caller's own keys must be others."""
+
+
+def name_of(document: InputDocument) -> str:
+    """Return the name that the index knows a document by: its path, or the name of bytes and images."""
+    return document.source.path or document.source.name
+
+
+def checked_metadata(metadata: Mapping[str, Scalar] | None) -> dict[str, Scalar]:
+    """Copy the caller's metadata.
+
+    Raises:
+        ValueError: a key is one of `RESERVED_KEYS`.
+    """
+    clashes = sorted(set(metadata or ()) & set(RESERVED_KEYS))
+    if clashes:
+        raise ValueError(
+            f"metadata keys must not be {', '.join(RESERVED_KEYS)} (every page has them), "
+            f"got {', '.join(clashes)}. Choose other names."
+        )
+    return dict(metadata or {})
+
+
+def name_metadata(names: Sequence[str]) -> dict[str, Scalar | tuple[Scalar, ...]]:
+    """Return the keys that follow from a document's names; several names make several values."""
+    files = tuple(dict.fromkeys(Path(name).name for name in names))
+    paths = tuple(names)
+    path_value = paths if len(paths) > 1 else paths[0]
+    return {
+        "source": path_value,
+        "file_path": path_value,
+        "file_name": files if len(files) > 1 else files[0],
+    }
+
+
+def page_metadata(page: Page, names: Sequence[str]) -> dict[str, Scalar | tuple[Scalar, ...]]:
+    """Return the keys of `RESERVED_KEYS` with their values."""
+    return {
+        **name_metadata(names),
+        "doc_id": page.document_id,
+        "page": page.number,
+        "page_label": page.label,
+        "total_pages": page.total_pages,
+        "text_source": page.text_source,
+    }
+
+
+def page_record(page: Page, matrix: Matrix, names: Sequence[str], metadata: Mapping[str, Scalar]) -> Record:
+    """Build the record of a page.
+
+    Args:
+        page: its image is left out.
+        matrix: ``(rows, dim)``, the page's vectors.
+        names: of its document, at least one.
+        metadata: the caller's, checked.
+    """
+    return Record(
+        id=page.id,
+        matrix=matrix,
+        text=searchable_text(page),
+        metadata={**page_metadata(page, names), **metadata},
+        page=replace(page, image=None),
+    )

@@ -1,0 +1,78 @@
+"""Records and documents out of an index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mmrag.index.base import DocumentEntry, Index
+from mmrag.ingest.records import name_metadata
+
+
+def drop_name(index: Index, entry: DocumentEntry, name: str) -> int:
+    """Take a name from a document, and remove the document with its last name.
+
+    Returns:
+        Number of pages removed.
+    """
+    names = tuple(kept_name for kept_name in entry.names if kept_name != name)
+    if not names:
+        return index.remove_document(entry.id)
+    index.put_document(replace(entry, names=names))
+    index.update_metadata(index.ids({"doc_id": entry.id}), name_metadata(names))
+    return 0
+
+
+def delete_records(index: Index, ids: Sequence[str]) -> int:
+    """Delete records by id; unknown ids are passed over.
+
+    A document that lost pages is marked incomplete, one that lost all pages is removed.
+
+    Returns:
+        Number of records deleted.
+    """
+    documents = {record.page.document_id for record in index.get(ids) if record.page is not None}
+    count = index.delete(ids)
+    for entry in index.documents():
+        if entry.id in documents and index.count({"doc_id": entry.id}):
+            index.put_document(replace(entry, complete=False))
+        elif entry.id in documents:
+            index.remove_document(entry.id)
+    return count
+
+
+def remove(index: Index, target: str) -> int:
+    """Remove a document by its id, path or file name, or a record by its id.
+
+    Returns:
+        Number of records removed.
+
+    Raises:
+        ValueError: nothing has this name, or a file name fits several documents.
+    """
+    entries = index.documents()
+    if any(entry.id == target for entry in entries):
+        return index.remove_document(target)
+    matches = _entries_by_name(entries, target)
+    if len(matches) > 1:
+        names = ", ".join(sorted(name for _, name in matches))
+        raise ValueError(
+            f"the name to remove must fit one document, got {target!r}, which fits {names}. "
+            "Give the whole path or the document id."
+        )
+    if matches:
+        return drop_name(index, *matches[0])
+    if delete_records(index, [target]):
+        return 1
+    raise ValueError(
+        f"what to remove must be in the index, got {target!r}. `status()` lists its documents and ids."
+    )
+
+
+def _entries_by_name(entries: Sequence[DocumentEntry], target: str) -> list[tuple[DocumentEntry, str]]:
+    """Return entries and names that equal `target` or its absolute path; else those of this file name."""
+    pairs = [(entry, name) for entry in entries for name in entry.names]
+    absolute = str(Path(target).expanduser().absolute())
+    exact = [(entry, name) for entry, name in pairs if name in (target, absolute)]
+    return exact or [(entry, name) for entry, name in pairs if Path(name).name == target]
