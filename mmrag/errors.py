@@ -10,7 +10,7 @@
     │   └── SourceChangedError                the file moved or changed since it was indexed
     ├── UnsupportedInputError(ValueError)     the embedder cannot take this kind of input
     ├── BadInputError(ValueError)             one input of a call cannot be embedded; the others can
-    ├── IndexMismatchError(ValueError)        the index was made by another embedder
+    ├── IndexMismatchError(ValueError)        the index was built by another embedder
     ├── IndexFormatError(ValueError)          not an index, or one of another format version
     ├── IndexLockedError(RuntimeError)        another process holds the index for writing
     ├── IndexReadOnlyError(RuntimeError)      a write on an index opened for reading
@@ -19,7 +19,7 @@
     └── ServerError(RuntimeError)             something behind a URL failed
         ├── ServerUnreachableError            no connection, or a time-out
         ├── ServerStatusError                 an HTTP status that is not 200; quotes the body
-        └── ServerAnswerError                 an answer that is not what was asked for
+        └── ServerAnswerError                 an answer that does not fit the request
 
 Wrong arguments are plain `ValueError` and `TypeError`. A message says what is wrong, the rule, the
 value, and what to do.
@@ -36,12 +36,12 @@ class MissingExtraError(MMRagError, ImportError):
     """A feature needs packages of an extra that is not installed.
 
     Attributes:
-        feature: what was asked for, in words.
+        feature: the feature that needs it, in words.
         extra: the extra's name in pyproject.
     """
 
     def __init__(self, feature: str, extra: str) -> None:
-        """Word the message from the feature and the extra."""
+        """Write the message from the feature and the extra."""
         self.feature = feature
         self.extra = extra
         super().__init__(
@@ -54,7 +54,7 @@ class DocumentError(MMRagError, ValueError):
 
 
 class PasswordRequiredError(DocumentError):
-    """The document is encrypted and no password that was given opens it."""
+    """The document is encrypted and none of the passwords opens it."""
 
 
 class PageError(DocumentError):
@@ -65,7 +65,7 @@ class PageError(DocumentError):
     """
 
     def __init__(self, message: str, number: int) -> None:
-        """Keep the page number beside the message."""
+        """Keep the page number with the message."""
         self.number = number
         super().__init__(message)
 
@@ -82,24 +82,24 @@ class BadInputError(MMRagError, ValueError):
     """One input of a call cannot be embedded; nothing is wrong with the others.
 
     Attributes:
-        index: its place in the call, from 0.
-        reason: the message without that place.
+        index: its position in the call, from 0.
+        reason: the message without that position.
     """
 
-    def __init__(self, what: str, index: int, reason: str) -> None:
-        """Word the message: ``<what> <index>: <reason>``."""
+    def __init__(self, kind: str, index: int, reason: str) -> None:
+        """Write the message: ``<kind> <index>: <reason>``."""
         self.index = index
         self.reason = reason
-        self._what = what
-        super().__init__(f"{what} {index}: {reason}")
+        self._kind = kind
+        super().__init__(f"{kind} {index}: {reason}")
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle by what it was made of: worker processes hand errors back this way."""
-        return type(self), (self._what, self.index, self.reason)
+        """Return the arguments to make it of: worker processes hand errors back as pickles."""
+        return type(self), (self._kind, self.index, self.reason)
 
 
 class IndexMismatchError(MMRagError, ValueError):
-    """The index was made by another embedder than the one given."""
+    """The index was built by another embedder."""
 
 
 class IndexFormatError(MMRagError, ValueError):
@@ -135,25 +135,25 @@ class ServerStatusError(ServerError):
 
     Attributes:
         status: the HTTP status.
-        body: the start of what the server said.
+        body: the start of the response.
     """
 
     def __init__(self, message: str, status: int, body: str) -> None:
-        """Keep status and body beside the message."""
+        """Keep status and body with the message."""
         self.status = status
         self.body = body
         super().__init__(message)
 
 
 class ServerAnswerError(ServerError):
-    """The server answered, but not what was asked for.
+    """The server's answer does not fit the request.
 
     Attributes:
-        raw_text: the answer as it came.
+        raw_text: the answer as received.
     """
 
     def __init__(self, message: str, raw_text: str) -> None:
-        """Keep the raw answer beside the message."""
+        """Keep the raw answer with the message."""
         self.raw_text = raw_text
         super().__init__(message)
 
@@ -163,7 +163,7 @@ def check_whole(name: str, value: object, least: int = 1, most: int | None = Non
 
     Args:
         name: of the argument, for the message.
-        value: what the caller gave; a bool is no number.
+        value: the caller's value; a bool is no number.
         least: smallest value allowed.
         most: largest value allowed; None for no upper limit.
         hint: sentence that says what to do instead.

@@ -45,12 +45,12 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
         partial.unlink(missing_ok=True)
 
 
-def read_json_lines(path: str | Path, what: str = "line") -> Iterator[tuple[int, dict[str, Any]]]:
+def read_json_lines(path: str | Path, noun: str = "line") -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield ``(line number from 1, object)`` for every line of a JSON Lines file that is not blank.
 
     Args:
         path: the file, UTF-8, with or without a byte order mark.
-        what: noun for a line in errors, for example ``"question"``.
+        noun: for a line in errors, for example ``"question"``.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -59,19 +59,19 @@ def read_json_lines(path: str | Path, what: str = "line") -> Iterator[tuple[int,
     with Path(path).open("rb") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
-                yield number, _object(line, f"{path}, line {number}", what)
+                yield number, _object(line, f"{path}, line {number}", noun)
 
 
-def _object(line: bytes, position: str, what: str) -> dict[str, Any]:
+def _object(line: bytes, position: str, noun: str) -> dict[str, Any]:
     try:
         text = line.decode("utf-8-sig")
         value = json.loads(text)
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{position}: a {what} must be UTF-8, got {error}. Save the file as UTF-8."
+            f"{position}: a {noun} must be UTF-8, got {error}. Save the file as UTF-8."
         ) from error
     except ValueError as error:
-        raise ValueError(f"{position}: a {what} must be a JSON object, got bad JSON ({error}).") from error
+        raise ValueError(f"{position}: a {noun} must be a JSON object, got bad JSON ({error}).") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{position}: a {what} must be a JSON object, got {text.strip()[:80]}")
+        raise ValueError(f"{position}: a {noun} must be a JSON object, got {text.strip()[:80]}")
     return value

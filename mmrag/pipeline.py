@@ -155,7 +155,10 @@ class DocumentQA:
         """
         from mmrag.index.chroma import ChromaIndex
 
-        embedder = _embedder_or_default(embedder)
+        if embedder is None:
+            from mmrag.ingest.reembed import embedder_of
+
+            embedder = embedder_of(path)
         index = ChromaIndex.open(path, embedder, read_only=read_only)
         return cls(
             index,
@@ -247,7 +250,7 @@ class DocumentQA:
         return add_images(self.index, self.embedder, self.reader, images, ids, metadata)
 
     def write_traces(self, writer: TraceWriter, *, filter: Filter | None = None) -> int:
-        """Have a model write a trace of every record, for the rerankers that read traces.
+        """Write a trace of every record by a model, for the rerankers that read traces.
 
         Traces that the writer's cache holds are not requested again: an interrupted run continues, and after
         adding files only their traces are written.

@@ -177,13 +177,13 @@ class Retriever:
         return await self.arun(SearchRequest(as_query(query), k, budget, filter, exact, channels))
 
     def run(self, request: SearchRequest) -> Ranking:
-        """Do the search of a request; see `search`."""
+        """Search as a request says; see `search`."""
         self._check(request)
         matrix = self.embedder.encode_query([request.query])[0] if request.has_vectors else None
         return self._rank(request, matrix)
 
     async def arun(self, request: SearchRequest) -> Ranking:
-        """Do the search of a request without blocking the event loop."""
+        """Search as a request says, without blocking the event loop."""
         self._check(request)
         matrix = (await self.embedder.aencode_query([request.query]))[0] if request.has_vectors else None
         return await asyncio.to_thread(self._rank, request, matrix)
@@ -225,9 +225,9 @@ class Retriever:
         channels = {"vectors": _by_id(hits)}
         if request.words:
             matches = self.index.search_text(request.words, k=depth * TEXT_REACH, filter=request.filter)
-            unscored = [hit.id for hit in matches[:depth] if hit.id not in channels["vectors"]]
-            if unscored:
-                channels["vectors"] |= _by_id(self.index.score(matrix, unscored, budget=budget))
+            ids = [hit.id for hit in matches[:depth] if hit.id not in channels["vectors"]]
+            if ids:
+                channels["vectors"] |= _by_id(self.index.score(matrix, ids, budget=budget))
             bm25 = _by_id(matches)
             channels["text"] = {id: bm25.get(id, 0.0) for id in channels["vectors"]}
         return self._ranking(request, channels)

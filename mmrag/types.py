@@ -6,7 +6,7 @@ Decisions taken here:
   origin at the top left.
 * ``Page.number`` counts from 0; ``Page.label`` is what is printed on the page ("iv", "A-3").
 * A page id is ``sha256(file)[:16] + "#p" + number``, so the same file added twice is the same pages.
-* What an index holds is a `Record`. A page is the usual kind; a plain text has ``page=None``.
+* An index holds `Record`s. Most are pages; a plain text has ``page=None``.
 * Larger scores are better; rank 1 is best.
 """
 
@@ -17,6 +17,8 @@ import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, overload
+
+from mmrag.errors import check_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +38,7 @@ Matrix: TypeAlias = "NDArray[np.float32] | NDArray[np.float16]"
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A run of characters without white space, and where it stands on its page."""
+    """A run of characters without white space, and its box on the page."""
 
     text: str
     box: Box
@@ -44,7 +46,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a document's bytes are: enough to read it again and to notice that they changed.
+    """Origin of a document: enough to read it again and to notice that its bytes changed.
 
     Attributes:
         sha256: hexadecimal digest of the whole file.
@@ -60,11 +62,11 @@ class Source:
 
     @property
     def document_id(self) -> str:
-        """First 16 hexadecimal digits of the digest."""
+        """Return the first 16 hexadecimal digits of the digest."""
         return self.sha256[:16]
 
     def page_id(self, number: int) -> str:
-        """Id of the page with this 0-based number."""
+        """Return the id of the page with this 0-based number."""
         return f"{self.document_id}#p{number}"
 
 
@@ -76,16 +78,16 @@ class Page:
         id: `Source.page_id`, or the caller's own id for an image stored by itself.
         document_id: `Source.document_id`.
         number: 0-based position in the file.
-        label: the printed page label; ``str(number + 1)`` where the file names none.
-        text: the page's text in reading order; ``""`` for a picture without any.
+        label: the printed page label; ``str(number + 1)`` if the file has none.
+        text: the page's text in reading order; ``""`` for a picture without text.
         words: the same text as words with boxes.
         size: width and height in points (1/72 inch) as shown, rotation applied.
         source: the file.
         total_pages: pages in the file.
         text_source: ``"layer"`` (the file's own text), ``"ocr"``, ``"none"``, or ``"unread"``: OCR was
             needed and did not happen (not installed, or it took too long), so text may be missing.
-        notes: what the reader has to say of this page ("text layer is garbage, OCR used").
-        image: the rendered page where one was asked for; never stored, never compared.
+        notes: of the reader ("text layer is garbage, OCR used").
+        image: the rendered page, if it was requested; never stored, never compared.
     """
 
     id: str
@@ -104,18 +106,18 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked: text, an image, both, or a sequence of them.
+    """A question or search: text, an image, both, or a sequence of them.
 
     Attributes:
-        text: with `parts`, their texts joined by line breaks: what a search for words reads.
+        text: words to search for; with `parts`, their texts joined by line breaks.
         image: with `parts`, the first of their images.
-        instruction: what is to be found; None leaves it to the embedder, ``""`` is none.
+        instruction: the kind of documents to find; None leaves it to the embedder, ``""`` gives none.
         thought: a reasoning trace about the query, for embedders that read one.
-        parts: texts and images in reading order, where the order matters or there are several images;
+        parts: texts and images in reading order, if the order matters or there are several images;
             instead of `text` and `image`.
 
     Raises:
-        ValueError: neither text nor image is given, or `parts` beside another `text` or `image`.
+        ValueError: neither text nor image, or `parts` together with another `text` or `image`.
     """
 
     text: str | None = None
@@ -138,24 +140,24 @@ class Query:
 
 
 def of_parts(parts: Sequence[str | Image], text: str, image: Image | None) -> tuple[str, Image | None]:
-    """The texts of `parts`, joined by line breaks, and the first image.
+    """Return the texts of `parts`, joined by line breaks, and the first image.
 
     Raises:
-        ValueError: another text or image stands beside the parts.
+        ValueError: `text` or `image` differs from those of the parts.
     """
     words = "\n".join(part for part in parts if isinstance(part, str))
     first = next((part for part in parts if not isinstance(part, str)), None)
     if text not in ("", words) or (image is not None and image is not first):
         raise ValueError(
-            f"parts stand instead of text and image, got parts and {'a text' if text else 'an image'} beside "
-            "them. Put it into the parts."
+            f"parts must be given without text and image, got parts and {'a text' if text else 'an image'}. "
+            "Put it into the parts."
         )
     return words, first
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How many nested vectors are used on each side: the one dial of quality, latency and size.
+    """Number of nested vectors used on each side: the one dial of quality, latency and size.
 
     ``Budget(1, 1)`` is a plain single-vector search. Larger budgets score longer prefixes of the
     same arrays, so nothing is stored twice. MetaEmbed (arXiv 2509.18095) writes ``(r_q, r_c)``.
@@ -170,23 +172,18 @@ class Budget:
     def __post_init__(self) -> None:
         """Refuse a budget without vectors."""
         for side in ("query", "document"):
-            value = getattr(self, side)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(
-                    f"budget.{side} must be a whole number of at least 1, got {value!r}. "
-                    "Budget(1, 1) is the smallest search."
-                )
+            check_whole(f"budget.{side}", getattr(self, side), hint="Budget(1, 1) is the smallest search.")
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What an index holds: nested vectors, text, metadata and, for a page, the page.
+    """An entry of an index: nested vectors, text, metadata and, for a page, the page.
 
     Attributes:
         id: unique in the index; a page id for pages, anything not empty for the caller's own.
-        matrix: ``(rows, dim)`` nested vectors; None where an index was not asked for them.
-        text: what the lexical channel searches.
-        metadata: flat; what filters look at.
+        matrix: ``(rows, dim)`` nested vectors; None if they were not requested of the index.
+        text: read by the lexical channel.
+        metadata: flat; read by filters.
         page: the page, or None for a plain text.
     """
 
@@ -207,12 +204,12 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an answer or a judgement cost.
+    """Cost of an answer or a judgement.
 
     Attributes:
         seconds: wall time by stage.
-        prompt_tokens, completion_tokens: the server's own count; 0 where no server was asked.
-        cache_hits: replies that were read from disk instead of asked for; their tokens are not counted.
+        prompt_tokens, completion_tokens: the server's own count; 0 without a server.
+        cache_hits: replies read from disk instead of requested; their tokens are not counted.
         requests: replies that a server gave.
     """
 
@@ -222,32 +219,31 @@ class Usage:
     cache_hits: int = 0
     requests: int = 0
 
-    def __add__(self, other: Usage) -> Usage:
-        """Both together; seconds of the same stage are summed."""
+    def __add__(self, usage: Usage) -> Usage:
+        """Add two costs; seconds of the same stage are summed."""
         seconds = dict(self.seconds)
-        for stage, value in other.seconds.items():
+        for stage, value in usage.seconds.items():
             seconds[stage] = seconds.get(stage, 0.0) + value
         return Usage(
             seconds,
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            self.cache_hits + other.cache_hits,
-            self.requests + other.requests,
+            self.prompt_tokens + usage.prompt_tokens,
+            self.completion_tokens + usage.completion_tokens,
+            self.cache_hits + usage.cache_hits,
+            self.requests + usage.requests,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a reranker says of one candidate.
+    """Judgement of a reranker on one candidate.
 
     Attributes:
         score: larger is better; its scale is the mode's (a probability for ``pointwise``).
-        thought: what the model wrote before it judged; ``""`` where it did not think.
-        evidence: boxes the model named, where it was asked for them.
-        usage: what this one judgement cost; shared work (a listwise window) stands on the ranking alone.
-        note: what a reader must know of it ("not in the model's list: kept in prior order").
-        read: False where the candidate had nothing that the reranker can read, so that the score is a
-            stand-in and says nothing of its content.
+        thought: written by the model before it judged; ``""`` if it did not think.
+        evidence: boxes named by the model, if they were requested.
+        usage: cost of this judgement; shared work (a listwise window) counts for the ranking alone.
+        note: a warning for readers ("not in the model's list: kept in prior order").
+        read: False if the reranker can read nothing of the candidate, so that the score is only a default.
     """
 
     score: float
@@ -264,10 +260,11 @@ class Candidate:
 
     Attributes:
         record: without its matrix.
-        score: the score that ordered it; what it means stands in `scores`.
+        score: the score that ordered it: of the last stage in `scores`. A fused score compares candidates of
+            one ranking only; see `mmrag.scoring.fuse`.
         rank: 1 is best.
         scores: by stage, for example ``{"vectors": 0.71, "text": 8.2, "fused": 1.9}``.
-        verdict: the reranker's, where there was one.
+        verdict: the reranker's; None if it was not judged.
     """
 
     record: Record
@@ -278,12 +275,12 @@ class Candidate:
 
     @property
     def id(self) -> str:
-        """The record's id."""
+        """Return the record's id."""
         return self.record.id
 
     @property
     def page(self) -> Page | None:
-        """The record's page; None for a plain text."""
+        """Return the record's page; None for a plain text."""
         return self.record.page
 
 
@@ -292,12 +289,12 @@ class Ranking(Sequence[Candidate]):
     """The ordered candidates of one query.
 
     Attributes:
-        query: what was asked.
+        query: the search.
         candidates: best first, ranks 1..n without gaps.
         reranked: whether a reranker ordered them.
-        why_not: the reason, where a reranker was asked for and did not.
-        usage: what reranking cost: seconds, tokens, cache hits.
-        notes: what a reader must know of the order ("pages shortened to 900 tokens to fit the model").
+        why_not: the reason why a requested reranker did not.
+        usage: cost of reranking: seconds, tokens, cache hits.
+        notes: warnings about the order ("pages shortened to 900 tokens to fit the model").
     """
 
     query: Query
@@ -308,11 +305,11 @@ class Ranking(Sequence[Candidate]):
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        """Short: a ranking holds whole pages."""
+        """Return a short form: a ranking holds whole pages."""
         return f"<Ranking of {len(self.candidates)} candidates for {self.query.text!r}>"
 
     def __len__(self) -> int:
-        """Number of candidates."""
+        """Return the number of candidates."""
         return len(self.candidates)
 
     @overload
@@ -320,26 +317,26 @@ class Ranking(Sequence[Candidate]):
     @overload
     def __getitem__(self, index: slice) -> tuple[Candidate, ...]: ...
     def __getitem__(self, index: int | slice) -> Candidate | tuple[Candidate, ...]:
-        """Candidate at a 0-based position, or a tuple of them for a slice."""
+        """Return the candidate at a 0-based position, or a tuple of candidates for a slice."""
         return self.candidates[index]
 
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """A place that proves a part of an answer.
+    """Evidence for a part of an answer.
 
     Attributes:
         number: the n of ``[n]`` in the answer's text, from 1.
         record_id: the record cited.
-        quote: words that stand there, exactly.
-        boxes: where they stand; empty where the record has no page or its words have no boxes.
+        quote: words of the record, exactly.
+        boxes: of these words; empty if the record has no page or its words have no boxes.
         page: the page; None for a plain text.
         score: the retrieval score of its candidate.
         kind: ``"sentence"``, ``"table"``, ``"chart"``, ``"field"`` (of a form) or ``"page"`` (the whole
             page is meant).
-        title: caption or heading the quote stands under, where one was found.
-        picture: PNG bytes of the page with the boxes drawn, where pictures were asked for.
-        note: what a reader must know of it, for example that the model's quote does not stand there.
+        title: caption or heading above the quote; ``""`` if there is none.
+        picture: PNG bytes of the page with the boxes drawn, if evidence was requested.
+        note: a warning for readers, for example that the record lacks the model's quote.
     """
 
     number: int
@@ -356,15 +353,15 @@ class Citation:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Answer:
-    """An answer and the places that prove it.
+    """An answer and its evidence.
 
     Attributes:
-        text: the answer, with ``[n]`` where citation n speaks; why not, where `abstained`.
+        text: the answer, with ``[n]`` after what citation n proves; if `abstained`, the reason.
         citations: numbered from 1.
-        ranking: the candidates that were looked at.
-        abstained: True when the documents do not answer the question.
+        ranking: the candidates that were read.
+        abstained: True if the documents do not answer the question.
         usage: seconds and tokens.
-        note: what stood in the way of a better answer ("3 pages have not been read, since ...").
+        note: obstacle to a better answer ("3 pages have not been read, since ...").
     """
 
     text: str
@@ -375,7 +372,7 @@ class Answer:
     note: str = ""
 
     def __repr__(self) -> str:
-        """Short: an answer holds whole pages."""
+        """Return a short form: an answer holds whole pages."""
         kind = "abstained" if self.abstained else f"citations={len(self.citations)}"
         return f"<Answer {self.text!r} {kind}>"
 
@@ -394,7 +391,7 @@ class Answer:
 
 
 def describe_place(citation: Citation) -> str:
-    """One line for people: file, page, printed label where it differs, and the kind of evidence."""
+    """Describe a citation in one line: file, page, printed label if it differs, and kind of evidence."""
     page = citation.page
     if page is None:
         return citation.record_id

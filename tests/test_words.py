@@ -39,8 +39,8 @@ IRREGULAR = frozenset(
 )
 NOT_PARTICIPLES = frozenset(
     """
-    bed bleed breed creed deed embed exceed feed hundred indeed kindred need proceed red reembed seed shed
-    sled speed succeed weed
+    areembed bed bleed breed creed deed embed exceed feed hundred indeed kindred need proceed red reembed
+    seed shed sled speed succeed weed
     """.split()
 )
 NOUNS_IN_ING = frozenset(
@@ -73,10 +73,12 @@ NAME_EXEMPTIONS: dict[str, str] = {
     "replaced": "public field of AddReport",
     "renamed": "public field of AddReport",
     "unchanged": "public field of AddReport",
+    "resumed": "public field of ReembedReport",
     "removed": "public field of reports and of mined records",
     "deepspeed": "the library DeepSpeed, a key of training configurations",
     "allowed": "argument of the contrastive loss: a mask, True where a document may count",
     "teacherforcing": "the field's word for feeding a model the right answer's prefix",
+    "blocking": "asyncio's word for what is not async",
     "structured": "vLLM's term: structured outputs",
 }
 EXEMPT_FILES: dict[str, str] = {
@@ -130,6 +132,8 @@ def is_exempt(path: Path) -> bool:
 def is_lone(name: str) -> bool:
     """Whether a name is one word, and that a participle or a pronoun."""
     word = name.strip("_").lower()
+    if re.fullmatch("__.+__", name):  # Python's own
+        return False
     if "_" in word or not word.isalpha() or name in NAME_EXEMPTIONS or word in NAME_EXEMPTIONS:
         return False
     if word in PRONOUNS | PLACES | IRREGULAR:

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from mmrag.documents import Skipped
     from mmrag.index.base import DocumentEntry
     from mmrag.ingest.reembed import ReembedReport
-    from mmrag.ingest.report import AddReport
-    from mmrag.pipeline import Status
+    from mmrag.ingest.report import AddReport, Status
 
 INDENT = " " * 5
 

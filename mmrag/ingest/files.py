@@ -130,14 +130,14 @@ class Ingest:
         entry = self._entry(document, before)
         pages = set(self._index.ids({"doc_id": entry.id}))
         same_settings = before is not None and before.settings == self._settings
-        finished = pages - set(self._unread_pages(entry.id)) if same_settings else set()
+        old_pages = pages - set(self._unread_pages(entry.id)) if same_settings else set()
         # Until all pages are of the same settings, the entry names none: after a crash the next `add` then
         # reads them all again.
-        mixed = bool(pages) and not same_settings
+        is_mixed = bool(pages) and not same_settings
         if document.data is not None:
             self._index.put_blob(document.source.sha256, document.data)
-        self._index.put_document(replace(entry, settings="") if mixed else entry)
-        numbers = [n for n in range(entry.total_pages) if document.source.page_id(n) not in finished]
+        self._index.put_document(replace(entry, settings="") if is_mixed else entry)
+        numbers = [n for n in range(entry.total_pages) if document.source.page_id(n) not in old_pages]
         bad = self._write_pages(document, entry, numbers, call)
         self._index.delete([document.source.page_id(n) for n in bad])
         self._index.put_document(replace(entry, complete=True, skipped=tuple(sorted(bad.items()))))
@@ -161,7 +161,7 @@ class Ingest:
     ) -> dict[int, str]:
         """Add pages batch by batch; return the numbers of those left out, each with the reason."""
         bad: dict[int, str] = {}
-        done = entry.total_pages - len(numbers)
+        pages_done = entry.total_pages - len(numbers)
         items = iter(self._reader.pages(document, numbers=numbers, image_pixels=image_pixels(self._embedder)))
         while batch := list(islice(items, BATCH_PAGES)):
             pages = [item for item in batch if isinstance(item, Page)]
@@ -169,8 +169,8 @@ class Ingest:
             call.report.skipped += failures
             bad |= {failure.page or 0: failure.reason for failure in failures}
             bad |= self._commit(pages, entry, call)
-            done += len(batch)
-            call.stopwatch.count_pages(done, entry.total_pages, len(pages))
+            pages_done += len(batch)
+            call.stopwatch.count_pages(pages_done, entry.total_pages, len(pages))
         return bad
 
     def _commit(self, batch: list[Page], entry: DocumentEntry, call: _Call) -> dict[int, str]:

@@ -53,7 +53,7 @@ def add_images(
     a file of the same content.
     """
     ids, metadata = _ids_and_metadata(len(images), ids, metadata)
-    checked = [checked_metadata(values) for values in metadata]
+    own_metadata = [checked_metadata(values) for values in metadata]
     documents = [_image_document(image) for image in images]
     pages = [
         replace(_only_page(reader, embedder, document), id=id, document_id=id)
@@ -67,7 +67,7 @@ def add_images(
     index.add(
         [
             page_record(page, matrix, (page.source.path or page.source.name,), values)
-            for page, matrix, values in zip(pages, matrices, checked, strict=True)
+            for page, matrix, values in zip(pages, matrices, own_metadata, strict=True)
         ]
     )
     return list(ids)

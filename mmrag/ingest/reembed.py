@@ -2,21 +2,20 @@
 
 ::
 
-    old index -> its records -> (pictures of pages, drawn from their files) -> new embedder -> new index
+    old index -> its records -> (pages rendered from their files) -> new embedder -> new index
 
 Documents are not read again and OCR does not run: text, words with their boxes, ids, metadata, the files'
-entries and kept bytes are copied. The old index is opened for reading, whoever made it, and is not changed.
+entries and kept bytes are copied. The old index may be of any embedder; it is opened for reading only.
 
 Decisions taken here:
 
-* *An index is there when it is whole.* Records are written into ``NEW/unfinished-reembed``, an index of its
-  own; its files are moved into NEW when all is there, the one that makes NEW an index last. Before that
-  nothing opens NEW. The same call goes on where one was cut off, also after the old index has grown.
-* *A picture that cannot be drawn* (the file is gone, or another) costs the picture: the page is embedded from
-  its text, and the report names the file. Its entry then says that it was read with no known settings, so
-  that adding the file again embeds it whole.
+* *The new index appears whole or not at all.* Records are written into ``NEW/unfinished-reembed``, an index
+  of its own; at the end its files are moved into NEW, and last the file that makes NEW an index. Before that
+  nothing opens NEW. If a run is interrupted, the same call resumes it, also after the old index has grown.
+* *A page that cannot be rendered* (its file is gone or changed) is embedded from its text, and the report
+  names the file. The file's entry then names no reader settings, so that adding it again embeds it whole.
 * *A page that the new embedder cannot take* is left out and named in its file's entry, as `add` does it.
-* What a model was paid for, traces and replies beside the index, is copied; pictures are drawn again.
+* Traces and replies, which a model was paid for, are copied; pictures are rendered again.
 """
 
 from __future__ import annotations
@@ -38,6 +37,7 @@ from mmrag.documents import DocumentReader, ReaderSettings, Skipped
 from mmrag.embedders.base import DocumentInput, Embedder
 from mmrag.embedders.text import TextEmbedder
 from mmrag.errors import DocumentError, IndexMismatchError, UnsupportedInputError
+from mmrag.files import atomic_write
 from mmrag.index.base import DocumentEntry, Index
 from mmrag.index.chroma import ChromaIndex
 from mmrag.index.directory import CHROMA_PREFIX, STORE_NAME, check_directory
@@ -49,11 +49,12 @@ from mmrag.types import Record
 
 logger = logging.getLogger(__name__)
 
-UNFINISHED = "unfinished-reembed"
-"""Folder in the new index's directory where it stands until it is whole."""
+WORK_FOLDER = "unfinished-reembed"
+"""Folder in the new index's directory that holds the index until it is whole."""
 
-_BESIDE = ("traces", "replies")
-_NOT_SEEN = "without-picture.json"
+_MODEL_FOLDERS = ("traces", "replies")
+_BLIND_PAGES = "without-picture.json"
+_NO_CONTENT = "it has neither a page nor text; a host that made it of a picture has to add it again"
 
 
 def embedder_of(path: str | Path) -> Embedder:
@@ -89,14 +90,14 @@ def embedder_of(path: str | Path) -> Embedder:
 
 @dataclass(slots=True)
 class ReembedReport:
-    """What a `reembed` did.
+    """Outcome of a `reembed`.
 
     Attributes:
         path: the new index.
-        before: name of the embedder that made the old one.
-        embedder: name of the one that made the new.
+        before: name of the embedder of the old index.
+        embedder: name of the embedder of the new one.
         records: pages and records in the new index.
-        resumed: of these, there already from a run that was cut off.
+        resumed: number of these that an interrupted run had written.
         without_picture: pages embedded from their text alone, each with the reason.
         skipped: pages and records that the embedder cannot take, each with the reason.
         seconds: wall time.
@@ -125,14 +126,14 @@ def reembed(
 
     Args:
         old: directory of an index, by any embedder; it is not changed, and need not be writable.
-        new: directory of the new one: absent, empty, or with what a run of this left that was cut off.
+        new: directory of the new index: absent, empty, or with the beginning that an interrupted run left.
         embedder: None: the default.
-        reader: draws pages, for an embedder that looks at them. None: the defaults.
+        reader: renders pages, for an embedder that reads images. None: the defaults.
         password: for encrypted documents, as in `mmrag.DocumentQA`.
-        show_progress: a bar on standard error.
+        show_progress: show a bar on standard error.
 
     Raises:
-        ValueError: `new` holds something, or stands in `old`.
+        ValueError: `new` is not empty, or lies in `old`.
         IndexFormatError: `old` is no index.
         IndexMismatchError: `new` was begun with another embedder.
         IndexLockedError: another process is writing `new`.
@@ -140,228 +141,231 @@ def reembed(
     """
     with (
         closing(ChromaIndex.open(old, None, read_only=True)) as index,
-        DocumentReader(reader, password=password) as drawing,
+        DocumentReader(reader, password=password) as renderer,
     ):
-        return reembed_index(index, new, embedder or default_embedder(), drawing, show_progress=show_progress)
+        return reembed_index(
+            index, new, embedder or default_embedder(), renderer, show_progress=show_progress
+        )
 
 
 def reembed_index(
     old: Index, new: str | Path, embedder: Embedder, reader: DocumentReader, *, show_progress: bool = False
 ) -> ReembedReport:
-    """`reembed` of an open index, with a reader that is there."""
-    started = time.monotonic()
-    home: Path | None = getattr(old, "path", None)
-    target = _checked_target(new, home)
-    work = target / UNFINISHED
+    """Write a new index as `reembed` does, with the old index and the reader already open."""
+    start = time.monotonic()
+    source: Path | None = getattr(old, "path", None)  # None in memory
+    target = _checked_target(new, source)
+    work = target / WORK_FOLDER
     report = ReembedReport(target, old.manifest.embedder, embedder.name)
-    with closing(_begun(work, embedder)) as made:
-        copying = _Copying(old, made, embedder, reader, work / _NOT_SEEN, report)
+    with closing(_open_work(work, embedder)) as index:
+        copy = _IndexCopy(old, index, embedder, reader, work / _BLIND_PAGES, report)
         entries, ids = old.documents(), old.ids()
         while True:
-            copying.records(entries, ids, show_progress)
-            copying.documents(entries)
-            seen, (entries, ids) = (entries, ids), (old.documents(), old.ids())
-            if seen == (entries, ids):  # else somebody wrote the old index meanwhile
+            copy.records(entries, ids, show_progress)
+            copy.documents(entries)
+            before, (entries, ids) = (entries, ids), (old.documents(), old.ids())
+            if before == (entries, ids):  # else somebody wrote the old index meanwhile
                 break
-        report.records = made.count()
-    _finish(home, work, target)
+        report.records = index.count()
+    _finish(source, work, target)
     _warn(report)
-    report.seconds = time.monotonic() - started
+    report.seconds = time.monotonic() - start
     return report
 
 
-def _checked_target(new: str | Path, home: Path | None) -> Path:
-    """The new index's directory; refused where it holds anything but a beginning of ours."""
+def _checked_target(new: str | Path, source: Path | None) -> Path:
+    """Return the new index's directory; refuse it if it holds anything but our own beginning."""
     target = Path(new).expanduser().absolute()
-    if home is not None and target.resolve().is_relative_to(home.resolve()):
+    if source is not None and target.resolve().is_relative_to(source.resolve()):
         raise ValueError(
-            f"the new index must stand outside the old one, got {target} in {home}. Name another directory."
+            f"the new index must lie outside the old one, got {target} in {source}. Name another directory."
         )
     if not target.exists():
         return target
     names = {entry.name for entry in target.iterdir()} if target.is_dir() else {target.name}
-    begun = UNFINISHED in names
-    ours = {name for name in names if begun and (name in (UNFINISHED, *_BESIDE) or _is_chroma(name))}
-    if names - ours:
+    if WORK_FOLDER in names:
+        names = {
+            name for name in names if name not in (WORK_FOLDER, *_MODEL_FOLDERS) and not _is_chroma(name)
+        }
+    if names:
         raise ValueError(
             f"the new index must be in a directory that is empty or absent, got {target} with "
-            f"{sorted(names - ours)[0]!r}. Name another directory; nothing was written."
+            f"{min(names)!r}. Name another directory; nothing was written."
         )
     return target
 
 
-def _begun(work: Path, embedder: Embedder) -> ChromaIndex:
+def _open_work(work: Path, embedder: Embedder) -> ChromaIndex:
+    """Open the unfinished index, or make one."""
     try:
         return ChromaIndex.open(work, embedder)
     except IndexMismatchError as error:
         raise IndexMismatchError(
-            f"the new index must be gone on with by the embedder that began it, got {embedder.name!r} for "
+            f"an unfinished index must be resumed with the embedder that began it, got {embedder.name!r} for "
             f"{work.parent}. Load that embedder, delete {work}, or name another directory."
         ) from error
 
 
-_NOTHING = "it has neither a page nor text; a host that made it of a picture has to add it again"
-
-
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Input:
     """A record, what of it is embedded, and why a picture is missing from that."""
 
     record: Record
-    given: DocumentInput
-    missing: str | None = None
+    content: DocumentInput
+    reason: str | None = None
 
 
-class _Copying:
-    """Brings a new index after an old one.
+class _IndexCopy:
+    """Brings a new index up to an old one.
 
     Args:
         old: is read.
-        made: is written.
-        embedder: makes the vectors of `made`.
-        reader: draws pages, where the embedder looks at them.
-        not_seen: file with the ids of pages that stand in `made` without their picture.
+        new: is written.
+        embedder: computes the vectors of `new`.
+        reader: renders pages, if the embedder reads images.
+        blind_file: JSON list of the ids of pages that `new` holds without their picture.
         report: is filled.
     """
 
     def __init__(
         self,
         old: Index,
-        made: Index,
+        new: Index,
         embedder: Embedder,
         reader: DocumentReader,
-        not_seen: Path,
+        blind_file: Path,
         report: ReembedReport,
     ) -> None:
-        self._old, self._made = old, made
+        self._old, self._new = old, new
         self._embedder, self._reader = embedder, reader
         self._pixels = image_pixels(embedder)
-        self._file = not_seen
-        # a run that goes on tries them again: their files may be back, and else are to be named
-        self._retry = set(json.loads(not_seen.read_text("utf-8"))) if not_seen.is_file() else set()
+        self._blind_file = blind_file
+        # an interrupted run's pages without a picture are tried again: their files may be back
+        self._retry = set(json.loads(blind_file.read_text("utf-8"))) if blind_file.is_file() else set()
         self._blind: dict[str, Skipped] = {}
-        self._refused: dict[str, Skipped] = {}
+        self._refusals: dict[str, Skipped] = {}
         self._blobs: set[str] = set()
         self._report = report
         self._first_pass = True
 
     def records(self, entries: Sequence[DocumentEntry], ids: Sequence[str], show_progress: bool) -> None:
-        """Make `made` hold the records of these ids and no others."""
-        gone = {entry.id for entry in self._made.documents()} - {entry.id for entry in entries}
-        for document_id in gone:
-            self._made.remove_document(document_id)
-        self._made.delete(sorted(set(self._made.ids()) - set(ids)))
+        """Make the new index hold the records of these ids and no others."""
+        removals = {entry.id for entry in self._new.documents()} - {entry.id for entry in entries}
+        for document_id in removals:
+            self._new.remove_document(document_id)
+        self._new.delete(sorted(set(self._new.ids()) - set(ids)))
         with tqdm(total=len(ids), desc="embedding", unit="page", disable=not show_progress) as bar:
-            for count, looks in self._ahead(ids):
-                self._add([look.result() for look in looks])
+            for count, inputs in self._batches(ids):
+                self._add([item.result() for item in inputs])
                 bar.update(count)
         self._first_pass = False
         self._report.without_picture = list(self._blind.values())
-        self._report.skipped = list(self._refused.values())
+        self._report.skipped = list(self._refusals.values())
 
     def documents(self, entries: Sequence[DocumentEntry]) -> None:
         """Copy kept bytes and the files' entries, which make their pages count as added."""
         for key in self._blobs | {entry.sha256 for entry in entries}:
             if (data := self._old.get_blob(key)) is not None:
-                self._made.put_blob(key, data)
-        blind = {one.document_id for one in self._blind.values()}
+                self._new.put_blob(key, data)
+        blind = {item.document_id for item in self._blind.values()}
         for entry in entries:
-            skipped = dict(entry.skipped)
-            for one in self._refused.values():
-                if one.document_id == entry.id and one.page is not None:
-                    skipped[one.page] = one.reason
-            entry = replace(entry, skipped=tuple(sorted(skipped.items())))
-            self._made.put_document(replace(entry, settings="") if entry.id in blind else entry)
+            reasons = dict(entry.skipped)
+            for item in self._refusals.values():
+                if item.document_id == entry.id and item.page is not None:
+                    reasons[item.page] = item.reason
+            settings = "" if entry.id in blind else entry.settings
+            self._new.put_document(replace(entry, skipped=tuple(sorted(reasons.items())), settings=settings))
 
-    def _ahead(self, ids: Sequence[str]) -> Iterator[tuple[int, list[Future[_Look]]]]:
-        """Batches: of how many ids, and what is to be embedded of them. One batch is drawn ahead."""
-        pool = ThreadPoolExecutor(self._reader.settings.workers, thread_name_prefix="mmrag-drawing")
-        waiting: deque[tuple[int, list[Future[_Look]]]] = deque()
+    def _batches(self, ids: Sequence[str]) -> Iterator[tuple[int, list[Future[_Input]]]]:
+        """Yield the number of ids of each batch and its inputs; the next batch is rendered meanwhile."""
+        pool = ThreadPoolExecutor(self._reader.settings.workers, thread_name_prefix="mmrag-rendering")
+        queue: deque[tuple[int, list[Future[_Input]]]] = deque()
         try:
             for start in range(0, len(ids), BATCH_PAGES):
                 batch = ids[start : start + BATCH_PAGES]
-                waiting.append((len(batch), [pool.submit(self._look, one) for one in self._fresh(batch)]))
-                if len(waiting) > 1:
-                    yield waiting.popleft()
-            yield from waiting
+                queue.append(
+                    (len(batch), [pool.submit(self._input, record) for record in self._stale(batch)])
+                )
+                if len(queue) > 1:
+                    yield queue.popleft()
+            yield from queue
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _fresh(self, ids: Sequence[str]) -> list[Record]:
-        """Those that `made` does not hold as they are, or holds without a picture from an earlier run."""
-        held = {record.id: record for record in self._made.get(ids)}
-        fresh = []
+    def _stale(self, ids: Sequence[str]) -> list[Record]:
+        """Return the records that the new index lacks, holds otherwise, or holds without their picture."""
+        copies = {record.id: record for record in self._new.get(ids)}
+        stale = []
         for record in self._old.get(ids):
             if record.page is not None and record.page.source.path is None:
                 self._blobs.add(blob_key(record.page))
-            if held.get(record.id) != record or record.id in self._retry:
-                fresh.append(record)
+            if copies.get(record.id) != record or record.id in self._retry:
+                stale.append(record)
             elif self._first_pass:
                 self._report.resumed += 1
-        return fresh
+        return stale
 
-    def _look(self, record: Record) -> _Look:
-        """Draw a record's page, where the embedder looks at pages."""
+    def _input(self, record: Record) -> _Input:
+        """Return what is embedded of a record; its page is rendered if the embedder reads images."""
         page = record.page
         if page is None:
-            return _Look(record, record.text, None if record.text.strip() else _NOTHING)
+            return _Input(record, record.text, None if record.text.strip() else _NO_CONTENT)
         if self._pixels is None:
-            return _Look(record, page)
+            return _Input(record, page)
         try:
             image = render_page(self._old, self._reader, page, max_pixels=self._pixels)
         except DocumentError as error:
-            where = f"{page.source.name}, page {page.number + 1}: "
-            return _Look(record, page, str(error).removeprefix(where))
-        return _Look(record, replace(page, image=image))
+            prefix = f"{page.source.name}, page {page.number + 1}: "  # the report names the page
+            return _Input(record, page, str(error).removeprefix(prefix))
+        return _Input(record, replace(page, image=image))
 
-    def _add(self, looks: Sequence[_Look]) -> None:
+    def _add(self, inputs: Sequence[_Input]) -> None:
         """Embed and write one batch."""
         if "text" not in self._embedder.modalities:
-            self._refuse_text(looks)
-        matrices, refused = encode_documents(self._embedder, [look.given for look in looks])
-        for place, look in enumerate(looks):
-            id = look.record.id
+            self._refuse_text(inputs)
+        matrices, reasons = encode_documents(self._embedder, [item.content for item in inputs])
+        for position, item in enumerate(inputs):
+            id = item.record.id
             self._blind.pop(id, None)
-            self._refused.pop(id, None)
-            if place in refused:
-                self._refused[id] = _named(look.record, refused[place])
-            elif look.missing is not None:
-                self._blind[id] = _named(look.record, look.missing)
+            self._refusals.pop(id, None)
+            if position in reasons:
+                self._refusals[id] = _skipped(item.record, reasons[position])
+            elif item.reason is not None:
+                self._blind[id] = _skipped(item.record, item.reason)
         self._note_blind()
-        self._made.delete([looks[place].record.id for place in refused])
-        self._made.add([replace(looks[place].record, matrix=matrix) for place, matrix in matrices.items()])
-        self._retry -= {look.record.id for look in looks}
+        self._new.delete([inputs[position].record.id for position in reasons])
+        self._new.add([replace(inputs[at].record, matrix=matrix) for at, matrix in matrices.items()])
+        self._retry -= {item.record.id for item in inputs}
 
-    def _refuse_text(self, looks: Sequence[_Look]) -> None:
-        for look in looks:
-            if look.record.page is None or look.missing is not None:
+    def _refuse_text(self, inputs: Sequence[_Input]) -> None:
+        for item in inputs:
+            if item.record.page is None or item.reason is not None:
                 raise UnsupportedInputError(
-                    f"{self._embedder.name!r} looks at pictures only, and record {look.record.id!r} has "
-                    f"none: {look.missing or 'it is a text'}. Name an embedder that reads text, too, or put "
+                    f"{self._embedder.name!r} looks at pictures only, and record {item.record.id!r} has "
+                    f"none: {item.reason or 'it is a text'}. Name an embedder that reads text, too, or put "
                     "the file back where it was and run this again."
                 )
 
     def _note_blind(self) -> None:
-        """Write down which pages stand in the index without their picture, before they do."""
-        names = sorted(self._retry | set(self._blind))
-        if names or self._file.is_file():
-            draft = self._file.with_name(f"{self._file.name}.new")
-            draft.write_text(json.dumps(names), encoding="utf-8")
-            draft.replace(self._file)
+        """Write down which pages the index holds without their picture, before it does."""
+        ids = sorted(self._retry | set(self._blind))
+        if ids or self._blind_file.is_file():
+            with atomic_write(self._blind_file) as file:
+                json.dump(ids, file)
 
 
-def _named(record: Record, reason: str) -> Skipped:
+def _skipped(record: Record, reason: str) -> Skipped:
     page = record.page
     if page is None:
         return Skipped(record.id, reason)
     return Skipped(page.source.path or page.source.name, reason, page.number, page.document_id)
 
 
-def _finish(home: Path | None, work: Path, target: Path) -> None:
-    """Make the directory an index, in one step after all that goes with it."""
-    for name in _BESIDE:
-        if home is not None and (home / name).is_dir():
-            shutil.copytree(home / name, target / name, dirs_exist_ok=True)
+def _finish(source: Path | None, work: Path, target: Path) -> None:
+    """Make the directory an index: one step, after everything that belongs to the index is in place."""
+    for name in _MODEL_FOLDERS:
+        if source is not None and (source / name).is_dir():
+            shutil.copytree(source / name, target / name, dirs_exist_ok=True)
     for entry in list(work.iterdir()):
         if _is_chroma(entry.name):
             entry.replace(target / entry.name)
@@ -374,8 +378,8 @@ def _is_chroma(name: str) -> bool:
 
 
 def _warn(report: ReembedReport) -> None:
-    for name, reason in {one.name: one.reason for one in report.without_picture}.items():
+    for name, reason in {item.name: item.reason for item in report.without_picture}.items():
         logger.warning("%s: pages are embedded from their text alone: %s", name, reason)
-    for one in report.skipped:
-        place = "" if one.page is None else f", page {one.page + 1}"
-        logger.warning("%s%s: left out: %s", one.name, place, one.reason)
+    for item in report.skipped:
+        page = "" if item.page is None else f", page {item.page + 1}"
+        logger.warning("%s%s: left out: %s", item.name, page, item.reason)

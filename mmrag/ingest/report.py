@@ -127,10 +127,10 @@ class Stopwatch:
         self._position, self._name, self._fraction = position, document.source.name, 0.0
         self._report()
 
-    def count_pages(self, done: int, total: int, new: int) -> None:
-        """Count `new` pages written: `done` of the current file's `total` pages are in the index now."""
+    def count_pages(self, in_index: int, total: int, new: int) -> None:
+        """Count `new` pages written; `in_index` of the current file's `total` pages are in the index now."""
         self._pages += new
-        self._fraction = min(1.0, done / total) if total else 1.0
+        self._fraction = min(1.0, in_index / total) if total else 1.0
         self._report()
 
     def finish(self) -> None:

@@ -75,9 +75,9 @@ class RerankStep:
             return
         check_whole("think_tokens", self.think_tokens, 0)
         if self.think_tokens and not isinstance(self.reranker, ThinkingReranker):
-            what = "no reranker" if self.reranker is None else f"a {type(self.reranker).__name__}"
+            kind = "no reranker" if self.reranker is None else f"a {type(self.reranker).__name__}"
             raise ValueError(
-                f"think_tokens must go with a reranker that can think, got {self.think_tokens} and {what}. "
+                f"think_tokens must go with a reranker that can think, got {self.think_tokens} and {kind}. "
                 "Pass reranker=ThinkReranker(URL), or leave think_tokens out."
             )
 
@@ -164,13 +164,13 @@ class RerankStage:
         with self._lock:
             if isinstance(reranker, str):
                 if reranker not in self._by_name:
-                    loaded = load_reranker(reranker, self._replies)
-                    self._by_name[reranker] = with_page_renderer(loaded, self._render)
+                    by_name = load_reranker(reranker, self._replies)
+                    self._by_name[reranker] = with_page_renderer(by_name, self._render)
                 return self._by_name[reranker]
-            loaded = load_reranker(reranker)
-            if loaded is not None and isinstance(loaded, ShowsPages) and loaded.render is None:
-                return self._copy_with_renderer(loaded)
-            return loaded
+            reranker = load_reranker(reranker)
+            if reranker is not None and isinstance(reranker, ShowsPages) and reranker.render is None:
+                return self._copy_with_renderer(reranker)
+            return reranker
 
     def _copy_with_renderer(self, reranker: Reranker) -> Reranker:
         try:

@@ -18,7 +18,7 @@ from mmrag.cli import main
 from mmrag.errors import IndexFormatError, IndexLockedError, IndexMismatchError, UnsupportedInputError
 from mmrag.index import ChromaIndex
 from mmrag.ingest import reembed as module
-from mmrag.ingest.reembed import UNFINISHED, embedder_of, reembed
+from mmrag.ingest.reembed import WORK_FOLDER, embedder_of, reembed
 
 READER = ReaderSettings(ocr="off", workers=1)
 WHALES = "The blue whale is the largest animal.\nIt can weigh 150 tonnes."
@@ -203,7 +203,7 @@ def test_a_place_that_is_taken_is_refused(old, other, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("mine")
     for place, names in ((tmp_path / "full", "letter.txt"), (old, "outside"), (old / "new", "outside")):
-        with pytest.raises(ValueError, match=f"(empty or absent|stand outside).*{names}|{names}"):
+        with pytest.raises(ValueError, match=f"(empty or absent|lie outside).*{names}|{names}"):
             reembed(old, place, embedder=other)
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["letter.txt"]
     (tmp_path / "empty").mkdir()
@@ -221,9 +221,9 @@ def test_a_run_that_was_cut_off_is_no_index_and_is_gone_on_with(many, embedder, 
         reembed(many, tmp_path / "new", embedder=cut, reader=READER)
     assert len(cut.given) == 32
     for chosen, only_reads in ((other, False), (None, True)):
-        with pytest.raises(IndexFormatError, match=rf"{UNFINISHED}|got no index"):
+        with pytest.raises(IndexFormatError, match=rf"{WORK_FOLDER}|got no index"):
             ChromaIndex.open(tmp_path / "new", chosen, read_only=only_reads)
-    with pytest.raises(IndexMismatchError, match="by the embedder that began it"):
+    with pytest.raises(IndexMismatchError, match="with the embedder that began it"):
         reembed(many, tmp_path / "new", embedder=embedder, reader=READER)
     with DocumentQA.open(many, embedder=embedder, reader=READER) as qa:  # and the old one changes meanwhile
         qa.add_texts(["A late note.", "Note 1 in other words."], ids=["late", "n1"])
@@ -239,7 +239,7 @@ def test_a_run_that_was_cut_off_is_no_index_and_is_gone_on_with(many, embedder, 
     reembed(many, tmp_path / "whole", embedder=other, reader=READER)
     assert held(tmp_path / "new") == held(tmp_path / "whole")
     assert equal(matrices(tmp_path / "new"), matrices(tmp_path / "whole"))
-    assert not (tmp_path / "new" / UNFINISHED).exists()
+    assert not (tmp_path / "new" / WORK_FOLDER).exists()
 
 
 def test_a_cut_in_the_last_moves_is_gone_on_with(old, other, tmp_path, monkeypatch, caplog):
