@@ -13,7 +13,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
 from importlib import import_module
 from typing import Any, ClassVar, Literal, cast, get_type_hints
@@ -164,11 +164,11 @@ def flatten(function: Callable[..., int], path: str) -> Callable[..., None]:
 
 def _group_parameters(group: type[Any]) -> list[inspect.Parameter]:
     hints = get_type_hints(group, include_extras=True)
+    keyword, empty = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
+    defaults = {f.name: empty if f.default is MISSING else f.default for f in fields(group)}
     return [
-        inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
-        )
-        for field in fields(group)
+        inspect.Parameter(name, keyword, default=default, annotation=hints[name])
+        for name, default in defaults.items()
     ]
 
 

@@ -119,7 +119,7 @@ def evaluate(
     With ``--index`` the pack's index is kept, and resumed after an interruption; without, it is made in a
     temporary folder. With a reranker every question is also searched without it, and the gain is printed.
     """
-    from mmrag.evaluation import load_pack, save_plot
+    from mmrag.evaluation import load_pack
     from mmrag.pipeline import DocumentQA
 
     questions = load_pack(pack or sample_pack())
@@ -136,16 +136,23 @@ def evaluate(
         stack.enter_context(qa)
         _add(qa, questions)
         report, data, text = _measure(questions, PackSearch(qa, options, channels.names()), options, qa)
-    if options.target:
-        words = json.dumps(data, indent=1, ensure_ascii=False)
-        options.target.write_text(words + "\n", encoding="utf-8")
-    if options.plot:
-        save_plot(report, options.plot)
+    _write(report, data, options)
     if output.json:
         say_json(data, indent=None)
     else:
         say(text)
     return EXIT_OK
+
+
+def _write(report: Report, data: dict[str, Any], options: MeasureOptions) -> None:
+    """Write the report and its plot, where wanted."""
+    if options.target:
+        text = json.dumps(data, indent=1, ensure_ascii=False)
+        options.target.write_text(text + "\n", encoding="utf-8")
+    if options.plot:
+        from mmrag.evaluation import save_plot
+
+        save_plot(report, options.plot)
 
 
 def _add(qa: DocumentQA, pack: Pack) -> None:

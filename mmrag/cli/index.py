@@ -36,6 +36,21 @@ _trace_option = partial(Option, rich_help_panel="Traces by a server")
 
 
 @dataclass(frozen=True)
+class PageOptions:
+    """What is written on every page."""
+
+    metadata: Annotated[
+        list[Any] | None,
+        Option(
+            "--metadata",
+            parser=metadata_pair,
+            metavar="KEY=VALUE",
+            help="Written on every page of this call; may be repeated.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
 class TraceOptions:
     """Which server writes traces of pages."""
 
@@ -78,15 +93,7 @@ def index(
     embedder: EmbedderOptions,
     reader: ReaderOptions,
     trace: TraceOptions,
-    metadata: Annotated[
-        list[Any] | None,
-        Option(
-            "--metadata",
-            parser=metadata_pair,
-            metavar="KEY=VALUE",
-            help="Written on every page of this call; may be repeated.",
-        ),
-    ] = None,
+    pages: PageOptions,
 ) -> int:
     """Add files to an index; a new index without a page is not left behind."""
     from mmrag.pipeline import DocumentQA
@@ -103,7 +110,7 @@ def index(
         ) as qa,
     ):
         with Progress() as progress:
-            report = qa.add(inputs, metadata=dict(metadata or ()), progress=progress.show_add)
+            report = qa.add(inputs, metadata=dict(pages.metadata or ()), progress=progress.show_add)
         check_report(report, inputs)
         traces = trace.write(qa, where.index)
         count = qa.index.count()

@@ -23,6 +23,25 @@ _target_option = partial(Option, rich_help_panel="Output")
 
 
 @dataclass(frozen=True)
+class QuestionOptions:
+    """Whose negatives are mined, and among which pages."""
+
+    queries: Annotated[
+        Path,
+        Option(
+            "--queries",
+            metavar="FILE",
+            help="Pairs of mmrag train make-pairs, or JSON lines with id, question and positives: record "
+            "ids, or {file, page from 0}.",
+        ),
+    ]
+    filter: Annotated[
+        dict | None,  # type: ignore[type-arg]  # Typer reads no dict[str, Any]
+        Option("--filter", parser=metadata_filter, metavar="F", help="key=value, or a JSON filter."),
+    ] = None
+
+
+@dataclass(frozen=True)
 class RuleOptions:
     """Which candidates become negatives; None leaves a rule to the reranker's scale."""
 
@@ -94,25 +113,13 @@ class MinedOptions:
 
 
 def mine(
-    queries: Annotated[
-        Path,
-        Option(
-            "--queries",
-            metavar="FILE",
-            help="Pairs of mmrag train make-pairs, or JSON lines with id, question and positives: record "
-            "ids, or {file, page from 0}.",
-        ),
-    ],
+    questions: QuestionOptions,
     output: OutputOptions,
     index: IndexOptions,
     embedder: EmbedderOptions,
     rerank: RerankerOptions,
     negatives: RuleOptions,
     target_options: MinedOptions,
-    filter: Annotated[
-        dict | None,  # type: ignore[type-arg]  # Typer reads no dict[str, Any]
-        Option("--filter", parser=metadata_filter, metavar="F", help="key=value, or a JSON filter."),
-    ] = None,
 ) -> int:
     """Mine, print the table, draw the plot."""
     from mmrag.training.mining.miner import Miner, judge_data
@@ -131,12 +138,15 @@ def mine(
             reranker,
             judge_data={"mode": mode, **judge_data(reranker, mode)},
             rules=rules,
-            filter=filter,
+            filter=questions.filter,
             texts=not target_options.no_text,
             pictures=target_options.pictures,
         )
-        questions = read_questions(queries, qa.index)
-        report = miner.mine(questions, target_options.target, progress=progress.counter("queries"))
+        report = miner.mine(
+            read_questions(questions.queries, qa.index),
+            target_options.target,
+            progress=progress.counter("queries"),
+        )
     if target_options.plot:
         _plot(target_options.target, target_options.plot)
     if output.json:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 INDENT = " " * 5
 
+RELATIVE_STAGES = ("fused", "retrieval", "reranked")
+"""Keys of `Candidate.scores` that compare the candidates of one ranking only."""
+
 
 def say(text: str) -> None:
     """Print a text and a line break at once, since another process may wait for it."""
@@ -54,8 +57,17 @@ def candidate_line(candidate: Candidate) -> str:
     page = candidate.page
     name = f"{page.source.name}, page {page.number + 1}" if page else candidate.id
     label = f" (label {page.label})" if page and page.label != str(page.number + 1) else ""
-    stages = ", ".join(f"{stage} {score:.2f}" for stage, score in candidate.scores.items())
-    return f"{candidate.rank:3}  {candidate.score:6.2f}  {name}{label}   ({stages})"
+    return f"{candidate.rank:3}  {name}{label}   ({scores_text(candidate)})"
+
+
+def scores_text(candidate: Candidate) -> str:
+    """Return the scores that depend on the query and the record alone: ``vectors 1.14, text 8.87``.
+
+    Fused scores are left out: they are relative to the pool, so that a filter changes them, and a page alone
+    in its pool has 0.
+    """
+    scores = {stage: score for stage, score in candidate.scores.items() if stage not in RELATIVE_STAGES}
+    return ", ".join(f"{stage} {score:.2f}" for stage, score in scores.items())
 
 
 def _print_snippet(piece: Snippet, *, live: bool) -> None:
@@ -111,9 +123,11 @@ def answer_text(answer: Answer, pictures: dict[int, str]) -> str:
     lines = answer.text.splitlines()
     if answer.note:
         lines.append(answer.note)
+    scores = {candidate.id: f"   ({scores_text(candidate)})" for candidate in answer.ranking}
     for citation in answer.citations:
         picture = f"   {pictures[citation.number]}" if citation.number in pictures else ""
-        lines.append(f"[{citation.number}] {describe_place(citation)}   score {citation.score:.2f}{picture}")
+        score = scores.get(citation.record_id, "")
+        lines.append(f"[{citation.number}] {describe_place(citation)}{score}{picture}")
     lines += rerank_lines(answer.ranking)
     return "\n".join("  " + line for line in lines)
 

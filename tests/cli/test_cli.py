@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -132,6 +133,8 @@ def test_skipped_files_are_exit_code_three(capsys, tmp_path, make_pdf):
             "No such option --chek. Did you mean --check?",
         ),
         (["search", "x", "--zzz"], "No such option: --zzz"),
+        (["train", "make-pairs", "x"], "Missing option '--to'"),
+        (["mine", "--to", "x"], "Missing option '--queries'"),
     ],
 )
 def test_wrong_usage_is_exit_code_two(capsys, arguments, words):
@@ -246,6 +249,16 @@ def test_interrupt_leaves_a_usable_index(tmp_path, make_pdf):
     shown = json.loads(subprocess.run(status, capture_output=True, text=True, check=True).stdout)
     assert shown["records"] == 70
     assert [entry["complete"] for entry in shown["documents"]] == [True]
+
+
+@pytest.mark.parametrize("command", ["search", "ask"])
+def test_scores_that_are_printed_mean_the_same_under_a_filter(capsys, index, command):
+    """Bug guarded: a page that a filter left alone had the score 0.00, which is relative to the others."""
+    arguments = (command, "Where was it built?", "--index", index)
+    pattern = r"page 2.*\((vectors [\d.]+, text [\d.]+)\)"
+    (wide,) = re.findall(pattern, call(capsys, *arguments)[1])
+    (alone,) = re.findall(pattern, call(capsys, *arguments, "--filter", "page=1")[1])
+    assert alone == wide
 
 
 # --- reranking

@@ -73,7 +73,7 @@ def test_parsing_runs_nothing_and_gives_the_command_with_its_options() -> None:
     assert context.info_name == "contrast"
     assert (str(context.params["config"]), context.params["check"]) == ("c.yaml", True)
     context = parse(["serve", "m", "--port", "0", "--", "--dtype", "float32"])
-    assert (context.params["model"], context.params["extra"]) == ("m", ["--dtype", "float32"])
+    assert (context.params["model"], list(context.params["extra"])) == ("m", ["--dtype", "float32"])
 
 
 def test_an_entry_is_loaded_under_its_own_name() -> None:
