@@ -79,6 +79,8 @@ NAME_EXEMPTIONS: dict[str, str] = {
     "allowed": "argument of the contrastive loss: a mask, True where a document may count",
     "teacherforcing": "the field's word for feeding a model the right answer's prefix",
     "blocking": "asyncio's word for what is not async",
+    "dropped": "public field of PairReport",
+    "resumed": "public field of PairReport",
     "structured": "vLLM's term: structured outputs",
 }
 EXEMPT_FILES: dict[str, str] = {

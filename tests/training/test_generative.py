@@ -532,7 +532,7 @@ def test_traces_of_a_jsonl_file_and_those_that_are_missing(tmp_path: Path, tiny_
             {"path": "a.pdf", "prompt": "a", "response": "b"},
             "line 2: 'page' of a 'path' must be a whole number of at least 0, got None",
         ),
-        ([1], "every example must be a JSON object, got .*line 2"),
+        ([1], r"line 2: a training example must be a JSON object, got \[1\]"),
     ],
 )
 def test_a_bad_lesson_is_refused_with_its_line(tmp_path: Path, line: Any, match: str) -> None:

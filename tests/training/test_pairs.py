@@ -202,7 +202,7 @@ def test_held_out_documents_are_disjoint_and_do_not_depend_on_names(tmp_path) ->
     assert sides[0] == sides[1]
 
 
-def test_page_furniture_is_never_a_query(tmp_path) -> None:
+def test_a_running_header_is_never_a_query(tmp_path) -> None:
     pages = []
     for number, text in enumerate(PROSE[:4]):
         pages.append(
@@ -217,7 +217,7 @@ def test_page_furniture_is_never_a_query(tmp_path) -> None:
     report = make_pairs(tmp_path / "docs", tmp_path / "out.jsonl", settings=ALL)
     sources = {line["query"]["source"] for line in made(tmp_path / "out.jsonl")}
     assert sources == set(PROSE[:4])
-    assert report.furniture == 12
+    assert report.running_headers == 12
 
 
 def test_every_box_is_on_the_page_and_around_the_words(tmp_path) -> None:
@@ -317,7 +317,7 @@ def test_bad_input_is_one_clear_error(tmp_path, capsys) -> None:
     with pytest.raises(ValueError, match="at least one pair, got none from 1 documents with 1 pages"):
         make_pairs(tmp_path / "bare", tmp_path / "out.jsonl")
     (tmp_path / "mine.txt").write_text("dear diary")
-    with pytest.raises(ValueError, match=r"mine.txt must be a file of pairs or not there"):
+    with pytest.raises(ValueError, match=r"mine.txt must be a file of pairs or not exist"):
         make_pairs(tmp_path / "bare", tmp_path / "mine.txt")
     with pytest.raises(ValueError, match="file of their own"):
         make_pairs(tmp_path / "bare", tmp_path / "out.jsonl", valid=tmp_path / "out.jsonl")

@@ -1,4 +1,4 @@
-"""The parts of making pairs: near-duplicates, furniture, templates, and questions by a model."""
+"""The parts of making pairs: near-duplicates, running headers, templates, and questions by a model."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mmrag.serving.prompts import Prompts
 from mmrag.training.mining import read_mined
 from mmrag.training.pairs import PairSettings, QuestionWriter, make_pairs
 from mmrag.training.pairs.corrupt import corrupt
-from mmrag.training.pairs.duplicates import first_alike, jaccard, page_sketch, query_sketch
+from mmrag.training.pairs.duplicates import first_duplicates, jaccard, page_sketch, query_sketch
 from mmrag.training.pairs.question_writer import read_reply
-from mmrag.training.pairs.rules import PACKAGE, Templates, unnumbered
-from mmrag.training.pairs.running_headers import without_furniture
+from mmrag.training.pairs.rules import PACKAGE, Templates, without_number
+from mmrag.training.pairs.running_headers import without_running_headers
 from mmrag.types import Page, Source, Word
 
 
@@ -61,9 +61,9 @@ def test_alike_by_hand() -> None:
     # " sales in europe 2023 " has 19 pieces of four letters; "rope", "ope ", "pe 2", "e 20" differ from those
     # of "europa", so 15 are shared by 23
     assert jaccard(one.shingles, near.shingles) == pytest.approx(15 / 23)
-    assert first_alike([one, same, year, near], 0.8) == [None, 0, None, None]
-    assert first_alike([one, same, year, near], 0.6) == [None, 0, None, 0]
-    assert first_alike([year, one, None, near], 15 / 23) == [None, None, None, 1]
+    assert first_duplicates([one, same, year, near], 0.8) == [None, 0, None, None]
+    assert first_duplicates([one, same, year, near], 0.6) == [None, 0, None, 0]
+    assert first_duplicates([year, one, None, near], 15 / 23) == [None, None, None, 1]
 
 
 def test_alike_equals_comparing_all_with_all() -> None:
@@ -96,7 +96,7 @@ def test_alike_equals_comparing_all_with_all() -> None:
                 if plain[earlier] is None and other.figures == sketch.figures and value > most:
                     best, most = earlier, value
             plain.append(best)
-        assert first_alike(sketches, threshold) == plain
+        assert first_duplicates(sketches, threshold) == plain
         assert 0 < sum(one is not None for one in plain) < 300
 
 
@@ -107,19 +107,19 @@ def test_pages_with_other_figures_are_no_copies_and_short_ones_are_not_compared(
     assert page_sketch("Contents of this volume") is None
 
 
-# ---- furniture, words, templates ---------------------------------------------------------------------
+# ---- running headers, words, templates ---------------------------------------------------------------------
 
 
-def test_furniture_by_hand() -> None:
+def test_running_headers_by_hand() -> None:
     table = row("Pier Ships Cargo", 0.3)  # repeats on every page, but not in a margin
     pages = [page(n, row(f"Report {n}", 0.04), table, row("body", 0.5), row("ix", 0.95)) for n in range(3)]
-    words, lines = without_furniture(pages)
+    words, lines = without_running_headers(pages)
     assert [[word.text for word in one] for one in words] == [["Pier", "Ships", "Cargo", "body"]] * 3
     assert lines == 6
-    alone, lines = without_furniture(pages[:1])
+    alone, lines = without_running_headers(pages[:1])
     assert [word.text for word in alone[0]] == ["Report", "0", "Pier", "Ships", "Cargo", "body"]
     assert lines == 1  # "ix" is a page number by itself; what does not repeat may be a heading
-    assert without_furniture([]) == ([], 0)
+    assert without_running_headers([]) == ([], 0)
 
 
 def test_a_sentence_keeps_four_words_or_is_left_alone() -> None:
@@ -128,8 +128,8 @@ def test_a_sentence_keeps_four_words_or_is_left_alone() -> None:
     assert corrupt(words[:5], ["other"], drop=0.3, replace=0.1, rng=rng) is None
     left = corrupt(words, ["one", "Two"], drop=0.3, replace=0.1, rng=rng)  # nothing new to put in
     assert left is not None
-    assert left.replaced == () and len(left.dropped) == 2
-    assert [word for word in words if word not in left.dropped] == left.text.split()
+    assert left.replacements == () and len(left.dropped_words) == 2
+    assert [word for word in words if word not in left.dropped_words] == left.text.split()
 
 
 def test_templates_fill_their_places_and_wrong_ones_are_named(tmp_path) -> None:
@@ -160,7 +160,7 @@ def test_headings_lose_their_numbers_and_nothing_else() -> None:
         ("M6 South Bay", "M6 South Bay"),
         ("Part of the harbour", "Part of the harbour"),
     ):
-        assert unnumbered(text) == left
+        assert without_number(text) == left
 
 
 # ---- questions by a model ----------------------------------------------------------------------------
@@ -188,7 +188,7 @@ A: "by the mayor."
         ("When was the Sandhill bridge opened?", "opened in 1932"),
         ("Who opened the bridge at Sandhill?", "by the mayor."),
     ]
-    assert asked.refused == [
+    assert asked.rejections == [
         "asked, but its answer does not stand on the page",
         "asked, but points at its page",
         "asked, but tells its answer",

@@ -247,7 +247,7 @@ def _json_lines(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield the objects of a file, each with file and line for messages."""
     if not path.is_file():
         raise FileNotFoundError(f"a sub-dataset must be an existing file or folder, got {str(path)!r}.")
-    for number, value in read_json_lines(path, "example"):
+    for number, value in read_json_lines(path, "training example"):
         yield value, f"{path}, line {number}"
 
 

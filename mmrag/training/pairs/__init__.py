@@ -1,9 +1,9 @@
 """Training pairs from a user's own documents: queries, each with the page, boxes and rule it came from.
 
-`make_pairs` reads documents, asks for what stands on their pages (headings, captions, table cells,
-sentences with words left out and replaced, questions by template or by a model behind a URL), sorts out
-near-duplicates and page furniture, sets documents aside, and writes the lines of
-`mmrag.training.mining.records`. Nothing here needs torch.
+`make_pairs` reads documents and makes queries of headings, captions, table cells and sentences with words
+dropped and replaced, and questions by template or by a served model. It drops near-duplicates and running
+headers, holds out documents for validation, and writes the records of `mmrag.training.mining.records`.
+Nothing here needs torch.
 """
 
 from mmrag.training.pairs.make import make_pairs

@@ -1,4 +1,4 @@
-"""A sentence with words left out and words replaced: a query that asks for its page without quoting it."""
+"""Sentences with words dropped and replaced: queries for a page that do not quote it."""
 
 from __future__ import annotations
 
@@ -6,55 +6,56 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-LEFT = 4
-"""Fewest words of the sentence that must be left as they are."""
+LEAST_KEPT = 4
+"""Fewest words of a sentence to leave as they are."""
 
 
 @dataclass(frozen=True, slots=True)
-class Corrupted:
-    """What became of a sentence.
+class CorruptedSentence:
+    """A sentence with words dropped and replaced.
 
     Attributes:
-        text: the words that are left, and those put in, in the sentence's order.
-        dropped: words of the sentence that are not in it.
-        replaced: pairs of a word of the sentence and the one that stands in its place.
+        text: its words after that.
+        dropped_words: in the sentence's order.
+        replacements: pairs of a word of the sentence and the word in its place.
     """
 
     text: str
-    dropped: tuple[str, ...]
-    replaced: tuple[tuple[str, str], ...]
+    dropped_words: tuple[str, ...]
+    replacements: tuple[tuple[str, str], ...]
 
 
 def corrupt(
     words: Sequence[str], vocabulary: Sequence[str], *, drop: float, replace: float, rng: random.Random
-) -> Corrupted | None:
-    """Leave words out and replace words.
+) -> CorruptedSentence | None:
+    """Drop and replace random words of a sentence.
 
     Args:
         words: of the sentence.
-        vocabulary: words to put in; those of the sentence are not taken.
-        drop: share of the words that is left out; at least one is, unless it is 0.
-        replace: share of the words that is replaced; likewise.
+        vocabulary: words to draw replacements from; words of the sentence are not used.
+        drop: fraction of the words to drop; at least one, unless it is 0.
+        replace: fraction of the words to replace; likewise.
         rng: draws both.
 
     Returns:
-        None where fewer than `LEFT` words would be left.
+        None if fewer than `LEAST_KEPT` words would be left as they are.
     """
-    known = {word.casefold() for word in words}
-    others = [word for word in vocabulary if word.casefold() not in known]
-    dropped = _share(drop, len(words))
-    replaced = _share(replace, len(words)) if others else 0
-    if len(words) - dropped - replaced < LEFT:
+    in_sentence = {word.casefold() for word in words}
+    candidates = [word for word in vocabulary if word.casefold() not in in_sentence]
+    drops = _count(drop, len(words))
+    replacements = _count(replace, len(words)) if candidates else 0
+    if len(words) - drops - replacements < LEAST_KEPT:
         return None
-    places = rng.sample(range(len(words)), dropped + replaced)
-    out, new = set(places[:dropped]), {place: rng.choice(others) for place in sorted(places[dropped:])}
-    text = " ".join(new.get(place, word) for place, word in enumerate(words) if place not in out)
-    return Corrupted(
+    positions = rng.sample(range(len(words)), drops + replacements)
+    out = set(positions[:drops])
+    new = {position: rng.choice(candidates) for position in sorted(positions[drops:])}
+    text = " ".join(new.get(position, word) for position, word in enumerate(words) if position not in out)
+    return CorruptedSentence(
         text.rstrip(".,;:!? "),
-        tuple(words[place] for place in sorted(out)),
-        tuple((words[place], word) for place, word in new.items()),
+        tuple(words[position] for position in sorted(out)),
+        tuple((words[position], word) for position, word in new.items()),
     )
 
 
-def _share(share: float, count: int) -> int:
-    return max(1, round(share * count)) if share > 0 else 0
+def _count(fraction: float, total: int) -> int:
+    return max(1, round(fraction * total)) if fraction > 0 else 0

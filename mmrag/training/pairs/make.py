@@ -1,30 +1,31 @@
-"""The run: read every document, choose over all of them, write both files in one piece.
+"""The run that makes pairs: read every document, select over all of them, write both files whole.
 
-Each document that has been read is kept in ``<target>.parts/`` until the run is done, so a run that was cut
-off reads only the others. The same files and settings give the same bytes.
+The pairs of each document are kept in ``<target>.parts/`` until the run is finished, so a run that was
+interrupted reads only the other documents. The same files and settings give the same bytes.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from mmrag.errors import DocumentError
+from mmrag.files import atomic_write
 from mmrag.serving.prompts import Prompts
-from mmrag.training.mining.records import FORMAT
+from mmrag.training.mining.records import FORMAT, encode_record
 from mmrag.training.pairs.read import Part, load_part, read_document
 from mmrag.training.pairs.report import PairReport
 from mmrag.training.pairs.rules import PACKAGE, Templates
-from mmrag.training.pairs.select import Chosen, PageSketch, select_pairs, sketches_of
-from mmrag.training.pairs.settings import VERSION, PairSettings, digest
+from mmrag.training.pairs.select import Selection, select_pairs, sketches_of
+from mmrag.training.pairs.settings import SELECTION_SETTINGS, VERSION, PairSettings, digest
 
 if TYPE_CHECKING:
     from mmrag.documents import InputDocument, ReaderSettings
@@ -49,30 +50,29 @@ def make_pairs(
 
     Args:
         inputs: folder, files or globs.
-        target: JSON lines, see `mmrag.training.mining.records`; each query has ``rule``, ``boxes`` and
-        ``source``, too.
-        valid: where the pairs of held-out documents go; None: ``<target's stem>.valid.jsonl`` beside it.
+        target: file for the records, see `mmrag.training.mining.records`; their queries also have ``rule``,
+            ``boxes`` and ``source``.
+        valid: file for the pairs of held-out documents; default: ``<target's stem>.valid.jsonl`` in the same
+            folder.
         settings: see `PairSettings`.
         reader: how documents are read.
         password: for encrypted documents.
-        prompts: a folder whose ``templates.txt`` words the template questions.
-        writer: asks a model for questions, too.
-        progress: called with documents done, all documents, and the name of the next.
+        prompts: folder with a ``templates.txt`` for template questions.
+        writer: requests questions from a model, too.
+        progress: called with finished documents, all documents, and the name of the next.
 
     Raises:
         ValueError: no document can be read, or none gives a pair, or a target holds something else.
         BlockingIOError: another process writes the target.
-        ServerError: the writer's server failed; the documents before are kept, and the same call goes on.
+        ServerError: the writer's server failed; the documents so far are kept, and the same call resumes.
     """
-    settings = settings or PairSettings()
     target = Path(target)
     valid = Path(valid) if valid is not None else target.with_name(f"{target.stem}.valid.jsonl")
     for path in (target, valid):
-        _check_ours(path)
+        _check_is_ours(path)
     if valid.absolute() == target.absolute():
         raise ValueError(f"the held-out pairs must have a file of their own, got {valid} for both.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    valid.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(str(target) + ".lock")
     try:
         lock.acquire(timeout=0)
@@ -81,8 +81,16 @@ def make_pairs(
             f"{target} must be written by one process at a time, and another one writes it. Wait for it."
         ) from None
     try:
-        run = _Run(settings, target, valid, reader, password, Prompts(prompts, package=PACKAGE), writer)
-        return run.all(inputs, progress)
+        run = _Run(
+            settings or PairSettings(),
+            target,
+            valid,
+            reader,
+            password,
+            Prompts(prompts, package=PACKAGE),
+            writer,
+        )
+        return run.run(inputs, progress)
     finally:
         lock.release()
 
@@ -111,194 +119,187 @@ class _Run:
         self.writer = writer
         self.parts = target.with_name(target.name + ".parts")
         self.report = PairReport(target=str(target))
-        self.made = {
+        self.recipe_data = {
             "version": VERSION,
             "settings": settings.of_pages,
             "reader": self.reader.fingerprint(),
             "templates": prompts.digest(["templates"]),
-            "asked": None if writer is None else writer.made(),
+            "asked": None if writer is None else writer.recipe(),
         }
-        self.recipe = digest(self.made)
+        self.recipe = digest(self.recipe_data)
 
-    def all(self, inputs: Any, progress: Progress | None) -> PairReport:  # noqa: ANN401
-        started = time.monotonic()
-        found = self._found(inputs)
-        kept = self._read(found, progress)
-        documents = {one.source.document_id: self._sketched(one) for one in kept}
-        chosen = select_pairs(documents, self.settings)
-        if not chosen.keep:
+    def run(self, inputs: Any, progress: Progress | None) -> PairReport:  # noqa: ANN401
+        """Read the documents, select pairs and write both files."""
+        start = time.monotonic()
+        documents = self._read(self._discover(inputs), progress)
+        sketches = {
+            document.source.document_id: sketches_of(self._part(self._file(document)))
+            for document in documents
+        }
+        selection = select_pairs(sketches, self.settings)
+        if not selection.keep:
             shutil.rmtree(self.parts, ignore_errors=True)
             raise ValueError(
                 f"the documents must give at least one pair, got none from {self.report.documents} documents "
-                f"with {self.report.pages} pages.{self._why_none()}"
+                f"with {self.report.pages} pages.{self._skipped_files()}"
             )
-        self._write(kept, chosen)
+        self._write(documents, selection)
+        self._write_settings()
         shutil.rmtree(self.parts, ignore_errors=True)
-        self.report.dropped += chosen.dropped
-        self.report.seconds = time.monotonic() - started
+        self.report.dropped += selection.dropped_counts
+        self.report.seconds = time.monotonic() - start
         return self.report
 
-    def _found(self, inputs: Any) -> list[InputDocument]:  # noqa: ANN401
-        """Documents, each content once, those of our own output aside."""
+    # ---- reading ---------------------------------------------------------------------------------
+
+    def _discover(self, inputs: Any) -> list[InputDocument]:  # noqa: ANN401
+        """Return the documents, each content once, without our own output."""
         from mmrag.documents import Skipped, discover
 
-        found: dict[str, InputDocument] = {}
-        for one in discover(inputs):
-            if isinstance(one, Skipped):
-                if not self._is_ours(one.name):
-                    self.report.skipped.append((one.name, one.reason))
-            elif one.source.sha256 in found:
-                first = found[one.source.sha256].source
-                self.report.skipped.append(
-                    (one.source.path or one.source.name, f"the same file as {first.path or first.name}")
-                )
+        documents: dict[str, InputDocument] = {}
+        for document in discover(inputs):
+            if isinstance(document, Skipped):
+                if not self._is_output(document.name):
+                    self.report.skipped.append((document.name, document.reason))
+                continue
+            source = document.source
+            if source.sha256 in documents:
+                first = documents[source.sha256].source
+                reason = f"the same file as {first.path or first.name}"
+                self.report.skipped.append((source.path or source.name, reason))
             else:
-                found[one.source.sha256] = one
-        if not found:
-            where = f"{_shown(inputs)}.{self._why_none()}"
+                documents[source.sha256] = document
+        if not documents:
+            where = f"{_short(inputs)}.{self._skipped_files()}"
             raise ValueError(f"there must be at least one document to read, got none in {where}")
-        return list(found.values())
+        return list(documents.values())
 
-    def _is_ours(self, name: str) -> bool:
-        path = Path(name).absolute()
-        own = (self.target, self.valid)
-        return any(str(path).startswith(str(one.absolute())) for one in own)
+    def _is_output(self, name: str) -> bool:
+        path = str(Path(name).absolute())
+        return any(path.startswith(str(file.absolute())) for file in (self.target, self.valid))
 
-    def _why_none(self) -> str:
-        listed = "; ".join(f"{where}: {reason}" for where, reason in self.report.skipped[:5])
+    def _skipped_files(self) -> str:
+        """Return a sentence on the files that were skipped, or ``""``."""
+        reasons = "; ".join(f"{where}: {reason}" for where, reason in self.report.skipped[:5])
         more = len(self.report.skipped) - 5
-        return f" Skipped: {listed}{f'; and {more} more' if more > 0 else ''}." if listed else ""
+        return f" Skipped: {reasons}{f'; and {more} more' if more > 0 else ''}." if reasons else ""
 
-    def _read(self, found: Sequence[InputDocument], progress: Progress | None) -> list[InputDocument]:
-        """Read what no earlier run has read; those documents that can be."""
+    def _read(self, documents: Sequence[InputDocument], progress: Progress | None) -> list[InputDocument]:
+        """Read the documents that no earlier run has read, and return the readable ones."""
         from mmrag.documents import DocumentReader
 
-        self.parts.mkdir(parents=True, exist_ok=True)
-        kept: list[InputDocument] = []
+        readable: list[InputDocument] = []
         with DocumentReader(self.reader, password=self.password) as reader:
-            for place, one in enumerate(found):
+            for number, document in enumerate(documents):
+                source = document.source
                 if progress is not None:
-                    progress(place, len(found), one.source.name)
-                file = self._file(one)
-                part = load_part(file, self.recipe, one.source.path)
-                if part is not None:
-                    self.report.resumed += 1
-                else:
+                    progress(number, len(documents), source.name)
+                file = self._file(document)
+                part = load_part(file, self.recipe, source.path)
+                self.report.resumed += part is not None
+                if part is None:
                     try:
-                        part = read_document(reader, one, self.settings, self.templates, self.writer)
+                        part = read_document(reader, document, self.settings, self.templates, self.writer)
                     except DocumentError as error:
-                        reason = str(error).removeprefix(f"{one.source.name}: ")
-                        self.report.skipped.append((one.source.path or one.source.name, reason))
+                        reason = str(error).removeprefix(f"{source.name}: ")
+                        self.report.skipped.append((source.path or source.name, reason))
                         continue
                     part.save(file, self.recipe)
-                kept.append(one)
+                readable.append(document)
                 self._count(part)
         if progress is not None:
-            progress(len(found), len(found), "")
-        return kept
+            progress(len(documents), len(documents), "")
+        return readable
 
     def _count(self, part: Part) -> None:
-        report = self.report
+        report, counts = self.report, part.counts.copy()
         report.documents += 1
         report.pages += len(part.items)
-        report.furniture += part.counts["furniture"]
-        report.bare += part.counts["bare"]
-        report.dropped.update({why: n for why, n in part.counts.items() if why not in ("furniture", "bare")})
+        report.running_headers += counts.pop("furniture")
+        report.bare += counts.pop("bare")
+        report.dropped.update(counts)
         report.skipped += part.skipped
         report.usage += part.usage
 
-    def _file(self, one: InputDocument) -> Path:
-        return self.parts / f"{one.source.sha256}.json"
+    def _file(self, document: InputDocument) -> Path:
+        return self.parts / f"{document.source.sha256}.json"
 
     def _part(self, file: Path) -> Part:
         part = load_part(file)
         if part is None:
-            raise ValueError(f"{file} must be there until the run is done, and is gone. Run it again.")
+            raise ValueError(f"{file} must be kept until the run is finished, and is gone. Run it again.")
         return part
-
-    def _sketched(self, one: InputDocument) -> list[PageSketch]:
-        return sketches_of(self._part(self._file(one)))
 
     # ---- writing ---------------------------------------------------------------------------------
 
-    def _write(self, kept: Sequence[InputDocument], chosen: Chosen) -> None:
-        """Both files, each whole or not at all; the held-out one is gone where nothing is held out."""
-        files = {one.source.document_id: self._file(one) for one in kept}
-        cached = lru_cache(maxsize=8)(self._part)
+    def _write(self, documents: Sequence[InputDocument], selection: Selection) -> None:
+        """Write both files, whole or not at all; delete the validation file if nothing is held out."""
+        cached_part = lru_cache(maxsize=8)(self._part)
+        files = {document.source.document_id: self._file(document) for document in documents}
 
         def item(page_id: str) -> dict[str, Any]:
-            part = cached(files[page_id.rpartition("#")[0]])
-            return next(self._item(one) for one in part.items if one["id"] == page_id)
+            part = cached_part(files[page_id.rpartition("#")[0]])
+            return next(self._item(page) for page in part.items if page["id"] == page_id)
 
-        sides: list[tuple[Path, Any, bool]] = [
-            (self.valid, self.report.validation, True),
-            (self.target, self.report.training, False),
-        ]
-        written: list[tuple[Path, Path]] = []
-        try:
-            for path, counts, held in sides:
-                mine = [one for one in kept if (one.source.document_id in chosen.held_out) == held]
-                if held:
-                    self.report.held_out = [one.source.name for one in mine]
-                beside = path.with_name(path.name + ".part")
-                written.append((beside, path))
-                with beside.open("wb") as file:
-                    for one in mine:
-                        for line in self._lines(cached(self._file(one)), chosen, item):
-                            counts[line["query"]["rule"]] += 1
-                            _append(file, line)
-                    file.flush()
-                    os.fsync(file.fileno())
-            self._place(written)
-        finally:
-            for beside, _ in written:
-                beside.unlink(missing_ok=True)
+        report = self.report
+        with ExitStack() as stack:
+            for path, counts, side in (
+                (self.valid, report.validation, True),
+                (self.target, report.training, False),
+            ):
+                file = stack.enter_context(atomic_write(path, "wb"))
+                for document in documents:
+                    source = document.source
+                    if (source.document_id in selection.held_out) != side:
+                        continue
+                    if side:
+                        report.held_out.append(source.name)
+                    for record in self._records(cached_part(self._file(document)), selection, item):
+                        counts[record["query"]["rule"]] += 1
+                        file.write(encode_record(record))
+        if not report.validation:
+            self.valid.unlink(missing_ok=True)
+        report.valid = str(self.valid) if report.validation else None
 
-    def _place(self, written: Sequence[tuple[Path, Path]]) -> None:
-        for beside, path in written:
-            if path == self.valid and not self.report.validation:
-                path.unlink(missing_ok=True)
-            else:
-                beside.replace(path)
-        self.report.valid = str(self.valid) if self.report.validation else None
-        choosing = {name: getattr(self.settings, name) for name in ("common", "alike", "hold_out", "texts")}
-        made = {**self.made, "chosen by": choosing, "held out": self.report.held_out}
-        meta = self.target.with_name(self.target.name + ".meta.json")
-        meta.write_text(
-            json.dumps({"recipe": self.recipe, "made": made}, indent=2, ensure_ascii=False) + "\n",
-            encoding="utf-8",
-        )
+    def _write_settings(self) -> None:
+        """Write all that decided on the pairs, next to the target."""
+        selection = {name: getattr(self.settings, name) for name in SELECTION_SETTINGS}
+        data = {**self.recipe_data, "chosen by": selection, "held out": self.report.held_out}
+        with atomic_write(self.target.with_name(self.target.name + ".meta.json")) as file:
+            file.write(json.dumps({"recipe": self.recipe, "made": data}, indent=2, ensure_ascii=False) + "\n")
 
     def _item(self, item: dict[str, Any]) -> dict[str, Any]:
         return item if self.settings.texts else {**item, "text": None}
 
-    def _lines(
-        self, part: Part, chosen: Chosen, item: Callable[[str], dict[str, Any]]
+    def _records(
+        self, part: Part, selection: Selection, item: Callable[[str], dict[str, Any]]
     ) -> Iterator[dict[str, Any]]:
-        for own, pairs in zip(part.items, part.pairs, strict=True):
-            for place in chosen.keep.get(own["id"], ()):
-                pair = pairs[place]
-                id = f"{own['id']}/{pair['rule']}-{digest(pair['text'])[:8]}"
-                others = chosen.removed.get((own["id"], place), [])
+        """Yield the records of a document.
+
+        Args:
+            part: the document.
+            selection: which of its pairs to write.
+            item: returns the item of a page of any document.
+        """
+        for page, pairs in zip(part.items, part.pairs, strict=True):
+            for position in selection.keep.get(page["id"], ()):
+                pair = pairs[position]
+                id = f"{page['id']}/{pair['rule']}-{digest(pair['text'])[:8]}"
+                also_relevant = selection.removed.get((page["id"], position), [])
                 yield {
                     "format": FORMAT,
                     "recipe": self.recipe,
-                    "query": {"id": id, "image": None, "labelled": [own["id"]], **pair},
-                    "positives": [{**self._item(own), "boxes": pair["boxes"]}],
+                    "query": {"id": id, "image": None, "labelled": [page["id"]], **pair},
+                    "positives": [{**self._item(page), "boxes": pair["boxes"]}],
                     "negatives": [],
-                    "removed": [{**item(other), "reason": reason} for other, reason in others],
+                    "removed": [{**item(id), "reason": reason} for id, reason in also_relevant],
                     "doubtful": [],
                     "skipped": "",
                 }
 
 
-def _append(file: IO[bytes], line: dict[str, Any]) -> None:
-    text = json.dumps(line, ensure_ascii=False) + "\n"
-    file.write(text.encode("utf-8", errors="backslashreplace"))
-
-
-def _check_ours(path: Path) -> None:
-    """Refuse to write over something that is no file of pairs."""
+def _check_is_ours(path: Path) -> None:
+    """Refuse to overwrite anything but a file of pairs."""
     if path.is_dir():
         raise ValueError(f"the pairs must go to a file, got the folder {path}.")
     if path.is_file():
@@ -306,12 +307,12 @@ def _check_ours(path: Path) -> None:
             head = file.read(9)
         if head and head != b'{"format"':
             raise ValueError(
-                f"{path} must be a file of pairs or not there, got one that begins with {head!r}. "
+                f"{path} must be a file of pairs or not exist, got one that begins with {head!r}. "
                 "Choose another name."
             )
 
 
-def _shown(inputs: object) -> str:
-    named = inputs if isinstance(inputs, (list, tuple)) else [inputs]
-    text = ", ".join(str(one) for one in named)
+def _short(inputs: object) -> str:
+    names = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+    text = ", ".join(map(str, names))
     return repr(text if len(text) <= 120 else text[:100] + "...")

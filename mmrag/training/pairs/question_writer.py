@@ -1,7 +1,7 @@
-"""Questions by a model behind a URL: it is shown a page, asks, and copies the words that answer.
+"""Questions by a served model: it sees a page, writes questions, and copies the words that answer each.
 
-A question whose answer does not stand on the page, word for word or nearly, is dropped: the model made it
-up. What is left has the boxes of its answer.
+A question whose answer is not on the page, word for word or nearly, is dropped: the model made it up. The
+others have the boxes of their answers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from mmrag.answer.lines import line_boxes
 from mmrag.answer.quotes import find_quote
-from mmrag.errors import ServerError
+from mmrag.errors import ServerError, check_whole
 from mmrag.serving.chat import as_data, fill_template, message_content, show_picture
 from mmrag.serving.client import ServerClient, parse_chat
 from mmrag.serving.prompts import Prompts
@@ -24,7 +24,7 @@ from mmrag.training.pairs.settings import Pair
 from mmrag.types import Page, Usage, Word
 
 _LINE = re.compile(r"^\W*(?P<kind>[QA])\W*[:.)]\s*(?P<text>.+?)\s*$", re.M)
-_POINTING = re.compile(
+_PAGE_REFERENCE = re.compile(
     r"\b(?:this|the (?:above|given|following)|above|below|following)\s+(?:page|document|text|passage|table|"
     r"figure|chart|section|form|report)\b|\b(?:the|on) (?:page|document|passage|text)\b",
     re.I,
@@ -33,34 +33,34 @@ LEAST_WORDS = 4
 
 
 @dataclass(slots=True)
-class Asked:
-    """What a model's reply about one page gave.
+class PageQuestions:
+    """A model's questions about one page.
 
     Attributes:
-        pairs: questions whose answer stands on the page.
-        refused: questions that were dropped, by reason.
-        usage: what the reply cost.
+        pairs: questions whose answer is on the page.
+        rejections: reason for each question that was dropped.
+        usage: of the request.
     """
 
     pairs: list[Pair] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
+    rejections: list[str] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
 
 
 class QuestionWriter:
-    """Has questions written by a served model.
+    """Requests questions about pages from a served model.
 
     Args:
-        base_url: the server, with or without ``/v1``.
-        model: its name there; None where the server has just one.
-        questions: most questions that are asked for of a page.
-        images: show the picture of the page. False is for models that only read.
+        base_url: of the server, with or without ``/v1``.
+        model: its name there; None if the server has just one.
+        questions: largest number of questions per page.
+        images: show the model the page's picture. False for models that only read text.
         image_pixels: largest area of a picture.
-        text_chars: most characters of a page's text.
-        max_tokens: most tokens of a reply, a thought included.
-        prompts: a folder with prompts of one's own (``ask_system.txt``, ``ask_user.txt``,
+        text_chars: largest number of characters of a page's text.
+        max_tokens: largest number of tokens of a reply, a thought included.
+        prompts: folder with replacements for our prompts (``ask_system.txt``, ``ask_user.txt``,
             ``templates.txt``).
-        cache: a folder that keeps the replies; None keeps none.
+        cache: folder for the replies; None for no cache.
         api_key, timeout, max_concurrency: see `mmrag.serving.client.ServerClient`.
 
     Raises:
@@ -89,8 +89,7 @@ class QuestionWriter:
             ("text_chars", text_chars, 1),
             ("max_tokens", max_tokens, 16),
         ):
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value!r}.")
+            check_whole(name, value, least)
         self.client = ServerClient(
             base_url, model=model, api_key=api_key, timeout=timeout, max_concurrency=max_concurrency
         )
@@ -101,11 +100,11 @@ class QuestionWriter:
         self.prompts = Prompts(prompts, package=PACKAGE)
         self._runner = Runner(self.client, None if cache is None else ReplyCache(cache))
 
-    def made(self) -> dict[str, Any]:
-        """All that changes what is asked, as plain data.
+    def recipe(self) -> dict[str, Any]:
+        """Return all settings that change the questions, as plain data.
 
         Raises:
-            ServerError: no model was named, and the server cannot be asked or has not just one.
+            ServerError: no model was named, and the server does not answer or has several.
         """
         return {
             "model": self.client.model_name(),
@@ -116,28 +115,28 @@ class QuestionWriter:
             "prompts": self.prompts.digest(["ask_system", "ask_user"]),
         }
 
-    def write(self, pages: Sequence[tuple[Page, Sequence[Word]]]) -> list[Asked]:
-        """Questions about each page, in order.
+    def write(self, pages: Sequence[tuple[Page, Sequence[Word]]]) -> list[PageQuestions]:
+        """Return questions about each page, in order.
 
         Args:
-            pages: pages, with their pictures where `image_pixels` is not None, and their words without
-                furniture.
+            pages: pages, with their pictures if `image_pixels` is not None, and their words without running
+                headers.
 
         Raises:
-            ServerError: the server failed; the replies that came are kept in the cache.
+            ServerError: the server failed; the replies so far are kept in the cache.
         """
-        asked = [(page, words) for page, words in pages if words]
-        done = iter(self._runner.run([self._steps(page, words) for page, words in asked]))
-        results: list[Asked] = []
+        requests = [self._requests(page, words) for page, words in pages if words]
+        results = iter(self._runner.run(requests))
+        questions: list[PageQuestions] = []
         for _, words in pages:
-            result, usage = next(done) if words else (Asked(), Usage())
+            result, usage = next(results) if words else (PageQuestions(), Usage())
             if isinstance(result, ServerError):
                 raise result
             result.usage = usage
-            results.append(result)
-        return results
+            questions.append(result)
+        return questions
 
-    def _steps(self, page: Page, words: Sequence[Word]) -> Requests[Asked]:
+    def _requests(self, page: Page, words: Sequence[Word]) -> Requests[PageQuestions]:
         picture = show_picture(page.image if self.image_pixels else None, self.image_pixels or 0)
         text = as_data(page.text[: self.text_chars])
         user = fill_template(self.prompts.text("ask_user"), {"page": text}, {"page_picture": picture.parts})
@@ -156,37 +155,42 @@ class QuestionWriter:
         return read_reply(parse_chat(reply).content, words, self.questions)
 
 
-def read_reply(text: str, words: Sequence[Word], most: int) -> Asked:
-    """The questions of a reply whose answers stand among the words of the page."""
-    asked = Asked()
+def read_reply(text: str, words: Sequence[Word], most: int) -> PageQuestions:
+    """Return the questions of a reply whose answers are among the words of the page.
+
+    Args:
+        text: the reply.
+        words: of the page.
+        most: largest number of questions.
+    """
+    questions = PageQuestions()
     question: str | None = None
     for line in _LINE.finditer(text.rpartition("</think>")[2]):
         if line["kind"] == "Q":
             question = line["text"].strip("*_ ")
             continue
-        if question is None or len(asked.pairs) == most:
+        if question is None or len(questions.pairs) == most:
             continue
         quote = line["text"].strip("*_\"'\u201c\u201d ")
-        places = find_quote(quote, [word.text for word in words])
-        reason = _fault(question, quote, bool(places))
+        matches = find_quote(quote, [word.text for word in words])
+        reason = _fault(question, quote, is_on_page=bool(matches))
         if reason:
-            asked.refused.append(reason)
+            questions.rejections.append(reason)
         else:
-            there = [words[at] for at in places[0]]
-            boxes = line_boxes(there)
-            source = " ".join(word.text for word in there)
-            asked.pairs.append(Pair(question, "asked", boxes, source, {"quote": quote}))
+            answer = [words[at] for at in matches[0]]
+            source = " ".join(word.text for word in answer)
+            questions.pairs.append(Pair(question, "asked", line_boxes(answer), source, {"quote": quote}))
         question = None
-    return asked
+    return questions
 
 
-def _fault(question: str, quote: str, stands: bool) -> str:
-    """Why a question is of no use; ``""`` where it is."""
-    if not stands:
+def _fault(question: str, quote: str, *, is_on_page: bool) -> str:
+    """Return the reason to reject a question, or ``""``."""
+    if not is_on_page:
         return "asked, but its answer does not stand on the page"
     if len(question.split()) < LEAST_WORDS or not question.endswith("?"):
         return "asked, but no question"
-    if _POINTING.search(question):
+    if _PAGE_REFERENCE.search(question):
         return "asked, but points at its page"
     if quote.casefold() in question.casefold():
         return "asked, but tells its answer"

@@ -1,4 +1,4 @@
-"""One document to what its pages can be asked for, as plain data that is kept until the run is done."""
+"""The pairs of one document, as plain data that is kept until the run is finished."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmrag.files import atomic_write
 from mmrag.training.mining.records import item_data
-from mmrag.training.pairs.rules import Templates, chosen, pairs_of_page, vocabulary_of
-from mmrag.training.pairs.running_headers import without_furniture
+from mmrag.training.pairs.rules import Templates, pairs_of_page, take_turns, vocabulary_of
+from mmrag.training.pairs.running_headers import without_running_headers
 from mmrag.training.pairs.settings import Pair, PairSettings
 from mmrag.types import Page, Record, Usage, Word
 
@@ -19,22 +20,22 @@ if TYPE_CHECKING:
     from mmrag.documents import DocumentReader, InputDocument
     from mmrag.training.pairs.question_writer import QuestionWriter
 
-TOGETHER = 16
-"""Pages whose pictures are in memory while a model is asked about them."""
+PICTURES_IN_MEMORY = 16
+"""Pages whose pictures are in memory at the same time for a model that writes questions."""
 
 
 @dataclass(slots=True)
 class Part:
-    """A document that has been read.
+    """A document and its pairs.
 
     Attributes:
         document_id: first digits of its digest.
-        path: where it is.
-        items: one a page: an item of `mmrag.training.mining.records`, with its text.
-        pairs: for each page, its pairs as plain data.
-        counts: what was dropped, by reason; ``furniture`` counts lines, ``bare`` pages without words.
+        path: of its file.
+        items: for each page an item of `mmrag.training.mining.records`, with its text.
+        pairs: for each page its pairs as plain data.
+        counts: dropped pairs by reason; ``furniture`` counts running headers, ``bare`` pages without words.
         skipped: pages that cannot be read, with the reason.
-        usage: tokens and requests of questions that were asked for.
+        usage: of the requests for questions.
     """
 
     document_id: str
@@ -45,13 +46,8 @@ class Part:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
 
-    @property
-    def has_pairs(self) -> bool:
-        """Whether any page has a pair."""
-        return any(self.pairs)
-
     def save(self, path: Path, recipe: str) -> None:
-        """Write it in one piece; read it with `load_part`."""
+        """Write the part into a file for `load_part`; `recipe` says how it was made."""
         usage = self.usage
         data = {
             "recipe": recipe,
@@ -63,23 +59,22 @@ class Part:
             "skipped": self.skipped,
             "usage": [usage.prompt_tokens, usage.completion_tokens, usage.cache_hits, usage.requests],
         }
-        beside = path.with_name(path.name + ".part")
-        beside.write_text(json.dumps(data), encoding="utf-8")
-        beside.replace(path)
+        with atomic_write(path) as file:
+            json.dump(data, file)
 
 
 def load_part(path: Path, recipe: str | None = None, source: str | None = None) -> Part | None:
-    """A part of an earlier run; None where there is none, or it was made in another way or elsewhere.
+    """Load a part of an earlier run; None if there is no such file, or another recipe or source in it.
 
     Args:
         path: its file.
-        recipe: how it must have been made; None does not look.
-        source: path of the document now; None does not look.
+        recipe: that it must have been made by; None accepts any.
+        source: path of the document, compared only with a `recipe`.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
-        return None  # not there, or cut off by a full disk: it is made again
+        return None  # missing or damaged: it is made again
     if recipe is not None and (data.get("recipe") != recipe or data.get("path") != source):
         return None
     prompt, completion, hits, requests = data["usage"]
@@ -96,35 +91,32 @@ def load_part(path: Path, recipe: str | None = None, source: str | None = None) 
 
 def read_document(
     reader: DocumentReader,
-    found: InputDocument,
+    document: InputDocument,
     settings: PairSettings,
     templates: Templates,
     writer: QuestionWriter | None = None,
 ) -> Part:
-    """All pairs of a document, within the limits.
+    """Read a document and make its pairs, within the limits.
 
     Raises:
         DocumentError: it cannot be opened, or changed while it was read.
         ServerError: the server of `writer` failed.
     """
-    part = Part(found.source.document_id, found.source.path)
-    pages = list(_pages(reader, found, None, part))
-    words, lines = without_furniture(pages)
-    part.counts["furniture"] = lines
+    part = Part(document.source.document_id, document.source.path)
+    pages = list(_pages(reader, document, None, part))
+    bodies, part.counts["furniture"] = without_running_headers(pages)
     part.counts["bare"] = sum(not page.words for page in pages)
-    vocabulary = vocabulary_of(words)
-    asked = _asked(reader, found, pages, words, writer, part) if writer is not None else {}
+    vocabulary = vocabulary_of(bodies)
+    questions = {} if writer is None else _questions(reader, document, pages, bodies, writer, part)
     by_page: list[list[Pair]] = []
-    for page, own in zip(pages, words, strict=True):
-        made = pairs_of_page(page, own, vocabulary, settings, templates)
-        made["asked"] = asked.get(page.number, [])
-        taken = chosen(made, settings, page.id)
-        part.counts["over the limit of a page, or said twice there"] += sum(map(len, made.values())) - len(
-            taken
-        )
-        by_page.append(taken)
-    kept = _within(by_page, settings, part)
-    for page, pairs in zip(pages, kept, strict=True):
+    for page, words in zip(pages, bodies, strict=True):
+        by_rule = pairs_of_page(page, words, vocabulary, settings, templates)
+        by_rule["asked"] = questions.get(page.number, [])
+        pairs = take_turns(by_rule, settings, page.id)
+        total = sum(map(len, by_rule.values()))
+        part.counts["over the limit of a page, or said twice there"] += total - len(pairs)
+        by_page.append(pairs)
+    for page, pairs in zip(pages, _within_limit(by_page, settings, part), strict=True):
         part.items.append(item_data(Record(page.id, None, page.text, {}, page), score=None))
         part.pairs.append([pair.to_dict() for pair in pairs])
     return part
@@ -132,57 +124,57 @@ def read_document(
 
 def _pages(
     reader: DocumentReader,
-    found: InputDocument,
+    document: InputDocument,
     pixels: int | None,
     part: Part,
     numbers: Sequence[int] | None = None,
 ) -> Iterator[Page]:
+    """Yield the readable pages; report the others, unless it is a second reading of some `numbers`."""
     from mmrag.documents import Skipped
 
-    for page in reader.pages(found, numbers=numbers, image_pixels=pixels):
+    for page in reader.pages(document, numbers=numbers, image_pixels=pixels):
         if not isinstance(page, Skipped):
             yield page
-        elif numbers is None:  # the second reading, for pictures, names nothing twice
+        elif numbers is None:
             where = page.name if page.page is None else f"{page.name}, page {page.page + 1}"
             part.skipped.append((where, page.reason))
 
 
-def _asked(
+def _questions(
     reader: DocumentReader,
-    found: InputDocument,
+    document: InputDocument,
     pages: Sequence[Page],
-    words: Sequence[Sequence[Word]],
+    bodies: Sequence[Sequence[Word]],
     writer: QuestionWriter,
     part: Part,
 ) -> dict[int, list[Pair]]:
-    """Questions by page number; pages are rendered a few at a time."""
-    by_number = dict(zip((page.number for page in pages), words, strict=True))
-    plain = {page.number: page for page in pages}
-    numbers = [number for number, own in by_number.items() if own]
-    made: dict[int, list[Pair]] = {}
-    for start in range(0, len(numbers), TOGETHER):
-        now = numbers[start : start + TOGETHER]
+    """Return a model's questions by page number; a few pages are rendered at a time."""
+    words = dict(zip((page.number for page in pages), bodies, strict=True))
+    pages_by_number = {page.number: page for page in pages}
+    numbers = [number for number, body in words.items() if body]
+    pairs: dict[int, list[Pair]] = {}
+    for start in range(0, len(numbers), PICTURES_IN_MEMORY):
+        batch = numbers[start : start + PICTURES_IN_MEMORY]
         if writer.image_pixels is None:
-            shown = [plain[number] for number in now]
+            inputs = [pages_by_number[number] for number in batch]
         else:
-            shown = list(_pages(reader, found, writer.image_pixels, part, now))
-        for page, asked in zip(
-            shown, writer.write([(page, by_number[page.number]) for page in shown]), strict=True
-        ):
-            made[page.number] = asked.pairs
-            part.counts.update(asked.refused)
-            part.usage += asked.usage
-    return made
+            inputs = list(_pages(reader, document, writer.image_pixels, part, batch))
+        results = writer.write([(page, words[page.number]) for page in inputs])
+        for page, result in zip(inputs, results, strict=True):
+            pairs[page.number] = result.pairs
+            part.counts.update(result.rejections)
+            part.usage += result.usage
+    return pairs
 
 
-def _within(by_page: Sequence[list[Pair]], settings: PairSettings, part: Part) -> list[list[Pair]]:
-    """At most `PairSettings.per_document`: pages take turns, each giving its first pairs first."""
+def _within_limit(by_page: Sequence[list[Pair]], settings: PairSettings, part: Part) -> Sequence[list[Pair]]:
+    """Return at most `PairSettings.per_document` pairs: pages take turns, first pairs first."""
     total = sum(map(len, by_page))
     if total <= settings.per_document:
-        return list(by_page)
+        return by_page
     part.counts["over the limit of a document"] += total - settings.per_document
     turns = sorted((turn, number) for number, pairs in enumerate(by_page) for turn in range(len(pairs)))
-    kept: list[list[Pair]] = [[] for _ in by_page]
+    by_page_within: list[list[Pair]] = [[] for _ in by_page]
     for turn, number in turns[: settings.per_document]:
-        kept[number].append(by_page[number][turn])
-    return kept
+        by_page_within[number].append(by_page[number][turn])
+    return by_page_within

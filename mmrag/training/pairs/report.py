@@ -1,4 +1,4 @@
-"""What making pairs gave: counts for a terminal."""
+"""Counts of a run that makes pairs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ class PairReport:
 
     Attributes:
         documents, pages: that were read.
-        training, validation: lines by rule.
-        held_out: names of the documents of the second file.
-        dropped: pairs that were left out, by reason.
-        furniture: lines of running heads, footers and page numbers.
-        bare: pages without any words, of which nothing is made.
+        training, validation: records by rule.
+        held_out: names of the documents of the validation file.
+        dropped: pairs that were dropped, by reason.
+        running_headers: lines of running headers, footers and page numbers, which give no pairs.
+        bare: pages without words, which give no pairs.
         skipped: files and pages that cannot be read, with the reason.
         resumed: documents that an earlier run had read.
-        target, valid: the files; the second is None where nothing is held out.
+        target, valid: the files; `valid` is None if nothing is held out.
         seconds: of this call.
-        usage: of the model that asked, where there was one.
+        usage: of the model that wrote questions, if any.
     """
 
     documents: int = 0
@@ -33,7 +33,7 @@ class PairReport:
     validation: Counter[str] = field(default_factory=Counter)
     held_out: list[str] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
-    furniture: int = 0
+    running_headers: int = 0
     bare: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
     resumed: int = 0
@@ -43,14 +43,15 @@ class PairReport:
     usage: Usage = field(default_factory=Usage)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return the counts as plain data."""
         plain = asdict(self)
+        plain["furniture"] = plain.pop("running_headers")  # the key that users' scripts read
         for name in ("training", "validation", "dropped"):
             plain[name] = dict(getattr(self, name))
         return plain
 
     def table(self) -> str:
-        """For a terminal."""
+        """Return the counts as text for a terminal."""
         lines = [
             f"{self.documents} documents, {self.pages} pages in {self.seconds:.1f} s"
             + (f", {self.resumed} of them read by an earlier run" if self.resumed else ""),
@@ -65,19 +66,27 @@ class PairReport:
             lines.append(f"held out: {', '.join(self.held_out)}")
         else:
             lines.append("held out: nothing")
-        left = [(count, reason) for reason, count in self.dropped.most_common() if count]
-        lines += [f"{count:7} pairs dropped: {reason}" for count, reason in left]
-        if self.furniture:
-            lines.append(f"{self.furniture:7} lines of page furniture passed over")
+        return "\n".join([*lines, *self._losses(), *self._requests()])
+
+    def _losses(self) -> list[str]:
+        """Return lines on what gave no pairs."""
+        reasons = [(count, reason) for reason, count in self.dropped.most_common() if count]
+        lines = [f"{count:7} pairs dropped: {reason}" for count, reason in reasons]
+        if self.running_headers:
+            lines.append(f"{self.running_headers:7} running headers, footers and page numbers left out")
         if self.bare:
             lines.append(f"{self.bare:7} pages have no words; a scan needs OCR: pip install 'mmrag[ocr]'")
-        used = self.usage
-        if used.requests or used.cache_hits:
+        return lines
+
+    def _requests(self) -> list[str]:
+        """Return lines on the model's requests, and on files that cannot be read."""
+        lines, usage = [], self.usage
+        if usage.requests or usage.cache_hits:
             lines.append(
-                f"asked {used.requests} times, {used.prompt_tokens} prompt and {used.completion_tokens} "
-                f"completion tokens, {used.cache_hits} replies from the cache"
+                f"{usage.requests} requests, {usage.prompt_tokens} prompt and {usage.completion_tokens} "
+                f"completion tokens, {usage.cache_hits} replies from the cache"
             )
         if self.skipped:
             lines.append(f"Skipped ({len(self.skipped)}):")
             lines += [f"  {where}: {reason}" for where, reason in self.skipped]
-        return "\n".join(lines)
+        return lines

@@ -1,7 +1,7 @@
-"""What a page can be asked for: headings, captions, table cells, fields and sentences, each with its boxes.
+"""Rules that make queries of a page: of headings, captions, table cells, fields and sentences, with boxes.
 
-A query must say something of its page: at least two words that carry meaning, and letters. What several
-pages say is sorted out later, over all documents (`mmrag.training.pairs.select`).
+A query must be specific to its page: it has letters and at least two content words. Queries that several
+pages give are dropped later, over all documents (`mmrag.training.pairs.select`).
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from mmrag.training.pairs.settings import Pair, PairSettings
 from mmrag.types import Box, Page, Word
 
 LONGEST = 24
-"""Most words of a query made of a heading, a caption or a cell."""
+"""Largest number of words of a query made of a heading, a caption or a cell."""
 LABEL = 5
-"""Most words of a form field's label; a longer one is a line with a colon in it."""
+"""Largest number of words of a form field's label; longer ones are lines with a colon in them."""
 SENTENCE = (8, 50)
-"""Fewest and most words of a sentence that a query is made of."""
+"""Least and largest number of words of a sentence that a query is made of."""
 PACKAGE = "mmrag.training.pairs"
 
-_NUMBERING = re.compile(
+_HEADING_NUMBER = re.compile(
     r"^\s*(?:(?i:chapter|section|part|appendix|annex)\s+(?:\d+|[A-Z]|[IVXLC]+)[.):]?|"
     r"\d{1,2}(?:\.\d{1,2})*[.):]?|(?:[A-Z]|[IVXLC]+)[.):]|[B-HJ-Z](?=\s+[A-Z]))\s+(?=\S)"
 )
-_PLACES = {
+_VARIABLES = {
     "cell": {"row", "column"},
     "caption": {"caption"},
     "heading": {"heading"},
@@ -41,78 +41,78 @@ _PLACES = {
 
 
 class Templates:
-    """The wordings of template questions, by what they are made of.
+    """Wordings of template questions by kind.
 
     Args:
-        prompts: whose file ``templates`` has a line ``KIND: WORDING`` each.
+        prompts: their file ``templates`` has one line ``KIND: WORDING`` per wording.
 
     Raises:
-        ValueError: a line is none, or has a place that its kind does not fill.
+        ValueError: a line is malformed, or has a variable that its kind does not fill.
     """
 
     def __init__(self, prompts: Prompts) -> None:
-        self._by_kind: dict[str, list[Template]] = {kind: [] for kind in _PLACES}
+        self._by_kind: dict[str, list[Template]] = {kind: [] for kind in _VARIABLES}
         for number, line in enumerate(prompts.text("templates").splitlines(), 1):
             if not line.strip():
                 continue
             kind, _, wording = line.partition(":")
-            places = set(re.findall(r"\$\{?([a-z]+)", wording))
-            if kind.strip() not in _PLACES or not places or places - _PLACES[kind.strip()]:
-                known = "; ".join(f"{k}: ${', $'.join(sorted(p))}" for k, p in _PLACES.items())
+            variables = set(re.findall(r"\$\{?([a-z]+)", wording))
+            if kind.strip() not in _VARIABLES or not variables or variables - _VARIABLES[kind.strip()]:
+                kinds = "; ".join(f"{k}: ${', $'.join(sorted(names))}" for k, names in _VARIABLES.items())
                 raise ValueError(
-                    f"templates, line {number}: must be a kind with its places ({known}), got {line!r}."
+                    f"templates, line {number}: must be a kind with its variables ({kinds}), got {line!r}."
                 )
             self._by_kind[kind.strip()].append(Template(wording.strip()))
 
-    def question(self, kind: str, rng: random.Random, **places: str) -> tuple[str, str] | None:
-        """A question in one of the wordings of a kind, and the wording; None where the kind has none."""
+    def question(self, kind: str, rng: random.Random, **variables: str) -> tuple[str, str] | None:
+        """Return a question in a random wording of a kind, and the wording; None for a kind without."""
         if not self._by_kind[kind]:
             return None
-        chosen = rng.choice(self._by_kind[kind])
-        return chosen.substitute(places), chosen.template
+        wording = rng.choice(self._by_kind[kind])
+        return wording.substitute(variables), wording.template
 
 
 def pairs_of_page(
     page: Page, words: Sequence[Word], vocabulary: Sequence[str], settings: PairSettings, templates: Templates
 ) -> dict[str, list[Pair]]:
-    """Everything that the rules make of a page, by rule, each rule's in reading order.
+    """Return the pairs of a page by rule, in reading order.
 
     Args:
         page: the page.
-        words: its words without furniture.
+        words: its words without running headers.
         vocabulary: words of the document, for `corrupt`.
         settings: which rules; the seed.
         templates: wordings of the rule ``question``.
     """
     layout = read_layout(words, page.size)
     rng = random.Random(f"{settings.seed}:{page.id}")
-    made = {
+    pairs_by_rule = {
         "heading": list(_headings(layout)),
         "caption": list(_captions(layout)),
         "cell": list(_cells(layout)),
         "sentence": list(_sentences(layout, vocabulary, settings, rng)),
         "question": list(_questions(layout, templates, rng)),
     }
-    return {rule: pairs for rule, pairs in made.items() if rule in settings.rules}
+    return {rule: pairs for rule, pairs in pairs_by_rule.items() if rule in settings.rules}
 
 
-def chosen(made: Mapping[str, Sequence[Pair]], settings: PairSettings, page_id: str) -> list[Pair]:
-    """At most `PairSettings.per_page` of them: the rules take turns, each with its pairs in a drawn order."""
+def take_turns(by_rule: Mapping[str, Sequence[Pair]], settings: PairSettings, page_id: str) -> list[Pair]:
+    """Return at most `PairSettings.per_page` pairs: the rules take turns, each in a random order."""
     rng = random.Random(f"{settings.seed}:{page_id}:choice")
-    orders = {rule: rng.sample(list(made[rule]), len(made[rule])) for rule in sorted(made)}
-    taken: dict[str, Pair] = {}
-    while len(taken) < settings.per_page and any(orders.values()):
+    orders = {rule: rng.sample(list(by_rule[rule]), len(by_rule[rule])) for rule in sorted(by_rule)}
+    pairs: dict[str, Pair] = {}
+    while len(pairs) < settings.per_page and any(orders.values()):
         for rule in settings.rules:
-            if orders.get(rule) and len(taken) < settings.per_page:
+            if orders.get(rule) and len(pairs) < settings.per_page:
                 pair = orders[rule].pop()
-                taken.setdefault(pair.text.casefold(), pair)
-    return list(taken.values())
+                pairs.setdefault(pair.text.casefold(), pair)
+    return list(pairs.values())
 
 
 def vocabulary_of(pages: Sequence[Sequence[Word]]) -> list[str]:
-    """Lower-case words of four letters or more in these pages, each once, sorted."""
-    every = {word.text.strip(".,;:!?()[]\"'") for words in pages for word in words}
-    return sorted(word for word in every if len(word) >= 4 and word.isalpha() and word.islower())
+    """Return the lower-case words of four letters or more in these pages, each once, sorted."""
+    texts = {word.text.strip(".,;:!?()[]\"'") for words in pages for word in words}
+    return sorted(word for word in texts if len(word) >= 4 and word.isalpha() and word.islower())
 
 
 # ---- the rules ---------------------------------------------------------------------------------------
@@ -120,27 +120,27 @@ def vocabulary_of(pages: Sequence[Sequence[Word]]) -> list[str]:
 
 def _headings(layout: Layout) -> Iterator[Pair]:
     for cell in _heading_cells(layout):
-        yield Pair(unnumbered(cell.text), "heading", line_boxes(cell.words), cell.text)
+        yield Pair(without_number(cell.text), "heading", line_boxes(cell.words), cell.text)
 
 
 def _heading_cells(layout: Layout) -> Iterator[Cell]:
     for paragraph in layout.paragraphs:
         if paragraph.kind == "heading":
-            cell = _joined(paragraph.sentences)
-            if _says_something(unnumbered(cell.text)):
+            cell = _join(paragraph.sentences)
+            if _is_specific(without_number(cell.text)):
                 yield cell
 
 
 def _captions(layout: Layout) -> Iterator[Pair]:
     for cell in _caption_cells(layout):
-        yield Pair(_unnamed(cell.text), "caption", line_boxes(cell.words), cell.text)
+        yield Pair(_without_label(cell.text), "caption", line_boxes(cell.words), cell.text)
 
 
 def _caption_cells(layout: Layout) -> Iterator[Cell]:
-    captions = [_joined(one.sentences) for one in layout.paragraphs if one.kind == "caption"]
+    captions = [_join(paragraph.sentences) for paragraph in layout.paragraphs if paragraph.kind == "caption"]
     captions += [table.caption for table in layout.tables if table.caption.text]
     for cell in captions:
-        if _says_something(_unnamed(cell.text)):
+        if _is_specific(_without_label(cell.text)):
             yield cell
 
 
@@ -156,7 +156,7 @@ def _cells(layout: Layout) -> Iterator[Pair]:
 
 
 def _named_cells(layout: Layout) -> Iterator[tuple[str, str, Cell, list[Cell]]]:
-    """Row name, column name, the cell, and all cells that its place is told by, itself the last."""
+    """Yield row name, column name, the cell, and all cells that name or hold it, itself the last."""
     for table in layout.tables:
         for line in table.rows:
             row = _row_name(line)
@@ -164,11 +164,11 @@ def _named_cells(layout: Layout) -> Iterator[tuple[str, str, Cell, list[Cell]]]:
                 continue
             for number, cell in enumerate(line.cells):
                 column = table.column_name(number) if number < len(table.columns) else ""
-                named = any(c.isalpha() for c in column) or is_period(column)
-                empty = is_value(cell.text) and not any(c.isdigit() for c in cell.text)
-                if not named or not cell.text or empty or cell is line.header:
+                has_name = any(c.isalpha() for c in column) or is_period(column)
+                is_blank = is_value(cell.text) and not any(c.isdigit() for c in cell.text)
+                if not has_name or not cell.text or is_blank or cell is line.header:
                     continue
-                if _says_something(f"{row} {column}", least=1) and len(f"{row} {column}".split()) <= LONGEST:
+                if _is_specific(f"{row} {column}", least=1) and len(f"{row} {column}".split()) <= LONGEST:
                     yield row, column, cell, _parts(table, line, number)
 
 
@@ -180,7 +180,8 @@ def _row_name(row: TableRow) -> str | None:
 
 
 def _parts(table: Table, row: TableRow, column: int) -> list[Cell]:
-    return [one for one in (*row.groups, row.header, *table.columns[column], row.cells[column]) if one.words]
+    cells = (*row.groups, row.header, *table.columns[column], row.cells[column])
+    return [cell for cell in cells if cell.words]
 
 
 def _sentences(
@@ -196,56 +197,60 @@ def _sentences(
             letters = sum(len(word) > 1 and word[:1].isalpha() for word in words)
             if not fewest <= len(words) <= most or letters < 0.7 * len(words):
                 continue
-            left = corrupt(words, vocabulary, drop=settings.drop, replace=settings.replace, rng=rng)
-            if left is not None and _says_something(left.text, least=3, most=most):
-                told = {"dropped": list(left.dropped), "replaced": [list(pair) for pair in left.replaced]}
-                yield Pair(left.text, "sentence", line_boxes(sentence.words), sentence.text, told)
+            query = corrupt(words, vocabulary, drop=settings.drop, replace=settings.replace, rng=rng)
+            if query is not None and _is_specific(query.text, least=3, most=most):
+                details = {
+                    "dropped": list(query.dropped_words),
+                    "replaced": [list(pair) for pair in query.replacements],
+                }
+                yield Pair(query.text, "sentence", line_boxes(sentence.words), sentence.text, details)
 
 
 def _questions(layout: Layout, templates: Templates, rng: random.Random) -> Iterator[Pair]:
-    def made(kind: str, parts: Sequence[Cell], **places: str) -> Iterator[Pair]:
-        asked = templates.question(kind, rng, **places)
-        if asked is not None:
-            told = {"template": asked[1]}
-            yield Pair(asked[0], "question", _boxes(parts), " ".join(part.text for part in parts), told)
+    def question(kind: str, parts: Sequence[Cell], **variables: str) -> Iterator[Pair]:
+        filled_wording = templates.question(kind, rng, **variables)
+        if filled_wording is not None:
+            text, wording = filled_wording
+            source = " ".join(part.text for part in parts)
+            yield Pair(text, "question", _boxes(parts), source, {"template": wording})
 
     for cell in _heading_cells(layout):
-        yield from made("heading", [cell], heading=unnumbered(cell.text))
+        yield from question("heading", [cell], heading=without_number(cell.text))
     for cell in _caption_cells(layout):
-        yield from made("caption", [cell], caption=_unnamed(cell.text).rstrip(". "))
+        yield from question("caption", [cell], caption=_without_label(cell.text).rstrip(". "))
     for row, column, _, parts in _named_cells(layout):
-        yield from made("cell", parts, row=row, column=column)
+        yield from question("cell", parts, row=row, column=column)
     for field in layout.fields:
         label = field.label.text.rstrip(": ")
-        if field.value.text and _says_something(label, most=LABEL):
-            yield from made("field", [field.label, field.value], label=label)
+        if field.value.text and _is_specific(label, most=LABEL):
+            yield from question("field", [field.label, field.value], label=label)
 
 
 # ---- shared ------------------------------------------------------------------------------------------
 
 
-def _says_something(text: str, *, least: int = 2, most: int = LONGEST) -> bool:
-    """Whether a query has letters, words that carry meaning, and is not too long."""
+def _is_specific(text: str, *, least: int = 2, most: int = LONGEST) -> bool:
+    """Return whether a text has five letters, `least` content words, and at most `most` words."""
     letters = sum(c.isalpha() for c in text)
     return letters >= 5 and len(text.split()) <= most and len(content_stems(text)) >= least
 
 
-def unnumbered(heading: str) -> str:
-    """A heading without its "2.1" or "Chapter 3:"."""
-    return _NUMBERING.sub("", heading, count=1)
+def without_number(heading: str) -> str:
+    """Return a heading without its "2.1" or "Chapter 3:"."""
+    return _HEADING_NUMBER.sub("", heading, count=1)
 
 
-def _unnamed(caption: str) -> str:
-    """A caption without its "Table 3:"."""
+def _without_label(caption: str) -> str:
+    """Return a caption without its "Table 3:"."""
     return CAPTION.sub("", caption, count=1).strip()
 
 
-def _joined(sentences: Sequence[Sentence]) -> Cell:
-    """All sentences of a paragraph as one cell."""
+def _join(sentences: Sequence[Sentence]) -> Cell:
+    """Return all sentences of a paragraph as one cell."""
     words = tuple(word for sentence in sentences for word in sentence.words)
     return Cell(" ".join(word.text for word in words), words)
 
 
 def _boxes(parts: Sequence[Cell]) -> tuple[Box, ...]:
-    """Boxes of the lines of each part, each once."""
+    """Return the boxes of the lines of each part, each once."""
     return tuple(dict.fromkeys(box for part in parts for box in line_boxes(part.words)))

@@ -1,11 +1,11 @@
-"""Page furniture: running heads, footers and page numbers, which say nothing of their page.
+"""Running headers, footers and page numbers, which say nothing about their page.
 
 Decisions taken here:
 
-* Only what stands in the outer tenth of the page, above or below, is furniture. A line that repeats
-  further in may be the head of a table that goes on; queries made of it are dropped as common ones.
-* A line is furniture where it reads the same on three pages of the document, or on both of two, whatever
-  its figures are ("12 Annual report", "13 Annual report"). A page number alone always is.
+* Only lines in the outer tenth of the page, top or bottom, count. A line that repeats further in may be the
+  head of a continued table; queries made of it are dropped as common ones.
+* A line counts if it reads the same on three pages of the document, or on both of two, figures aside
+  ("12 Annual report", "13 Annual report"). A page number alone always counts.
 """
 
 from __future__ import annotations
@@ -23,32 +23,29 @@ REPEATS = 3
 _PAGE_NUMBER = re.compile(r"^\W*(?:p\.?|page|seite)?\s*(?:#|[ivxlc]+)\s*(?:(?:of|/|von|-)\s*#)?\W*$")
 
 
-def without_furniture(pages: Sequence[Page]) -> tuple[list[tuple[Word, ...]], int]:
-    """The words of each page of one document without its furniture, and how many lines of it there were.
+def without_running_headers(pages: Sequence[Page]) -> tuple[list[tuple[Word, ...]], int]:
+    """Return the words of each page without its running headers, and the number of lines left out.
 
     Args:
         pages: of one document, in order.
     """
     edges = [_edge_runs(page) for page in pages]
-    seen: Counter[str] = Counter()
+    pages_with: Counter[str] = Counter()
     for runs in edges:
-        seen.update({_key(run.text) for run in runs})
+        pages_with.update({_key(run.text) for run in runs})
     least = min(REPEATS, max(2, len(pages)))
-    left: list[tuple[Word, ...]] = []
-    lines = 0
+    bodies: list[tuple[Word, ...]] = []
+    count = 0
     for page, runs in zip(pages, edges, strict=True):
-        away: set[int] = set()
-        for run in runs:
-            key = _key(run.text)
-            if seen[key] >= least or _PAGE_NUMBER.match(key):
-                lines += 1
-                away.update(id(word) for word in run.words)
-        left.append(tuple(word for word in page.words if id(word) not in away))
-    return left, lines
+        headers = [run for run in runs if pages_with[_key(run.text)] >= least or _is_page_number(run.text)]
+        header_words = {id(word) for run in headers for word in run.words}
+        bodies.append(tuple(word for word in page.words if id(word) not in header_words))
+        count += len(headers)
+    return bodies, count
 
 
 def _edge_runs(page: Page) -> list[Run]:
-    """The runs of words in the page's margins."""
+    """Return the runs of words in the page's top and bottom margins."""
     height = page.size[1]
     return [
         run
@@ -57,6 +54,10 @@ def _edge_runs(page: Page) -> list[Run]:
     ]
 
 
+def _is_page_number(text: str) -> bool:
+    return _PAGE_NUMBER.match(_key(text)) is not None
+
+
 def _key(text: str) -> str:
-    """What a line reads like, its figures aside."""
+    """Return a line in lower case with its figures replaced by ``#``."""
     return re.sub(r"\d+", "#", " ".join(text.casefold().split()))

@@ -1,44 +1,44 @@
-"""Over all documents: which are held out, which pairs say the same, and which pages are copies.
+"""Selection over all documents: which are held out, and which pairs and pages are duplicates.
 
 Decisions taken here:
 
-* Documents are held out whole. What the training side has, nearly word for word, the other side loses, so
-  that nothing is validated on what was trained on.
-* A page that is a near-copy of an earlier one gives no pairs. It stands among the ``removed`` of that
-  page's pairs, since it answers them, too: a trainer must not take it for a negative.
-* The same holds for near-duplicate queries: the first stays and remembers the pages of the others. One
-  that as many as `PairSettings.common` pages give ("Introduction") is dropped with all of its like.
+* Documents are held out whole. The validation side loses queries that the training side has nearly word for
+  word, so that nothing is validated on what was trained on.
+* A page that is a near-copy of an earlier one gives no pairs. It goes among the ``removed`` of that page's
+  pairs, since it answers them, too: a trainer must not take it for a negative.
+* The same holds for near-duplicate queries: the first is kept, and the pages of the others go among its
+  ``removed``. Queries that `PairSettings.common` pages or more give ("Introduction") are all dropped.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mmrag.training.pairs.duplicates import Sketch, first_alike, page_sketch, query_sketch
+from mmrag.training.pairs.duplicates import Sketch, first_duplicates, page_sketch, query_sketch
 from mmrag.training.pairs.read import Part
 from mmrag.training.pairs.settings import PairSettings
 
 COPY = 0.9
-"""Pages that share this share of their sampled runs of words, and all figures, are copies."""
+"""Smallest Jaccard similarity of the shingles of a page and its near-copy."""
 
 PageId = str
 
 SAME_QUERY = "gives nearly the same query"
 COPY_OF = "near-copy of the positive"
-"""Why a page is among the removed of a line."""
+"""Reasons for a page to be among the removed of a record."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageSketch:
-    """A page as it is compared.
+    """A page for comparison.
 
     Attributes:
         id: record id of the page.
-        page: None where it has too few words.
-        queries: its pairs' queries.
+        page: None for too few words.
+        queries: of its pairs.
     """
 
     id: PageId
@@ -47,90 +47,96 @@ class PageSketch:
 
 
 @dataclass(slots=True)
-class Chosen:
-    """What is written.
+class Selection:
+    """The pairs to write.
 
     Attributes:
-        held_out: ids of the documents of the second file.
-        keep: for each page that gives lines, the places of its pairs that do.
-        removed: for a page and the place of a pair, other pages that answer it, with the reason.
-        dropped: pairs that are left out, by reason.
+        held_out: ids of the documents of the validation file.
+        keep: for each page the positions of its pairs to write.
+        removed: for a page and the position of a pair, other pages that answer it, each with the reason.
+        dropped_counts: pairs that are not written, by reason.
     """
 
     held_out: frozenset[str] = frozenset()
     keep: dict[PageId, list[int]] = field(default_factory=lambda: defaultdict(list))
     removed: dict[tuple[PageId, int], list[tuple[PageId, str]]] = field(default_factory=dict)
-    dropped: Counter[str] = field(default_factory=Counter)
+    dropped_counts: Counter[str] = field(default_factory=Counter)
 
 
 def sketches_of(part: Part) -> list[PageSketch]:
-    """The pages of a document as they are compared."""
+    """Return the sketches of a document's pages."""
     return [
         PageSketch(item["id"], page_sketch(item["text"] or ""), tuple(pair["text"] for pair in pairs))
         for item, pairs in zip(part.items, part.pairs, strict=True)
     ]
 
 
-def select_pairs(documents: Mapping[str, Sequence[PageSketch]], settings: PairSettings) -> Chosen:
-    """Choose among the pairs of all documents.
+def select_pairs(documents: Mapping[str, Sequence[PageSketch]], settings: PairSettings) -> Selection:
+    """Select among the pairs of all documents.
 
     Args:
-        documents: pages by document id, in the order of reading.
+        documents: pages by document id, in reading order.
         settings: `hold_out`, `alike`, `common` and `seed` are used.
     """
-    chosen = Chosen(held_out(documents, settings))
-    order = sorted(documents, key=lambda document: document in chosen.held_out)  # stable: training first
+    selection = Selection(held_out(documents, settings))
+    order = sorted(documents, key=lambda document: document in selection.held_out)  # stable: training first
     pages = [page for document in order for page in documents[document]]
-    side = {page.id: document in chosen.held_out for document in order for page in documents[document]}
+    is_held_out = {
+        page.id: document in selection.held_out for document in order for page in documents[document]
+    }
     copies = _copies(pages)
-    sisters: dict[PageId, list[PageId]] = defaultdict(list)
-    for copy, first in copies.items():
-        if side[copy] == side[first]:
-            sisters[first].append(copy)
-
+    copies_of: dict[PageId, list[PageId]] = defaultdict(list)
+    for copy, original in copies.items():
+        if is_held_out[copy] == is_held_out[original]:
+            copies_of[original].append(copy)
     originals = [page for page in pages if page.id not in copies]
-    asked = [(page.id, place) for page in originals for place in range(len(page.queries))]
-    every = sum(len(page.queries) for page in pages)
-    chosen.dropped["of a page that copies another"] += every - len(asked)
-    queries = {page.id: page.queries for page in pages}
-    earliest = first_alike([query_sketch(queries[page][place]) for page, place in asked], settings.alike)
-    like: dict[int, list[int]] = defaultdict(list)
-    for at, earlier in enumerate(earliest):
-        like[at if earlier is None else earlier].append(at)
-    for leader, members in like.items():
-        page, place = asked[leader]
-        others = list(dict.fromkeys(asked[at][0] for at in members if asked[at][0] != page))
-        if 1 + len(others) >= settings.common:
-            chosen.dropped[f"given by {settings.common} pages or more"] += len(members)
+    selection.dropped_counts["of a page that copies another"] += sum(
+        len(page.queries) for page in pages if page.id in copies
+    )
+    for (page, position), members in _query_groups(originals, settings.alike):
+        sources = list(dict.fromkeys(member for member in members if member != page))
+        if 1 + len(sources) >= settings.common:
+            selection.dropped_counts[f"given by {settings.common} pages or more"] += len(members)
             continue
-        chosen.dropped["near-duplicate"] += len(members) - 1
-        chosen.keep[page].append(place)
-        same_side = [other for other in others if side[other] == side[page]]
-        chosen.removed[page, place] = [(other, SAME_QUERY) for other in same_side] + [
-            (other, COPY_OF)
-            for answering in (page, *same_side)
-            for other in sisters[answering]
-            if other not in same_side
+        selection.dropped_counts["near-duplicate"] += len(members) - 1
+        selection.keep[page].append(position)
+        same_side = [source for source in sources if is_held_out[source] == is_held_out[page]]
+        selection.removed[page, position] = [(source, SAME_QUERY) for source in same_side] + [
+            (copy, COPY_OF)
+            for answer in (page, *same_side)
+            for copy in copies_of[answer]
+            if copy not in same_side
         ]
-    return chosen
+    return selection
+
+
+def _query_groups(
+    pages: Sequence[PageSketch], threshold: float
+) -> Iterator[tuple[tuple[PageId, int], list[PageId]]]:
+    """Yield page and position of each first query, with the pages of all its near-duplicates and its own."""
+    queries = [(page.id, position) for page in pages for position in range(len(page.queries))]
+    sketches = [query_sketch(text) for page in pages for text in page.queries]
+    groups: dict[int, list[PageId]] = defaultdict(list)
+    for number, first in enumerate(first_duplicates(sketches, threshold)):
+        groups[number if first is None else first].append(queries[number][0])
+    for first, members in groups.items():
+        yield queries[first], members
 
 
 def held_out(documents: Mapping[str, Sequence[PageSketch]], settings: PairSettings) -> frozenset[str]:
-    """The documents of the second file: at least one where there are two with pairs, never all.
+    """Draw the documents of the validation file: at least one of two with pairs, never all.
 
-    Which they are depends on the seed and the files' contents alone, not on names or order.
+    The draw depends on the seed and the files' contents alone, not on their names or order.
     """
     useful = [id for id, pages in documents.items() if any(page.queries for page in pages)]
     if settings.hold_out == 0 or len(useful) < 2:
         return frozenset()
     count = min(max(1, round(settings.hold_out * len(useful))), len(useful) - 1)
-    drawn = sorted(useful, key=lambda id: hashlib.sha256(f"{settings.seed}:{id}".encode()).hexdigest())
-    return frozenset(drawn[:count])
+    order = sorted(useful, key=lambda id: hashlib.sha256(f"{settings.seed}:{id}".encode()).hexdigest())
+    return frozenset(order[:count])
 
 
 def _copies(pages: Sequence[PageSketch]) -> dict[PageId, PageId]:
-    """The earlier page that each page is a near-copy of."""
-    first = first_alike([page.page for page in pages], COPY)
-    return {
-        page.id: pages[earlier].id for page, earlier in zip(pages, first, strict=True) if earlier is not None
-    }
+    """Return the earlier page that each near-copy is a copy of."""
+    firsts = first_duplicates([page.page for page in pages], COPY)
+    return {page.id: pages[first].id for page, first in zip(pages, firsts, strict=True) if first is not None}

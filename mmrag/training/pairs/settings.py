@@ -1,4 +1,4 @@
-"""What a run of ``mmrag train make-pairs`` may be told, and the pair that its rules give."""
+"""Settings of ``mmrag train make-pairs``, and the pair that its rules make."""
 
 from __future__ import annotations
 
@@ -8,31 +8,36 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mmrag.errors import check_whole
 from mmrag.types import Box
 
 VERSION = 1
-"""Raised when a change of ours gives other pairs of the same files and settings."""
+"""To be raised with every change of the code that makes other pairs of the same files and settings."""
 
 RULES = ("heading", "caption", "cell", "sentence", "question", "asked")
-"""Where a query comes from; ``question`` is by template, ``asked`` by a model behind a URL."""
+"""Where a query comes from; ``question`` is by template, ``asked`` by a served model."""
+
+
+SELECTION_SETTINGS = ("common", "alike", "hold_out", "texts")
+"""Settings that apply to the pairs of all documents together."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairSettings:
-    """How pairs are made.
+    """Settings of a run.
 
     Attributes:
-        rules: which of `RULES` are used; ``asked`` needs a writer of questions and is used with one.
-        per_page: most pairs of a page; the rules take turns, so that a long table does not take them all.
-        per_document: most pairs of a document, drawn over its pages.
-        drop: share of a sentence's words that is left out.
-        replace: share of its words that is replaced by other words of the document.
-        common: a query that as many pages or more give, nearly word for word, names none of them and is
-            left out.
-        alike: queries that share this share of their four-letter pieces are near-duplicates.
-        hold_out: share of the documents whose pairs go to the second file, 0 to below 1.
-        texts: write the pages' texts beside where the pages are.
-        seed: of all that is drawn.
+        rules: which of `RULES` to use; ``asked`` has an effect only with a `QuestionWriter`.
+        per_page: largest number of pairs per page; the rules take turns, so that a long table does not use
+            them up.
+        per_document: largest number of pairs per document, distributed over its pages.
+        drop: fraction of a sentence's words to drop.
+        replace: fraction of its words to replace by other words of the document.
+        common: drop a query that this number of pages or more gives, nearly word for word.
+        alike: smallest Jaccard similarity of two near-duplicate queries' four-letter shingles.
+        hold_out: fraction of the documents whose pairs go to the validation file, 0 to below 1.
+        texts: write the pages' texts into the records.
+        seed: of all random draws.
 
     Raises:
         ValueError: a value out of its range, or an unknown rule.
@@ -50,16 +55,15 @@ class PairSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse values that make no pairs."""
+        """Check the values."""
         unknown = [rule for rule in self.rules if rule not in RULES]
         if unknown or not self.rules:
             raise ValueError(f"rules must be some of {', '.join(RULES)}, got {', '.join(unknown) or 'none'}.")
         for name, least in (("per_page", 1), ("per_document", 1), ("common", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)!r}.")
+            check_whole(name, getattr(self, name), least)
         if not (self.drop >= 0 and self.replace >= 0 and self.drop + self.replace <= 0.8):
             raise ValueError(
-                "drop and replace must be shares of at least 0 that leave a fifth of the words, got "
+                "drop and replace must be fractions of at least 0 that leave a fifth of the words, got "
                 f"{self.drop!r} and {self.replace!r}."
             )
         if not 0 < self.alike <= 1:
@@ -69,23 +73,23 @@ class PairSettings:
 
     @property
     def of_pages(self) -> dict[str, Any]:
-        """Those that decide what a single document gives; the others only choose among it."""
-        chosen = asdict(self)
-        for name in ("common", "alike", "hold_out", "texts"):
-            del chosen[name]
-        return json.loads(json.dumps(chosen))  # type: ignore[no-any-return]  # as it reads back
+        """Return the settings that decide on the pairs of a single document; the others select among them."""
+        settings = asdict(self)
+        for name in SELECTION_SETTINGS:
+            del settings[name]
+        return json.loads(json.dumps(settings))  # type: ignore[no-any-return]  # as it reads back
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A query, and the place on a page that it was made of.
+    """A query, and the words on a page that it was made of.
 
     Attributes:
         text: the query.
         rule: one of `RULES`.
-        boxes: where its words, or its answer, stand; one box a line.
+        boxes: of its words, or of its answer; one box per line.
         source: the page's words that it was made of, joined by one space.
-        details: what else is known of it: words dropped and replaced, the template, the quote.
+        details: depending on the rule: words dropped and replaced, the template, the quote.
     """
 
     text: str
@@ -95,7 +99,7 @@ class Pair:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data, which a line's query holds."""
+        """Return the pair as plain data, for the query of a record."""
         return {
             "text": self.text,
             "rule": self.rule,
@@ -106,6 +110,6 @@ class Pair:
 
 
 def digest(value: object) -> str:
-    """16 hexadecimal digits of plain data."""
+    """Return a digest of plain data, 16 hexadecimal digits."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()[:16]
