@@ -73,14 +73,13 @@ NAME_EXEMPTIONS: dict[str, str] = {
     "replaced": "public field of AddReport",
     "renamed": "public field of AddReport",
     "unchanged": "public field of AddReport",
-    "resumed": "public field of ReembedReport",
+    "resumed": "public field of ReembedReport and PairReport",
     "removed": "public field of reports and of mined records",
     "deepspeed": "the library DeepSpeed, a key of training configurations",
     "allowed": "argument of the contrastive loss: a mask, True where a document may count",
     "teacherforcing": "the field's word for feeding a model the right answer's prefix",
     "blocking": "asyncio's word for what is not async",
     "dropped": "public field of PairReport",
-    "resumed": "public field of PairReport",
     "structured": "vLLM's term: structured outputs",
 }
 EXEMPT_FILES: dict[str, str] = {
