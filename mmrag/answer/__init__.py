@@ -22,11 +22,11 @@ class Answerer(Protocol):
     """Question and ranking in, answer out."""
 
     def answer(self, query: Query, ranking: Ranking) -> Answer:
-        """The answer that the ranking's candidates hold, or one with ``abstained`` set."""
+        """Return the answer that the candidates hold, or one with ``abstained`` set."""
         ...
 
     async def aanswer(self, query: Query, ranking: Ranking) -> Answer:
-        """`answer` without blocking the event loop."""
+        """Run `answer` without blocking the event loop."""
         ...
 
 

@@ -128,10 +128,10 @@ def make_plan(model: str, options: ServeOptions, extra: list[str]) -> ServePlan:
 
 def _run(plan: ServePlan, options: ServeOptions, output: OutputOptions, extra: list[str]) -> int:
     """Start the server, report when it is ready, and wait for a signal."""
-    from mmrag.serving.vllm.plan import given
+    from mmrag.serving.vllm.plan import flag_value
     from mmrag.serving.vllm.process import ServerProcess
 
-    server = ServerProcess(plan, options.log, api_key=given(extra, "--api-key") or "")
+    server = ServerProcess(plan, options.log, api_key=flag_value(extra, "--api-key") or "")
     start = _StartReport(server)
     try:
         with _signals(), server:

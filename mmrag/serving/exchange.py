@@ -121,7 +121,7 @@ class EventStream:
         Raises:
             ServerError: see `ServerClient.stream`.
         """
-        while not self._events and not self._reader.done:
+        while not self._events and not self._reader.at_end:
             chunk = yield from self._server.read(*self._source)
             if chunk is None:
                 self._reader.finish()

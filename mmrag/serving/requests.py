@@ -289,11 +289,11 @@ class Batch(Generic[T]):
     runner: Runner
     work: Sequence[Requests[T]]
 
-    def run(self, opened: ExitStack) -> list[tuple[T | ServerError, Usage]]:
+    def run(self, stack: ExitStack) -> list[tuple[T | ServerError, Usage]]:
         """Run them in threads."""
         return self.runner.run(self.work)
 
-    async def arun(self, opened: AsyncExitStack) -> list[tuple[T | ServerError, Usage]]:
+    async def arun(self, stack: AsyncExitStack) -> list[tuple[T | ServerError, Usage]]:
         """Run them in tasks of the running event loop."""
         return await self.runner.arun(self.work)
 

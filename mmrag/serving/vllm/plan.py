@@ -1,4 +1,4 @@
-"""From a model and a use to the command that serves it: pure, so that every flag can be tested."""
+"""The command that serves a model for a use; pure, so that every flag can be tested."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmrag.serving.vllm.facts import ModelFacts, ServingPython
 MODES = ("rerank", "embed", "answer")
 _TEMPLATES = Path(__file__).parent / "templates"
 
-# Models that judge by the logits of "yes" and "no": vLLM must be told that they are classifiers, and
+# Models that judge by the logits of "yes" and "no": vLLM needs to know that they are classifiers, and
 # which prompt they learnt. Without both every score is near 0.5.
 _YES_NO = {
     "Qwen3VLForConditionalGeneration": ("Qwen3VLForSequenceClassification", "qwen3_vl_reranker.jinja"),
@@ -31,15 +31,15 @@ _THOUGHT_PARSERS = (
 
 @dataclass(frozen=True, slots=True)
 class ServePlan:
-    """How to start a server.
+    """A command that starts a server.
 
     Attributes:
         command: the program and its arguments.
         environment: variables to add.
-        url: where it will answer.
-        model: the name it will serve the model under.
-        mode: the use it was planned for.
-        notes: what a reader must know of the choice.
+        url: of the server.
+        model: name under which the model is served.
+        mode: the use: rerank, embed or answer.
+        notes: reasons for the choice that the user should read.
     """
 
     command: tuple[str, ...]
@@ -50,7 +50,7 @@ class ServePlan:
     notes: tuple[str, ...] = ()
 
     def shell(self) -> str:
-        """The command as one types it, its variables in front."""
+        """Return the command as a line for a shell, its variables in front."""
         variables = [f"{name}={shlex.quote(value)}" for name, value in self.environment.items()]
         return " ".join([*variables, shlex.join(self.command)])
 
@@ -65,17 +65,17 @@ def plan_server(
     port: int = 8000,
     extra: Sequence[str] = (),
 ) -> ServePlan:
-    """The command that serves a model for a use.
+    """Plan the command that serves a model for a use.
 
     Args:
         model: the folder or hub id.
-        facts: what its files say.
+        facts: from its files.
         python: the Python that has vLLM.
         mode: ``rerank`` (``/rerank`` and ``/score``), ``embed`` (``/v1/embeddings``) or ``answer`` (chat,
             for answers and for the reranking modes that ask a chat model); None goes by the model.
         host: the address it listens at.
         port: the port it listens at.
-        extra: arguments for vLLM; they come last, so they win over those chosen here.
+        extra: arguments for vLLM; they come last, so they win over those set here.
 
     Raises:
         ServeError: the model cannot be served in this mode, as far as we know.
@@ -83,20 +83,19 @@ def plan_server(
     """
     if mode is not None and mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}.")
-    chosen = mode or _usual_mode(facts)
-    notes = [] if mode else [f"mode {chosen}, by the model's name and configuration; --mode says otherwise"]
+    use = mode or _usual_mode(facts)
+    notes = [] if mode else [f"mode {use}, by the model's name and configuration; --mode says otherwise"]
     if not facts.architectures:
         notes.append(f"the configuration of {model} could not be read: these flags go by its name alone")
-    flags = {"rerank": _rerank, "embed": _embed, "answer": _answer}[chosen](facts, extra, notes)
+    flags = {"rerank": _rerank, "embed": _embed, "answer": _answer}[use](facts, extra, notes)
     flags += _format(python, extra, notes)
-    name = given(extra, "--served-model-name") or (facts.name if facts.folder else model)
-    naming = [] if given(extra, "--served-model-name") or not facts.folder else ["--served-model-name", name]
+    user_name = flag_value(extra, "--served-model-name")
+    name = user_name or (facts.name if facts.folder else model)
+    name_flag = ["--served-model-name", name] if facts.folder and not user_name else []
     source = str(facts.folder.resolve()) if facts.folder else model
-    command = [python.path, "-m", "vllm.entrypoints.openai.api_server", "--model", source, *naming]
+    command = [python.path, "-m", "vllm.entrypoints.openai.api_server", "--model", source, *name_flag]
     command += ["--host", host, "--port", str(port), *flags, *extra]
-    return ServePlan(
-        tuple(command), _environment(facts, python), _url(host, port), name, chosen, tuple(notes)
-    )
+    return ServePlan(tuple(command), _environment(facts, python), _url(host, port), name, use, tuple(notes))
 
 
 CPU_CACHE_GB = "4"
@@ -112,28 +111,11 @@ def _usual_mode(facts: ModelFacts) -> str:
 
 def _rerank(facts: ModelFacts, extra: Sequence[str], notes: list[str]) -> list[str]:
     flags = ["--runner", "pooling"]
-    if given(extra, "--hf-overrides", "--hf_overrides") is not None:
+    if flag_value(extra, "--hf-overrides", "--hf_overrides") is not None:
         return flags  # whoever overrides the configuration knows the model
     architecture = _architecture(facts)
     if architecture in _YES_NO:
-        becomes, template = _YES_NO[architecture]
-        overrides: dict[str, object] = {
-            "architectures": [becomes],
-            "classifier_from_token": ["no", "yes"],
-            "is_original_qwen3_reranker": True,
-        }
-        if "VL" in architecture and facts.tied is not None:
-            # vLLM looks for it in the text configuration, where these models do not say it.
-            overrides["text_config"] = {"tie_word_embeddings": facts.tied}
-        flags += ["--hf-overrides", json.dumps(overrides)]
-        if given(extra, "--chat-template") is None:
-            flags += ["--chat-template", str(_TEMPLATES / template)]
-        if "rerank" not in facts.name.lower():
-            notes.append(
-                f"{facts.name} is not called a reranker: its scores mean little if it was not trained so; "
-                "a chat model judges by ThinkReranker, with --mode answer"
-            )
-        return flags
+        return flags + _yes_no(facts, architecture, extra, notes)
     if architecture and architecture.endswith(("ForCausalLM", "ForConditionalGeneration")):
         raise ServeError(
             f"--mode rerank needs a model that is a reranker, got {facts.name} ({architecture}). "
@@ -143,10 +125,32 @@ def _rerank(facts: ModelFacts, extra: Sequence[str], notes: list[str]) -> list[s
     return flags
 
 
+def _yes_no(facts: ModelFacts, architecture: str, extra: Sequence[str], notes: list[str]) -> list[str]:
+    """Return the flags that make a classifier of a model which judges by "yes" and "no"."""
+    classifier, template = _YES_NO[architecture]
+    overrides: dict[str, object] = {
+        "architectures": [classifier],
+        "classifier_from_token": ["no", "yes"],
+        "is_original_qwen3_reranker": True,
+    }
+    if "VL" in architecture and facts.tied is not None:
+        # vLLM looks for it in the text configuration, where these models lack it.
+        overrides["text_config"] = {"tie_word_embeddings": facts.tied}
+    flags = ["--hf-overrides", json.dumps(overrides)]
+    if flag_value(extra, "--chat-template") is None:
+        flags += ["--chat-template", str(_TEMPLATES / template)]
+    if "rerank" not in facts.name.lower():
+        notes.append(
+            f"{facts.name} is not called a reranker: its scores mean little if it was not trained so; "
+            "a chat model judges by ThinkReranker, with --mode answer"
+        )
+    return flags
+
+
 def _embed(facts: ModelFacts, extra: Sequence[str], notes: list[str]) -> list[str]:
     flags = ["--runner", "pooling"]
     generates = (_architecture(facts) or "").endswith(("ForCausalLM", "ForConditionalGeneration"))
-    if generates and given(extra, "--convert") is None:
+    if generates and flag_value(extra, "--convert") is None:
         flags += ["--convert", "embed"]
         if "embed" not in facts.name.lower():
             notes.append(
@@ -157,12 +161,12 @@ def _embed(facts: ModelFacts, extra: Sequence[str], notes: list[str]) -> list[st
 
 def _answer(facts: ModelFacts, extra: Sequence[str], notes: list[str]) -> list[str]:
     flags = []
-    if given(extra, "--structured-outputs-config") is None:
+    if flag_value(extra, "--structured-outputs-config") is None:
         # A grammar allows any amount of white space, and a weak model fills its answer with it.
         config = {"backend": "xgrammar", "disable_any_whitespace": True}
         flags += ["--structured-outputs-config", json.dumps(config)]
     thinks = "<think>" in facts.template or facts.model_type.startswith("gpt_oss")
-    if thinks and given(extra, "--reasoning-parser") is None:
+    if thinks and flag_value(extra, "--reasoning-parser") is None:
         parser = next((name for start, name in _THOUGHT_PARSERS if facts.model_type.startswith(start)), None)
         if parser:
             flags += ["--reasoning-parser", parser]
@@ -175,7 +179,7 @@ def _answer(facts: ModelFacts, extra: Sequence[str], notes: list[str]) -> list[s
 
 
 def _format(python: ServingPython, extra: Sequence[str], notes: list[str]) -> list[str]:
-    if python.bfloat16 or given(extra, "--dtype") is not None:
+    if python.bfloat16 or flag_value(extra, "--dtype") is not None:
         return []
     notes.append(
         "this processor has no instructions for bfloat16, so the model runs in float32, which is faster here "
@@ -193,10 +197,10 @@ def _architecture(facts: ModelFacts) -> str | None:
     return "Qwen3ForCausalLM" if facts.name.startswith("Qwen3-Reranker") else None
 
 
-def given(extra: Sequence[str], *flags: str) -> str | None:
-    """The value of the first of these flags among the extra arguments, ``""`` where none follows it.
+def flag_value(extra: Sequence[str], *flags: str) -> str | None:
+    """Return the value of the first of these flags in the extra arguments.
 
-    None where none of them is there.
+    ``""`` if no value follows the flag; None if none of the flags is there.
     """
     for at, argument in enumerate(extra):
         name, equals, value = argument.partition("=")
@@ -217,5 +221,5 @@ def _environment(facts: ModelFacts, python: ServingPython) -> dict[str, str]:
 
 
 def _url(host: str, port: int) -> str:
-    reached = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
+    address = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"

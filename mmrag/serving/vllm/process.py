@@ -1,7 +1,7 @@
 """A server as a child process: started with its log in a file, waited for, and stopped whole.
 
 A vLLM server is a tree of processes. It gets a process group of its own, so that a Ctrl-C at our terminal
-reaches us alone and we can end the tree in order: first its head, which tells the others; then, if some
+reaches us alone and we can end the tree in order: first its root, which ends the others; then, if some
 are left after a while, all of them.
 """
 
@@ -23,21 +23,21 @@ from mmrag.serving.client import ServerClient
 from mmrag.serving.vllm.plan import ServePlan
 
 TAIL_LINES = 30
-GRACE_SECONDS = 20.0  # what a server gets to end by itself before it is killed
+GRACE_SECONDS = 20.0  # time for a server to end by itself before it is killed
 _TAIL_BYTES = 64_000
-_ASK_EVERY = 0.5
+_POLL_SECONDS = 0.5
 
 
 class ServerProcess:
-    """One server. As a context it is stopped at the end, whatever happens.
+    """One server. As a context manager it is stopped at the end, whatever happens.
 
     Args:
         plan: what to start.
-        log: where the server's words go; None makes a file among the temporary ones.
-        api_key: the key that the server was told to ask for, if it was.
+        log: file for the server's output; None creates a temporary file.
+        api_key: key that the server demands, if it does.
 
     Raises:
-        ServeError: where processes have no groups (Windows).
+        ServeError: the system has no process groups (Windows).
     """
 
     def __init__(self, plan: ServePlan, log: Path | None = None, *, api_key: str = "") -> None:
@@ -76,39 +76,39 @@ class ServerProcess:
                 f"cannot start {self.plan.command[0]} with its log in {self.log}: {error}."
             ) from error
 
-    def wait_ready(self, timeout: float, waiting: Callable[[float], None] | None = None) -> float:
-        """Wait until it answers; returns the seconds that took.
+    def wait_ready(self, timeout: float, on_wait: Callable[[float], None] | None = None) -> float:
+        """Wait until the server answers, and return the seconds that took.
 
         Args:
-            timeout: seconds after which we give up.
-            waiting: told the seconds gone by, about twice a second.
+            timeout: in seconds.
+            on_wait: called with the seconds so far, about twice a second.
 
         Raises:
-            ServeError: it ended before it was ready, or was not ready in time.
+            ServeError: the server ended before it was ready, or was not ready in time.
         """
-        started = time.monotonic()
+        start = time.monotonic()
         while True:
-            gone = time.monotonic() - started
+            seconds = time.monotonic() - start
             if self.poll() is not None:
                 raise ServeError(self.exit_message("before it was ready"))
             if self._answers():
-                return gone
-            if gone > timeout:
-                raise ServeError(f"the server was not ready after {timeout:.0f} s. {self._words()}")
-            if waiting is not None:
-                waiting(gone)
-            time.sleep(_ASK_EVERY)
+                return seconds
+            if seconds > timeout:
+                raise ServeError(f"the server was not ready after {timeout:.0f} s. {self._log_excerpt()}")
+            if on_wait is not None:
+                on_wait(seconds)
+            time.sleep(_POLL_SECONDS)
 
     def poll(self) -> int | None:
-        """Its exit code; None while it runs."""
-        return self._running().poll()
+        """Return the exit code; None while the server runs."""
+        return self._child().poll()
 
     def join(self) -> int:
-        """Wait until it ends by itself; returns its exit code."""
-        return self._running().wait()
+        """Wait until the server ends by itself, and return its exit code."""
+        return self._child().wait()
 
     def stop(self, grace: float = GRACE_SECONDS) -> None:
-        """End it and all that it started; does nothing where it was not started or is gone."""
+        """End the server and all its processes; does nothing if it is not running."""
         self._client.close()
         if self._process is None or sys.platform == "win32":
             return
@@ -118,13 +118,13 @@ class ServerProcess:
                 self._process.terminate()
                 self._process.wait(grace)
         except subprocess.TimeoutExpired:
-            pass  # it gets no more time; what follows ends it
+            pass  # the grace is over; what follows ends it
         finally:  # also when a second Ctrl-C cuts the waiting short
             _kill_group(group)
             self._process.wait()
 
     def tail(self, lines: int = TAIL_LINES) -> str:
-        """The last lines of the log."""
+        """Return the last lines of the log."""
         if self.log is None or not self.log.is_file():
             return ""
         with self.log.open("rb") as log:
@@ -133,8 +133,8 @@ class ServerProcess:
         return "\n".join(text.splitlines()[-lines:])
 
     def exit_message(self, when: str) -> str:
-        """That the server ended, how, and the last words of its log."""
-        return f"the server ended {when}, {_how(self.join())}. {self._words()}"
+        """Return that the server ended, how, and the last lines of its log."""
+        return f"the server ended {when}, {_exit_cause(self.join())}. {self._log_excerpt()}"
 
     def __enter__(self) -> ServerProcess:
         self.start()
@@ -143,10 +143,10 @@ class ServerProcess:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _words(self) -> str:
+    def _log_excerpt(self) -> str:
         return f"Whole log: {self.log}. Its last lines:\n{self.tail()}"
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _child(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             raise RuntimeError("the server must be started first: use it as a context, or call start().")
         return self._process
@@ -163,7 +163,7 @@ class ServerProcess:
 
 
 def check_port_free(plan: ServePlan) -> None:
-    """Make sure that nobody listens where the server is to.
+    """Check that nobody listens at the address of the planned server.
 
     Raises:
         ServeError: the port is taken, or the address is not this machine's.
@@ -183,7 +183,7 @@ def check_port_free(plan: ServePlan) -> None:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on at this moment."""
+    """Return a port that nobody listens on at this moment."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
@@ -200,5 +200,5 @@ def _kill_group(group: int) -> None:
         return  # macOS says so of a group of the dead
 
 
-def _how(code: int) -> str:
+def _exit_cause(code: int) -> str:
     return f"killed by signal {-code}" if code < 0 else f"with exit code {code}"
