@@ -174,6 +174,15 @@ def test_equal_fused_scores_are_ordered_by_id_whatever_one_channel_says(embedder
     assert ranking[0].scores["vectors"] < ranking[1].scores["vectors"]
 
 
+@pytest.mark.parametrize("filter", [{"kind": "plant"}, {"kind": {"$ne": "other"}}, {"kind": "fruit"}])
+def test_scores_of_the_channels_do_not_depend_on_the_filter(retriever, filter):
+    """Only the fused score does, which is relative to the pool (to 1e-6: other rows in one product)."""
+    whole = {candidate.id: candidate.scores for candidate in retriever.search("a red rose")}
+    for candidate in retriever.search("a red rose", filter=filter):
+        for channel in ("vectors", "text"):
+            assert candidate.scores[channel] == pytest.approx(whole[candidate.id][channel], abs=1e-6)
+
+
 def test_filter_and_k_reach_both_channels(retriever):
     assert sorted(ids(retriever.search("a red rose", filter={"kind": "plant"}))) == ["leaf", "rose"]
     assert len(retriever.search("a red rose", k=2)) == 2
