@@ -64,26 +64,26 @@ def scores(ranked: Ranking) -> dict[str, float]:
 
 
 def answered(server, settings: Settings, given: Ranking) -> tuple[Request, float]:
-    """The request for the answer token of the first candidate, and the score it was given."""
+    """The request for the answer token of the first candidate, and the candidate's score."""
     mode = PointwiseMode(settings)
     runner = Runner(ServerClient(server.url, model=server.model, api_key="", timeout=300.0))
-    asked: list[Request] = []
+    sent: list[Request] = []
 
-    def listening(steps):
-        ask = next(steps)
+    def recording(requests):
+        request = next(requests)
         while True:
-            asked.append(ask)
-            reply = yield ask
+            sent.append(request)
+            reply = yield request
             try:
-                ask = steps.send(reply)
+                request = requests.send(reply)
             except StopIteration as end:
                 return end.value
 
-    for prepared, _ in runner.run([mode.prepare()]):
-        assert prepared is None
-    ((judged, _),) = runner.run([listening(mode.requests(given.query, given.candidates[:1])[0])])
-    assert not isinstance(judged, Exception), judged
-    return asked[-1], judged[0].score
+    for result, _ in runner.run([mode.prepare()]):
+        assert result is None
+    ((verdicts, _),) = runner.run([recording(mode.requests(given.query, given.candidates[:1])[0])])
+    assert not isinstance(verdicts, Exception), verdicts
+    return sent[-1], verdicts[0].score
 
 
 def test_scores_are_those_of_a_direct_forward_pass(tiny_vl_server, vllm_python: Path) -> None:
@@ -197,12 +197,12 @@ def test_a_hostile_page_moves_no_other_score(tiny_vl_server) -> None:
 
 def test_a_picture_is_uploaded_once_and_again_after_it_was_lost(tiny_vl_server, monkeypatch) -> None:
     sent: list[tuple[int, bool]] = []  # status, and whether the picture's data went along
-    post = ServerClient.post
+    exchange = ServerClient.exchange
 
-    def listening(self, path, body):
+    def recording(self, method, path, body=None):
         whole = "data:image" in json.dumps(body)
         try:
-            reply = post(self, path, body)
+            reply = yield from exchange(self, method, path, body)
         except ServerStatusError as error:
             sent.append((error.status, whole))
             raise
@@ -210,7 +210,7 @@ def test_a_picture_is_uploaded_once_and_again_after_it_was_lost(tiny_vl_server, 
             sent.append((200, whole))
         return reply
 
-    monkeypatch.setattr(ServerClient, "post", listening)
+    monkeypatch.setattr(ServerClient, "exchange", recording)
     reranker = made(tiny_vl_server, max_concurrency=1)
     text = "a page that no other test shows"
     first = scores(reranker.rerank(ranking(text)))
@@ -225,12 +225,12 @@ def test_a_picture_is_uploaded_once_and_again_after_it_was_lost(tiny_vl_server, 
     part["uuid"] = part["uuid"][::-1]
     sent.clear()
     runner = Runner(reranker.client)
-    runner._kept[f"{reranker.client.base_url}/chat/completions"] = set(forgotten)
+    runner._uploads.remember(f"{reranker.client.base_url}/chat/completions", forgotten)
 
-    def asking():
+    def requests():
         return (yield replace(ask, pictures=forgotten))
 
-    ((reply, _),) = runner.run([asking()])
+    ((reply, _),) = runner.run([requests()])
     assert sent == [(400, False), (200, True)]
     assert reply["choices"]
 
