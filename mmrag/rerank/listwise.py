@@ -52,15 +52,15 @@ PROMPTS = (
 NOT_NAMED = "not in the model's list: kept in prior order behind those that are"
 
 
-def windows(count: int, size: int = WINDOW, stride: int = STRIDE) -> list[tuple[int, int]]:
+def windows(count: int) -> list[tuple[int, int]]:
     """Return ``(start, stop)`` of the windows of `count` candidates, back to front; the last starts at 0."""
     spans = []
     stop = count
     while stop > 0:
-        spans.append((max(0, stop - size), stop))
-        if stop <= size:
+        spans.append((max(0, stop - WINDOW), stop))
+        if stop <= WINDOW:
             break
-        stop -= stride
+        stop -= STRIDE
     return spans
 
 

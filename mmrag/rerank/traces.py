@@ -87,7 +87,7 @@ class TraceWriter:
         images: bool = True,
         image_pixels: int = 1_000_000,
         text_chars: int | None = 8000,
-        prompts: str | Path | Prompts | None = None,
+        prompts: str | Path | None = None,
         cache: str | Path | None = None,
         render: Render | None = None,
         timeout: float = 300.0,
@@ -105,7 +105,7 @@ class TraceWriter:
         self.images = images
         self.image_pixels = check_whole("image_pixels", image_pixels, SMALLEST_PICTURE)
         self.text_chars = None if text_chars is None else check_whole("text_chars", text_chars)
-        self.prompts = prompts if isinstance(prompts, Prompts) else Prompts(prompts)
+        self.prompts = Prompts(prompts)
         self.cache = None if cache is None else ReplyCache(cache)
         self.render = render
         self.extra = dict(extra or {})

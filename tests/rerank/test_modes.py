@@ -164,6 +164,7 @@ def test_a_candidate_with_nothing_to_show_is_judged_and_it_is_said() -> None:
     settings = Settings(images=False)
     verdicts, asked, notes = drive(PointwiseMode(settings), QUERY, candidates("one", ""), replies())
     assert [verdict.note for verdict in verdicts] == ["", NO_CONTENT]
+    assert [verdict.read for verdict in verdicts] == [True, False]
     assert notes == [f"{NO_CONTENT}: see the verdicts"]
     assert len(asked) == 2
 
@@ -345,6 +346,7 @@ def test_likelihood_of_a_page_without_text_is_that_of_no_page() -> None:
     verdicts, _, notes = drive(LikelihoodMode(Settings()), QUERY, candidates(" "), likelihoods({}))
     assert verdicts[0].score == 0.0
     assert "no text to read" in verdicts[0].note
+    assert not verdicts[0].read
     assert len(notes) == 1
 
 

@@ -107,7 +107,7 @@ class MiningReport:
         return lines
 
 
-def save_plot(records: Sequence[Mapping[str, Any]], path: str | Path, *, title: str = "") -> None:
+def save_plot(records: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     """Draw the distribution of the judge's scores; the suffix of `path` decides the format.
 
     Left: scores of each list. Right: distance of each candidate from its query's lowest positive; a good
@@ -132,7 +132,7 @@ def save_plot(records: Sequence[Mapping[str, Any]], path: str | Path, *, title: 
     right.axvline(0, color="#222222", lw=1)
     handles, labels = left.get_legend_handles_labels()
     canvas.legend(handles, labels, loc="outside lower center", ncols=len(handles), frameon=False)
-    canvas.suptitle(title or f"{len(records)} queries mined")
+    canvas.suptitle(f"{len(records)} queries mined")
     canvas.savefig(str(path))
 
 
