@@ -21,23 +21,21 @@ Intervals are 95 % percentile bootstraps over questions; "change" is the paired 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import random
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
+from rerank_report import plot, table
+from rerank_throughput import page_texts, throughput
 
 from mmrag import DocumentQA
-from mmrag.errors import ServerAnswerError, ServerError
+from mmrag.errors import ServerAnswerError
 from mmrag.evaluation import load_pack
 from mmrag.evaluation.metrics import bootstrap_interval, ndcg
 from mmrag.evaluation.pack import Pack, Question
@@ -46,7 +44,6 @@ from mmrag.rerank.reranker import ThinkReranker
 from mmrag.rerank.traces import TraceWriter
 from mmrag.scoring import standardise
 from mmrag.serving.client import ServerClient
-from mmrag.serving.requests import Request, Runner
 from mmrag.types import Ranking, Usage
 
 K = 5
@@ -315,212 +312,7 @@ def mean(values: Iterator[float]) -> float | None:
     return statistics.fmean(kept) if kept else None
 
 
-def table(report: Mapping[str, Any]) -> str:
-    lines = [
-        f"{report['pack']}, {report['model']}: nDCG@5 after the first {report['top']} pages were judged; "
-        "tokens and seconds are a question's",
-        f"{'setting':<15}{'n':>4} {'retrieval':>10}{'alpha 0':>9}{'   change':<26}{'alpha 0.5':>9}"
-        f"{'   change':<26}{'perfect':>9}{'random':>8}{'read':>7}{'written':>8}{'s':>7}{'refused':>8}",
-    ]
-    for one in report["settings"]:
-        figures, changes = one["ndcg@5"], one["change"]
-        cells = ""
-        for column in ("alpha 0", "alpha 0.5"):
-            change = changes[column]
-            reach = f"[{change['low']:+.3f},{change['high']:+.3f}]"
-            cells += f"{figures[column]['mean']:>9.3f}{change['mean']:>+9.3f} {reach}".ljust(35)
-        cost = [one["prompt_tokens"], one["completion_tokens"], one["seconds"]]
-        said = [
-            "-" if value is None else f"{value:.{digits}f}"
-            for value, digits in zip(cost, (0, 0, 1), strict=True)
-        ]
-        lines.append(
-            f"{one['setting']:<15}{one['questions']:>4} {figures['retrieval']['mean']:>10.3f}{cells}"
-            f"{one['perfect order']:>9.3f}{one['random order']:>8.3f}"
-            f"{said[0]:>7}{said[1]:>8}{said[2]:>7}{one['refused']:>8}"
-        )
-    return "\n".join(lines)
-
-
-def plot(report: Mapping[str, Any], path: Path) -> Path:
-    from matplotlib.figure import Figure
-
-    thinking = [one for one in report["settings"] if one["setting"].startswith("pointwise")]
-    others = [one for one in report["settings"] if not one["setting"].startswith("pointwise")]
-    figure = Figure(figsize=(12, 4.6), dpi=150, layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
-    colours = {"alpha 0": "#3b6ea5", "alpha 0.5": "#e08214"}
-    if thinking:
-        places = range(len(thinking))
-        for column, colour in colours.items():
-            points = [one["ndcg@5"][column] for one in thinking]
-            offset = -0.06 if column == "alpha 0" else 0.06
-            left.errorbar(
-                [place + offset for place in places],
-                [point["mean"] for point in points],
-                [[p["mean"] - p["low"] for p in points], [p["high"] - p["mean"] for p in points]],
-                marker="o",
-                capsize=3,
-                color=colour,
-                label=f"pointwise, {column}",
-            )
-        prior = thinking[0]["ndcg@5"]["retrieval"]["mean"]
-        left.axhline(prior, color="#222222", lw=1, label=f"retrieval {prior:.3f}")
-        top = thinking[0]["perfect order"]
-        left.axhline(top, color="#5aae61", lw=1, ls="--", label=f"perfect order {top:.3f}")
-        chances = thinking[0]["random order"]
-        left.axhline(chances, color="#999999", lw=1, ls=":", label=f"random order {chances:.3f}")
-        names = [
-            f"{one['setting'].split()[1]}\n{one['completion_tokens'] or 0:.0f} written" for one in thinking
-        ]
-        left.set_xticks(list(places), names)
-        left.set_xlabel("think tokens allowed a page, and tokens written a question")
-        left.set_title(f"thinking: {thinking[0]['questions']} questions, seed {report['seed']}", fontsize=10)
-        figure.legend(loc="outside lower center", ncols=5, fontsize=8, frameon=False)
-    for at, one in enumerate(others):
-        for shift, (column, colour) in zip((-0.17, 0.17), colours.items(), strict=True):
-            change = one["change"][column]
-            reach = [[change["mean"] - change["low"]], [change["high"] - change["mean"]]]
-            right.barh(
-                at + shift, change["mean"], 0.3, xerr=reach, color=colour, error_kw={"capsize": 3, "lw": 1}
-            )
-    if others:
-        right.axvline(0, color="#222222", lw=1)
-        right.set_yticks(
-            range(len(others)),
-            [
-                f"{one['setting']} ({one['questions']}"
-                + (f", {one['refused']} refused)" if one["refused"] else ")")
-                for one in others
-            ],
-        )
-        right.invert_yaxis()
-        right.set_title("the other modes: change of nDCG@5 against retrieval", fontsize=10)
-    for axis in (left, right):
-        axis.grid(color="#dddddd", lw=0.6)
-        axis.set_axisbelow(True)
-        axis.spines[["top", "right"]].set_visible(False)
-    left.set_ylabel("nDCG@5")
-    figure.suptitle(
-        f"{report['pack']}, {report['model']}: first {report['top']} pages judged, 95 % intervals"
-    )
-    figure.savefig(path)
-    return path
-
-
 # ---------------------------------------------------------------------------------------- throughput
-
-
-def page_texts(qa: DocumentQA, questions: Sequence[Question]) -> list[str]:
-    """Texts of pages as they are judged, cut to about 300 tokens so that a round does not take minutes."""
-    texts: dict[str, str] = {}
-    for question in questions:
-        for one in qa.search(question.question, k=5, rerank=False):
-            texts.setdefault(one.id, one.record.text[:1200])
-        if len(texts) >= 200:
-            break
-    return [text for text in texts.values() if text.strip()]
-
-
-def throughput(texts: Sequence[str], model: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Requests a second of each driver in turn, on prompts of the same lengths and never the same prompt."""
-    drivers: dict[str, Any] = {"Runner": by_runner, "raw asyncio/httpx": by_httpx}
-    if options.vllm:
-        drivers["vllm bench serve"] = by_vllm
-    rates: dict[str, list[float]] = {name: [] for name in drivers}
-    for turn in range(options.rounds + 1):  # the first warms up
-        for name, drive in drivers.items():
-            prompts = [
-                f"{name[0]}{turn}{place:03} {texts[place % len(texts)]}" for place in range(options.requests)
-            ]
-            rate = drive(prompts, model, options)
-            if turn:
-                rates[name].append(rate)
-            print(f"{name}: {rate:.2f} requests/s{'' if turn else ' (warm-up)'}", flush=True)
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    best = {name: max(values) for name, values in rates.items()}
-    for name in drivers:
-        if name != "Runner":
-            print(
-                f"Runner / {name}: {medians['Runner'] / medians[name]:.3f} by medians, "
-                f"{best['Runner'] / best[name]:.3f} by the best of {options.rounds} rounds in turn"
-            )
-    return {
-        "requests": options.requests,
-        "concurrency": options.concurrency,
-        "rates": rates,
-        "medians": medians,
-    }
-
-
-def body_of(prompt: str) -> dict[str, Any]:
-    return {
-        "messages": [{"role": "user", "content": prompt}],
-        "max_tokens": 8,
-        "temperature": 0.0,
-        "ignore_eos": True,
-    }
-
-
-def by_runner(prompts: Sequence[str], model: str, options: argparse.Namespace) -> float:
-    def ask(prompt: str):
-        reply = yield Request("chat/completions", body_of(prompt))
-        return reply["choices"][0]["message"]["content"]
-
-    with ServerClient(
-        options.server, model=model, api_key="", max_concurrency=options.concurrency, timeout=1800.0
-    ) as client:
-        started = time.perf_counter()
-        results = Runner(client).run([ask(prompt) for prompt in prompts])
-        seconds = time.perf_counter() - started
-    for result, _ in results:
-        if isinstance(result, ServerError):
-            raise result
-    return len(prompts) / seconds
-
-
-def by_httpx(prompts: Sequence[str], model: str, options: argparse.Namespace) -> float:
-    """The least a Python program can do: no retries, no checks, no counting."""
-    url = options.server.rstrip("/").removesuffix("/v1") + "/v1/chat/completions"
-
-    async def drive() -> float:
-        slots = asyncio.Semaphore(options.concurrency)
-        async with httpx.AsyncClient(timeout=1800.0, trust_env=False) as client:
-
-            async def one(prompt: str) -> None:
-                async with slots:
-                    reply = await client.post(url, json={"model": model, **body_of(prompt)})
-                    reply.raise_for_status()
-                    reply.json()
-
-            started = time.perf_counter()
-            await asyncio.gather(*(one(prompt) for prompt in prompts))
-            return len(prompts) / (time.perf_counter() - started)
-
-    return asyncio.run(drive())
-
-
-def by_vllm(prompts: Sequence[str], model: str, options: argparse.Namespace) -> float:
-    """vLLM's own benchmark on the same prompts. It streams, which the other two do not; it needs pandas."""
-    with tempfile.TemporaryDirectory() as scratch:
-        data = Path(scratch) / "prompts.jsonl"
-        data.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts))
-        command = [options.vllm, "-m", "vllm.entrypoints.cli.main", "bench", "serve"]
-        command += ["--backend", "openai-chat", "--endpoint", "/v1/chat/completions"]
-        command += ["--base-url", options.server.rstrip("/").removesuffix("/v1"), "--model", model]
-        command += ["--tokenizer", options.tokenizer or model, "--dataset-name", "custom"]
-        command += ["--dataset-path", data, "--custom-output-len", "8", "--skip-chat-template"]
-        command += ["--disable-shuffle", "--num-prompts", len(prompts), "--ignore-eos", "--temperature", "0"]
-        command += ["--max-concurrency", options.concurrency, "--disable-tqdm"]
-        command += ["--save-result", "--result-dir", scratch, "--result-filename", "result.json"]
-        run = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-        result = Path(scratch) / "result.json"
-        if run.returncode or not result.is_file():
-            sys.exit(f"vllm bench serve failed:\n{run.stdout[-2000:]}\n{run.stderr[-2000:]}")
-        figures = json.loads(result.read_text())
-    if figures["completed"] != len(prompts):
-        sys.exit(f"vllm bench serve completed {figures['completed']} of {len(prompts)} requests.")
-    return figures["request_throughput"]
 
 
 if __name__ == "__main__":
