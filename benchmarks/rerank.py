@@ -5,17 +5,17 @@
     python benchmarks/rerank.py PACK --index DIR --server ... --work DIR --only throughput --vllm PYTHON
 
 PACK is an evaluation pack (``docs/evaluation-pack.md``), DIR an index of its documents. Retrieval ranks
-the whole index; its first ``--top`` pages are judged again, so only their order can change. ``pointwise``
-with 0, 32, ... think tokens judges ``--questions`` questions drawn by ``--seed``, and so do ``ecrr`` and
-``qar``; the other modes and ``local`` judge all questions of the subset: those on documents that the pack's
-``documents.jsonl`` marks ``core``, where it has such marks. The sample is part of the subset.
+the whole index; its first ``--top`` pages are reranked, so only their order can change. ``pointwise``
+with 0, 32, ... think tokens reranks ``--questions`` questions sampled by ``--seed``, and so do ``ecrr`` and
+``qar``; the other modes and ``local`` rerank all questions of the subset: those on documents that the pack's
+``documents.jsonl`` marks ``core``, if it has such marks. The sample is part of the subset.
 
-Every judged question is one line of ``WORK/rows.jsonl``, and every reply is kept: the same command goes
-on where it was stopped. A question that the model's answer did not fit keeps the prior order, as
-``on_error="keep"`` does, and is counted under "refused".
+Every question is one line of ``WORK/rows.jsonl``, and every reply is stored: the same command resumes an
+interrupted run. A question for which the model's answer could not be read keeps the prior order, as with
+``on_error="keep"``, and is counted under "refused".
 
 Intervals are 95 % percentile bootstraps over questions; "change" is the paired difference to retrieval.
-``alpha`` 0 is the model's order alone, 0.5 equal shares of the model's and retrieval's z-scores.
+``alpha`` 0 is the model's order alone, 0.5 the mean of the model's and retrieval's z-scores.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main() -> int:
     options.work.mkdir(parents=True, exist_ok=True)
     pack = load_pack(options.pack)
     questions = subset(pack)
-    sample = drawn(questions, options.questions, options.seed)
+    sample = sample_questions(questions, options.questions, options.seed)
     model = ServerClient(options.server, model=options.model, api_key="").model_name()
     report: dict[str, Any] = {
         "pack": pack.path.resolve().name,
@@ -75,15 +75,17 @@ def main() -> int:
                 options.work / "rows.jsonl", {key: report[key] for key in ("pack", "model", "top", "images")}
             )
             jobs = [(f"pointwise {tokens}", sample) for tokens in options.tokens]
-            every = drawn(questions, options.limit, options.seed)
-            jobs += [(mode, sample if mode in WRITING else every) for mode in options.modes]
+            subsample = sample_questions(questions, options.limit, options.seed)
+            jobs += [(mode, sample if mode in WRITING else subsample) for mode in options.modes]
             try:
-                for name, asked in jobs:
-                    judge_all(name, asked, qa, rows, options)
+                for name, batch in jobs:
+                    rerank_all(name, batch, qa, rows, options)
             except KeyboardInterrupt:
-                print("\nStopped; this is of what was judged. The same command goes on.", file=sys.stderr)
-            judged = [(name, [one for one in asked if (name, one.id) in rows.done]) for name, asked in jobs]
-            report["settings"] = [summary(name, asked, rows) for name, asked in judged if asked]
+                print(
+                    "\nStopped; the report is of the rows so far. The same command resumes.", file=sys.stderr
+                )
+            results = [(name, [q for q in batch if (name, q.id) in rows.by_key]) for name, batch in jobs]
+            report["settings"] = [summary(name, batch, rows) for name, batch in results if batch]
             print(table(report))
         if options.only in ("throughput", "all"):
             report["throughput"] = throughput(page_texts(qa, questions), model, options)
@@ -130,7 +132,7 @@ def arguments() -> argparse.Namespace:
 
 
 def subset(pack: Pack) -> list[Question]:
-    """Answerable questions of the pack's core documents; of all where it marks none."""
+    """Return the answerable questions of the pack's core documents, or of all if it marks none."""
     marks = pack.path / "documents.jsonl"
     core = None
     if marks.is_file():
@@ -145,20 +147,20 @@ def subset(pack: Pack) -> list[Question]:
     ]
 
 
-def drawn(questions: Sequence[Question], count: int | None, seed: int) -> list[Question]:
-    """A sample in the pack's order; a larger one of the same seed holds the smaller. None takes all."""
+def sample_questions(questions: Sequence[Question], count: int | None, seed: int) -> list[Question]:
+    """Sample questions in the pack's order; a larger sample contains the smaller. None: all."""
     order = list(range(len(questions)))
     random.Random(seed).shuffle(order)
-    chosen = set(order[:count])
-    return [question for place, question in enumerate(questions) if place in chosen]
+    sample = set(order[:count])
+    return [question for index, question in enumerate(questions) if index in sample]
 
 
 class Rows:
-    """What has been judged, one JSON line each; refuses to mix runs that cannot be compared."""
+    """Results of questions, one JSON line each; refuses to mix runs that cannot be compared."""
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self.path = path
-        self.done: dict[tuple[str, str], Row] = {}
+        self.by_key: dict[tuple[str, str], Row] = {}
         if not path.exists():
             path.write_text(json.dumps(settings) + "\n")
         head, *lines = path.read_text(encoding="utf-8").splitlines()
@@ -167,39 +169,39 @@ class Rows:
                 f"{path} holds a run of {head}, this one is of {json.dumps(settings)}: name another --work."
             )
         for line in lines:
-            if line.endswith("}"):  # a line cut off by a crash is judged again, from the kept replies
+            if line.endswith("}"):  # a line torn by a crash is computed again, from the stored replies
                 row = json.loads(line)
-                self.done[row["setting"], row["id"]] = row
+                self.by_key[row["setting"], row["id"]] = row
 
     def add(self, row: Row) -> None:
-        self.done[row["setting"], row["id"]] = row
+        self.by_key[row["setting"], row["id"]] = row
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
 
-def judge_all(
+def rerank_all(
     name: str, questions: Sequence[Question], qa: DocumentQA, rows: Rows, options: argparse.Namespace
 ) -> None:
-    left = [question for question in questions if (name, question.id) not in rows.done]
+    left = [question for question in questions if (name, question.id) not in rows.by_key]
     if not left:
         return
     reranker = reranker_of(name, qa, options)
     for number, question in enumerate(left, start=1):
         ranking = qa.search(question.question, k=options.top, rerank=False)
-        started = time.perf_counter()
-        refused, usage, judged = None, Usage(), ranking
+        start = time.perf_counter()
+        refusal, usage, result = None, Usage(), ranking
         try:
-            judged = reranker.rerank(ranking)
-            usage = judged.usage
+            result = reranker.rerank(ranking)
+            usage = result.usage
         except ServerAnswerError as error:  # any other failure of the server ends the run
-            refused = str(error)[:300]
-        rows.add(row_of(name, question, ranking, judged, usage, time.perf_counter() - started, refused))
+            refusal = str(error)[:300]
+        rows.add(row_of(name, question, ranking, result, usage, time.perf_counter() - start, refusal))
         print(f"\r{name}: {number} of {len(left)}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
 
 
 def reranker_of(name: str, qa: DocumentQA, options: argparse.Namespace) -> Any:
-    """The reranker of a setting; its own fusion is off, since both alphas are computed from its scores."""
+    """Return the reranker of a setting; without fusion, since both alphas are computed from its scores."""
     if name == "local":
         return LocalReranker(alpha=0.0, depth=None)
     mode, _, tokens = name.partition(" ")
@@ -234,62 +236,68 @@ def row_of(
     name: str,
     question: Question,
     prior: Ranking,
-    judged: Ranking,
+    result: Ranking,
     usage: Usage,
     seconds: float,
-    refused: str | None,
+    refusal: str | None,
 ) -> Row:
-    scores = {one.id: one.verdict.score for one in judged if one.verdict is not None}
+    verdicts = {candidate.id: candidate.verdict for candidate in result if candidate.verdict is not None}
+    pages = [candidate.page for candidate in prior if candidate.page is not None]
     return {
         "setting": name,
         "id": question.id,
-        "pages": [[one.page.source.name, one.page.number] for one in prior if one.page is not None],
-        "prior": [one.score for one in prior],
-        "scores": None if refused else [scores[one.id] for one in prior],
-        "refused": refused,
-        "notes": [one.verdict.note for one in judged if one.verdict is not None and one.verdict.note],
+        "pages": [[page.source.name, page.number] for page in pages],
+        "prior": [candidate.score for candidate in prior],
+        "scores": None if refusal else [verdicts[candidate.id].score for candidate in prior],
+        "refused": refusal,
+        "notes": [verdict.note for verdict in verdicts.values() if verdict.note],
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "seconds": seconds,
-        "resumed": usage.cache_hits > 0,  # some replies were there, so the cost is not the whole
+        "resumed": usage.cache_hits > 0,  # some replies came from the cache, so the cost is incomplete
     }
 
 
 def gain(row: Row, question: Question, alpha: float | None) -> float:
-    """nDCG@5 of a question at this share of retrieval; None is retrieval alone."""
+    """Return nDCG@5 of a question with this weight of retrieval; None is retrieval alone."""
     pages = [tuple(page) for page in row["pages"]]
     if alpha is None or row["scores"] is None:
         return ndcg(pages, question.evidence, K)
-    prior = standardise({str(place): score for place, score in enumerate(row["prior"])})
-    judged = standardise({str(place): score for place, score in enumerate(row["scores"])})
-    final = [alpha * prior[key] + (1 - alpha) * judged[key] for key in judged]
-    order = sorted(range(len(pages)), key=lambda place: (-final[place], place))
-    return ndcg([pages[place] for place in order], question.evidence, K)
+    prior = standardise({str(index): score for index, score in enumerate(row["prior"])})
+    scores = standardise({str(index): score for index, score in enumerate(row["scores"])})
+    final = [alpha * prior[key] + (1 - alpha) * scores[key] for key in scores]
+    order = sorted(range(len(pages)), key=lambda index: (-final[index], index))
+    return ndcg([pages[index] for index in order], question.evidence, K)
 
 
 def best(row: Row, question: Question) -> float:
-    """nDCG@5 of a perfect order of the same pages."""
+    """Return nDCG@5 of a perfect order of the same pages."""
     pages = [tuple(page) for page in row["pages"]]
     return ndcg(sorted(pages, key=lambda page: page not in question.evidence), question.evidence, K)
 
 
 def chance(row: Row, question: Question) -> float:
-    """Mean nDCG@5 of all orders of the same pages: that of the rotations, where each visits each place."""
+    """Return the mean nDCG@5 of all orders of the same pages.
+
+    It is that of the rotations, in which every page visits every rank.
+    """
     pages = [tuple(page) for page in row["pages"]]
-    return mean(ndcg(pages[at:] + pages[:at], question.evidence, K) for at in range(len(pages))) or 0.0
+    return (
+        mean(ndcg(pages[start:] + pages[:start], question.evidence, K) for start in range(len(pages))) or 0.0
+    )
 
 
 def summary(name: str, questions: Sequence[Question], rows: Rows) -> dict[str, Any]:
-    found = [(rows.done[name, question.id], question) for question in questions]
+    results = [(rows.by_key[name, question.id], question) for question in questions]
     columns = {"retrieval": None, **{f"alpha {alpha:g}": alpha for alpha in ALPHAS}}
-    values = np.array([[gain(*one, alpha) for alpha in columns.values()] for one in found])
+    values = np.array([[gain(*result, alpha) for alpha in columns.values()] for result in results])
     changes = values[:, 1:] - values[:, :1]
     low, high = bootstrap_interval(values)
     change_low, change_high = bootstrap_interval(changes)
-    cost = [row for row, _ in found if not row["resumed"]]
+    cost = [row for row, _ in results if not row["resumed"]]
     return {
         "setting": name,
-        "questions": len(found),
+        "questions": len(results),
         "ndcg@5": {
             column: {"mean": values[:, at].mean(), "low": low[at], "high": high[at]}
             for at, column in enumerate(columns)
@@ -298,18 +306,18 @@ def summary(name: str, questions: Sequence[Question], rows: Rows) -> dict[str, A
             column: {"mean": changes[:, at].mean(), "low": change_low[at], "high": change_high[at]}
             for at, column in enumerate(list(columns)[1:])
         },
-        "perfect order": float(np.mean([best(*one) for one in found])),
-        "random order": float(np.mean([chance(*one) for one in found])),
-        "refused": sum(row["refused"] is not None for row, _ in found),
-        "first refusal": next((row["refused"] for row, _ in found if row["refused"]), None),
+        "perfect order": float(np.mean([best(*result) for result in results])),
+        "random order": float(np.mean([chance(*result) for result in results])),
+        "refused": sum(row["refused"] is not None for row, _ in results),
+        "first refusal": next((row["refused"] for row, _ in results if row["refused"]), None),
         "cost of": len(cost),
         **{key: mean(row[key] for row in cost) for key in ("prompt_tokens", "completion_tokens", "seconds")},
     }
 
 
 def mean(values: Iterator[float]) -> float | None:
-    kept = list(values)
-    return statistics.fmean(kept) if kept else None
+    numbers = list(values)
+    return statistics.fmean(numbers) if numbers else None
 
 
 # ---------------------------------------------------------------------------------------- throughput

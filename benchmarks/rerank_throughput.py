@@ -24,18 +24,18 @@ from mmrag.serving.requests import Request, Runner
 
 
 def page_texts(qa: DocumentQA, questions: Sequence[Question]) -> list[str]:
-    """Texts of pages as they are judged, cut to about 300 tokens so that a round does not take minutes."""
+    """Return texts of retrieved pages, cut to about 300 tokens so that a round does not take minutes."""
     texts: dict[str, str] = {}
     for question in questions:
-        for one in qa.search(question.question, k=5, rerank=False):
-            texts.setdefault(one.id, one.record.text[:1200])
+        for candidate in qa.search(question.question, k=5, rerank=False):
+            texts.setdefault(candidate.id, candidate.record.text[:1200])
         if len(texts) >= 200:
             break
     return [text for text in texts.values() if text.strip()]
 
 
 def throughput(texts: Sequence[str], model: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Requests a second of each driver in turn, on prompts of the same lengths and never the same prompt."""
+    """Measure requests per second of each driver in turn, on different prompts of the same lengths."""
     drivers: dict[str, Any] = {"Runner": by_runner, "raw asyncio/httpx": by_httpx}
     if options.vllm:
         drivers["vllm bench serve"] = by_vllm
@@ -43,7 +43,7 @@ def throughput(texts: Sequence[str], model: str, options: argparse.Namespace) ->
     for turn in range(options.rounds + 1):  # the first warms up
         for name, drive in drivers.items():
             prompts = [
-                f"{name[0]}{turn}{place:03} {texts[place % len(texts)]}" for place in range(options.requests)
+                f"{name[0]}{turn}{index:03} {texts[index % len(texts)]}" for index in range(options.requests)
             ]
             rate = drive(prompts, model, options)
             if turn:
@@ -82,9 +82,9 @@ def by_runner(prompts: Sequence[str], model: str, options: argparse.Namespace) -
     with ServerClient(
         options.server, model=model, api_key="", max_concurrency=options.concurrency, timeout=1800.0
     ) as client:
-        started = time.perf_counter()
+        start = time.perf_counter()
         results = Runner(client).run([ask(prompt) for prompt in prompts])
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - start
     for result, _ in results:
         if isinstance(result, ServerError):
             raise result
@@ -92,28 +92,28 @@ def by_runner(prompts: Sequence[str], model: str, options: argparse.Namespace) -
 
 
 def by_httpx(prompts: Sequence[str], model: str, options: argparse.Namespace) -> float:
-    """The least a Python program can do: no retries, no checks, no counting."""
+    """Send the requests with the least that a Python program can do: no retries, checks or counting."""
     url = options.server.rstrip("/").removesuffix("/v1") + "/v1/chat/completions"
 
     async def drive() -> float:
         slots = asyncio.Semaphore(options.concurrency)
         async with httpx.AsyncClient(timeout=1800.0, trust_env=False) as client:
 
-            async def one(prompt: str) -> None:
+            async def send(prompt: str) -> None:
                 async with slots:
                     reply = await client.post(url, json={"model": model, **body_of(prompt)})
                     reply.raise_for_status()
                     reply.json()
 
-            started = time.perf_counter()
-            await asyncio.gather(*(one(prompt) for prompt in prompts))
-            return len(prompts) / (time.perf_counter() - started)
+            start = time.perf_counter()
+            await asyncio.gather(*(send(prompt) for prompt in prompts))
+            return len(prompts) / (time.perf_counter() - start)
 
     return asyncio.run(drive())
 
 
 def by_vllm(prompts: Sequence[str], model: str, options: argparse.Namespace) -> float:
-    """vLLM's own benchmark on the same prompts. It streams, which the other two do not; it needs pandas."""
+    """Run vLLM's own benchmark on the same prompts; it streams, as the others do not, and needs pandas."""
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch) / "prompts.jsonl"
         data.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts))
