@@ -136,7 +136,7 @@ def mine(
         miner = Miner(
             qa,
             reranker,
-            judge_data={"mode": mode, **judge_data(reranker, mode)},
+            judge_data={"mode": mode, **judge_data(reranker)},
             rules=rules,
             filter=questions.filter,
             texts=not target_options.no_text,

@@ -1,4 +1,10 @@
-"""Reranking: a second, slower look at the first few candidates."""
+"""Reranking: a second, slower look at the first few candidates.
+
+From the bottom up: `protocol` and `ordering` (verdicts to a ranking); `request` and `response` (pure
+functions); `context_fit`, `yesno` and `traces`, which the modes share; the modes `pointwise`, `listwise`,
+`likelihood`, `ecrr` and `served`; `modes`, their registry; `reranker`, which runs a mode against a server.
+`local` is the reranker without a server, `stage` reranking as a step of a search.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +19,7 @@ __all__ = ["Reranker", "ThinkReranker"]
 
 
 def __getattr__(name: str) -> object:
-    """Load `ThinkReranker`, and httpx with it, when it is first asked for."""
+    """Load `ThinkReranker`, and httpx with it, on first access."""
     if name == "ThinkReranker":
         from mmrag.rerank.reranker import ThinkReranker
 

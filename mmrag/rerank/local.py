@@ -34,6 +34,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mmrag.embedders.onnx import POSITIONS, OnnxBert, Tokens, check_files, file_digest, side_by_side, slide
 from mmrag.errors import UnsupportedInputError, check_whole
@@ -112,6 +113,10 @@ class LocalReranker:
             self.windows,
         ]
         return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
+
+    def score_settings(self) -> dict[str, Any]:
+        """Return everything that changes the scores: the fingerprint."""
+        return {"fingerprint": self.fingerprint}
 
     def rerank(self, ranking: Ranking, *, top_n: int | None = None, alpha: float | None = None) -> Ranking:
         """Return a new ranking of at most `top_n` candidates; `ranking` is not changed.

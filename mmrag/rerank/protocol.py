@@ -30,23 +30,32 @@ class Reranker(Protocol):
 
 @runtime_checkable
 class ThinkingReranker(Protocol):
-    """A reranker whose model can write a thought before each judgement; known by its ``think_tokens``."""
+    """A reranker whose model can write a thought before each verdict; known by its ``think_tokens``."""
 
     @property
     def think_tokens(self) -> int:
-        """Return the most tokens of a thought where a call names no other number; 0 for no thought."""
+        """Most tokens of a thought, unless a call sets another number; 0 for no thought."""
         ...
 
     def rerank(
         self, ranking: Ranking, *, top_n: int | None = None, think_tokens: int | None = None
     ) -> Ranking:
-        """Do `Reranker.rerank` with at most `think_tokens` tokens per thought. None: its own setting."""
+        """Run `Reranker.rerank` with at most `think_tokens` tokens per thought. None: its own setting."""
         ...
 
     async def arerank(
         self, ranking: Ranking, *, top_n: int | None = None, think_tokens: int | None = None
     ) -> Ranking:
-        """Do `rerank` without blocking the event loop."""
+        """Run `rerank` without blocking the event loop."""
+        ...
+
+
+@runtime_checkable
+class ScoreSettings(Protocol):
+    """A reranker that can say what its scores depend on."""
+
+    def score_settings(self) -> dict[str, Any]:
+        """Return everything that changes the scores, as plain data."""
         ...
 
 

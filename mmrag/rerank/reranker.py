@@ -1,4 +1,4 @@
-"""`ThinkReranker`: a served model scores the first candidates again, thinking first if it is told to."""
+"""`ThinkReranker`: a served model scores the candidates again, with or without a thought before."""
 
 from __future__ import annotations
 
@@ -129,12 +129,12 @@ class ThinkReranker:
         self._prepared_modes: set[int] = set()
 
     def __repr__(self) -> str:
-        tokens = self.settings.think_tokens
-        return f"ThinkReranker({self.client.base_url!r}, mode={self.mode!r}, think_tokens={tokens})"
+        url, tokens = self.client.base_url, self.think_tokens
+        return f"ThinkReranker({url!r}, mode={self.mode!r}, think_tokens={tokens})"
 
     @property
     def think_tokens(self) -> int:
-        """Return the most tokens of a thought where a call names no other number; 0 for no thought."""
+        """Most tokens of a thought, unless a call sets another number; 0 for no thought."""
         return self.settings.think_tokens
 
     @property
@@ -152,6 +152,20 @@ class ThinkReranker:
     def __getstate__(self) -> dict[str, Any]:
         """Drop the prepared modes; the client drops the key."""
         return {**self.__dict__, "_modes": {}, "_prepared_modes": set()}
+
+    def score_settings(self) -> dict[str, Any]:
+        """Return everything that changes the scores: model, think_tokens, images, digest of the prompts.
+
+        Raises:
+            ServerError: no model was named, and the server has not just one or cannot be reached.
+        """
+        tokens = self.think_tokens
+        return {
+            "model": self.client.model_name(),
+            "think_tokens": tokens,
+            "images": self.settings.images,
+            "fingerprint": self._mode(tokens).fingerprint,
+        }
 
     def rerank(
         self,
@@ -186,7 +200,7 @@ class ThinkReranker:
     ) -> Actions[Ranking]:
         top_n = self.top_n if top_n is None else check_top_n(top_n)
         alpha = self.alpha if alpha is None else check_alpha(alpha)
-        tokens = self.settings.think_tokens
+        tokens = self.think_tokens
         if think_tokens is not None:
             tokens = check_whole("think_tokens", think_tokens, 0)
         mode = self._mode(tokens)

@@ -149,7 +149,7 @@ def curate(
     judge_settings: dict[str, Any] = {"judge": type(judge).__name__}
     if judge is None:
         judge = load_judge(config.judge, output / "replies")
-        judge_settings = {"mode": config.judge.mode, **judge_data(judge, config.judge.mode)}
+        judge_settings = {"mode": config.judge.mode, **judge_data(judge)}
     if check:
         return report
     if embedder is None:

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from mmrag.errors import ServerAnswerError
 from mmrag.files import atomic_write
 from mmrag.images import with_page_renderer
+from mmrag.rerank.protocol import ScoreSettings
 from mmrag.training.mining.questions import MiningQuestion
 from mmrag.training.mining.records import FORMAT, RecordFile, item_data
 from mmrag.training.mining.report import MiningReport
@@ -346,19 +347,8 @@ def _normal_text(candidate: Candidate) -> str:
     return text if len(text) >= SAME_TEXT_CHARS else ""
 
 
-def judge_data(judge: Reranker | None, mode: str) -> dict[str, Any]:
+def judge_data(judge: Reranker | None) -> dict[str, Any]:
     """Return everything that changes a judge's scores, so that no run resumes with another judge."""
     if judge is None:
         return {}
-    settings: Any = getattr(judge, "settings", None)
-    if settings is None:
-        return {"fingerprint": getattr(judge, "fingerprint", "")}
-    from mmrag.rerank.modes import load_mode
-
-    client: Any = getattr(judge, "client", None)
-    return {
-        "model": client.model_name(),
-        "think_tokens": settings.think_tokens,
-        "images": settings.images,
-        "fingerprint": load_mode(mode, settings).fingerprint,
-    }
+    return judge.score_settings() if isinstance(judge, ScoreSettings) else {"fingerprint": ""}
