@@ -1,8 +1,9 @@
-"""Draw where an answer stands: the page with its evidence boxed, crisp at reading size."""
+"""Pictures of evidence: the page with the passages of an answer boxed, crisp at reading size."""
 
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Sequence
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
@@ -13,17 +14,16 @@ READING_SIDE = 1500
 """Pixels of the long side: body text of an A4 page is then about 15 pixels high."""
 OUTLINE = (214, 69, 30)
 FILL = (255, 205, 64)
-SMOOTH = 3  # outlines are drawn this much larger and scaled down, so that they have no stairs
+SMOOTH = 3  # outlines are drawn this much larger and scaled down, so that their edges are smooth
 
 
 def draw_evidence(image: Image.Image, boxes: Sequence[Box], *, label: str | None = None) -> Image.Image:
-    """The page with its evidence marked: a light fill, a thin outline and a number.
+    """Mark the evidence on a page: a light fill, a thin outline and a number.
 
     Args:
-        image: the page as it is shown; it is not changed. Larger ones are scaled to a long side of
-            1500 pixels, smaller ones stay as they are.
-        boxes: in 0..1 of the page; those that touch are drawn as one. Parts outside the page are cut.
-        label: a short text for the badge, as a rule the citation's number; None draws none.
+        image: the page; it is not changed. A larger one is scaled to a long side of 1500 pixels.
+        boxes: in 0..1 of the page; boxes that touch are drawn as one. Parts outside the page are cut.
+        label: a short text for the badge, usually the citation's number; None draws no badge.
 
     Returns:
         A new RGB image. Without boxes it is the page itself, with the badge in its corner.
@@ -38,7 +38,7 @@ def draw_evidence(image: Image.Image, boxes: Sequence[Box], *, label: str | None
 
 
 def evidence_png(image: Image.Image, boxes: Sequence[Box], *, label: str | None = None) -> bytes:
-    """`draw_evidence` as PNG bytes."""
+    """Return the image of `draw_evidence` as PNG bytes."""
     buffer = io.BytesIO()
     draw_evidence(image, boxes, label=label).save(buffer, format="PNG", optimize=False, compress_level=6)
     return buffer.getvalue()
@@ -57,7 +57,7 @@ def _reading_size(image: Image.Image) -> Image.Image:
 
 
 def _pixels(box: Box, size: tuple[int, int]) -> Area:
-    """The box in pixels with a little room at its sides, inside the page."""
+    """Return the box in pixels with a little room at its sides, inside the page."""
     width, height = size
     x0, x1 = sorted((box[0], box[2]))
     y0, y1 = sorted((box[1], box[3]))
@@ -74,24 +74,22 @@ def _pixels(box: Box, size: tuple[int, int]) -> Area:
 
 def _merge(areas: Sequence[Area], near: int) -> list[Area]:
     """Join areas that overlap, and lines of one paragraph; repeated until nothing joins."""
-    merged = list(areas)
-    joined = True
-    while joined:
-        joined = False
-        for i in range(len(merged)):
-            for j in range(i + 1, len(merged)):
-                if _belong(merged[i], merged[j], near):
-                    a, b = merged[i], merged.pop(j)
-                    merged[i] = (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
-                    joined = True
-                    break
-            if joined:
-                break
-    return sorted(merged, key=lambda area: (area[1], area[0]))
+    remaining = list(areas)
+    while (pair := _joinable_pair(remaining, near)) is not None:
+        i, j = pair
+        a, b = remaining[i], remaining.pop(j)
+        remaining[i] = (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
+    return sorted(remaining, key=lambda area: (area[1], area[0]))
+
+
+def _joinable_pair(areas: Sequence[Area], near: int) -> tuple[int, int] | None:
+    """Return the positions of the first two areas that belong together."""
+    pairs = itertools.combinations(range(len(areas)), 2)
+    return next(((i, j) for i, j in pairs if _belong(areas[i], areas[j], near)), None)
 
 
 def _belong(a: Area, b: Area, near: int) -> bool:
-    """Whether one rectangle may stand for both without covering much that is in neither."""
+    """Return whether one rectangle may replace both without covering much that is in neither."""
     across = min(a[2], b[2]) - max(a[0], b[0])
     down = min(a[3], b[3]) - max(a[1], b[1])
     if across < -near or down < -near:
@@ -108,14 +106,14 @@ def _mark(page: Image.Image, areas: Sequence[Area]) -> Image.Image:
     radius = max(3, page.width // 260)
     for area in areas:
         pen.rounded_rectangle(area, radius=radius, fill=255)
-    dimmed = Image.blend(page, Image.new("RGB", page.size, (236, 238, 242)), 0.2)
+    background = Image.blend(page, Image.new("RGB", page.size, (236, 238, 242)), 0.2)
     light = tuple(round(255 - 0.30 * (255 - c)) for c in FILL)
     # Multiplied as ink is: black text stays black, white paper takes the tint.
-    tinted = ImageChops.multiply(page, Image.new("RGB", page.size, light))
-    marked = Image.composite(tinted, dimmed, mask.filter(ImageFilter.GaussianBlur(0.6)))
+    tint = ImageChops.multiply(page, Image.new("RGB", page.size, light))
+    result = Image.composite(tint, background, mask.filter(ImageFilter.GaussianBlur(0.6)))
     for area in areas:
-        _outline(marked, area, radius)
-    return marked
+        _outline(result, area, radius)
+    return result
 
 
 def _outline(page: Image.Image, area: Area, radius: int) -> None:
@@ -138,10 +136,10 @@ def _badge(page: Image.Image, areas: Sequence[Area], label: str) -> None:
     tall = round(size * 1.5)
     wide = max(tall, round(right - left + 0.9 * size))
     if areas:
-        x0, y0, _, y1 = min(areas)  # the leftmost: the margin is beside it, not other words
-        beside = x0 - wide - round(size * 0.45)
-        x = beside if beside >= 2 else max(2, x0 - wide // 3)
-        y = (y0 + min(y1, y0 + 2 * tall)) // 2 - tall // 2 if beside >= 2 else y0 - round(tall * 0.8)
+        x0, y0, _, y1 = min(areas)  # the leftmost: the margin is next to it, not other words
+        outside = x0 - wide - round(size * 0.45)
+        x = outside if outside >= 2 else max(2, x0 - wide // 3)
+        y = (y0 + min(y1, y0 + 2 * tall)) // 2 - tall // 2 if outside >= 2 else y0 - round(tall * 0.8)
     else:
         x = y = round(size * 0.8)
     x, y = max(2, min(page.width - wide - 2, x)), max(2, min(page.height - tall - 2, y))

@@ -1,11 +1,11 @@
-"""Where a quote stands on a page: exact up to white space, case, hyphens and punctuation, else nearly.
+"""Search for a quote on a page: exact up to white space, case, hyphens and punctuation, else approximate.
 
-Decisions taken here:
+Decisions:
 
-* A quote that stands nowhere gets no place. A wrong box is worse than none.
-* A match begins and ends where a word does: "12" is not in "3,125".
-* Signs, decimal points, per cent and currency count; other punctuation does not. A nearly equal
-  passage may differ in letters (a slip of OCR or of the model), never in its numbers.
+* A quote that the page lacks gets no position: a missing box is better than a wrong one.
+* A match begins and ends with a word: "12" is not in "3,125".
+* Signs, decimal points, per cent and currency count; other punctuation does not. An approximate
+  match may differ in letters (a slip of OCR or of the model), never in its numbers.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from mmrag.types import Box, Word
 
 SHORTEST_FUZZY = 16  # characters; a shorter quote one edit away is often another passage
-EDIT_EVERY = 10  # characters of the quote that buy one edit
+EDIT_EVERY = 10  # one edit is allowed for so many characters of the quote
 _DASHES = frozenset("-\u2010\u2011\u2012\u2013\u2014\u2212")
 
 
 @dataclass(slots=True)
 class _Folded:
-    """Text reduced to what counts, and for every character where it came from."""
+    """Text reduced to the characters that count, each with the word it came from."""
 
     text: str = ""
     word: list[int] = field(default_factory=list)  # index of the word
@@ -36,25 +36,25 @@ class _Folded:
 
 
 def find_quote(quote: str, words: Sequence[str]) -> list[range]:
-    """Places of a quote, each as a range of positions in `words`, in reading order.
+    """Return the ranges of `words` that hold a quote, in reading order.
 
-    Every exact place; where there is none, the best nearly equal one. Empty: it does not stand there.
+    All exact matches; without one, the best approximate match. Empty if the page lacks the quote.
     """
     needle, page = _fold(quote.split()), _fold(words)
     if not needle.text:
         return []
-    places = []
+    matches = []
     at = page.text.find(needle.text)
     while at >= 0:
         last = at + len(needle.text) - 1
         if page.starts[at] and page.ends[last]:
-            places.append(range(page.word[at], page.word[last] + 1))
+            matches.append(range(page.word[at], page.word[last] + 1))
         at = page.text.find(needle.text, at + 1)
-    return places or _nearly(quote, needle.text, words, page)
+    return matches or _approximate_match(quote, needle.text, words, page)
 
 
 def line_boxes(words: Sequence[Word]) -> tuple[Box, ...]:
-    """One box for each line that consecutive words stand on."""
+    """Return one box for each line of consecutive words."""
     boxes: list[Box] = []
     for word in words:
         x0, y0, x1, y1 = word.box
@@ -89,7 +89,7 @@ def _fold(words: Sequence[str]) -> _Folded:
 
 
 def _counts(raw: str, at: int, char: str) -> tuple[bool, bool]:
-    """Whether a character counts, and whether it holds its neighbours together as one word."""
+    """Return whether a character counts, and whether it joins its neighbours to one word."""
     if char.isalnum():
         return True, True
     before, after = raw[at - 1 : at], raw[at + 1 : at + 2]
@@ -104,7 +104,7 @@ def _counts(raw: str, at: int, char: str) -> tuple[bool, bool]:
     return char == "%" or category == "Sc", False
 
 
-def _nearly(quote: str, needle: str, words: Sequence[str], page: _Folded) -> list[range]:
+def _approximate_match(quote: str, needle: str, words: Sequence[str], page: _Folded) -> list[range]:
     allowed = len(needle) // EDIT_EVERY
     if len(needle) < SHORTEST_FUZZY or not page.text:
         return []
@@ -131,32 +131,33 @@ def _codes(text: str) -> NDArray[np.uint32]:
 
 
 def _last_row(pattern: NDArray[np.uint32], text: NDArray[np.uint32], *, anchored: bool) -> NDArray[np.int32]:
-    """Edit distance of the pattern to the best piece of text ending before each position.
+    """Return the edit distance of the pattern to the best piece of text that ends before each position.
 
-    Last row of the dynamic programme of Sellers (1980); `anchored`: the piece begins where text does.
-    A row depends on itself only through insertions, which a running minimum settles at once.
+    Last row of the dynamic programme of Sellers (1980); `anchored`: the piece begins where the text begins.
+    A row depends on itself only through insertions, which a running minimum settles at once. rapidfuzz has no
+    such search: its best window always has the pattern's length.
     """
-    steps = np.arange(len(text) + 1, dtype=np.int32)
-    row = steps.copy() if anchored else np.zeros_like(steps)
+    columns = np.arange(len(text) + 1, dtype=np.int32)
+    row = columns.copy() if anchored else np.zeros_like(columns)
     for i, code in enumerate(pattern, start=1):
         substituted = row[:-1] + (text != code)
         row[1:] = np.minimum(row[1:] + 1, substituted)
         row[0] = i
-        row = np.minimum.accumulate(row - steps) + steps
+        row = np.minimum.accumulate(row - columns) + columns
     return row
 
 
 def _whole_words(owners: Sequence[int], start: int, end: int) -> tuple[int, int]:
-    """First and last word of a span; a word at its edge counts where at least half of it is inside."""
+    """Return the first and last word of a span; a word at its edge counts if half of it is inside."""
     first, last = owners[start], owners[end - 1]
 
-    def share(word: int) -> float:
+    def fraction_inside(word: int) -> float:
         inside = sum(owner == word for owner in owners[start:end])
         return inside / sum(owner == word for owner in owners)
 
-    if first < last and share(first) < 0.5:
+    if first < last and fraction_inside(first) < 0.5:
         first = next(owner for owner in owners[start:end] if owner != first)
-    if first < last and share(last) < 0.5:
+    if first < last and fraction_inside(last) < 0.5:
         last = next(owner for owner in reversed(owners[start:end]) if owner != last)
     return first, last
 
