@@ -14,7 +14,7 @@ import typer
 
 from mmrag.cli.command import EXIT_FAILED, EXIT_OK, MARKUP, SETTINGS, Entry, LazyGroup
 
-ASK, BUILD, MEASURE, SERVE = "Search and ask", "Build an index", "Measure", "Models"
+ASK, BUILD, MODELS = "Search and ask", "Build an index", "Measure, serve and train"
 
 COMMANDS = {
     "demo": Entry("mmrag.cli.demo:demo", "Index the sample documents and ask five questions.", ASK),
@@ -30,22 +30,22 @@ COMMANDS = {
         "OLD is not changed. If a run is interrupted, the same command resumes it; NEW is an index once it "
         "is complete. Pages whose file is gone are embedded from their text alone, and listed.",
     ),
-    "evaluate": Entry("mmrag.cli.evaluate:evaluate", "Measure retrieval on a pack of questions.", MEASURE),
+    "evaluate": Entry("mmrag.cli.evaluate:evaluate", "Measure retrieval on a pack of questions.", MODELS),
     "serve": Entry(
         "mmrag.cli.serve:serve",
         "Start a vLLM server for a model, with the flags it needs.",
-        SERVE,
+        MODELS,
         "Flags after -- go to vLLM unchanged. Ctrl-C stops the server (exit code 130).",
     ),
     "mine": Entry(
         "mmrag.cli.mine:mine",
         "Mine hard negatives for training, without false ones.",
-        SERVE,
+        MODELS,
         "A number may be 'off'. Defaults marked * follow the reranker: 0.1, 0.9 and 0.5 where it gives "
         "probabilities; 0.4, 2.2 and 0 in log-odds (local); only the margin of 0.4 for likelihood. "
         "If a run is interrupted, the same command resumes it.",
     ),
-    "train": Entry("mmrag.cli.train:app", "Make training pairs; train a model in stages.", SERVE),
+    "train": Entry("mmrag.cli.train:app", "Make training pairs; train a model in stages.", MODELS),
 }
 
 
@@ -55,8 +55,8 @@ class _Commands(LazyGroup):
 
 app = typer.Typer(
     cls=_Commands,
-    help="PDFs and images in, question in; answer out, with the pages and boxes that prove it.",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done with some files or pages skipped.",
+    help="Answers from documents, with the pages and boxes that prove them.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some files or pages skipped.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
