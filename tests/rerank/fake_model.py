@@ -1,4 +1,4 @@
-"""Drives modes without a server: every request is put to a function, so requests themselves can be tested."""
+"""Drives modes without a server: a function answers every request, so the requests can be tested."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ranking(*texts: str, query: str = "what is it?", images: bool = True) -> Ran
 
 
 def run(steps: Requests[Any], reply: Reply) -> tuple[Any, list[Request]]:
-    """A generator's result, and what it asked."""
+    """Return a generator's result, and its requests."""
     asked: list[Request] = []
     try:
         ask = next(steps)

@@ -282,3 +282,7 @@ def test_the_cost_is_seconds(reranker):
     assert after.usage.seconds["rerank"] > 0
     assert after.usage.prompt_tokens == after.usage.requests == 0
     assert 0 < sum(c.verdict.usage.seconds["rerank"] for c in after) <= after.usage.seconds["rerank"]
+
+
+def test_the_settings_of_its_scores_are_the_fingerprint(reranker):
+    assert reranker.score_settings() == {"fingerprint": reranker.fingerprint}

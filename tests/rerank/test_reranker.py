@@ -168,6 +168,16 @@ def test_it_is_a_reranker() -> None:
     assert isinstance(ThinkReranker("http://localhost:1"), Reranker)
 
 
+def test_it_says_what_its_scores_depend_on() -> None:
+    reranker = ThinkReranker("http://localhost:1", model="m", think_tokens=8, images=False)
+    assert reranker.score_settings() == {
+        "model": "m",
+        "think_tokens": 8,
+        "images": False,
+        "fingerprint": load_mode("pointwise", Settings()).fingerprint,
+    }
+
+
 # ------------------------------------------------------------------------------------------- pictures
 
 

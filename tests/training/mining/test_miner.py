@@ -1,4 +1,4 @@
-"""The loop: what a line holds, and that a killed run is gone on with."""
+"""The loop: what a line holds, and that an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_without_a_judge_only_ranks_decide_and_scores_are_null(qa) -> None:
         Miner(qa, None)
 
 
-# ---- going on --------------------------------------------------------------------------------------
+# ---- resuming ---------------------------------------------------------------------------------------
 
 QUESTIONS = [question(f"q{n}", text=f"When did Sandhill open, the {n}th time?") for n in range(5)]
 
@@ -182,7 +182,7 @@ def mine(qa, target: Path, judge: ScriptedJudge, **settings: object) -> MiningRe
 
 
 @pytest.mark.parametrize("done", range(6))
-def test_a_failed_run_is_gone_on_with_and_ends_the_same(qa, tmp_path, whole, done: int) -> None:
+def test_a_failed_run_resumes_and_ends_the_same(qa, tmp_path, whole, done: int) -> None:
     target = tmp_path / "out.jsonl"
     first, second = ScriptedJudge(fail_at=done), ScriptedJudge()
     if done < 5:
@@ -208,7 +208,7 @@ def test_a_line_torn_anywhere_is_written_again(qa, tmp_path, whole) -> None:
         assert judge.asked == [one.text for one in QUESTIONS[2:]]
 
 
-def test_a_file_made_in_another_way_is_not_gone_on_with(qa, tmp_path, whole) -> None:
+def test_a_file_made_in_another_way_is_not_resumed(qa, tmp_path, whole) -> None:
     target = tmp_path / "out.jsonl"
     mine(qa, target, ScriptedJudge())
     with pytest.raises(ValueError, match=r"made in another way.*rules was .* is .*Choose another output"):
@@ -290,7 +290,7 @@ Miner(qa, Stuck(), judge_data={{"mode": "scripted"}}).mine(QUESTIONS, {target!r}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
-def test_a_killed_process_is_gone_on_with(qa, tmp_path, whole) -> None:
+def test_a_killed_process_resumes(qa, tmp_path, whole) -> None:
     target = tmp_path / "out.jsonl"
     code = KILLED.format(tests=str(Path(__file__).parent), target=str(target))
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
