@@ -129,7 +129,7 @@ def _outline(page: Image.Image, area: Area, radius: int) -> None:
 
 
 def _badge(page: Image.Image, areas: Sequence[Area], label: str) -> None:
-    """A filled disc (or pill) with the number, left of the leftmost area or on its corner."""
+    """Draw a filled disc (or pill) with the number, left of the leftmost area or on its corner."""
     size = max(15, round(max(page.size) / 62))
     font = ImageFont.load_default(size=size)
     left, top, right, bottom = font.getbbox(label)

@@ -8,7 +8,7 @@ Decisions:
 * *The server says whose vectors they are.* The model's name in its replies, not the URL, is in the
   fingerprint, and a reply of another model or width is an error, not a row in the index.
 * *base64 is tried first*: exact float32, a third of the size of JSON numbers. Servers that ignore it or
-  refuse it (LM Studio, older vLLM) are asked for numbers from then on.
+  refuse it (LM Studio, older vLLM) get requests for numbers from then on.
 * *A page with an image is embedded by it alone*; its words are in the index's text channel already and would
   crowd the image in the model's context.
 * *Nothing is cut off here.* Text beyond the model's context is the server's error, quoted, with the

@@ -91,7 +91,7 @@ class Connection:
 
     @property
     def known_model(self) -> str | None:
-        """Return the model that requests go to, or None if the server would have to be asked."""
+        """Return the model that requests go to, or None if only the server knows it."""
         return self.model or self._only_model
 
     def remember_model(self, models: list[str]) -> str:

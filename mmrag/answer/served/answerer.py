@@ -196,7 +196,7 @@ class _Job:
     token_counts: Mapping[str, int] = field(default_factory=dict)
 
     def abstention(self) -> Answer:
-        """Return the answer to a ranking without candidates; the server is not asked for one."""
+        """Return the answer to a ranking without candidates; the server gets no request."""
         usage = Usage({"render": self.render_seconds})
         return Answer(NO_PAGES, (), self.ranking, abstained=True, usage=usage)
 

@@ -191,7 +191,7 @@ def _format(python: ServingPython, extra: Sequence[str], notes: list[str]) -> li
 def _architecture(facts: ModelFacts) -> str | None:
     if facts.architectures:
         return facts.architectures[0]
-    # A hub that could not be asked: these two families are known by their names.
+    # The hub could not be reached: these two families are known by their names.
     if facts.name.startswith("Qwen3-VL-"):
         return "Qwen3VLForConditionalGeneration"
     return "Qwen3ForCausalLM" if facts.name.startswith("Qwen3-Reranker") else None
