@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import mmrag
+from mmrag.files import atomic_write
 from mmrag.training.config import TrainConfig
 
 RETRIEVER = "Load it with `MLLMEmbedder.from_pretrained(folder)`."
+
+
+CARD = """# {title}
+
+Trained from `{base}` by `mmrag train {stage}` (mmrag {version}). {usage}
+
+## Data
+
+| sub-dataset | examples |
+|---|---|
+{data}
+
+Say here where these come from and under which licence.
+
+## Validation
+
+| step | {metrics} |
+|---|---|
+{evaluations}
+
+{curves}
+## Settings
+
+| setting | value |
+|---|---|
+{settings}
+"""
+PRIVATE_SETTINGS = frozenset({"output", "path"})  # folders of the machine that trained
 
 
 def write_card(
@@ -30,57 +59,41 @@ def write_card(
         usage: sentence that says what to do with the model.
     """
     has_curves = save_curves(folder / "curves.png", history)
-    data = "\n".join(f"| {name} | {count:,} |" for name, count in examples.items())
-    settings = "\n".join(
-        f"| {section}.{name} | {value} |"
-        for section, values in config.model_dump().items()
-        if isinstance(values, Mapping)
-        for name, value in values.items()
-        if name not in {"output", "path"}
-    )
-    evaluations = [entry for entry in history if any(name.startswith("eval_") for name in entry)]
-    rows = "\n".join(_row(entry) for entry in evaluations) or "| (no validation pairs were given) | |"
     cutoff = config.validation.cutoff if config.validation else 5
-    measure = f"loss; nDCG@{cutoff} where pages are judged" if usage != RETRIEVER else f"nDCG@{cutoff}"
-    curves = "![curves](curves.png)\n" if has_curves else ""
-    name = Path(config.model.name).name
-    (folder / "README.md").write_text(
-        f"""# {folder.parent.name}
-
-Trained from `{name}` by `mmrag train {config.stage}` (mmrag {mmrag.__version__}). {usage}
-
-## Data
-
-| sub-dataset | examples |
-|---|---|
-{data}
-
-Say here where these come from and under which licence.
-
-## Validation
-
-| step | {measure} |
-|---|---|
-{rows}
-
-{curves}
-## Settings
-
-| setting | value |
-|---|---|
-{settings}
-""",
-        encoding="utf-8",
+    evaluations = [entry for entry in history if any(name.startswith("eval_") for name in entry)]
+    card = CARD.format(
+        title=folder.parent.name,
+        base=Path(config.model.name).name,
+        stage=config.stage,
+        version=mmrag.__version__,
+        usage=usage,
+        data="\n".join(f"| {name} | {count:,} |" for name, count in examples.items()),
+        metrics=f"nDCG@{cutoff}" if usage == RETRIEVER else f"loss; nDCG@{cutoff} where pages are judged",
+        evaluations="\n".join(map(_row, evaluations)) or "| (no validation pairs were given) | |",
+        curves="![curves](curves.png)\n" if has_curves else "",
+        settings="\n".join(_settings(config)),
     )
+    with atomic_write(folder / "README.md") as file:
+        file.write(card)
 
 
-def _row(line: Mapping[str, Any]) -> str:
+def _settings(config: TrainConfig) -> Iterator[str]:
+    """Yield a row of the card's table per setting."""
+    for section, values in config.model_dump().items():
+        if isinstance(values, Mapping):
+            for name, value in values.items():
+                if name not in PRIVATE_SETTINGS:
+                    yield f"| {section}.{name} | {value} |"
+
+
+def _row(entry: Mapping[str, Any]) -> str:
+    """Return a row of the card's table of evaluations."""
     values = ", ".join(
         f"{name.removeprefix('eval_').removeprefix('ndcg_').replace('_', ',')}: {value:.3f}"
-        for name, value in line.items()
+        for name, value in entry.items()
         if name.startswith("eval_ndcg") or name == "eval_loss"
     )
-    return f"| {line.get('step', '')} | {values} |"
+    return f"| {entry.get('step', '')} | {values} |"
 
 
 def save_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> bool:
@@ -92,19 +105,12 @@ def save_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> bool:
         from matplotlib import pyplot as plt
     except ImportError:
         return False
-    names = sorted(
-        {
-            name
-            for line in history
-            for name in line
-            if name in ("loss", "eval_loss") or name.startswith("eval_ndcg")
-        }
-    )
+    names = sorted({name for entry in history for name in entry if _is_plotted(name)})
     if not names:
         return False
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5))
     for name in names:
-        points = [(line["step"], line[name]) for line in history if name in line]
+        points = [(entry["step"], entry[name]) for entry in history if name in entry]
         axis = left if name.endswith("loss") else right
         label = "validation loss" if name == "eval_loss" else name.removeprefix("eval_")
         axis.plot(*zip(*points, strict=True), marker=".", label=label)
@@ -117,3 +123,7 @@ def save_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> bool:
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return True
+
+
+def _is_plotted(name: str) -> bool:
+    return name in ("loss", "eval_loss") or name.startswith("eval_ndcg")
