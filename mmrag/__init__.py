@@ -34,7 +34,7 @@ from mmrag.types import (
 )
 
 if TYPE_CHECKING:
-    from mmrag.answer import ExtractiveAnswerer, ServedAnswerer
+    from mmrag.answer import Answerer, ExtractiveAnswerer, ServedAnswerer
     from mmrag.documents import DocumentReader, ReaderSettings
     from mmrag.embedders.base import Content, Embedder
     from mmrag.embedders.mini.embedder import MiniEmbedder
@@ -45,13 +45,14 @@ if TYPE_CHECKING:
     from mmrag.models.load import load_embedder
     from mmrag.models.mllm_embedder import MLLMEmbedder
     from mmrag.pipeline import DocumentQA
-    from mmrag.rerank import ThinkReranker
+    from mmrag.rerank import Reranker, ThinkReranker
     from mmrag.rerank.local import LocalReranker
     from mmrag.retriever import Retriever
 
 __version__ = "0.1.0"
 
 _MODULES = {
+    "Answerer": "mmrag.answer",
     "ChromaIndex": "mmrag.index",
     "Content": "mmrag.embedders.base",
     "DocumentQA": "mmrag.pipeline",
@@ -64,6 +65,7 @@ _MODULES = {
     "MemoryIndex": "mmrag.index",
     "MiniEmbedder": "mmrag.embedders.mini.embedder",
     "ReaderSettings": "mmrag.documents",
+    "Reranker": "mmrag.rerank",
     "Retriever": "mmrag.retriever",
     "ServedAnswerer": "mmrag.answer",
     "ServedEmbedder": "mmrag.embedders.served",
@@ -75,6 +77,7 @@ _MODULES = {
 
 __all__ = [
     "Answer",
+    "Answerer",
     "Box",
     "Budget",
     "Candidate",
@@ -96,6 +99,7 @@ __all__ = [
     "Ranking",
     "ReaderSettings",
     "Record",
+    "Reranker",
     "Retriever",
     "ServedAnswerer",
     "ServedEmbedder",

@@ -10,9 +10,9 @@ import pytest
 import mmrag
 
 NAMES = """
-    Answer Box Budget Candidate ChromaIndex Citation Content DocumentQA DocumentReader Embedder
+    Answer Answerer Box Budget Candidate ChromaIndex Citation Content DocumentQA DocumentReader Embedder
     ExtractiveAnswerer LocalReranker MLLMEmbedder MMRagError Manifest MemoryIndex MiniEmbedder Page Query
-    Ranking ReaderSettings Record Retriever ServedAnswerer ServedEmbedder Source TextEmbedder
+    Ranking ReaderSettings Record Reranker Retriever ServedAnswerer ServedEmbedder Source TextEmbedder
     ThinkReranker Verdict Word load_embedder reembed
 """
 
@@ -21,7 +21,7 @@ MODULES = {
     "mmrag.documents": ["DocumentReader", "InputDocument", "ReaderSettings", "Skipped", "discover"],
     "mmrag.errors": ["DocumentError", "IndexMismatchError", "MMRagError", "UnsupportedInputError"],
     "mmrag.evaluation": ["evaluate", "save_plot"],
-    "mmrag.index": ["ChromaIndex", "Index", "Manifest", "MemoryIndex"],
+    "mmrag.index": ["ChromaIndex", "Filter", "Index", "Manifest", "MemoryIndex"],
     "mmrag.models.batch": ["TokenRow", "collate"],
     "mmrag.models.compression": ["Compression"],
     "mmrag.models.meta_tokens": ["MetaTokens"],

@@ -1,21 +1,23 @@
 """Flat metadata for hosts: the same keys in LangChain's documents and in LlamaIndex's nodes.
 
-Both hosts (and the stores behind them) take strings, numbers and booleans only, so boxes travel as
-JSON text and several values as one.
+Both hosts (and the stores behind them) take strings, numbers and booleans only, so boxes are JSON text and
+a key with several values keeps the first.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from mmrag.types import Box, Candidate, Record, Scalar
+from mmrag.ingest.metadata import RESERVED_KEYS, page_metadata
+from mmrag.types import Answer, Box, Candidate, Citation, Page, Record, Scalar
 
 
 def flat_metadata(
     item: Candidate | Record, *, image_path: str | None = None, bbox: Sequence[Box] | None = None
 ) -> dict[str, Scalar]:
-    """Metadata of a candidate or record as one flat dict.
+    """Return the metadata of a candidate or record as one flat dict.
 
     Args:
         item: a candidate also gives ``relevance_score`` (the score that ordered it) and
@@ -38,8 +40,55 @@ def flat_metadata(
     if image_path is not None:
         flat["image_path"] = image_path
     if bbox is not None:
-        flat["bbox"] = json.dumps([list(box) for box in bbox])
+        flat["bbox"] = boxes_json(bbox)
     if isinstance(item, Candidate):
         flat["relevance_score"] = item.score
         flat["retrieval_score"] = item.scores.get("fused", item.score)
     return flat
+
+
+def caller_lists(record: Record) -> dict[str, list[Scalar]]:
+    """Return the lists among a record's metadata; of a page only those of the caller, not our own keys."""
+    return {
+        key: list(value)
+        for key, value in record.metadata.items()
+        if isinstance(value, tuple) and (record.page is None or key not in RESERVED_KEYS)
+    }
+
+
+def file_page_metadata(page: Page, image_path: str | None = None) -> dict[str, Scalar]:
+    """Return the flat metadata of a page read from a file and not (yet) in an index."""
+    names = (page.source.path or page.source.name,)
+    record = Record(id=page.id, matrix=None, text=page.text, metadata=page_metadata(page, names))
+    return flat_metadata(record, image_path=image_path)
+
+
+def evidence_metadata(citations: Sequence[Citation]) -> dict[str, str]:
+    """Return what citations of one page prove: ``quote``, and ``bbox`` as JSON; empty without citations."""
+    if not citations:
+        return {}
+    evidence = {"quote": " … ".join(dict.fromkeys(citation.quote for citation in citations))}
+    boxes = list(dict.fromkeys(box for citation in citations for box in citation.boxes))
+    if boxes:
+        evidence["bbox"] = boxes_json(boxes)
+    return evidence
+
+
+def answer_boxes(answer: Answer) -> dict[str, list[Box]]:
+    """Return the boxes of an answer's citations by record id; records without boxes are left out."""
+    boxes: dict[str, list[Box]] = {}
+    for citation in answer.citations:
+        if citation.boxes:
+            boxes.setdefault(citation.record_id, []).extend(citation.boxes)
+    return boxes
+
+
+def boxes_json(boxes: Sequence[Box]) -> str:
+    """Return boxes as JSON text: a list of ``[x0, y0, x1, y1]``."""
+    return json.dumps([list(box) for box in boxes])
+
+
+def metadata_boxes(metadata: Mapping[str, Any]) -> list[Box]:
+    """Return the boxes under ``bbox``, JSON text or lists; empty without."""
+    boxes = metadata.get("bbox", [])
+    return [tuple(box) for box in (json.loads(boxes) if isinstance(boxes, str) else boxes)]

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mmrag.index.base import DocumentEntry, Index, Manifest
     from mmrag.index.chroma import ChromaIndex
+    from mmrag.index.filters import Filter
     from mmrag.index.memory import MemoryIndex
 
-__all__ = ["ChromaIndex", "DocumentEntry", "Index", "Manifest", "MemoryIndex"]
+__all__ = ["ChromaIndex", "DocumentEntry", "Filter", "Index", "Manifest", "MemoryIndex"]
 
 _HOMES = {
     "ChromaIndex": "chroma",
     "DocumentEntry": "base",
+    "Filter": "filters",
     "Index": "base",
     "Manifest": "base",
     "MemoryIndex": "memory",

@@ -13,17 +13,10 @@ import pytest
 from PIL import Image
 
 from mmrag.documents import DocumentReader, discover
-from mmrag.hosts.ranking import (
-    HostItem,
-    PageDrawer,
-    PicturedPage,
-    host_reranker,
-    judgement,
-    place_of,
-    ranking_of,
-    ready_reranker,
-    sees,
-)
+from mmrag.hosts.items import HostItem
+from mmrag.hosts.pages import PageDrawer, PicturedPage
+from mmrag.hosts.ranking import item_position, judgement, ranking_of
+from mmrag.hosts.rerankers import host_reranker, needs_images, ready_reranker
 from mmrag.rerank import ThinkReranker
 from mmrag.rerank.local import LocalReranker
 from mmrag.rerank.ordering import keep_order, reorder
@@ -49,8 +42,8 @@ def metadata_of(pdf: Path, number: int) -> dict[str, object]:
     return {"doc_id": digest[:16], "page": number, "page_label": "ii", "file_path": str(pdf)}
 
 
-def pages(*items: HostItem, pictures: bool = True):
-    return [candidate.page for candidate in ranking_of(QUERY, items, pictures=pictures)]
+def pages(*items: HostItem, images: bool = True):
+    return [candidate.page for candidate in ranking_of(QUERY, items, images=images)]
 
 
 # ---- items to candidates
@@ -63,7 +56,7 @@ def test_order_text_and_place_are_those_of_the_items() -> None:
         ("x", "a", 0.1, 1),
         ("y", "b", 0.9, 2),
     ]
-    assert [place_of(one) for one in reorder(ranking, [Verdict(0.0), Verdict(1.0)])] == [1, 0]
+    assert [item_position(one) for one in reorder(ranking, [Verdict(0.0), Verdict(1.0)])] == [1, 0]
     assert ranking_of(QUERY, []).candidates == ()
 
 
@@ -77,13 +70,13 @@ def test_where_a_score_is_missing_none_counts() -> None:
     ranking = ranking_of(QUERY, items)
     assert {one.score for one in ranking} == {0.0}
     judged = reorder(ranking, [Verdict(1.0), Verdict(2.0), Verdict(3.0)], alpha=0.9)
-    assert [place_of(one) for one in judged] == [2, 1, 0]
+    assert [item_position(one) for one in judged] == [2, 1, 0]
 
 
 def test_only_pictures_make_pages(picture) -> None:
     assert pages(HostItem("a")) == [None]
-    assert pages(HostItem("a", image=picture), pictures=False) == [None]
-    assert pages(HostItem("a", image="/no/such.png"), pictures=False) == [None]
+    assert pages(HostItem("a", image=picture), images=False) == [None]
+    assert pages(HostItem("a", image="/no/such.png"), images=False) == [None]
 
 
 def test_a_picture_by_path_uri_data_bytes_or_object_is_drawn(picture) -> None:
@@ -205,18 +198,18 @@ def test_without_a_server_the_local_one_reads_everything_it_is_given() -> None:
     assert host_reranker(alpha=0.2).alpha == 0.2
     texts = [*["Cats purr."] * 14, "Owls hoot at night."]
     judged = local.rerank(ranking_of(QUERY, [HostItem(text) for text in texts]), top_n=1)
-    assert place_of(judged[0]) == 14  # behind the ten that it judges in a pipeline
-    assert not sees(local)
+    assert item_position(judged[0]) == 14  # behind the ten that it judges in a pipeline
+    assert not needs_images(local)
 
 
-def test_with_a_server_it_judges_pointwise_and_sees() -> None:
+def test_with_a_server_it_judges_pointwise_and_needs_images() -> None:
     draw = PageDrawer()
     served = host_reranker("http://127.0.0.1:9", render=draw, think_tokens=8)
     assert isinstance(served, ThinkReranker)
     assert (served.mode, served.alpha, served.render) == ("pointwise", 0.0, draw)
     assert served.settings.think_tokens == 8
-    assert sees(served)
-    assert not sees(host_reranker("http://127.0.0.1:9", images=False))
+    assert needs_images(served)
+    assert not needs_images(host_reranker("http://127.0.0.1:9", images=False))
     assert host_reranker("http://127.0.0.1:9", mode="listwise").mode == "listwise"
 
 

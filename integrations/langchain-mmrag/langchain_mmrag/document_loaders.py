@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.document_loaders import BaseLoader
 from langchain_core.documents import Document
-from mmrag.documents import DocumentReader, InputDocument, discover
-from mmrag.errors import DocumentError
-from mmrag.hosts.metadata import flat_metadata
-from mmrag.ingest.embedding import PICTURE_PIXELS
-from mmrag.ingest.records import page_metadata
-from mmrag.types import Page, Record
+from mmrag import DocumentReader
+from mmrag.hosts.loaders import PICTURE_PIXELS, discovered_pages, save_page_image
+from mmrag.hosts.metadata import file_page_metadata
+from mmrag.types import Page
 
 if TYPE_CHECKING:
-    from mmrag.documents import ReaderSettings
-
-logger = logging.getLogger(__name__)
+    from mmrag import ReaderSettings
+    from mmrag.hosts.loaders import Password
 
 
 class MMRagPDFLoader(BaseLoader):
-    """One document a page, read lazily in worker processes, OCR where a page has no text layer.
+    """One document per page, read lazily in worker processes; OCR if a page has no text layer.
 
     To search the pages with their pictures and boxes use `MMRagVectorStore.add_pdf` instead: a
     document of the host is text and metadata only.
@@ -39,7 +35,7 @@ class MMRagPDFLoader(BaseLoader):
         self,
         file_path: Any,  # what `discover` takes
         *,
-        password: str | Sequence[str] | Callable[[str], str | None] | None = None,
+        password: Password = None,
         images_dir: str | Path | None = None,
         reader: ReaderSettings | None = None,
     ) -> None:
@@ -49,38 +45,21 @@ class MMRagPDFLoader(BaseLoader):
         self._settings = reader
 
     def lazy_load(self) -> Iterator[Document]:
-        """The pages, one at a time; ``page`` counts from 0, ``page_label`` is what is printed.
+        """Yield the pages, one at a time; ``page`` counts from 0, ``page_label`` is the printed label.
 
         Raises:
             DocumentError: a file that is the only one cannot be read. Files beside others, and single
                 pages, are left out with a warning.
         """
-        items = list(discover(self.file_path))
-        with DocumentReader(self._settings, password=self._password) as reader:
-            for item in items:
-                try:
-                    if not isinstance(item, InputDocument):
-                        raise DocumentError(f"{item.name}: {item.reason}")
-                    yield from self._pages(reader, item)
-                except DocumentError as error:
-                    if len(items) == 1:
-                        raise
-                    logger.warning("left out %s", error)
-
-    def _pages(self, reader: DocumentReader, found: InputDocument) -> Iterator[Document]:
         pixels = None if self.images_dir is None else PICTURE_PIXELS
-        for page in reader.pages(found, image_pixels=pixels):
-            if isinstance(page, Page):
+        with DocumentReader(self._settings, password=self._password) as reader:
+            for page in discovered_pages(reader, self.file_path, pixels):
                 yield self._document(page)
-            else:
-                logger.warning("left out %s: %s", page.name, page.reason)
 
     def _document(self, page: Page) -> Document:
         path = None
-        if self.images_dir is not None and page.image is not None:
-            self.images_dir.mkdir(parents=True, exist_ok=True)
-            path = str(self.images_dir.absolute() / f"{page.document_id}-p{page.number}.png")
-            page.image.save(path, format="PNG")
-        names = (page.source.path or page.source.name,)
-        record = Record(id=page.id, matrix=None, metadata=page_metadata(page, names))
-        return Document(id=page.id, page_content=page.text, metadata=flat_metadata(record, image_path=path))
+        if self.images_dir is not None:
+            name = f"{page.document_id}-p{page.number}.png"
+            path = save_page_image(page, self.images_dir.absolute() / name)
+        metadata = file_page_metadata(page, image_path=path)
+        return Document(id=page.id, page_content=page.text, metadata=metadata)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from mmrag.pipeline import DocumentQA
-from mmrag.types import Answer, Box, Budget, Query, Ranking
+from mmrag import DocumentQA
+from mmrag.hosts.inputs import as_budget
+from mmrag.hosts.metadata import answer_boxes
+from mmrag.types import Answer, Budget, Query, Ranking
 from pydantic import ConfigDict, Field, field_validator
 
-from langchain_mmrag._documents import to_documents
-from langchain_mmrag._inputs import as_budget, as_query
-from langchain_mmrag.embeddings import as_embedder
+from langchain_mmrag._documents import as_query, to_documents
+from langchain_mmrag._embedder import as_embedder
 from langchain_mmrag.vectorstores import MMRagVectorStore
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     )
     from langchain_core.embeddings import Embeddings
     from langchain_core.retrievers import LangSmithRetrieverParams
-    from mmrag.embedders.base import Embedder
+    from mmrag import Embedder
     from typing_extensions import Self
 
 
@@ -48,7 +49,7 @@ class MMRagRetriever(BaseRetriever):
     filter: dict[str, Any] | None = None
     """Metadata filter: ``{"file_name": "a.pdf"}``, ``{"page": {"$gte": 3}}``, ``$in $and $or $not``."""
     evidence: bool = False
-    """Ask the answerer of `qa` where the answer stands, and put the boxes under ``bbox`` as JSON.
+    """Let the answerer of `qa` find the answer in each page, and put its boxes under ``bbox`` as JSON.
 
     The default answerer quotes and calls nobody; a `ServedAnswerer` calls its server.
     """
@@ -57,10 +58,10 @@ class MMRagRetriever(BaseRetriever):
 
     @classmethod
     def open(cls, path: str | Path, embedding: Embeddings | Embedder | None = None, **settings: Any) -> Self:
-        """A retriever over the index in a directory, opened for reading.
+        """Open the index in a directory for reading, and return a retriever over it.
 
         Raises:
-            IndexFormatError: there is none.
+            IndexFormatError: there is no index.
             IndexMismatchError: another embedder made it.
         """
         return cls(qa=DocumentQA.open(path, embedder=as_embedder(embedding), read_only=True), **settings)
@@ -72,7 +73,7 @@ class MMRagRetriever(BaseRetriever):
 
     @field_validator("budget", mode="before")
     @classmethod
-    def _budget(cls, value: Any) -> Budget | None:  # what a user wrote
+    def _budget(cls, value: Any) -> Budget | None:
         return as_budget(value)
 
     def _get_relevant_documents(
@@ -86,12 +87,12 @@ class MMRagRetriever(BaseRetriever):
         evidence: bool | None = None,
         images: bool | None = None,
     ) -> list[Document]:
-        asked, options = as_query(query), self._options(k, budget, filter)
+        question, options = as_query(query), self._options(k, budget, filter)
         if self.evidence if evidence is None else evidence:
-            found: Answer | Ranking = self.qa.ask(asked, evidence=False, **options)
+            result: Answer | Ranking = self.qa.ask(question, evidence=False, **options)
         else:
-            found = self.qa.search(asked, **options)
-        return self._documents(found, images)
+            result = self.qa.search(question, **options)
+        return self._documents(result, images)
 
     async def _aget_relevant_documents(
         self,
@@ -104,13 +105,13 @@ class MMRagRetriever(BaseRetriever):
         evidence: bool | None = None,
         images: bool | None = None,
     ) -> list[Document]:
-        asked: Query = await asyncio.to_thread(as_query, query)  # may decode an image
+        question: Query = await asyncio.to_thread(as_query, query)  # may decode an image
         options = self._options(k, budget, filter)
         if self.evidence if evidence is None else evidence:
-            found: Answer | Ranking = await self.qa.aask(asked, evidence=False, **options)
+            result: Answer | Ranking = await self.qa.aask(question, evidence=False, **options)
         else:
-            found = await self.qa.retriever.asearch(asked, **options)
-        return await asyncio.to_thread(self._documents, found, images)
+            result = await self.qa.retriever.asearch(question, **options)
+        return await asyncio.to_thread(self._documents, result, images)
 
     def _options(
         self, k: int | None, budget: Budget | Sequence[int] | None, filter: Mapping[str, Any] | None
@@ -121,14 +122,11 @@ class MMRagRetriever(BaseRetriever):
             "filter": self.filter if filter is None else filter,
         }
 
-    def _documents(self, found: Answer | Ranking, images: bool | None) -> list[Document]:
-        boxes: dict[str, list[Box]] = {}
-        if isinstance(found, Answer):
-            for citation in found.citations:
-                boxes.setdefault(citation.record_id, []).extend(citation.boxes)
-            found = found.ranking
-        shown = self.images if images is None else images
-        return to_documents(self.qa, found, images=shown, boxes={id: b for id, b in boxes.items() if b})
+    def _documents(self, result: Answer | Ranking, images: bool | None) -> list[Document]:
+        boxes = answer_boxes(result) if isinstance(result, Answer) else {}
+        ranking = result.ranking if isinstance(result, Answer) else result
+        with_images = self.images if images is None else images
+        return to_documents(self.qa, ranking, images=with_images, boxes=boxes)
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:  # the host's
         params = super()._get_ls_params(**kwargs)

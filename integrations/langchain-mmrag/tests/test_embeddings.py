@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.load import dumps
-from mmrag import Budget, Query
+from mmrag import Budget, MiniEmbedder, Query
 from mmrag.embedders.base import Content, Embedder
-from mmrag.embedders.mini.embedder import MiniEmbedder
 from mmrag.errors import DocumentError, UnsupportedInputError
+from mmrag.hosts.embedders import HostEmbedder
 from PIL import Image, ImageDraw, ImageFont
 
 from langchain_mmrag import MMRagEmbeddings
-from langchain_mmrag._host_embedder import HostEmbedder
-from langchain_mmrag.embeddings import as_embedder
+from langchain_mmrag._embedder import as_embedder
 
 LONG = "Rivers carry silt to the sea. " * 200
 

@@ -1,8 +1,7 @@
-"""`MMRagPDFReader`: one document a page, with its text (OCR where there is none) and its picture by path."""
+"""`MMRagPDFReader`: one document per page, with its text (OCR if it has no text layer) and its picture."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,14 @@ from llama_index.core.schema import Document
 from llama_index.core.utils import get_cache_dir
 
 from llama_index.readers.mmrag.nodes import page_node
-from mmrag.documents import DocumentReader, InputDocument, ReaderSettings, Skipped, discover
-from mmrag.errors import DocumentError
-from mmrag.hosts.metadata import flat_metadata
-from mmrag.ingest.embedding import PICTURE_PIXELS
-from mmrag.ingest.records import page_metadata
-from mmrag.types import Page, Record
-
-logger = logging.getLogger(__name__)
+from mmrag import DocumentReader, ReaderSettings
+from mmrag.hosts.loaders import PICTURE_PIXELS, input_documents, readable_pages, save_page_image
+from mmrag.hosts.metadata import file_page_metadata
+from mmrag.types import Page
 
 
 class MMRagPDFReader(BasePydanticReader):
-    """PDF, XPS, EPUB, SVG and image files to one `Document` a page.
+    """PDF, XPS, EPUB, SVG and image files to one `Document` per page.
 
     Args:
         with_images: whether each page is drawn and its picture's path kept with it.
@@ -56,15 +51,15 @@ class MMRagPDFReader(BasePydanticReader):
         if settings.get("image_dir") is not None:
             settings["image_dir"] = str(settings["image_dir"])
         super().__init__(**settings)
-        self._settings()  # refuses what the reader does not know
+        self._settings()  # refuses unknown values
 
     @classmethod
     def class_name(cls) -> str:
-        """Name in serialised form."""
+        """Return the name in serialised form."""
         return "MMRagPDFReader"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the password."""
+        """Return everything but the password."""
         state = super().__getstate__()
         state["__dict__"] = {**state["__dict__"], "password": None}
         return state
@@ -89,53 +84,37 @@ class MMRagPDFReader(BasePydanticReader):
             DocumentError: a file cannot be read.
             ValueError: no file is named.
         """
-        named = file if file is not None else file_path
-        if named is None:
+        source = file if file is not None else file_path
+        if source is None:
             raise ValueError("load_data takes a file, a folder or a list of them, got none.")
         password = None if self.password is None else self.password.get_secret_value()
-        paths = [named] if isinstance(named, (str, Path)) else list(named)
+        pixels = self.max_pixels if self.with_images else None
         with DocumentReader(self._settings(), password=password) as reader:
-            for found in (one for path in paths for one in self._found(path, fs)):
-                for page in reader.pages(found, image_pixels=self.max_pixels if self.with_images else None):
-                    if isinstance(page, Skipped):
-                        logger.warning("page %s of %s is left out: %s", page.page, page.name, page.reason)
-                    else:
+            for path in [source] if isinstance(source, (str, Path)) else list(source):
+                is_folder = fs is None and Path(path).expanduser().is_dir()
+                for document in input_documents([_input(path, fs)], strict=not is_folder):
+                    for page in readable_pages(reader, document, pixels):
                         yield self._document(page, extra_info or {})
 
-    def _found(self, path: str | Path, fs: Any) -> Iterator[InputDocument]:
-        given: Any = str(path)
-        folder = fs is None and Path(path).expanduser().is_dir()
-        if fs is not None:
-            with fs.open(str(path), "rb") as opened:
-                given = (Path(path).name, opened.read())
-        for one in discover([given]):
-            if isinstance(one, InputDocument):
-                yield one
-            elif folder:
-                logger.warning("%s is left out: %s", one.name, one.reason)
-            else:
-                raise DocumentError(f"a file must be one that can be read, got {one.name}: {one.reason}.")
-
     def _document(self, page: Page, extra: Mapping[str, Any]) -> Document:
-        picture = None if page.image is None else str(self._save(page))
-        names = (page.source.path or page.source.name,)
-        record = Record(id=page.id, matrix=None, text=page.text, metadata=page_metadata(page, names))
-        metadata = {**extra, **flat_metadata(record, image_path=picture)}
+        picture = save_page_image(page, self._picture_path(page), replace=False)
+        metadata = {**extra, **file_page_metadata(page, image_path=picture)}
         node = page_node(page.id, page.text, metadata, picture, as_document=True)
-        assert isinstance(node, Document)  # what as_document says
+        assert isinstance(node, Document)  # as_document
         return node
 
-    def _save(self, page: Page) -> Path:
-        """Keep a page's picture under a name that says whose it is; one that is there is left."""
-        assert page.image is not None  # asked by the caller
+    def _picture_path(self, page: Page) -> Path:
+        """Return a path that names page and size, so that a picture that is there can be kept."""
         base = Path(get_cache_dir()) / "mmrag" if self.image_dir is None else Path(self.image_dir)
-        target = base.expanduser().absolute() / f"{page.document_id}-p{page.number}-{self.max_pixels}.png"
-        if not target.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_suffix(".part")
-            page.image.save(partial, format="PNG")
-            partial.replace(target)
-        return target
+        return base.expanduser().absolute() / f"{page.document_id}-p{page.number}-{self.max_pixels}.png"
 
     def _settings(self) -> ReaderSettings:
         return ReaderSettings(ocr=self.ocr, renderer=self.renderer)  # type: ignore[arg-type]  # it checks
+
+
+def _input(path: str | Path, fs: Any) -> Any:
+    """Return a path as `discover` takes it: as text, or with its bytes if a file system is given."""
+    if fs is None:
+        return str(path)
+    with fs.open(str(path), "rb") as file:
+        return Path(path).name, file.read()

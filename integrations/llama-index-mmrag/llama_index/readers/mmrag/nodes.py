@@ -1,13 +1,11 @@
-"""Between mmrag's records and LlamaIndex's nodes.
+"""Pages as LlamaIndex's nodes.
 
 A page is one node: its text, and its picture by path (bytes would be lost whenever LlamaIndex writes a
-node down). A node that came from LlamaIndex is kept whole, as JSON, in its record's metadata, under the
-host's own keys, and comes back as it was.
+node down).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,32 +13,21 @@ from typing import Any
 from llama_index.core.schema import (
     BaseNode,
     Document,
-    ImageDocument,
-    ImageNode,
     MediaResource,
-    MetadataMode,
     Node,
     NodeRelationship,
     NodeWithScore,
     ObjectType,
     RelatedNodeInfo,
-    TextNode,
 )
-from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
 
-from mmrag.hosts.metadata import flat_metadata
-from mmrag.types import Candidate, Record, Scalar
-
-NO_TEXT = "[page without text]"
-"""LlamaIndex drops a node whose text is empty, so a page without text says so."""
+from llama_index.readers.mmrag.contents import (
+    NO_TEXT,
+    node_text,
+)
 
 SHOWN_TO_MODELS = ("file_name", "page_label")
 """Keys of a page that a language model sees; an embedder sees none, as in mmrag's own indexes."""
-
-NODE_ID = "_node_id"
-"""The node's id as a key, so that a query's ``node_ids`` are a filter."""
-
-_CONTENT, _TYPE = "_node_content", "_node_type"
 
 
 class PageWithScore(NodeWithScore):
@@ -51,11 +38,11 @@ class PageWithScore(NodeWithScore):
 
     @property
     def text(self) -> str:
-        """The node's own words."""
+        """Return the node's own words."""
         return node_text(self.node)
 
     def get_text(self) -> str:
-        """The node's own words."""
+        """Return the node's own words."""
         return node_text(self.node)
 
 
@@ -67,7 +54,7 @@ def page_node(
     *,
     as_document: bool = False,
 ) -> Node:
-    """The node of a page: text and picture in one.
+    """Return the node of a page: text and picture in one.
 
     Args:
         id: mmrag's page id.
@@ -92,94 +79,13 @@ def page_node(
     return Node(**parts, relationships={NodeRelationship.SOURCE: file})
 
 
-def node_of(item: Candidate | Record, image_path: str | None = None) -> BaseNode:
-    """The node of a record: a page's, the one that was added, or a plain text's."""
-    record = item.record if isinstance(item, Candidate) else item
-    if _CONTENT in record.metadata:
-        return _stored_node(record)
-    metadata = flat_metadata(item, image_path=image_path)
-    if record.page is not None:
-        return page_node(record.id, record.text, metadata, image_path)
-    return TextNode(id_=record.id, text=record.text, metadata=metadata)
-
-
-def record_metadata(node: BaseNode) -> dict[str, Scalar | tuple[Scalar, ...]]:
-    """A node as a record's metadata: its own keys for filters, and the whole node without its text.
-
-    A list of scalars becomes a key with several values; keys without a value are left out of what
-    filters see and come back with the node.
-
-    Raises:
-        ValueError: a value is neither, or the node holds an image that is not a file.
-    """
-    _check_image(node)
-    bare = node.model_copy(update={"embedding": None})
-    metadata: dict[str, Scalar | tuple[Scalar, ...]] = {NODE_ID: node.node_id}
-    for key, value in node_to_metadata_dict(bare, remove_text=True).items():
-        if isinstance(value, (list, tuple)) and all(isinstance(v, (str, int, float)) for v in value):
-            metadata[key] = tuple(value)
-        elif isinstance(value, (str, int, float)):
-            metadata[key] = value
-        elif value is not None:
-            raise ValueError(
-                f"the metadata of node {node.node_id!r} must be strings, numbers, booleans or lists of them, "
-                f"got {value!r} for {key!r}. Write it as JSON text."
-            )
-    return metadata
-
-
-def embed_text(node: BaseNode) -> str:
-    """What is embedded of a node: LlamaIndex's rule, so excluded metadata stays out."""
-    return node.get_content(metadata_mode=MetadataMode.EMBED)
-
-
-def node_text(node: BaseNode) -> str:
-    """The node's own words."""
-    return node.get_content(metadata_mode=MetadataMode.NONE)
-
-
-def image_path_of(node: BaseNode) -> str | None:
-    """Path of a node's picture: its own, or the one its metadata names; None without one."""
-    if isinstance(node, ImageNode) and node.image_path:
-        return str(node.image_path)
-    if isinstance(node, Node) and node.image_resource is not None and node.image_resource.path is not None:
-        return str(node.image_resource.path)
-    named = node.metadata.get("image_path")
-    return str(named) if named else None
-
-
-def image_of(node: BaseNode) -> str | None:
-    """Return the node's picture in a form `mmrag.images.load_image` takes (path, data URI), or None."""
-    held: str | bytes | None = node.image if isinstance(node, ImageNode) else None
-    address = node.image_url if isinstance(node, ImageNode) else None
-    if isinstance(node, Node) and node.image_resource is not None:
-        held = node.image_resource.data
-        address = None if node.image_resource.url is None else str(node.image_resource.url)
-    if held:
-        return f"data:image;base64,{held.decode('ascii') if isinstance(held, bytes) else held}"
-    return image_path_of(node) or address
-
-
-def _check_image(node: BaseNode) -> None:
-    held: str | bytes | None = node.image if isinstance(node, ImageNode) else None
-    if isinstance(node, Node) and node.image_resource is not None:
-        held = node.image_resource.data
-    if held:
-        raise ValueError(
-            f"node {node.node_id!r} must name its image by path, got {len(held)} bytes of it: LlamaIndex "
-            "loses them when it writes a node. Save the image and give MediaResource(path=...)."
-        )
-
-
-def _stored_node(record: Record) -> BaseNode:
-    """The node as it was added, with its text."""
-    content = json.loads(str(record.metadata[_CONTENT]))
-    kind = record.metadata[_TYPE]
-    if kind in (Document.class_name(), ImageDocument.class_name()):
-        content.pop("text", None)
-        content.pop("class_name", None)
-        made: BaseNode = (ImageDocument if kind == ImageDocument.class_name() else Document)(**content)
-        if record.text:
-            made.set_content(record.text)
-        return made
-    return metadata_dict_to_node(dict(record.metadata), text=record.text or None)
+def with_metadata(node: BaseNode, values: Mapping[str, Any]) -> BaseNode:
+    """Return a copy of the node with these values in its metadata, for people and not for models."""
+    new = [key for key in values if key not in node.metadata]
+    return node.model_copy(
+        update={
+            "metadata": {**node.metadata, **values},
+            "excluded_embed_metadata_keys": [*node.excluded_embed_metadata_keys, *new],
+            "excluded_llm_metadata_keys": [*node.excluded_llm_metadata_keys, *new],
+        }
+    )

@@ -3,7 +3,7 @@
 Decisions taken here:
 
 * A page comes as one `Node` of its text and the path of its picture, under mmrag's page id.
-* A path is opened for reading only, so another process may go on adding; give a `DocumentQA` or an
+* A path is opened for reading only, so another process may continue to add; pass a `DocumentQA` or an
   `MMRagVectorStore` to search what this process writes.
 * `QueryBundle.custom_embedding_strs` (HyDE) are searched with instead of the question, joined;
   `QueryBundle.embedding` is not used: one vector is less than the question's words.
@@ -19,14 +19,15 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 
-from llama_index.embeddings.mmrag.embedder import Model
-from llama_index.readers.mmrag.nodes import PageWithScore, node_of
+from llama_index.readers.mmrag.nodes import PageWithScore
+from llama_index.readers.mmrag.records import node_of
 from llama_index.vector_stores.mmrag import MMRagVectorStore
 from llama_index.vector_stores.mmrag.filters import check_keys, to_filter
-from mmrag.images import load_image
-from mmrag.models.load import load_embedder
-from mmrag.pipeline import DocumentQA
-from mmrag.types import Budget, Candidate, Query, Ranking
+from mmrag import Budget, DocumentQA, load_embedder
+from mmrag.errors import check_whole
+from mmrag.hosts.embedders import Model
+from mmrag.hosts.inputs import as_budget, text_image_query
+from mmrag.types import Candidate, Query, Ranking
 
 if TYPE_CHECKING:
     from llama_index.core.callbacks import CallbackManager
@@ -41,13 +42,13 @@ class MMRagRetriever(BaseRetriever):
 
     Args:
         index: a `DocumentQA`, the folder of an index, an `MMRagVectorStore`, or LlamaIndex's index over one.
-        similarity_top_k: pages to give, at least 1.
+        similarity_top_k: pages to find, at least 1.
         budget: ``(query, document)`` vectors used in the search; None: all.
         filters: metadata conditions.
         with_images: whether a page node carries the path of its picture, drawn on first use.
-        model: as in `MMRagEmbedding`, where `index` is a folder.
-        base_url: as in `MMRagEmbedding`, where `index` is a folder.
-        api_key: as in `MMRagEmbedding`, where `index` is a folder.
+        model: as in `MMRagEmbedding`, if `index` is a folder.
+        base_url: as in `MMRagEmbedding`, if `index` is a folder.
+        api_key: as in `MMRagEmbedding`, if `index` is a folder.
         callback_manager: the host's.
         object_map: the host's, for nodes that stand for other retrievers.
         objects: the host's.
@@ -75,47 +76,30 @@ class MMRagRetriever(BaseRetriever):
         objects: list[IndexNode] | None = None,
         verbose: bool = False,
     ) -> None:
-        store = getattr(index, "vector_store", None)
-        if isinstance(store, MMRagVectorStore):
-            index = store
-        if isinstance(index, (DocumentQA, MMRagVectorStore)) and (model is not None or base_url is not None):
-            raise ValueError("model and base_url go with a folder, got an open index. Leave them out.")
         self.similarity_top_k = similarity_top_k
-        self.budget = None if budget is None else budget if isinstance(budget, Budget) else Budget(*budget)
+        self.budget = as_budget(budget)
         self.filters = filters
         self.with_images = with_images
-        if isinstance(index, (str, Path)):
-            embedder = load_embedder(model, base_url=base_url, api_key=api_key)
-            self._qa = DocumentQA.open(index, embedder=embedder, read_only=True)
-        elif isinstance(index, MMRagVectorStore):
-            self._qa = index.client
-        elif isinstance(index, DocumentQA):
-            self._qa = index
-        else:
-            raise TypeError(
-                f"index must be a DocumentQA, a folder or an MMRagVectorStore, got {type(index).__name__}."
-            )
+        self._qa = _open_qa(index, model, base_url, api_key)
         super().__init__(callback_manager, object_map, objects, verbose)
 
     @property
     def qa(self) -> DocumentQA:
-        """The `DocumentQA` that is searched."""
+        """Return the `DocumentQA` that is searched."""
         return self._qa
 
     @property
     def similarity_top_k(self) -> int:
-        """Pages to give."""
+        """Return the number of pages to find."""
         return self._similarity_top_k
 
     @similarity_top_k.setter
     def similarity_top_k(self, value: int) -> None:
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"similarity_top_k must be a whole number of at least 1, got {value!r}.")
-        self._similarity_top_k = value
+        self._similarity_top_k = check_whole("similarity_top_k", value)
 
     @property
     def filters(self) -> MetadataFilters | None:
-        """Metadata conditions."""
+        """Return the metadata conditions."""
         return self._filters
 
     @filters.setter
@@ -124,21 +108,20 @@ class MMRagRetriever(BaseRetriever):
         self._filters = value
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        found = self._qa.search(_query(query_bundle), **self._options())
-        return self._nodes(found)
+        return self._nodes(self._qa.search(_query(query_bundle), **self._options()))
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         query = await asyncio.to_thread(_query, query_bundle)
-        found = await self._qa.retriever.asearch(query, **self._options())
-        return await asyncio.to_thread(self._nodes, found)
+        ranking = await self._qa.retriever.asearch(query, **self._options())
+        return await asyncio.to_thread(self._nodes, ranking)
 
     def _options(self) -> dict[str, Any]:
         return {"k": self._similarity_top_k, "budget": self.budget, "filter": self._filter}
 
-    def _nodes(self, found: Ranking) -> list[NodeWithScore]:
-        if not found:
+    def _nodes(self, ranking: Ranking) -> list[NodeWithScore]:
+        if not ranking:
             check_keys(self._filters, self._qa.index)
-        return [PageWithScore(node=node_of(one, self._picture(one)), score=one.score) for one in found]
+        return [PageWithScore(node=node_of(item, self._picture(item)), score=item.score) for item in ranking]
 
     def _picture(self, candidate: Candidate) -> str | None:
         if candidate.page is None or not self.with_images:
@@ -146,8 +129,22 @@ class MMRagRetriever(BaseRetriever):
         return str(self._qa.picture_path(candidate.page))
 
 
+def _open_qa(index: Any, model: Model, base_url: str | None, api_key: str | None) -> DocumentQA:
+    """Return the `DocumentQA` behind an index; a folder is opened for reading."""
+    store = getattr(index, "vector_store", None)
+    index = store if isinstance(store, MMRagVectorStore) else index
+    if isinstance(index, (str, Path)):
+        embedder = load_embedder(model, base_url=base_url, api_key=api_key)
+        return DocumentQA.open(index, embedder=embedder, read_only=True)
+    if not isinstance(index, (DocumentQA, MMRagVectorStore)):
+        raise TypeError(
+            f"index must be a DocumentQA, a folder or an MMRagVectorStore, got {type(index).__name__}."
+        )
+    if model is not None or base_url is not None:
+        raise ValueError("model and base_url go with a folder, got an open index. Leave them out.")
+    return index.client if isinstance(index, MMRagVectorStore) else index
+
+
 def _query(bundle: QueryBundle) -> Query:
-    """What is asked, in mmrag's words."""
     words = "\n".join(bundle.custom_embedding_strs) if bundle.custom_embedding_strs else bundle.query_str
-    image = None if bundle.image_path is None else load_image(bundle.image_path)
-    return Query(text=words or None, image=image)
+    return text_image_query(words, bundle.image_path)

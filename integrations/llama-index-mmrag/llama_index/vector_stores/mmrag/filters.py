@@ -7,7 +7,6 @@ values, so ``any``, ``all`` and ``contains`` look at whole values. Not translate
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,8 +18,8 @@ from llama_index.core.vector_stores.types import (
     MetadataFilters,
 )
 
-from mmrag.index.base import Index
-from mmrag.index.filters import Filter
+from mmrag.hosts.stores import check_filter_keys
+from mmrag.index import Filter, Index
 
 _RANGES = {
     FilterOperator.GT: "$gt",
@@ -38,7 +37,7 @@ _ABSENT_PASSES = (FilterOperator.NE, FilterOperator.NIN, FilterOperator.IS_EMPTY
 
 
 def to_filter(filters: MetadataFilters | None) -> Filter | None:
-    """The same condition in mmrag's language; None lets everything pass.
+    """Return the same condition in mmrag's language; None lets everything pass.
 
     Raises:
         TypeError: `filters` is something else.
@@ -51,7 +50,8 @@ def to_filter(filters: MetadataFilters | None) -> Filter | None:
             f"filters must be MetadataFilters, got {type(filters).__name__}. Write "
             "MetadataFilters(filters=[MetadataFilter(key=..., value=...)])."
         )
-    parts = [one for one in (_translate(part) for part in filters.filters) if one is not None]
+    conditions = [_translate(part) for part in filters.filters]
+    parts = [condition for condition in conditions if condition is not None]
     if not parts:
         return None
     if filters.condition == FilterCondition.OR:
@@ -61,29 +61,14 @@ def to_filter(filters: MetadataFilters | None) -> Filter | None:
     return {"$and": parts}
 
 
-def all_of(*filters: Filter | None) -> Filter | None:
-    """One filter that wants all of these."""
-    given = [one for one in filters if one is not None]
-    return {"$and": given} if given else None
-
-
 def check_keys(filters: MetadataFilters | None, index: Index) -> None:
-    """Refuse a key that no record has: what a search that found nothing asks.
+    """Refuse a key that no record has; for a search that found nothing.
 
     Raises:
         ValueError: the key is unknown; the nearest known one is named.
     """
-    if filters is None or not index.count():
-        return
-    for key in _keys(filters):
-        if not index.values(key):
-            known = sorted({k for record in index.get(index.ids()[:200]) for k in record.metadata})
-            known = [k for k in known if not k.startswith("_")]
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-            raise ValueError(
-                f"a filter key must stand on some record, got {key!r}. "
-                f"Did you mean {near[0] if near else ''!r}? Known: {', '.join(known)}."
-            )
+    if filters is not None:
+        check_filter_keys(_keys(filters), index)
 
 
 def _keys(filters: MetadataFilters) -> Iterator[str]:

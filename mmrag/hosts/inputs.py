@@ -1,4 +1,4 @@
-"""What users of the host write, as nouns of the core."""
+"""What users of a host write (budgets, questions, ids, metadata) as nouns of the core."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import BaseMessage
+from mmrag.embedders.base import Content
+from mmrag.hosts.items import ImageSource
 from mmrag.images import load_image
 from mmrag.types import Budget, Query
 
 
-def as_budget(value: Any) -> Budget | None:  # what a user wrote
-    """A `Budget`, or ``(query, document)``, which is how one is written in JSON.
+def as_budget(value: Any) -> Budget | None:  # noqa: ANN401  a user's value
+    """Return a `Budget`, or one made of ``(query, document)``, which is how it is written in JSON.
 
     Raises:
         ValueError: it is neither.
@@ -26,20 +27,34 @@ def as_budget(value: Any) -> Budget | None:  # what a user wrote
     raise ValueError(f"budget must be Budget(query, document) or a pair of numbers, got {value!r}.")
 
 
-def as_query(value: Any) -> Query:  # what a user wrote
-    """A question from text, ``{"text", "image"}``, a message, content blocks, or a `Query`.
+def budget_pair(value: Any) -> tuple[int, int] | None:  # noqa: ANN401  a user's value
+    """Return a budget as two numbers, checked as by `as_budget`."""
+    budget = as_budget(value)
+    return None if budget is None else (budget.query, budget.document)
+
+
+def text_image_query(text: str | None, image: ImageSource | None = None) -> Query:
+    """Return the question of a text, an image or both; the image is opened.
+
+    Raises:
+        ValueError: both are empty.
+        FileNotFoundError: the image is gone.
+    """
+    return Query(text=text or None, image=None if image is None else load_image(image))
+
+
+def as_query(value: Any) -> Query:  # noqa: ANN401  a user's value
+    """Return a question from text, ``{"text", "image"}``, content blocks, or a `Query`.
 
     Raises:
         ValueError: an empty question, more than one image, an unknown key or kind of block.
-        TypeError: none of these.
+        TypeError: another type.
         FileNotFoundError: an image that is not there.
     """
     if isinstance(value, Query):
         return value
     if isinstance(value, str):
         return Query(text=value)
-    if isinstance(value, BaseMessage):
-        return _from_blocks(value.content_blocks)
     if isinstance(value, Mapping):
         unknown = sorted(set(value) - {"text", "image"}, key=str)
         if unknown:
@@ -47,14 +62,14 @@ def as_query(value: Any) -> Query:  # what a user wrote
         image = value.get("image")
         return Query(text=value.get("text"), image=None if image is None else load_image(image))
     if isinstance(value, Sequence) and all(isinstance(block, (str, Mapping)) for block in value):
-        return _from_blocks(value)
+        return _query_of_blocks(value)
     raise TypeError(
         "a question must be text, {'text': ..., 'image': ...}, a message or content blocks, "
         f"got {type(value).__name__}."
     )
 
 
-def _from_blocks(blocks: Sequence[Any]) -> Query:
+def _query_of_blocks(blocks: Sequence[Any]) -> Query:
     texts: list[str] = []
     images: list[Any] = []
     for block in blocks:
@@ -65,7 +80,7 @@ def _from_blocks(blocks: Sequence[Any]) -> Query:
             address = block["image_url"]
             images.append(address if isinstance(address, str) else address["url"])
         elif kind == "image":
-            images.append(_image_of(block))
+            images.append(_block_image(block))
         else:
             raise ValueError(f"a question's blocks must be text or image, got {kind!r}. Leave it out.")
     if len(images) > 1:
@@ -73,7 +88,7 @@ def _from_blocks(blocks: Sequence[Any]) -> Query:
     return Query(text="\n".join(texts), image=load_image(images[0]) if images else None)
 
 
-def _image_of(block: Mapping[str, Any]) -> str:
+def _block_image(block: Mapping[str, Any]) -> str:
     if block.get("url"):
         return str(block["url"])
     if block.get("base64"):
@@ -82,15 +97,25 @@ def _image_of(block: Mapping[str, Any]) -> str:
 
 
 def as_ids(ids: Sequence[str | None] | None) -> list[str] | None:
-    """The caller's ids; None among them is a new random one, as everywhere in the host."""
+    """Return the caller's ids; None among them becomes a new random id, as LangChain does."""
     return None if ids is None else [str(uuid.uuid4()) if id is None else id for id in ids]
 
 
 def as_metadata(metadatas: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
-    """The caller's metadata, copied; a list is several values, which the core writes as a tuple."""
+    """Return the caller's metadata, copied; a list becomes a tuple, as the core writes several values."""
     if metadatas is None:
         return None
     return [
-        {key: tuple(value) if isinstance(value, list) else value for key, value in (one or {}).items()}
-        for one in metadatas
+        {key: tuple(value) if isinstance(value, list) else value for key, value in (values or {}).items()}
+        for values in metadatas
     ]
+
+
+def image_contents(images: Sequence[ImageSource]) -> list[Content]:
+    """Return images as inputs of an embedder; each is opened.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DocumentError: a file is no image.
+    """
+    return [Content(image=load_image(image)) for image in images]

@@ -1,0 +1,70 @@
+"""Answers of mmrag, and of LlamaIndex's synthesizers, as responses whose ``[n]`` is a page with evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llama_index.core.base.response.schema import (
+    RESPONSE_TYPE,
+    AsyncStreamingResponse,
+    Response,
+    StreamingResponse,
+)
+from llama_index.core.schema import NodeWithScore
+from llama_index.core.types import TokenAsyncGen, TokenGen
+
+from llama_index.query_engine.mmrag.sources import Source
+from mmrag.hosts.answers import citation_marks, cite_sources, source_citations
+from mmrag.types import Answer, Citation
+
+NOTHING_FOUND = "No page was found for this question."
+
+
+def quoting_response(
+    answer: Answer | None, sources: Sequence[Source], extra: Sequence[NodeWithScore]
+) -> Response:
+    """Return an answer of mmrag as a response, its ``[n]`` counting sources; None is `NOTHING_FOUND`."""
+    candidates = [source.candidate for source in sources]
+    citations = [] if answer is None else source_citations(answer, candidates)
+    nodes = [s.with_evidence(c) for s, c in zip(sources, citations, strict=False)] + list(extra)
+    text = NOTHING_FOUND if answer is None else cite_sources(answer, candidates)
+    return Response(text, nodes, {node.node_id: node.metadata for node in nodes})
+
+
+def streamed(response: Response, *, asynchronous: bool = False) -> RESPONSE_TYPE:
+    """Return the same response in pieces, a line each."""
+    pieces = (response.response or "").splitlines(keepends=True)
+    if asynchronous:
+        return AsyncStreamingResponse(_apieces(pieces), response.source_nodes, response.metadata)
+    return StreamingResponse(_pieces(pieces), response.source_nodes, response.metadata)
+
+
+def with_sources(
+    response: RESPONSE_TYPE,
+    sources: Sequence[Source],
+    evidence: Sequence[Sequence[Citation]],
+    extra: Sequence[NodeWithScore],
+) -> RESPONSE_TYPE:
+    """Return a synthesizer's response with the retrieved nodes in place of those made for the prompt.
+
+    Evidence is kept on the pages that the text cites; on all of them while the text is still streaming.
+    """
+    numbers = {source.number for source in sources}
+    if isinstance(response, Response):
+        numbers = {number for mark in citation_marks(response.response or "") for number in mark.numbers}
+    nodes = [
+        source.with_evidence(citations if source.number in numbers else ())
+        for source, citations in zip(sources, evidence, strict=True)
+    ]
+    response.source_nodes = [*nodes, *extra]
+    response.metadata = {node.node_id: node.metadata for node in response.source_nodes}
+    return response
+
+
+def _pieces(pieces: Sequence[str]) -> TokenGen:
+    yield from pieces
+
+
+async def _apieces(pieces: Sequence[str]) -> TokenAsyncGen:
+    for piece in pieces:
+        yield piece
