@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +51,48 @@ def test_functions_of_the_front_door_are_no_modules() -> None:
 def test_documented_modules_hold_what_is_documented(path: str) -> None:
     module = import_module(path)
     assert [name for name in MODULES[path] if not hasattr(module, name)] == []
+
+
+# ---- the integrations ----
+
+INTEGRATIONS = Path(__file__).parents[1] / "integrations"
+ADAPTERS = sorted(
+    [
+        *INTEGRATIONS.glob("langchain-mmrag/langchain_mmrag/**/*.py"),
+        *INTEGRATIONS.glob("llama-index-mmrag/llama_index/**/*.py"),
+    ]
+)
+ADAPTER_IMPORTS = {
+    "mmrag",
+    "mmrag.documents",
+    "mmrag.errors",
+    "mmrag.hosts",
+    "mmrag.index",
+    "mmrag.types",
+}
+"""What an adapter may import, and the files of `mmrag.hosts`, which is a folder for adapters alone."""
+MOST_LINES = 150
+
+
+def imports_of_mmrag(path: Path) -> Iterator[str]:
+    """Modules of mmrag that a file imports from; lazy and typing-only imports count."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module]
+        yield from (name for name in names if name.split(".")[0] == "mmrag")
+
+
+def test_there_are_adapters() -> None:
+    assert len(ADAPTERS) > 20
+
+
+@pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: str(path.relative_to(INTEGRATIONS)))
+def test_adapters_import_the_public_paths_alone(path: Path) -> None:
+    names = {"mmrag.hosts" if name.startswith("mmrag.hosts.") else name for name in imports_of_mmrag(path)}
+    assert names - ADAPTER_IMPORTS == set()
+
+
+@pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: str(path.relative_to(INTEGRATIONS)))
+def test_adapters_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES

@@ -58,13 +58,13 @@ class DiverseStoreSearch(StoreSearch):
     def _similarity_search_with_relevance_scores(self, query: Any, k: int = 4, **options: Any) -> Scores:
         """Search by vectors alone; scores are cosines, cut to 0..1."""
         cosines = stores.cosine_options(self.qa.embedder, self._budget(options.get("budget")))
-        return _clipped(self.similarity_search_with_score(query, k, **{**options, **cosines}))
+        return _clip_scores(self.similarity_search_with_score(query, k, **{**options, **cosines}))
 
     async def _asimilarity_search_with_relevance_scores(
         self, query: Any, k: int = 4, **options: Any
     ) -> Scores:
         cosines = stores.cosine_options(self.qa.embedder, self._budget(options.get("budget")))
-        return _clipped(await self.asimilarity_search_with_score(query, k, **{**options, **cosines}))
+        return _clip_scores(await self.asimilarity_search_with_score(query, k, **{**options, **cosines}))
 
     def _diverse(
         self, vector: Any, hits: Iterable[Candidate], k: int, lambda_mult: float, images: bool | None
@@ -75,5 +75,5 @@ class DiverseStoreSearch(StoreSearch):
         return self._documents([records[position] for position in best], images)
 
 
-def _clipped(pairs: Scores) -> Scores:
+def _clip_scores(pairs: Scores) -> Scores:
     return [(document, min(max(score, 0.0), 1.0)) for document, score in pairs]

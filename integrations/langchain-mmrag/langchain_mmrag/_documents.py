@@ -79,8 +79,8 @@ def documents_and_question(state: Any) -> tuple[Sequence[Document], Any]:
         key = next((key for key in QUESTION_KEYS if key in state), None)
         if key is not None:
             return state["documents"], state[key]
-    got = f"the keys {sorted(map(str, state))}" if isinstance(state, Mapping) else type(state).__name__
+    keys = f"the keys {sorted(map(str, state))}" if isinstance(state, Mapping) else type(state).__name__
     raise TypeError(
-        f"a reranker in a chain takes 'documents' and {' or '.join(map(repr, QUESTION_KEYS))}, got {got}. "
+        f"a reranker in a chain takes 'documents' and {' or '.join(map(repr, QUESTION_KEYS))}, got {keys}. "
         "Behind a retriever write reranker.after(retriever)."
     )

@@ -75,7 +75,7 @@ class StoreSearch(VectorStore):
         self, query: Any, k: int = 4, *, images: bool | None = None, **options: Any
     ) -> Scores:
         """Return the best `k` with their scores, larger is better; options as in `similarity_search`."""
-        return self._scored(self._rank(query, k, **options), images)
+        return self._score_pairs(self._rank(query, k, **options), images)
 
     def similarity_search_by_image(self, uri: Any, k: int = 4, **options: Any) -> list[Document]:
         """Return the best `k` for an image alone; options as in `similarity_search`."""
@@ -104,7 +104,7 @@ class StoreSearch(VectorStore):
         self, query: Any, k: int = 4, *, images: bool | None = None, **options: Any
     ) -> Scores:
         """Run `similarity_search_with_score` without blocking the event loop."""
-        return await asyncio.to_thread(self._scored, await self._arank(query, k, **options), images)
+        return await asyncio.to_thread(self._score_pairs, await self._arank(query, k, **options), images)
 
     async def asimilarity_search_by_image(self, uri: Any, k: int = 4, **options: Any) -> list[Document]:
         """Run `similarity_search_by_image` without blocking the event loop."""
@@ -126,6 +126,6 @@ class StoreSearch(VectorStore):
         records = [item.record if isinstance(item, Candidate) else item for item in items]
         return to_documents(self.qa, records, images=self.images if images is None else images)
 
-    def _scored(self, ranking: Ranking, images: bool | None) -> Scores:
+    def _score_pairs(self, ranking: Ranking, images: bool | None) -> Scores:
         scores = [candidate.score for candidate in ranking]
         return list(zip(self._documents(ranking, images), scores, strict=True))

@@ -77,7 +77,7 @@ class MMRagThinkRerank(
         if not documents:
             return []
         ranking = self.core.rerank(self._ranking(documents, query), top_n=self.top_n)
-        return self._reordered(ranking, documents)
+        return self._reorder(ranking, documents)
 
     async def acompress_documents(
         self, documents: Sequence[Document], query: Any, callbacks: Callbacks | None = None
@@ -86,17 +86,17 @@ class MMRagThinkRerank(
         if not documents:
             return []
         ranking = await asyncio.to_thread(self._ranking, documents, query)  # opens pictures
-        return self._reordered(await self.core.arerank(ranking, top_n=self.top_n), documents)
+        return self._reorder(await self.core.arerank(ranking, top_n=self.top_n), documents)
 
     def _ranking(self, documents: Sequence[Document], query: Any) -> Ranking:
         return ranking_of(as_query(query), list(map(to_item, documents)), images=needs_images(self.core))
 
-    def _reordered(self, ranking: Ranking, documents: Sequence[Document]) -> list[Document]:
+    def _reorder(self, ranking: Ranking, documents: Sequence[Document]) -> list[Document]:
         copies = []
         for candidate in ranking:
             document = documents[item_position(candidate)]
-            said = judgement(ranking, candidate, to_item(document), thought=self.keep_thought)
-            copies.append(document.model_copy(update={"metadata": {**document.metadata, **said}}))
+            remarks = judgement(ranking, candidate, to_item(document), thought=self.keep_thought)
+            copies.append(document.model_copy(update={"metadata": {**document.metadata, **remarks}}))
         return copies
 
     # ---- as a step of a chain ----

@@ -54,6 +54,7 @@ def test_pickling_loads_no_weights(folder, monkeypatch):
     query = model.get_query_embedding("tides")
     with monkeypatch.context() as patch:
         patch.setattr(base, "load_embedder", None)
+        patch.setattr("mmrag.hosts.embedders.load_embedder", None)
         data = pickle.dumps(model)
     assert len(data) < 2000
     assert pickle.loads(data).get_query_embedding("tides") == pytest.approx(query, abs=1e-5)

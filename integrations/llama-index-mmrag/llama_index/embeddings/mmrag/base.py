@@ -127,8 +127,8 @@ class MMRagEmbedding(VectorEmbedding):
         Raises:
             TypeError: the embedder was a ready object that cannot be made again from its settings.
         """
-        excluded = ("api_key", "callback_manager")  # the host leaves both out of `to_dict`
-        fields = {name: value for name, value in self.__dict__.items() if name not in excluded}
+        secrets = ("api_key", "callback_manager")  # the host leaves both out of `to_dict`
+        fields = {name: value for name, value in self.__dict__.items() if name not in secrets}
         if self._is_ready_object:
             fields["model"] = picklable_model(self._embedder, self.model, self.fingerprint)
         return {"__dict__": fields}

@@ -60,14 +60,14 @@ class MMRagThinkRerank(RerankSettings, BaseNodePostprocessor):
         with self._events(nodes, query_bundle) as reranked:
             if nodes:
                 ranking = self._ranking(nodes, query_bundle)
-                reranked += self._reordered(self.core.rerank(ranking, top_n=self.top_n), nodes)
+                reranked += self._reorder(self.core.rerank(ranking, top_n=self.top_n), nodes)
         return reranked
 
     async def _apostprocess_nodes(self, nodes: Nodes, query_bundle: QueryBundle | None = None) -> Nodes:
         with self._events(nodes, query_bundle) as reranked:
             if nodes:
                 ranking = await asyncio.to_thread(self._ranking, nodes, query_bundle)  # opens pictures
-                reranked += self._reordered(await self.core.arerank(ranking, top_n=self.top_n), nodes)
+                reranked += self._reorder(await self.core.arerank(ranking, top_n=self.top_n), nodes)
         return reranked
 
     def _ranking(self, nodes: Sequence[NodeWithScore], bundle: QueryBundle | None) -> Ranking:
@@ -75,7 +75,7 @@ class MMRagThinkRerank(RerankSettings, BaseNodePostprocessor):
         query = text_image_query(bundle.query_str, bundle.image_path)
         return ranking_of(query, list(map(to_item, nodes)), images=needs_images(self.core))
 
-    def _reordered(self, ranking: Ranking, nodes: Sequence[NodeWithScore]) -> Nodes:
+    def _reorder(self, ranking: Ranking, nodes: Sequence[NodeWithScore]) -> Nodes:
         reranked: Nodes = []
         for candidate in ranking:
             before = nodes[item_position(candidate)]
@@ -127,8 +127,8 @@ class MMRagThinkRerank(RerankSettings, BaseNodePostprocessor):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings, without the key: whoever unpickles reads their own environment."""
-        excluded = ("api_key", "callback_manager")  # the host leaves both out of `to_dict`
-        fields = self.model_fields_set - set(excluded)
+        secrets = ("api_key", "callback_manager")  # the host leaves both out of `to_dict`
+        fields = self.model_fields_set - set(secrets)
         return {"__dict__": {name: value for name, value in self.__dict__.items() if name in fields}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

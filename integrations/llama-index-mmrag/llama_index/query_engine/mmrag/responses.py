@@ -31,7 +31,7 @@ def quoting_response(
     return Response(text, nodes, {node.node_id: node.metadata for node in nodes})
 
 
-def streamed(response: Response, *, asynchronous: bool = False) -> RESPONSE_TYPE:
+def stream_pieces(response: Response, *, asynchronous: bool = False) -> RESPONSE_TYPE:
     """Return the same response in pieces, a line each."""
     pieces = (response.response or "").splitlines(keepends=True)
     if asynchronous:

@@ -13,7 +13,7 @@ from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr
 from llama_index.core.instrumentation.events.synthesis import SynthesizeEndEvent, SynthesizeStartEvent
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
-from llama_index.query_engine.mmrag.responses import quoting_response, streamed, with_sources
+from llama_index.query_engine.mmrag.responses import quoting_response, stream_pieces, with_sources
 from llama_index.query_engine.mmrag.sources import Source, number_sources
 from mmrag.hosts.answers import aanswer_from, answer_from, source_evidence
 from mmrag.types import Citation, Query
@@ -75,7 +75,7 @@ class QuerySteps(BaseQueryEngine):
             dispatcher.event(SynthesizeStartEvent(query=query_bundle))
             answer = answer_from(self._answerer, _query(query_bundle), [s.candidate for s in sources])
             quotes = quoting_response(answer, sources, extra)
-            response = streamed(quotes) if self._streaming else quotes
+            response = stream_pieces(quotes) if self._streaming else quotes
             dispatcher.event(SynthesizeEndEvent(query=query_bundle, response=response))
             return response
         prompt = [source.prompt_node(self._multimodal) for source in sources]
@@ -93,7 +93,7 @@ class QuerySteps(BaseQueryEngine):
             candidates = [source.candidate for source in sources]
             answer = await aanswer_from(self._answerer, _query(query_bundle), candidates)
             quotes = quoting_response(answer, sources, extra)
-            response = streamed(quotes, asynchronous=True) if self._streaming else quotes
+            response = stream_pieces(quotes, asynchronous=True) if self._streaming else quotes
             dispatcher.event(SynthesizeEndEvent(query=query_bundle, response=response))
             return response
         prompt = [source.prompt_node(self._multimodal) for source in sources]

@@ -44,19 +44,19 @@ def image_path_of(node: BaseNode) -> str | None:
         return str(node.image_path)
     if isinstance(node, Node) and node.image_resource is not None and node.image_resource.path is not None:
         return str(node.image_resource.path)
-    named = node.metadata.get("image_path")
-    return str(named) if named else None
+    path = node.metadata.get("image_path")
+    return str(path) if path else None
 
 
 def image_of(node: BaseNode) -> str | None:
     """Return the node's picture in a form `mmrag.images.load_image` takes (path, data URI), or None."""
-    held: str | bytes | None = node.image if isinstance(node, ImageNode) else None
+    data: str | bytes | None = node.image if isinstance(node, ImageNode) else None
     address = node.image_url if isinstance(node, ImageNode) else None
     if isinstance(node, Node) and node.image_resource is not None:
-        held = node.image_resource.data
+        data = node.image_resource.data
         address = None if node.image_resource.url is None else str(node.image_resource.url)
-    if held:
-        return f"data:image;base64,{held.decode('ascii') if isinstance(held, bytes) else held}"
+    if data:
+        return f"data:image;base64,{data.decode('ascii') if isinstance(data, bytes) else data}"
     return image_path_of(node) or address
 
 
@@ -66,11 +66,11 @@ def check_image(node: BaseNode) -> None:
     Raises:
         ValueError: LlamaIndex would lose the bytes when it writes the node.
     """
-    held: str | bytes | None = node.image if isinstance(node, ImageNode) else None
+    data: str | bytes | None = node.image if isinstance(node, ImageNode) else None
     if isinstance(node, Node) and node.image_resource is not None:
-        held = node.image_resource.data
-    if held:
+        data = node.image_resource.data
+    if data:
         raise ValueError(
-            f"node {node.node_id!r} must name its image by path, got {len(held)} bytes of it: LlamaIndex "
+            f"node {node.node_id!r} must name its image by path, got {len(data)} bytes of it: LlamaIndex "
             "loses them when it writes a node. Save the image and give MediaResource(path=...)."
         )

@@ -113,7 +113,7 @@ class MMRagVectorStore(NodeStore):
         return MMRagEmbedding(self._embedder)
 
     def persist(self, persist_path: str, fs: Any = None) -> None:
-        """Do nothing for an index on disk: it is saved with every call.
+        """Save nothing: an index on disk is saved with every call.
 
         Raises:
             ValueError: the index is in memory.

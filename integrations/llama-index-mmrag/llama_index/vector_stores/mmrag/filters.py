@@ -95,9 +95,9 @@ def _translate(part: MetadataFilter | MetadataFilters) -> Filter | None:
     if operator in _RANGES:
         return {key: {_RANGES[operator]: value}}
     if operator in (FilterOperator.EQ, FilterOperator.CONTAINS):
-        return {key: {"$in": _same(value)}}
+        return {key: {"$in": _equals(value)}}
     if operator == FilterOperator.NE:
-        return {key: {"$nin": _same(value)}}
+        return {key: {"$nin": _equals(value)}}
     raise ValueError(
         f"the filter operator {operator.value!r} cannot be used here, got it on {key!r}: metadata is "
         "compared whole. Use '==' or 'in', or put the words into the question."
@@ -108,20 +108,20 @@ def _of_list(key: str, operator: FilterOperator, value: object) -> Filter:
     if not isinstance(value, list):
         raise ValueError(f"the filter {operator.value!r} on {key!r} takes a list, got {value!r}.")
     if operator == FilterOperator.ALL:
-        return {"$and": [{key: {"$in": _same(one)}} for one in value]} if value else {}
-    return {key: {_LISTS[operator]: [same for one in value for same in _same(one)]}}
+        return {"$and": [{key: {"$in": _equals(item)}} for item in value]} if value else {}
+    return {key: {_LISTS[operator]: [equal for item in value for equal in _equals(item)]}}
 
 
-def _same(value: Any) -> list[Any]:
-    """A value and what Python, and so LlamaIndex, calls equal: 1 is True there, and not in mmrag."""
+def _equals(value: Any) -> list[Any]:
+    """Return a value and what Python, and so LlamaIndex, calls equal: 1 is True there, not in mmrag."""
     return [value, bool(value)] if value in (0, 1) else [value]
 
 
 def _is_empty(key: str) -> Filter:
-    """No such key, or the empty string. A key that is there is in one of three ranges."""
-    there: Sequence[Filter] = [
+    """Return the filter for no such key, or the empty string; any other value is in one of three ranges."""
+    present: Sequence[Filter] = [
         {key: {"$gt": ""}},
         {key: {"$gte": -sys.float_info.max}},
         {key: {"$in": [True, False]}},
     ]
-    return {"$not": {"$or": there}}
+    return {"$not": {"$or": present}}
