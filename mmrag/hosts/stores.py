@@ -254,7 +254,7 @@ def single_vectors(index: Index, ids: Iterable[str]) -> tuple[list[Record], list
 
 
 def page_image(qa: DocumentQA, record: Record) -> tuple[str | None, str | None]:
-    """Return the path of a page's picture, drawn on first use, and why there is none.
+    """Return the path of a page's picture, drawn on first use, and the reason if it cannot be drawn.
 
     A file that moved costs its own pages their pictures, and no other page anything.
     """
@@ -281,6 +281,6 @@ def check_filter_keys(keys: Iterable[str], index: Index) -> None:
             names = [name for name in names if not name.startswith("_")]
             near = difflib.get_close_matches(key, names, n=1, cutoff=0.0)
             raise ValueError(
-                f"a filter key must stand on some record, got {key!r}. "
+                f"a filter key must be on some record, got {key!r}. "
                 f"Did you mean {near[0] if near else ''!r}? Known: {', '.join(names)}."
             )

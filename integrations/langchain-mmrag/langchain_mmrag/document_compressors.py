@@ -16,7 +16,7 @@ from langchain_core.runnables import Runnable, RunnableParallel, RunnablePassthr
 from mmrag.hosts.ranking import item_position, judgement, ranking_of
 from mmrag.hosts.rerankers import RerankSettings, needs_images
 from mmrag.types import Ranking
-from pydantic import Field, SecretStr
+from pydantic import ConfigDict, Field, SecretStr
 
 from langchain_mmrag._documents import as_query, documents_and_question, to_item
 from langchain_mmrag._secret import KeylessPickle, environment_key
@@ -53,6 +53,8 @@ class MMRagThinkRerank(
     Raises:
         ValueError: a setting out of its range, or one that the mode does not have.
     """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     api_key: SecretStr | None = Field(default_factory=environment_key, exclude=True, repr=False, frozen=True)
     """For the server; never written out."""

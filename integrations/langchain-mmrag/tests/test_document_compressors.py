@@ -14,8 +14,8 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.load import dumps, loads
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import ConfigurableField, Runnable, RunnableLambda, RunnablePassthrough
+from mmrag import LocalReranker
 from mmrag.errors import ServerStatusError
-from mmrag.rerank.local import LocalReranker
 from mmrag.rerank.ordering import reorder
 from mmrag.types import Query, Verdict
 from PIL import Image

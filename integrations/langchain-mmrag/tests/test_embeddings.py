@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.load import dumps
-from mmrag import Budget, MiniEmbedder, Query
-from mmrag.embedders.base import Content, Embedder
+from mmrag import Budget, Content, Embedder, MiniEmbedder, Query
 from mmrag.errors import DocumentError, UnsupportedInputError
 from mmrag.hosts.embedders import HostEmbedder
 from PIL import Image, ImageDraw, ImageFont

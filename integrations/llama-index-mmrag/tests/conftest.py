@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmrag import DocumentQA
-from mmrag.embedders.base import Content, Embedder, EmbedderBase
-from mmrag.embedders.text import TextEmbedder
-from mmrag.models.load import load_embedder
+from mmrag import Content, DocumentQA, Embedder, TextEmbedder, load_embedder
+from mmrag.embedders.base import EmbedderBase
 from mmrag.types import Budget, Page, Query
 
 # Shared with the other integration; a source distribution has its own copy beside this file.

@@ -13,8 +13,8 @@ from llama_index.core.embeddings import MultiModalEmbedding
 from PIL import Image, ImageDraw, ImageFont
 
 from llama_index.embeddings.mmrag import MMRagEmbedding
-from mmrag.embedders.mini.embedder import MODEL_DIR, MiniEmbedder
-from mmrag.embedders.text import TextEmbedder
+from mmrag import MiniEmbedder, TextEmbedder
+from mmrag.embedders.mini.embedder import MODEL_DIR
 from mmrag.errors import IndexMismatchError, ServerUnreachableError, UnsupportedInputError
 from mmrag.types import Budget
 

@@ -34,8 +34,8 @@ from llama_index.postprocessor.mmrag import MMRagThinkRerank
 from llama_index.query_engine.mmrag import MMRagCitationQueryEngine
 from llama_index.readers.mmrag.nodes import page_node
 from llama_index.retrievers.mmrag import MMRagRetriever
+from mmrag import LocalReranker
 from mmrag.errors import ServerStatusError
-from mmrag.rerank.local import LocalReranker
 from mmrag.rerank.ordering import reorder
 from mmrag.types import Verdict
 

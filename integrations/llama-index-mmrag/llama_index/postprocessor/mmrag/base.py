@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from llama_index.core.bridge.pydantic import Field, SecretStr
+from llama_index.core.bridge.pydantic import ConfigDict, Field
 from llama_index.core.callbacks import CBEventType, EventPayload
 from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
@@ -46,10 +46,11 @@ class MMRagThinkRerank(RerankSettings, BaseNodePostprocessor):
         ValueError: a setting out of its range, or one that the mode does not have.
     """
 
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
     keep_retrieval_score: bool = Field(
         default=False, description="Keep the score before in metadata, as retrieval_score."
     )
-    api_key: SecretStr | None = Field(default=None, exclude=True, repr=False, frozen=True)
 
     @classmethod
     def class_name(cls) -> str:
