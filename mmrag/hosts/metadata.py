@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmrag.ingest.metadata import RESERVED_KEYS, page_metadata
+from mmrag.ingest.records import RESERVED_KEYS, page_metadata
 from mmrag.types import Answer, Box, Candidate, Citation, Page, Record, Scalar
 
 
