@@ -103,6 +103,13 @@ class RerankSettings(BaseModel):
             self._reranker = self._make_reranker()
         return self._reranker
 
+    @property
+    def model_label(self) -> str:
+        """Return a name of the model that judges, for people: the server's, the weights', or the mode."""
+        weights = getattr(self.core, "model_dir", None)
+        name = self.model or getattr(self.core, "name", None) or (weights and Path(weights).name)
+        return str(name or self.mode or "pointwise")
+
     def _make_reranker(self) -> Reranker:
         if self.reranker is not None:
             return ready_reranker(self.reranker, self._drawer, self._changed_settings())

@@ -303,7 +303,7 @@ def test_the_callback_manager_is_told():
     ((start, end),) = debug.get_event_pairs(CBEventType.RERANKING)
     assert start.payload[EventPayload.TOP_K] == 2
     assert start.payload[EventPayload.QUERY_STR] == QUESTION
-    assert "MiniLM" in start.payload[EventPayload.MODEL_NAME]
+    assert "minilm" in start.payload[EventPayload.MODEL_NAME].lower()
     assert ids(end.payload[EventPayload.NODES])[0] == "a2"
 
 

@@ -107,7 +107,7 @@ class MMRagThinkRerank(RerankSettings, BaseNodePostprocessor):
         if not nodes:
             yield reranked
             return
-        top_n, name = self.top_n or len(nodes), self._model_name
+        top_n, name = self.top_n or len(nodes), self.model_label
         dispatcher.event(ReRankStartEvent(query=bundle, nodes=nodes, top_n=top_n, model_name=name))
         payload: dict[str, Any] = {
             EventPayload.NODES: nodes,
@@ -119,10 +119,6 @@ class MMRagThinkRerank(RerankSettings, BaseNodePostprocessor):
             yield reranked
             event.on_end(payload={EventPayload.NODES: reranked})
         dispatcher.event(ReRankEndEvent(nodes=reranked))
-
-    @property
-    def _model_name(self) -> str:
-        return self.model or str(getattr(self.core, "name", None) or self.mode or "pointwise")
 
     # ---- serialised ----
 
