@@ -196,10 +196,10 @@ def test_the_version_is_said_once() -> None:
     pyproject = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
     assert re.search(r"^version *=", pyproject, re.MULTILINE) is None
     assert '[tool.hatch.version]\npath = "mmrag/__init__.py"' in pyproject
-    for integration in sorted((PROJECT / "integrations").iterdir()):
-        text = (integration / "pyproject.toml").read_text(encoding="utf-8")
+    for path in sorted((PROJECT / "integrations").glob("*/pyproject.toml")):
+        text = path.read_text(encoding="utf-8")
         (versions,) = re.findall(r'"mmrag *([<>=~][^"]*)"', text)
-        assert SpecifierSet(versions).contains(mmrag.__version__), integration.name
+        assert SpecifierSet(versions).contains(mmrag.__version__), path.parent.name
 
 
 @pytest.mark.parametrize("folder", sorted((ROOT / "weights").iterdir()), ids=lambda p: p.name)
