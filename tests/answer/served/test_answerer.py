@@ -274,7 +274,7 @@ def test_no_pages_is_an_abstention_and_the_server_is_not_asked(ask, fake_server)
             '{"answerable": true, "answer": "x [1]", "citations": [{"page": true, "quote": ""}]}',
             "an answer must",
         ),
-        ('{"answerable": true, "answer": "x [1]", "answer": "y [2]", "citations": []}', "a key stands twice"),
+        ('{"answerable": true, "answer": "x [1]", "answer": "y [2]", "citations": []}', "a key occurs twice"),
         ("[" * 10_000, "must be one JSON object"),
     ],
 )
