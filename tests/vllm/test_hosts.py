@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw
 
 from mmrag import DocumentQA
 from mmrag.errors import ServerStatusError
-from mmrag.hosts.ranking import HostItem, ranking_of
+from mmrag.hosts.items import HostItem
+from mmrag.hosts.ranking import ranking_of
 from mmrag.index import MemoryIndex
 from mmrag.rerank import ThinkReranker
 from mmrag.types import Query
