@@ -1,7 +1,10 @@
-"""Time the text embedder, and compare its windows one at a time with padded batches, in one run.
+"""Time a text embedder, and compare its windows one at a time with padded batches, in one run.
 
-    OMP_NUM_THREADS=1 python benchmarks/embedder.py
-    python benchmarks/embedder.py --blank
+    OMP_NUM_THREADS=1 python benchmarks/embedder.py FOLDER
+    python benchmarks/embedder.py FOLDER --blank
+
+FOLDER holds an exported text encoder (``model.onnx``, ``tokenizer.json``), such as bge-small-en-v1.5, which
+scripts/mini/README.md downloads.
 
 Pages are made here (seeded words, lengths like those of reports), so nothing outside the repository is
 needed. Times are CPU seconds of this process on one thread where not said otherwise; other work on the
@@ -14,6 +17,7 @@ import argparse
 import random
 import resource
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -57,7 +61,7 @@ def padded_batches(encoder, windows: list[list[int]], size: int) -> np.ndarray:
         ids = np.zeros((len(part), longest), dtype=np.int64)
         mask = np.zeros_like(ids)
         for row, i in enumerate(part):
-            tokens = [encoder._first, *windows[i], encoder._last]
+            tokens = [encoder._tokenizer.first, *windows[i], encoder._tokenizer.last]
             ids[row, : len(tokens)] = tokens
             mask[row, : len(tokens)] = 1
         feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
@@ -66,8 +70,8 @@ def padded_batches(encoder, windows: list[list[int]], size: int) -> np.ndarray:
     return vectors
 
 
-def time_everything(count: int) -> None:
-    embedder = TextEmbedder(threads=1)
+def time_everything(folder: Path, count: int) -> None:
+    embedder = TextEmbedder(folder, threads=1)
     print(f"load                    {cpu(embedder._loaded):8.2f} s")
     print(f"fingerprint             {cpu(lambda: embedder.fingerprint):8.2f} s")
     pages = make_pages(count)
@@ -98,16 +102,16 @@ def time_everything(count: int) -> None:
         f"  one at a time, again  {'':>8}             largest difference {np.abs(alone - repeated).max():.1e}"
     )
     for threads in (1, 2):
-        several = TextEmbedder(threads=threads)
+        several = TextEmbedder(folder, threads=threads)
         several.encode_query(["warm"])
         start = time.perf_counter()
         several.encode_document(pages)
         print(f"{threads} thread(s), wall         {count / (time.perf_counter() - start):8.1f} pages/s")
 
 
-def score_blank() -> None:
-    """How the vector of a page without text scores against questions, beside pages of other questions."""
-    embedder = TextEmbedder()
+def score_blank(folder: Path) -> None:
+    """Print how a page without text scores against questions, and pages that answer one of them."""
+    embedder = TextEmbedder(folder)
     queries = np.concatenate(embedder.encode_query(QUESTIONS))
     pages = np.concatenate(embedder.encode_document(QUESTIONS_ANSWERED))
     (blank,) = embedder.encode_document([""])
@@ -132,10 +136,11 @@ QUESTIONS_ANSWERED = [
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("folder", type=Path, help="of an exported text encoder")
     parser.add_argument("--pages", type=int, default=40)
     parser.add_argument("--blank", action="store_true", help="only the scores of a page without text")
     options = parser.parse_args()
     if options.blank:
-        score_blank()
+        score_blank(options.folder)
     else:
-        time_everything(options.pages)
+        time_everything(options.folder, options.pages)

@@ -1,13 +1,15 @@
-"""Time mmrag-mini beside bge-small on the same texts and RapidOCR on the same pictures, in one run.
+"""Time mmrag-mini, RapidOCR on the same pictures and a text encoder on the same texts, in one run.
 
     OMP_NUM_THREADS=1 python benchmarks/mini.py
+    OMP_NUM_THREADS=1 python benchmarks/mini.py --baseline bge
     OMP_NUM_THREADS=1 python benchmarks/mini.py --pages FOLDER --most 40
     OMP_NUM_THREADS=1 python benchmarks/mini.py --profile pixels
 
 Seconds are processor time of this process on one core. What else the machine does still moves them (caches,
 hyper-threads), so read the ratios, and the bars with that in mind. Pages are those of the sample documents or
 of FOLDER, drawn by PyMuPDF at the size that the model makes use of; drawing is not counted. Documents of one
-kind have pages of one length, so the seconds a page are also given for a thousand tokens.
+kind have pages of one length, so the seconds a page are also given for a thousand tokens. The baseline is an
+exported text encoder (``model.onnx``, ``tokenizer.json``); scripts/mini/README.md fetches bge-small-en-v1.5.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before anything reads it
 
@@ -34,6 +37,7 @@ from mmrag.samples import sample_documents, sample_questions
 
 BARS = {"a query": 0.015, "a page from text": 0.3, "a page with pixels": 1.5}
 LONG = 5_000  # tokens of a page that no page in the samples reaches
+Encode: TypeAlias = Callable[[list[str]], object]
 STAGES = ("scale and tile", "network", "cells to words", "reading order", "visual tokens", "encoder")
 
 
@@ -125,33 +129,38 @@ def line(what: str, seconds: list[float], beside: str = "") -> None:
     )
 
 
-def time_text(mini, pages: list[Page]) -> None:
-    """Queries and pages from text, beside bge-small."""
-    from mmrag.embedders.text import TextEmbedder
-
-    small = TextEmbedder(threads=1)
-    small.encode_query(["warm up"])
-    questions = [question["question"] for question in sample_questions()]
+def time_inputs(what: str, encode: Encode, baseline: Encode | None, inputs: list[str]) -> list[float]:
+    """Print and return the seconds of each input; by turns with the baseline, so that noise meets both."""
     ours, theirs = [], []
-    for question in questions:  # by turns, so that what the machine does meanwhile meets both
-        ours.append(cpu(lambda question=question: mini.encode_query([question])))
-        theirs.append(cpu(lambda question=question: small.encode_query([question])))
-    line("a query", ours, f"{sum(ours) / sum(theirs):.2f} x bge-small")
+    for one in inputs:
+        ours.append(cpu(lambda one=one: encode([one])))
+        if baseline:
+            theirs.append(cpu(lambda one=one: baseline([one])))
+    line(what, ours, f"{sum(ours) / sum(theirs):.2f} x the baseline" if theirs else "")
+    return ours
+
+
+def time_text(mini, pages: list[Page], folder: Path | None) -> None:
+    """Time queries and pages from text; `folder`: of the baseline."""
+    query, document = None, None
+    if folder:
+        from mmrag.embedders.text import TextEmbedder
+
+        baseline = TextEmbedder(folder, threads=1)
+        baseline.encode_query(["warm up"])
+        query, document = baseline.encode_query, baseline.encode_document
+    questions = [question["question"] for question in sample_questions()]
+    time_inputs("a query", mini.encode_query, query, questions)
     texts = [page.text for page in pages if page.text.strip()]
     tokens = [len(mini._loaded()[0].tokenizer.tokenize(text)) for text in texts]
-    ours, theirs = [], []
-    for text in texts:
-        ours.append(cpu(lambda text=text: mini.encode_document([text])))
-        theirs.append(cpu(lambda text=text: small.encode_document([text])))
-    line("a page from text", ours, f"{sum(ours) / sum(theirs):.2f} x bge-small")
-    a_thousand = sum(ours) / sum(tokens) * 1e6
+    seconds = time_inputs("a page from text", mini.encode_document, document, texts)
+    a_thousand = sum(seconds) / sum(tokens) * 1e6
     lengths = f"{min(tokens)} to {max(tokens)} tokens"
     print(f"  {len(texts)} pages of {lengths}; {a_thousand:.0f} ms a thousand tokens")
     words = (" ".join(texts) or "word").split()
     text = " ".join((words * (1 + LONG // len(words)))[:LONG])
     count = len(mini._loaded()[0].tokenizer.tokenize(text))
-    once, again = cpu(lambda: mini.encode_document([text])), cpu(lambda: small.encode_document([text]))
-    line(f"a text of {count} tokens", [once], f"{once / again:.2f} x bge-small")
+    time_inputs(f"a text of {count} tokens", mini.encode_document, document, [text])
 
 
 def time_pixels(mini, pages: list[Page]) -> None:
@@ -200,6 +209,7 @@ def profile(mini, pages: list[Page], what: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--pages", type=Path, help="folder of documents; else the samples of the package")
+    parser.add_argument("--baseline", type=Path, help="folder of an exported text encoder to compare with")
     parser.add_argument("--most", type=int, default=12, help="pages that are measured")
     parser.add_argument("--profile", choices=("pixels", "text", "both"), help="only where the time goes")
     options = parser.parse_args()
@@ -210,8 +220,8 @@ def main() -> None:
     if options.profile:
         profile(mini, pages, options.profile)
         return
-    time_text(mini, pages)
-    print(f"memory      {memory():.0f} MiB most so far (two models)")
+    time_text(mini, pages, options.baseline)
+    print(f"memory      {memory():.0f} MiB most so far")
     time_pixels(mini, pages)
 
 

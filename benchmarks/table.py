@@ -45,7 +45,6 @@ from mmrag.index.base import Index
 from mmrag.index.chroma import ChromaIndex
 from mmrag.index.directory import STORE_NAME
 from mmrag.index.filters import Filter
-from mmrag.ingest.reembed import embedder_of
 from mmrag.models.load import load_embedder
 from mmrag.pipeline import DocumentQA
 from mmrag.rerank.local import LocalReranker, all_verdicts
@@ -149,10 +148,7 @@ def measure(options: argparse.Namespace) -> tuple[Table, Embedder]:
 
 
 def named_embedder(options: argparse.Namespace) -> Embedder:
-    """Load the embedder that is named; else the one that made the index; else the default."""
-    named = options.embedder is not None or options.embedder_url is not None
-    if not named and options.index and (options.index / STORE_NAME).is_file():
-        return embedder_of(options.index)
+    """Load the embedder that is named, or the default."""
     return load_embedder(options.embedder, base_url=options.embedder_url)
 
 

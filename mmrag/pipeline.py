@@ -156,9 +156,9 @@ class DocumentQA:
         from mmrag.index.chroma import ChromaIndex
 
         if embedder is None:
-            from mmrag.ingest.reembed import embedder_of
+            from mmrag.models.load import default_embedder
 
-            embedder = embedder_of(path)
+            embedder = default_embedder()
         index = ChromaIndex.open(path, embedder, read_only=read_only)
         return cls(
             index,

@@ -39,11 +39,21 @@ def make_pdf() -> Callable[[Path, Sequence[str]], Path]:
 
 
 @pytest.fixture(scope="session")
-def embedder():
-    """A real embedder, loaded once: the text encoder, since most laws hold for any and it is the quickest."""
+def text_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of an exported text encoder, ``bge-small``."""
+    from .text_encoder import export_text_encoder
+
+    folder = tmp_path_factory.mktemp("exported") / "bge-small"
+    folder.mkdir()
+    return export_text_encoder(folder)
+
+
+@pytest.fixture(scope="session")
+def embedder(text_encoder: Path):
+    """A real embedder, loaded once: one of text, since most laws hold for any and it is the quickest."""
     from mmrag.embedders.text import TextEmbedder
 
-    return TextEmbedder()
+    return TextEmbedder(text_encoder)
 
 
 @dataclass

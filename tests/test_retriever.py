@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mmrag.embedders.base import EmbedderBase
-from mmrag.embedders.text import TextEmbedder
+from mmrag.embedders.mini.embedder import MiniEmbedder
 from mmrag.errors import IndexMismatchError, UnsupportedInputError
 from mmrag.index.base import Manifest
 from mmrag.index.memory import MemoryIndex
@@ -291,7 +291,7 @@ async def test_asearch_agrees_and_leaves_the_loop_free(retriever, embedder):
 
 
 def test_the_default_embedder_finds_meaning_by_vectors_and_codes_by_words():
-    embedder = TextEmbedder(threads=1)
+    embedder = MiniEmbedder(threads=1)
     texts = {
         "sales": "European revenue fell by four percent over the year.",
         "pump": "Impeller AK-4471 was fitted to pump 2.",

@@ -2,7 +2,7 @@
 
 Any object with these attributes and methods is an embedder; there is no registry and nothing to
 inherit. `EmbedderBase` adds the async twins. Implementations: `mmrag.MiniEmbedder`
-(mmrag-mini, the default), `mmrag.embedders.text.TextEmbedder` (bge-small, text only),
+(mmrag-mini, the default), `mmrag.embedders.text.TextEmbedder` (an exported text encoder),
 `mmrag.ServedEmbedder` (a model behind a URL) and those of multimodal checkpoints in
 `mmrag.models`.
 

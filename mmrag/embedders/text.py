@@ -1,15 +1,15 @@
-"""A text encoder over windows of a page's text: bge-small-en-v1.5, or another BERT. Text only, English.
+"""`TextEmbedder`: a BERT text encoder of your own, exported to ONNX, over windows of a page's text.
 
-It was the default before mmrag-mini, which has the same encoder inside; indexes that it made open with it.
-Row 0 is the mean of a page's windows (its single vector), the windows follow in an order in which every
-prefix is spread over the whole page.
+For encoders in the manner of bge-small-en-v1.5: one vector per text, the state of [CLS], and an instruction
+before questions. Row 0 is the mean of a page's windows (its single vector); the windows follow in an order
+in which every prefix is spread over the whole page.
 
 Decisions taken here:
 
-* *Windows run one at a time.* The shipped weights are int8 with activations quantised per tensor, so a
-  text's vector depends on its neighbours in a batch (cosine 0.985 to 0.998 with itself, measured).
-  Alone it is the same to the last bit whatever the batch, and on the CPUs measured no slower: padding is
-  never computed. Threads run different windows side by side, one core each.
+* *Windows run one at a time.* In an int8 export activations are quantised per tensor, so a text's vector
+  depends on its neighbours in a batch (cosine 0.985 to 0.998 with itself, measured with bge-small). Alone
+  it does not, and on the CPUs measured it is no slower: padding is never computed. Threads run different
+  windows in parallel, one core each.
 * *A mean keeps its length.* Row 0 is the mean of unit vectors and is not scaled up to one again, so its
   score is the average over the windows and never beats the best of them: a longer prefix refines a score
   and does not compete with the summary. A mean scaled up wins against its own windows, the more the longer
@@ -63,33 +63,25 @@ from mmrag.errors import check_whole
 from mmrag.machine import default_threads
 from mmrag.types import Budget, Matrix, Query
 
-DEFAULT_MODEL_DIR = Path(__file__).parent.parent / "weights" / "mmrag-mini"
-"""The weights of bge-small are those of mmrag-mini's encoder, number for number."""
-
-_SHIPPED_GRAPH = "bge-small.onnx"
-_SHIPPED_DIGEST = "68807e3ff2abb83cdd708d8243fd398246e397bfee2ba611c2bad728e27df743"
-"""Of the file that held graph and weights in one, so that indexes made with it open."""
-
 QUERY_INSTRUCTION = "Represent this sentence for searching relevant passages: "
 """What the model card of bge-small-en-v1.5 puts before a question; documents have no prefix."""
 
 MAX_WINDOW = POSITIONS - 2
 """Positions of the encoder (512) without its two special tokens."""
 
-_DIM = 384
 _ALGORITHM = "windows-2"  # part of the fingerprint: raise it when the same settings give other vectors
 
 Vector = NDArray[np.float32]
 
 
 class TextEmbedder(EmbedderBase):
-    """Text in, nested vectors of windows out, on the CPU, with weights that ship in the package.
+    """Text in, nested vectors of windows out, on the CPU.
 
     Loads lazily on first use; safe to share between threads.
 
     Args:
         model_dir: folder with ``model.onnx`` (inputs ``input_ids``, ``attention_mask``,
-            ``token_type_ids``; output ``(B, T, D)`` states) and ``tokenizer.json``. None: the shipped one.
+            ``token_type_ids``; output ``(B, T, D)`` states; weights inside) and ``tokenizer.json``.
         window: tokens of text in a window, 1..510.
         stride: tokens from one window's start to the next's, 1..`window`.
         max_rows: most rows of a document, mean included, 1..64.
@@ -103,7 +95,7 @@ class TextEmbedder(EmbedderBase):
 
     def __init__(
         self,
-        model_dir: str | Path | None = None,
+        model_dir: str | Path,
         *,
         window: int = 256,
         stride: int = 200,
@@ -115,8 +107,8 @@ class TextEmbedder(EmbedderBase):
         check_whole("max_rows", max_rows, 1, 64)
         if threads is not None:
             check_whole("threads", threads, 1, 1024)
-        self.model_dir = Path(model_dir) if model_dir is not None else DEFAULT_MODEL_DIR
-        self._graph = check_files(self.model_dir, "text embedder", self._graph_name)
+        self.model_dir = Path(model_dir)
+        self._graph = check_files(self.model_dir, "text embedder")
         self.window = window
         self.stride = stride
         self.max_rows = max_rows
@@ -127,30 +119,19 @@ class TextEmbedder(EmbedderBase):
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the settings; weights are loaded again on first use."""
         options = {"window": self.window, "stride": self.stride, "max_rows": self.max_rows}
-        model_dir = None if self._shipped else self.model_dir
-        return functools.partial(TextEmbedder, model_dir, **options), ()
-
-    @property
-    def _shipped(self) -> bool:
-        return self.model_dir == DEFAULT_MODEL_DIR
-
-    @property
-    def _graph_name(self) -> str:
-        return _SHIPPED_GRAPH if self._shipped else "model.onnx"
+        return functools.partial(type(self), self.model_dir, **options), ()
 
     @property
     def name(self) -> str:
-        """What it is, for people."""
-        if self._shipped:
-            return "bge-small-en-v1.5 (text only)"
-        return f"{self.model_dir.name} (text only)"
+        """Return the folder's name, marked as text only."""
+        return f"{self.model_dir.resolve().name} (text only)"
 
     @property
     def fingerprint(self) -> str:
-        """Digest of weights, tokenizer, window settings and instruction; 32 hexadecimal digits."""
+        """Return a digest of weights, tokenizer, window settings and instruction; 32 hexadecimal digits."""
         settings = {
             "algorithm": _ALGORITHM,
-            "model": _SHIPPED_DIGEST if self._shipped else file_digest(self._graph),
+            "model": file_digest(self._graph),
             "tokenizer": file_digest(self.model_dir / "tokenizer.json"),
             "instruction": QUERY_INSTRUCTION,
             "window": self.window,
@@ -161,17 +142,17 @@ class TextEmbedder(EmbedderBase):
 
     @property
     def dim(self) -> int:
-        """384 for the shipped weights; read from the file for others, which loads them."""
-        return _DIM if self._shipped else self._loaded().dim
+        """Return the width of a vector; read from the graph, which loads it."""
+        return self._loaded().dim
 
     @property
     def budget(self) -> Budget:
-        """One row a query, up to `max_rows` rows a document."""
+        """Return one row per query and up to `max_rows` rows per document."""
         return Budget(query=1, document=self.max_rows)
 
     @property
     def modalities(self) -> frozenset[str]:
-        """Text only."""
+        """Return text only."""
         return frozenset({"text"})
 
     def encode_query(

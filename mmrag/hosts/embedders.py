@@ -19,9 +19,8 @@ from mmrag.embedders.base import (
     as_query,
 )
 from mmrag.embedders.mini.embedder import MODEL_DIR
-from mmrag.embedders.text import TextEmbedder
 from mmrag.errors import IndexMismatchError
-from mmrag.models.load import DEFAULT_MODEL, TEXT_MODEL, is_embedder, load_embedder
+from mmrag.models.load import DEFAULT_MODEL, is_embedder, load_embedder
 from mmrag.types import Budget, Matrix
 
 Model: TypeAlias = "str | os.PathLike[str] | Embedder | None"
@@ -186,7 +185,7 @@ def model_setting(model: Model) -> str | None:
         return os.fspath(model)
     folder = getattr(model, "model_dir", None)
     if folder == MODEL_DIR:  # both shipped models are in it
-        return TEXT_MODEL if isinstance(model, TextEmbedder) else DEFAULT_MODEL
+        return DEFAULT_MODEL
     return None if folder is None else str(folder)
 
 

@@ -35,12 +35,11 @@ from tqdm import tqdm
 
 from mmrag.documents import DocumentReader, ReaderSettings, Skipped
 from mmrag.embedders.base import DocumentInput, Embedder
-from mmrag.embedders.text import TextEmbedder
 from mmrag.errors import DocumentError, IndexMismatchError, UnsupportedInputError
 from mmrag.files import atomic_write
 from mmrag.index.base import DocumentEntry, Index
 from mmrag.index.chroma import ChromaIndex
-from mmrag.index.directory import CHROMA_PREFIX, STORE_NAME, check_directory
+from mmrag.index.directory import CHROMA_PREFIX, STORE_NAME
 from mmrag.ingest.embedding import encode_documents, image_pixels
 from mmrag.ingest.files import BATCH_PAGES
 from mmrag.ingest.pictures import blob_key, render_page
@@ -55,37 +54,6 @@ WORK_FOLDER = "unfinished-reembed"
 _MODEL_FOLDERS = ("traces", "replies")
 _BLIND_PAGES = "without-picture.json"
 _NO_CONTENT = "it has neither a page nor text; a host that made it of a picture has to add it again"
-
-
-def embedder_of(path: str | Path) -> Embedder:
-    """The embedder to open an index with where nobody names one.
-
-    The default one; `TextEmbedder` for an index which that made, and a warning says how to go over. For an
-    index by any other the default, which opening it then refuses.
-
-    Raises:
-        IndexFormatError: the directory holds something else.
-    """
-    default = default_embedder()
-    directory = Path(path).expanduser().absolute()
-    if not check_directory(directory):
-        return default
-    with closing(ChromaIndex.open(directory, None, read_only=True)) as index:
-        made_by = index.manifest
-    if made_by.fingerprint == default.fingerprint:
-        return default
-    before = TextEmbedder()
-    if made_by.fingerprint != before.fingerprint:
-        return default
-    logger.warning(
-        "index %s was made by %s, the default before %s, and is opened with it. "
-        "To go over, without reading the documents again: mmrag reembed %s NEW",
-        directory,
-        made_by.embedder,
-        default.name,
-        directory,
-    )
-    return before
 
 
 @dataclass(slots=True)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from mmrag.embedders.base import Embedder
 
 DEFAULT_MODEL = "mmrag-mini"
-TEXT_MODEL = "bge-small-en-v1.5"
 """Name of the embedder that ships in the package."""
 
 
@@ -29,8 +28,8 @@ def load_embedder(
     """The embedder that these words mean.
 
     Args:
-        model: None or `DEFAULT_MODEL` for our own; `TEXT_MODEL` or the folder of an exported text encoder
-            (``model.onnx``) or of a multimodal checkpoint (``config.json``); the hub name (``org/name``) of
+        model: None or `DEFAULT_MODEL` for our own; the folder of an exported text encoder (``model.onnx``)
+            or of a multimodal checkpoint (``config.json``); the hub name (``org/name``) of
             a multimodal checkpoint; or a ready embedder. With `base_url` the name the server knows.
         compression: visual-token compression factor per axis; needs a multimodal checkpoint. None: the
             checkpoint's own.
@@ -87,11 +86,9 @@ def load_embedder(
     from mmrag.embedders.text import TextEmbedder
 
     folder = Path(model)
-    if model == TEXT_MODEL:
-        return TextEmbedder()
     if not folder.is_dir():
         raise ValueError(
-            f"model must be {DEFAULT_MODEL!r}, {TEXT_MODEL!r}, the folder of an exported text encoder or of "
+            f"model must be {DEFAULT_MODEL!r}, the folder of an exported text encoder or of "
             f"a multimodal checkpoint, or a hub name 'org/name', got {str(model)!r}. For a model behind a "
             "server pass base_url, too."
         )

@@ -3,8 +3,7 @@
     python scripts/mini/build.py --encoder BGE.onnx --tokenizer tokenizer.json --reader RUN/checkpoint.pt \
         --projection projection.npy TO
 
-The encoder's int8 weights are those of the ONNX file, number for number, so the interim encoder is the same
-weights behind another graph: ``bge-small.onnx`` in TO is that file without its weights.
+The encoder's int8 weights are those of the ONNX file, number for number.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, numpy_helper
+from onnx import numpy_helper
 from safetensors.numpy import save_file
 
 from mmrag.models.mini import MiniShape, write_config
 
 sys.path.insert(0, str(Path(__file__).parent))
-from graph import encoder, places
+from graph import encoder
 from reader_graph import load_reader, reader, reader_weights
 
 LEVELS = {"query": 16, "document": 64}
@@ -62,7 +61,6 @@ def main() -> None:
     save_file({name: np.ascontiguousarray(values) for name, values in weights.items()}, file)
     encoder(file, options.to / "encoder.onnx")
     reader(tower, file, options.to / "reader.onnx")
-    without_weights(source, file, options.to / "bge-small.onnx")
     write_config(options.to, MiniShape(), "int8")
     shutil.copyfile(options.tokenizer, options.to / "tokenizer.json")
     total = sum(values.size for name, values in weights.items() if not name.endswith(("_scale", "_zero")))
@@ -110,26 +108,6 @@ def encoder_weights(source: onnx.ModelProto) -> dict[str, np.ndarray]:
     made["embeddings.word_scale"] = found[f"{WORDS}_scale"].reshape(1).astype(np.float32)
     made["embeddings.word_zero"] = found[f"{WORDS}_zero_point"].reshape(1)
     return made
-
-
-def without_weights(source: onnx.ModelProto, weights: Path, to: Path) -> None:
-    """The source's graph with its large initializers taken from the weights file."""
-    at = places(weights)
-    names = {**product_names(source), f"{WORDS}_quantized": "embeddings.word"}
-    for tensor in source.graph.initializer:
-        if tensor.name not in names:
-            continue
-        key = names[tensor.name]
-        kind, shape, offset, length = at[key if key in at else f"{key}.weight"]
-        if kind != tensor.data_type or list(shape) != list(tensor.dims):
-            raise SystemExit(
-                f"{tensor.name} must be the same in both files, got {shape} and {list(tensor.dims)}."
-            )
-        tensor.ClearField("raw_data")
-        tensor.data_location = TensorProto.EXTERNAL
-        for entry, value in (("location", weights.name), ("offset", offset), ("length", length)):
-            tensor.external_data.add(key=entry, value=str(value))
-    to.write_bytes(source.SerializeToString())
 
 
 if __name__ == "__main__":

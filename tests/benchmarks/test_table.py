@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import product
 from math import log2
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,16 +69,16 @@ def qa(folder, embedder):
 
 
 class Reading(TextEmbedder):
-    """The default encoder in three ways of reading: each has windows of its own."""
+    """A text encoder in three ways of reading: each has windows of its own."""
 
-    def __init__(self, inputs: str = "both") -> None:
+    def __init__(self, folder: Path, inputs: str = "both") -> None:
         window = {"text": 256, "pixels": 4, "both": 16}[inputs]
-        super().__init__(window=window, stride=window, threads=1)
+        super().__init__(folder, window=window, stride=window, threads=1)
         self.inputs = inputs
         self.asked: list[str] = []
 
     def with_inputs(self, inputs: str) -> Reading:
-        return Reading(inputs)
+        return Reading(self.model_dir, inputs)
 
     def encode_query(self, queries, **options):
         self.asked += [query.text for query in queries]
@@ -211,16 +212,16 @@ def test_every_setting_ranks_as_a_search_of_its_own(folder, qa):
     assert judge.read <= (len(QUESTIONS) + 1) * 6 < pairs
 
 
-def test_a_pool_deeper_than_the_metrics_is_judged_whole(folder):
+def test_a_pool_deeper_than_the_metrics_is_judged_whole(folder, text_encoder):
     judge = RememberingReranker(LocalReranker(depth=12, threads=1))
-    with DocumentQA.open(folder.parent / "deep", embedder=Reading("text"), reranker=None) as qa:
+    with DocumentQA.open(folder.parent / "deep", embedder=Reading(text_encoder, "text"), reranker=None) as qa:
         qa.add_texts([f"Tea of the kind {number}." for number in range(14)])
         search_all(qa, "text", (Budget(1, 1),), reranker=judge, depth=12)("tea", None)
     assert judge.read + judge.remembered == 3 * 12  # words, vectors, both
 
 
-def test_a_question_is_encoded_once_for_all_settings(folder):
-    embedder = Reading("text")
+def test_a_question_is_encoded_once_for_all_settings(folder, text_encoder):
+    embedder = Reading(text_encoder, "text")
     with DocumentQA.open(folder.parent / "once", embedder=embedder, reranker=None) as qa:
         qa.add_texts(["tea", "ferry"])
         search_all(qa, "text", BUDGETS)("What is tea?", None)
@@ -228,8 +229,8 @@ def test_a_question_is_encoded_once_for_all_settings(folder):
     assert embedder.asked == ["What is tea?", "What is a ferry?"]
 
 
-def test_rows_that_are_no_prefix_are_searched_whole(folder):
-    embedder = Reading("text")
+def test_rows_that_are_no_prefix_are_searched_whole(folder, text_encoder):
+    embedder = Reading(text_encoder, "text")
     embedder.nested = False
     with DocumentQA.open(folder.parent / "flat", embedder=embedder, reranker=None) as qa:
         qa.add_texts(["tea"])
@@ -237,24 +238,24 @@ def test_rows_that_are_no_prefix_are_searched_whole(folder):
     assert budgets == {None, embedder.budget}
 
 
-def test_how_an_embedder_reads_pages(embedder):
+def test_how_an_embedder_reads_pages(embedder, text_encoder):
     inputs, made = ways_of_reading(embedder)
     assert (inputs, made("text")) == (("text",), embedder)
-    own = Reading("pixels")
+    own = Reading(text_encoder, "pixels")
     inputs, made = ways_of_reading(own)
     assert inputs == INPUTS
     assert made("pixels") is own
     assert made("text").inputs == "text"
 
 
-def test_an_index_that_is_there_counts_as_the_input_that_made_it(tmp_path):
-    inputs, made = ways_of_reading(Reading("both"))
+def test_an_index_that_is_there_counts_as_the_input_that_made_it(tmp_path, text_encoder):
+    inputs, made = ways_of_reading(Reading(text_encoder, "both"))
     apart = [(name, tmp_path / name) for name in INPUTS]
     assert index_folders(tmp_path, INPUTS, inputs, made) == apart
     DocumentQA.open(tmp_path, embedder=made("pixels")).close()
     assert index_folders(tmp_path, ("text", "pixels"), inputs, made) == [apart[0], ("pixels", tmp_path)]
     assert index_folders(tmp_path, ("text",), inputs, made) == apart[:1]
-    other = ways_of_reading(TextEmbedder(window=8, stride=8))
+    other = ways_of_reading(TextEmbedder(text_encoder, window=8, stride=8))
     with pytest.raises(IndexMismatchError, match="was built with"):
         index_folders(tmp_path, ("text",), *other)
 
@@ -268,12 +269,9 @@ def call(capsys, *arguments):
     return printed.out, printed.err
 
 
-TEXT = ("--embedder", "bge-small-en-v1.5")
-
-
-def test_the_command_measures_what_mmrag_evaluate_does(capsys, folder, qa, tmp_path):
+def test_the_command_measures_what_mmrag_evaluate_does(capsys, folder, qa, tmp_path, text_encoder):
     index, target = tmp_path / "index", tmp_path / "table.json"
-    options = (folder, "--ocr", "off", "--rerank", "local", "--rerank-top", 3, *TEXT)
+    options = (folder, "--ocr", "off", "--rerank", "local", "--rerank-top", 3, "--embedder", text_encoder)
     out, _ = call(capsys, *options, "--budgets", "16,64", "1,1", "--index", index, "--to", target)
     assert "text    1,1     fused" in out
     data = json.loads(target.read_text())
@@ -290,8 +288,10 @@ def test_the_command_measures_what_mmrag_evaluate_does(capsys, folder, qa, tmp_p
             assert row["scopes"] == report["scopes"], setting
 
 
-def test_the_command_keeps_an_index_for_each_input_and_uses_it_again(capsys, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "load_embedder", lambda *_, **__: Reading("both"))
+def test_the_command_keeps_an_index_for_each_input_and_uses_it_again(
+    capsys, folder, tmp_path, monkeypatch, text_encoder
+):
+    monkeypatch.setattr(command, "load_embedder", lambda *_, **__: Reading(text_encoder, "both"))
     options = (folder, "--ocr", "off", "--budgets", "1,1", "4,4", "--index", tmp_path, "--json")
     first, again = (call(capsys, *options, "--inputs", names) for names in ("text,both", "both,pixels"))
     assert sorted(one.name for one in tmp_path.iterdir()) == ["both", "pixels", "text"]
@@ -307,7 +307,6 @@ def test_the_command_keeps_an_index_for_each_input_and_uses_it_again(capsys, fol
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--inputs", "pixels", *TEXT), "--inputs must be of text for 'bge-small-en-v1.5 (text only)', got"),
         (("--inputs", "words"), "inputs must be of text, pixels and both"),
         (("--budgets", "1"), "a budget must be like 16,64, got '1'"),
     ],
@@ -317,3 +316,10 @@ def test_what_cannot_be_measured_is_wrong_usage(capsys, folder, arguments, words
         call(capsys, folder, *arguments)
     assert stop.value.code == 2
     assert words in capsys.readouterr().err
+
+
+def test_an_embedder_of_text_has_no_other_input(capsys, folder, text_encoder):
+    with pytest.raises(SystemExit) as stop:
+        call(capsys, folder, "--inputs", "pixels", "--embedder", text_encoder)
+    assert stop.value.code == 2
+    assert "--inputs must be of text for 'bge-small (text only)', got" in capsys.readouterr().err

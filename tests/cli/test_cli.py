@@ -223,11 +223,11 @@ def test_a_filter_that_means_nothing_is_named(capsys, index):
     assert "$greater" in err
 
 
-def test_interrupt_leaves_a_usable_index(tmp_path, make_pdf):
+def test_interrupt_leaves_a_usable_index(tmp_path, make_pdf, text_encoder):
     lines = "\n".join("All the words that a page of a long report may hold." for _ in range(35))
     path = make_pdf(tmp_path / "long.pdf", [f"Chapter {n}\n{lines}" for n in range(70)])
     command = [sys.executable, "-m", "mmrag.cli", "index", str(path), "--index", str(tmp_path / "index")]
-    command += ["--embedder", "bge-small-en-v1.5"]  # quick; whose vectors they are changes nothing here
+    command += ["--embedder", str(text_encoder)]  # quick; whose vectors they are changes nothing here
     # A shell that starts a job in the background has it ignore SIGINT; so may whoever started us.
     heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     run = subprocess.Popen(

@@ -26,7 +26,6 @@ pool._bootstrap = lambda: {hide!r} + "; " + start()  # reading processes lack th
 
 from mmrag import DocumentQA, ReaderSettings
 
-
 folder, document = sys.argv[1:]
 with DocumentQA.open(folder, reader=ReaderSettings(ocr="off", workers=1)) as qa:
     assert qa.add(document).pages == 2

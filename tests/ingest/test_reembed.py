@@ -18,7 +18,7 @@ from mmrag.cli import main
 from mmrag.errors import IndexFormatError, IndexLockedError, IndexMismatchError, UnsupportedInputError
 from mmrag.index import ChromaIndex
 from mmrag.ingest import reembed as module
-from mmrag.ingest.reembed import WORK_FOLDER, embedder_of, reembed
+from mmrag.ingest.reembed import WORK_FOLDER, reembed
 
 READER = ReaderSettings(ocr="off", workers=1)
 WHALES = "The blue whale is the largest animal.\nIt can weigh 150 tonnes."
@@ -49,9 +49,9 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def other():
+def other(text_encoder):
     """The same encoder with other windows: other vectors, another fingerprint."""
-    return TextEmbedder(window=12, stride=8)
+    return TextEmbedder(text_encoder, window=12, stride=8)
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_all_but_the_vectors_is_the_same_and_the_old_index_untouched(old, other,
     assert sum(data is not None for data in before["bytes"].values()) == 2  # the picture, and "snap"
     assert bytes_of(old) == files
     assert (report.records, report.resumed, report.skipped) == (7, 0, [])
-    assert report.embedder == report.before == "bge-small-en-v1.5 (text only)"
+    assert report.embedder == report.before == "bge-small (text only)"
     names = {file.name.split("-")[0] for file in (tmp_path / "new").iterdir()}
     assert {"chroma", "index.sqlite"} <= names and "unfinished" not in names
 
@@ -286,17 +286,7 @@ def test_what_is_written_meanwhile_comes_too(many, embedder, other, tmp_path):
     assert held(tmp_path / "new") == held(many)
 
 
-# ---- the embedder of before --------------------------------------------------------------------------
-
-
-def test_an_index_of_the_embedder_before_opens_with_it_and_a_warning(old, tmp_path, embedder, caplog):
-    assert embedder_of(tmp_path / "absent").fingerprint != embedder.fingerprint
-    with DocumentQA.open(old, read_only=True) as qa:
-        assert qa.embedder.fingerprint == embedder.fingerprint
-        assert qa.search("whale", k=1)
-    (record,) = caplog.records
-    assert record.levelname == "WARNING" and f"mmrag reembed {old} NEW" in record.getMessage()
-    assert main(["search", "whale", "--index", str(old)]) == 0
+# ---- another embedder than the default ---------------------------------------------------------------
 
 
 def test_an_index_by_anything_else_is_refused_and_the_way_named(old, other, tmp_path, caplog):
@@ -307,14 +297,14 @@ def test_an_index_by_anything_else_is_refused_and_the_way_named(old, other, tmp_
     assert not caplog.records
 
 
-def test_the_command(many, other, tmp_path, capsys):
+def test_the_command(many, other, tmp_path, capsys, text_encoder):
     reembed(many, tmp_path / "by-other", embedder=other, reader=READER)
     arguments = [
         "reembed",
         str(tmp_path / "by-other"),
         str(tmp_path / "back"),
         "--embedder",
-        "bge-small-en-v1.5",
+        str(text_encoder),
     ]
     assert main(arguments) == 0
     out = capsys.readouterr().out

@@ -10,7 +10,7 @@ import pytest
 from mmrag.embedders.mini.embedder import MODEL_DIR, MiniEmbedder
 from mmrag.embedders.served import ServedEmbedder
 from mmrag.embedders.text import TextEmbedder
-from mmrag.models.load import DEFAULT_MODEL, TEXT_MODEL, is_embedder, load_embedder
+from mmrag.models.load import DEFAULT_MODEL, is_embedder, load_embedder
 
 
 def test_the_shipped_embedder_by_name_folder_and_nothing(tmp_path: Path) -> None:
@@ -21,8 +21,13 @@ def test_the_shipped_embedder_by_name_folder_and_nothing(tmp_path: Path) -> None
     assert load_embedder(compression=1).compression == 1
 
 
-def test_the_text_encoder_by_name() -> None:
-    assert isinstance(load_embedder(TEXT_MODEL), TextEmbedder)
+def test_a_text_encoder_by_its_folder(text_encoder: Path) -> None:
+    made = load_embedder(text_encoder)
+    assert isinstance(made, TextEmbedder) and made.model_dir == text_encoder
+    with pytest.raises(ValueError, match="a text encoder takes no compression, got compression=2"):
+        load_embedder(text_encoder, compression=2)
+    with pytest.raises(ValueError, match="a text encoder takes no device, got device='cuda'"):
+        load_embedder(str(text_encoder), device="cuda")
 
 
 def test_a_url_is_a_served_embedder_that_nobody_has_asked_yet() -> None:
@@ -36,13 +41,12 @@ def test_a_url_is_a_served_embedder_that_nobody_has_asked_yet() -> None:
 @pytest.mark.parametrize(
     ("model", "settings", "error", "words"),
     [
-        ("nope", {}, ValueError, "must be 'mmrag-mini', 'bge-small-en-v1.5', the folder"),
+        ("nope", {}, ValueError, "must be 'mmrag-mini', the folder"),
         (7, {}, TypeError, "a name, a folder or an embedder, got int"),
-        (TEXT_MODEL, {"compression": 2}, ValueError, "takes no compression, got compression=2"),
         (None, {"compression": 3}, ValueError, "must be 1 or 2"),
         (None, {"device": "cuda"}, ValueError, "takes no device, got device='cuda'"),
         ("m", {"base_url": "http://x", "device": "cpu"}, ValueError, "They are the server's to choose"),
-        (TextEmbedder(), {"device": "cpu"}, ValueError, "Set them where it is made"),
+        (MiniEmbedder(), {"device": "cpu"}, ValueError, "Set them where it is made"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(

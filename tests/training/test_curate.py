@@ -75,7 +75,7 @@ def written(folder: Path, lines: list[dict[str, Any]], **judge: Any) -> Path:
     (folder / "pairs.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
     config = {
         "stage": "curate",
-        "model": {"name": "bge-small-en-v1.5"},
+        "model": {"name": "mmrag-mini"},
         "data": [{"path": "pairs.jsonl"}],
         "run": {"output": "out"},
         "judge": {"mode": "local", **judge},

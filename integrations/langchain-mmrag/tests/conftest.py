@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmrag.embedders.base import EmbedderBase
+from mmrag.embedders.mini.embedder import MiniEmbedder
 from mmrag.samples import sample_documents
 from mmrag.types import Budget
 from PIL import Image
@@ -39,8 +40,8 @@ def embeddings() -> MMRagEmbeddings:
 
 @pytest.fixture(scope="session")
 def text_embeddings() -> MMRagEmbeddings:
-    """The text encoder of the package, which sees no images; loaded once."""
-    return MMRagEmbeddings(model="bge-small-en-v1.5")
+    """The shipped embedder as one of text, which sees no images; loaded once."""
+    return MMRagEmbeddings(model=MiniEmbedder(inputs="text"))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmrag import Content, DocumentQA, Embedder, TextEmbedder, load_embedder
+from mmrag import Content, DocumentQA, Embedder, MiniEmbedder, load_embedder
 from mmrag.embedders.base import EmbedderBase
 from mmrag.types import Budget, Page, Query
 
@@ -81,9 +81,9 @@ def make_pdf():
 
 
 @pytest.fixture(scope="session")
-def embedder() -> TextEmbedder:
-    """The text encoder of the package, loaded once; most laws here hold for any model."""
-    return TextEmbedder()
+def embedder() -> MiniEmbedder:
+    """The shipped embedder as one of text, loaded once; most laws here hold for any model."""
+    return MiniEmbedder(inputs="text")
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +108,7 @@ def pdfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def qa(pdfs: Path, tmp_path_factory: pytest.TempPathFactory, embedder: TextEmbedder) -> Iterator[DocumentQA]:
+def qa(pdfs: Path, tmp_path_factory: pytest.TempPathFactory, embedder: MiniEmbedder) -> Iterator[DocumentQA]:
     """An index of the two PDFs, on disk; tests only read it."""
     with DocumentQA.open(tmp_path_factory.mktemp("qa") / "index", embedder=embedder) as opened:
         opened.add(pdfs)

@@ -197,7 +197,7 @@ def test_a_page_whose_file_is_gone_is_named(make_pdf, tmp_path, embedder):
 
 
 def test_a_folder_of_another_model_is_refused(qa, colours):
-    with pytest.raises(IndexMismatchError, match="bge-small"):
+    with pytest.raises(IndexMismatchError, match="mmrag-mini"):
         MMRagRetriever(qa.path, model=colours)
 
 

@@ -292,10 +292,10 @@ def test_a_pipeline_in_two_processes_into_the_store(tmp_path, pdfs, embedder):
     store = MMRagVectorStore(tmp_path / "index", model=embedder)
     pages = MMRagPDFReader(image_dir=tmp_path / "pictures").load_data(pdfs)
     pipeline = IngestionPipeline(
-        transformations=[MMRagEmbedding("bge-small-en-v1.5")], vector_store=store, disable_cache=True
+        transformations=[MMRagEmbedding(embedder)], vector_store=store, disable_cache=True
     )
     nodes = pipeline.run(documents=pages, num_workers=2)
-    assert all(len(one.embedding) == 384 for one in nodes)
+    assert all(len(one.embedding) == 128 for one in nodes)
     kept = store.get_nodes([page.id_ for page in pages])
     assert [one.to_dict() for one in kept] == [page.to_dict() for page in pages]
     store.close()

@@ -281,7 +281,7 @@ class Stuck(ScriptedJudge):
             time.sleep(3600)
         return super().rerank(ranking)
 
-embedder = TextEmbedder()
+embedder = TextEmbedder({encoder!r})
 qa = DocumentQA(MemoryIndex.for_embedder(embedder), embedder=embedder)
 qa.add_texts(list(PAGES.values()), ids=list(PAGES))
 print("ready", flush=True)
@@ -290,9 +290,9 @@ Miner(qa, Stuck(), judge_data={{"mode": "scripted"}}).mine(QUESTIONS, {target!r}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
-def test_a_killed_process_resumes(qa, tmp_path, whole) -> None:
+def test_a_killed_process_resumes(qa, tmp_path, whole, text_encoder) -> None:
     target = tmp_path / "out.jsonl"
-    code = KILLED.format(tests=str(Path(__file__).parent), target=str(target))
+    code = KILLED.format(tests=str(Path(__file__).parent), target=str(target), encoder=str(text_encoder))
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "ready\n"

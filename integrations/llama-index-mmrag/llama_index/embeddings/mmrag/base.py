@@ -38,9 +38,8 @@ class MMRagEmbedding(VectorEmbedding):
 
     Args:
         model: None or ``"mmrag-mini"``: the shipped model of text and images, no download;
-            ``"bge-small-en-v1.5"``: the shipped text encoder; a folder: an exported encoder or a multimodal
-            checkpoint; ``org/name``: a multimodal checkpoint on the hub; a ready mmrag `Embedder`; with
-            `base_url`, a served model's name.
+            a folder: an exported text encoder or a multimodal checkpoint; ``org/name``: a multimodal
+            checkpoint on the hub; a ready mmrag `Embedder`; with `base_url`, a served model's name.
         model_name: the same as `model`, for those who type it.
         compression: of visual tokens, for embedders that have it.
         budget: ``(query, document)`` rows that `encode_query` and `encode_document` keep; None: all.
