@@ -143,16 +143,36 @@ class Backbone(ABC, nn.Module):
     def position_ids(self, input_ids: Tensor, attention_mask: Tensor, grids: Sequence[Grid]) -> Tensor | None:
         """Positions of every token, given the compressed grids of all images in order; None: 0, 1, 2, ..."""
 
-    @abstractmethod
     def language(
         self,
-        inputs_embeds: Tensor,
-        attention_mask: Tensor,
-        position_ids: Tensor | None,
-        visual_mask: Tensor,
+        embeds: Tensor,
+        mask: Tensor,
+        positions: Tensor | None,
+        visual: Tensor,
         deep: Sequence[Tensor],
     ) -> Tensor:
-        """States ``(batch, length, hidden)`` after the last layer and its norm; plain causal attention."""
+        """Run the language model.
+
+        Args:
+            embeds: ``(B, T, D)``, visual tokens and meta tokens in place.
+            mask: of `marked`.
+            positions: of `position_ids`.
+            visual: ``(B, T)``, True at visual tokens.
+            deep: `VisualTokens.deep`.
+
+        Returns:
+            ``(B, T, D)`` states after the last layer and its norm.
+        """
+        options = self.language_options(mask, visual, deep)
+        states: Tensor = self.model.language_model(
+            inputs_embeds=embeds, position_ids=positions, **options
+        ).last_hidden_state  # (B, T, D)
+        return states
+
+    def language_options(self, mask: Tensor, visual: Tensor, deep: Sequence[Tensor]) -> dict[str, Any]:
+        """Return what the family's language model takes besides embeddings and positions."""
+        del visual, deep
+        return {"attention_mask": mask, "use_cache": False}
 
     @property
     def most_tokens(self) -> int | None:

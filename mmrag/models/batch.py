@@ -53,29 +53,23 @@ class Batch:
         )
 
 
-def collate(rows: Sequence[TokenRow], *, pad: int, meta: int = 0, padding_side: str = "right") -> Batch:
+def collate(rows: Sequence[TokenRow], *, pad: int, meta: int = 0) -> Batch:
     """Rows as one batch with room for `meta` meta tokens after each row's content.
 
     Raises:
-        ValueError: no rows, a row without tokens, or an unknown side.
+        ValueError: no rows, or a row without tokens.
     """
-    if padding_side not in ("left", "right"):
-        raise ValueError(f"padding_side must be 'left' or 'right', got {padding_side!r}.")
     if not rows or any(not row.ids for row in rows):
         raise ValueError("a batch needs rows and every row tokens, got an empty one.")
-    lengths = [len(row.ids) + meta for row in rows]
-    longest = max(lengths)
-    ids = torch.full((len(rows), longest), pad)
-    mask = torch.zeros((len(rows), longest), dtype=torch.long)
-    ends = []
-    for place, (row, length) in enumerate(zip(rows, lengths, strict=True)):
-        start = longest - length if padding_side == "left" else 0
-        ids[place, start : start + len(row.ids)] = torch.tensor(row.ids)
-        mask[place, start : start + length] = 1
-        ends.append(start + len(row.ids) - 1)
-    content = torch.tensor(ends)
-    places = content[:, None] + 1 + torch.arange(meta) if meta else None
-    return Batch(ids, mask, content, places, tuple(image for row in rows for image in row.images))
+    length = max(len(row.ids) for row in rows) + meta
+    ids = torch.full((len(rows), length), pad)  # (B, T)
+    mask = torch.zeros((len(rows), length), dtype=torch.long)  # (B, T)
+    for number, row in enumerate(rows):
+        ids[number, : len(row.ids)] = torch.tensor(row.ids)
+        mask[number, : len(row.ids) + meta] = 1
+    last = torch.tensor([len(row.ids) - 1 for row in rows])  # (B,)
+    positions = last[:, None] + 1 + torch.arange(meta) if meta else None  # (B, R)
+    return Batch(ids, mask, last, positions, tuple(image for row in rows for image in row.images))
 
 
 @dataclass(frozen=True, slots=True)

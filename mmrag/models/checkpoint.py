@@ -32,7 +32,7 @@ from mmrag.models.compression import Compression
 from mmrag.models.meta_tokens import MetaTokens
 from mmrag.models.model import RetrievalModel
 from mmrag.models.prompt import Prompts
-from mmrag.models.registry import OWN_BACKBONES, backbone_for
+from mmrag.models.registry import BACKBONES, backbone_for
 from mmrag.types import Budget
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def read_config(folder: Path) -> CheckpointConfig | None:
     if path.is_file():
         return CheckpointConfig.from_json(path.read_text(encoding="utf-8"), str(path))
     model_type = read_json(folder / "config.json").get("model_type")
-    if model_type not in OWN_BACKBONES:
+    if model_type not in BACKBONES:
         return None
     family = backbone_for(model_type)
     tables = family.own_tables(folder)

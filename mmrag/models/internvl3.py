@@ -104,22 +104,3 @@ class InternVL3Backbone(Backbone):
     def position_ids(self, input_ids: Tensor, attention_mask: Tensor, grids: Sequence[Grid]) -> Tensor | None:
         """See `Backbone.position_ids`: visual tokens are counted like words."""
         return None
-
-    def language(
-        self,
-        inputs_embeds: Tensor,
-        attention_mask: Tensor,
-        position_ids: Tensor | None,
-        visual_mask: Tensor,
-        deep: Sequence[Tensor],
-    ) -> Tensor:
-        """See `Backbone.language`."""
-        del visual_mask, deep
-        out = self.model.language_model(
-            inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            use_cache=False,
-        )
-        states: Tensor = out.last_hidden_state
-        return states

@@ -9,8 +9,6 @@ the number of tokens: every prefix is exact, and trained to be useful by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -63,21 +61,20 @@ class MetaTokens(nn.Module):
             return table[:count]
         return torch.cat([self.query, table[:count]])
 
-    def start_from(self, embeddings: Tensor, pick: Callable[[int, int], Tensor] | None = None) -> None:
-        """Start from real token embeddings instead of noise: mean of the vocabulary plus a token each.
+    def start_from(self, embeddings: Tensor) -> None:
+        """Start from real token embeddings instead of noise: mean of the vocabulary plus one token each.
 
-        Small batches train tables that start from noise badly (see papers on MetaEmbed's reproduction).
+        The tokens are spread evenly over the vocabulary. Small batches train tables that start from noise
+        badly (see papers on MetaEmbed's reproduction).
 
         Args:
-            embeddings: ``(vocabulary, hidden_size)``.
-            pick: which ids, of ``(vocabulary, count)``; None: spread evenly over the vocabulary.
+            embeddings: ``(V, D)``, of the vocabulary.
         """
-        choose = pick or (lambda size, count: torch.linspace(0, size - 1, count).long())
         total = sum(table.shape[0] for table in (self.query, self.document))
-        ids = choose(embeddings.shape[0], total)
+        ids = torch.linspace(0, embeddings.shape[0] - 1, total).long()  # (R,)
         with torch.no_grad():
-            chosen = embeddings.detach()[ids].to(self.query)
-            start = embeddings.detach().float().mean(0).to(self.query) + chosen
+            tokens = embeddings.detach()[ids].to(self.query)  # (R, D)
+            start = embeddings.detach().float().mean(0).to(self.query) + tokens  # (R, D)
             self.query.copy_(start[: self.query.shape[0]])
             self.document.copy_(start[self.query.shape[0] :])
 

@@ -313,17 +313,16 @@ class MiniBackbone(Backbone):
         return vectors * torch.tensor(weights, device=vectors.device)[..., None]
 
     def _parts(self, batch: Batch, side: str) -> list[tuple[int, tuple[Part, ...]]]:
-        """For each input the place of its first piece after ``[CLS]`` and instruction, and its parts."""
+        """Return, per input, the position of the first piece of its content, and its parts."""
         count = 0 if batch.meta is None else batch.meta.shape[1]
         smallest = 1 if side == "query" else SMALLEST_PART
-        found = []
-        starts = batch.attention_mask.argmax(1).tolist()
-        for ids, start, last in zip(batch.input_ids.tolist(), starts, batch.content.tolist(), strict=True):
-            first = start + 1
-            if side == "query" and tuple(ids[first : first + len(self._prefix)]) == self._prefix:
+        parts = []
+        for ids, last in zip(batch.input_ids.tolist(), batch.content.tolist(), strict=True):
+            first = 1
+            if side == "query" and tuple(ids[1 : 1 + len(self._prefix)]) == self._prefix:
                 first += len(self._prefix)
-            found.append((first, _parts_of(max(last - first, 1), count, smallest)))
-        return found
+            parts.append((first, _parts_of(max(last - first, 1), count, smallest)))
+        return parts
 
     @cached_property
     def _prefix(self) -> tuple[int, ...]:
@@ -335,23 +334,11 @@ class MiniBackbone(Backbone):
         content = (attention_mask.diagonal(dim1=1, dim2=2) == CONTENT).long()
         return (content.cumsum(1) - 1) * content
 
-    def language(
-        self,
-        inputs_embeds: Tensor,
-        attention_mask: Tensor,
-        position_ids: Tensor | None,
-        visual_mask: Tensor,
-        deep: Sequence[Tensor],
-    ) -> Tensor:
-        """See `Backbone.language`; not causal, see the head of this file."""
-        del visual_mask, deep
-        out = self.model.language_model(
-            inputs_embeds=inputs_embeds,
-            attention_mask=_unseen(attention_mask, inputs_embeds.dtype),
-            position_ids=position_ids,
-        )
-        states: Tensor = out.last_hidden_state
-        return states
+    def language_options(self, mask: Tensor, visual: Tensor, deep: Sequence[Tensor]) -> dict[str, Any]:
+        """See `Backbone.language_options`; not causal, see the head of this file."""
+        del visual, deep
+        dtype = self.model.get_input_embeddings().weight.dtype
+        return {"attention_mask": _unseen(mask, dtype), "use_cache": False}
 
     def start_tables(self, meta: MetaTokens) -> None:
         """See `Backbone.start_tables`: ``[CLS]``, whose last state is what the encoder was trained for.

@@ -35,6 +35,7 @@ from mmrag.embedders.base import Reasoner
 from mmrag.errors import MissingExtraError
 from mmrag.models.calls import BATCH_SIZE, EncodingCalls, whole
 from mmrag.models.prompt import Prompts
+from mmrag.models.registry import embedder_for
 from mmrag.types import Budget
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
     from mmrag.models.checkpoint import CheckpointConfig
     from mmrag.models.compression import Compression
-    from mmrag.models.encoder import Encoder
     from mmrag.models.model import RetrievalModel
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ MAX_TOKENS = 8192
 SHIPPED = "mmrag-mini"
 """Our own model, which ships in the package and needs no torch (`mmrag.embedders.mini`)."""
 
-_LEFT_OUT = {
+_DEFAULTS = {
     "max_tokens": MAX_TOKENS,
     "batch_size": BATCH_SIZE,
     "page_text": False,
@@ -108,7 +108,8 @@ class MLLMEmbedder(EncodingCalls):
             thoughts=thoughts,
             on_error=on_error,
         )
-        encoder_class = _torch_part("encoder").Encoder
+        from mmrag.models.encoder import Encoder
+
         factor = config.compression.factor
         visual = config.max_visual_tokens
         visual = VISUAL_TOKENS // factor**2 if visual is None else whole("max_visual_tokens", visual)
@@ -117,9 +118,9 @@ class MLLMEmbedder(EncodingCalls):
         self.config = config
         self.max_visual_tokens = visual
         self._name = name
-        self._encoder: Encoder = encoder_class(model, layout, max_visual_tokens=visual, batch_size=batch_size)
+        self._encoder = Encoder(model, layout, max_visual_tokens=visual, batch_size=batch_size)
         self._fingerprint: str | None = None
-        self._again: Callable[[], MLLMEmbedder] | None = None
+        self._reload: Callable[[], MLLMEmbedder] | None = None
 
     @classmethod
     def from_pretrained(
@@ -201,32 +202,41 @@ class MLLMEmbedder(EncodingCalls):
             "max_visual_tokens": max_visual_tokens,
             "allow_untrained": allow_untrained,
         }
-        place: dict[str, Any] = {"device": device, "dtype": dtype}
+        target: dict[str, Any] = {"device": device, "dtype": dtype}
         hub: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
         if name_or_path == SHIPPED and family is None:
-            return _shipped({**use, **wish, **place}, options)
-        checkpoint, devices = _torch_part("checkpoint"), _torch_part("device")
-        folder = devices.resolve_folder(str(name_or_path), **hub)
-        foreign = _foreign(folder, str(name_or_path), family)
-        if foreign is not None:
-            given = {k: v for k, v in {**wish, **use}.items() if v != _LEFT_OUT.get(k)}
-            return foreign.from_folder(folder, name=_shown_name(name_or_path), **given, **place, **options)
+            return _shipped({**use, **wish, **target}, options)
+        _require_extra()
+        from mmrag.models import checkpoint
+        from mmrag.models.device import pick_device, pick_dtype, resolve_folder
+
+        name = _shown_name(name_or_path)
+        folder = resolve_folder(str(name_or_path), **hub)
+        config_json = checkpoint.read_json(folder / "config.json")
+        design = embedder_for(folder, config_json, name=str(name_or_path), family=family)
+        if design is not None:
+            settings = {key: value for key, value in {**wish, **use}.items() if value != _DEFAULTS.get(key)}
+            return design.from_folder(folder, name=name, **settings, **target, **options)
         if options:
             raise TypeError(f"from_pretrained takes no {', '.join(sorted(options))} for this checkpoint.")
-        where = devices.pick_device(device)
-        wanted = checkpoint.wanted(**wish)
-        number = devices.pick_dtype(dtype, checkpoint.own_dtype(folder), where)
-        model, config = checkpoint.load(folder, wanted, device=where, dtype=number)
-        made = cls(model, config, name=_shown_name(name_or_path), **use)
-        made._again = functools.partial(cls.from_pretrained, str(name_or_path), **use, **wish, **place, **hub)
-        return made
+        torch_device = pick_device(device)
+        torch_dtype = pick_dtype(dtype, checkpoint.own_dtype(folder), torch_device)
+        overrides = checkpoint.wanted(**wish)
+        model, config = checkpoint.load(folder, overrides, device=torch_device, dtype=torch_dtype)
+        embedder = cls(model, config, name=name, **use)
+        embedder._reload = functools.partial(
+            cls.from_pretrained, str(name_or_path), **use, **wish, **target, **hub
+        )
+        return embedder
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a checkpoint that `from_pretrained` reads with the same fingerprint.
 
         The tables are written whole, whatever the budget. An untrained table stays marked as one.
         """
-        _torch_part("checkpoint").save(Path(folder), self.model, self.config)
+        from mmrag.models import checkpoint
+
+        checkpoint.save(Path(folder), self.model, self.config)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle where it came from and the settings; weights are loaded again.
@@ -234,12 +244,12 @@ class MLLMEmbedder(EncodingCalls):
         Raises:
             TypeError: it was made of a model in memory.
         """
-        if self._again is None:
+        if self._reload is None:
             raise TypeError(
                 f"an MLLMEmbedder of a model in memory cannot be pickled, got {self!r}. Write it with "
                 "save_pretrained and load that folder."
             )
-        return self._again, ()
+        return self._reload, ()
 
     def __repr__(self) -> str:
         return (
@@ -261,7 +271,8 @@ class MLLMEmbedder(EncodingCalls):
         Reads all weights on first use: a second or two of one core for each GB, on several cores.
         """
         if self._fingerprint is None:
-            checkpoint = _torch_part("checkpoint")
+            from mmrag.models import checkpoint
+
             config, backbone = self.config, self.model.backbone
             settings = {
                 "algorithm": _ALGORITHM,
@@ -310,25 +321,13 @@ class MLLMEmbedder(EncodingCalls):
         return self.model.backbone.pixels(self.max_visual_tokens, self.config.compression)
 
 
-def _torch_part(name: str) -> Any:  # noqa: ANN401  a module
-    """A module of this room that needs torch.
-
-    Raises:
-        MissingExtraError: torch, transformers or safetensors is not installed.
-    """
+def _require_extra() -> None:
+    """Raise MissingExtraError unless torch, transformers and safetensors can be imported."""
     try:
-        import_module("transformers")  # the families are imported later, by name
-        return import_module(f"mmrag.models.{name}")
+        for package in ("torch", "transformers", "safetensors"):
+            import_module(package)
     except ImportError as error:
         raise MissingExtraError("MLLMEmbedder", "mllm") from error
-
-
-def _foreign(folder: Path, name: str, family: str | None) -> Any:  # noqa: ANN401  a class of another room's making
-    """The embedder of a checkpoint of another design; None for ours and for plain backbones."""
-    from mmrag.models import registry as foreign
-
-    config = _torch_part("checkpoint").read_json(folder / "config.json")
-    return foreign.find(folder, config, name=name, family=family)
 
 
 def _shipped(settings: dict[str, Any], options: dict[str, Any]) -> Any:  # noqa: ANN401  a MiniEmbedder
@@ -340,7 +339,7 @@ def _shipped(settings: dict[str, Any], options: dict[str, Any]) -> Any:  # noqa:
     from mmrag.embedders.mini.embedder import COMPRESSION, FULL, MiniEmbedder
 
     compression, budget, pooling = settings["compression"], settings["budget"], settings["pooling"]
-    neutral = {**_LEFT_OUT, "device": ("auto", "cpu"), "dtype": ("auto", "float32"), "dim": (None, 128)}
+    neutral = {**_DEFAULTS, "device": ("auto", "cpu"), "dtype": ("auto", "float32"), "dim": (None, 128)}
     known = ("batch_size", "compression", "budget", "pooling")
     for name, value in settings.items():
         allowed = neutral.get(name)

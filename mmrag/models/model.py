@@ -5,8 +5,7 @@ The whole forward pass::
     ids -> embeddings -> visual tokens over the placeholders -> meta tokens over the last places
         -> language model (causal) -> states of the last places -> projection -> L2 norm
 
-Sequences are padded on the right by default: a row's tokens then stand at the same places alone and in a
-batch. Padding on the left gives the same vectors (a test states it).
+Sequences are padded on the right: a row's tokens have the same positions alone and in a batch.
 """
 
 from __future__ import annotations

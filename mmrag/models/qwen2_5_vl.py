@@ -42,25 +42,6 @@ class Qwen2_5VLBackbone(QwenBackbone):  # noqa: N801  the family's name
             visual.merger(compress_blocks(blocks.flatten(0, 1), grids, compression, self.merge))
         )
 
-    def language(
-        self,
-        inputs_embeds: Tensor,
-        attention_mask: Tensor,
-        position_ids: Tensor | None,
-        visual_mask: Tensor,
-        deep: Sequence[Tensor],
-    ) -> Tensor:
-        """See `Backbone.language`."""
-        del visual_mask, deep
-        out = self.model.language_model(
-            inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            use_cache=False,
-        )
-        states: Tensor = out.last_hidden_state
-        return states
-
 
 def window_order(grids: Sequence[Grid], merge: int, window: int) -> Tensor:
     """Blocks of all images sorted by window: entry i is the block, in reading order, that comes i-th.

@@ -48,25 +48,12 @@ class Qwen3VLBackbone(QwenBackbone):
             _RESIZE.reset(token)
         return VisualTokens(out.pooler_output, tuple(out.deepstack_features))
 
-    def language(
-        self,
-        inputs_embeds: Tensor,
-        attention_mask: Tensor,
-        position_ids: Tensor | None,
-        visual_mask: Tensor,
-        deep: Sequence[Tensor],
-    ) -> Tensor:
-        """See `Backbone.language`."""
-        out = self.model.language_model(
-            inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            visual_pos_masks=visual_mask if deep else None,
-            deepstack_visual_embeds=list(deep) or None,
-            use_cache=False,
-        )
-        states: Tensor = out.last_hidden_state
-        return states
+    def language_options(self, mask: Tensor, visual: Tensor, deep: Sequence[Tensor]) -> dict[str, Any]:
+        """See `Backbone.language_options`."""
+        return super().language_options(mask, visual, deep) | {
+            "visual_pos_masks": visual if deep else None,
+            "deepstack_visual_embeds": list(deep) or None,
+        }
 
 
 def _resize_input(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from mmrag.models.registry import BACKBONES, OWN_BACKBONES
+from mmrag.models.registry import BACKBONES
 
 SPREAD = 0.1
 """Standard deviation of the weights: wide enough that attention is not flat and places tell."""
@@ -36,17 +36,17 @@ def make_tiny(folder: str | Path, family: str = "qwen3_vl", *, seed: int = 0) ->
 
     Args:
         folder: made where it is not there.
-        family: one of `mmrag.models.registry.BACKBONES` or `OWN_BACKBONES`.
+        family: one of `mmrag.models.registry.BACKBONES`.
         seed: of the weights.
 
     Raises:
         ValueError: an unknown family.
     """
-    if family not in BACKBONES | OWN_BACKBONES:
-        raise ValueError(f"family must be one of {tuple(BACKBONES | OWN_BACKBONES)}, got {family!r}.")
+    if family not in BACKBONES:
+        raise ValueError(f"family must be one of {tuple(BACKBONES)}, got {family!r}.")
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
-    if family in OWN_BACKBONES:
+    if family == "mmrag_mini":
         return _mini(path, seed)
     tokenizer = byte_tokenizer()
     torch.manual_seed(seed)

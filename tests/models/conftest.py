@@ -14,8 +14,10 @@ from PIL import Image
 from mmrag.models.backbone import Backbone
 from mmrag.models.batch import TokenRow
 from mmrag.models.compression import Compression
-from mmrag.models.registry import BACKBONES, backbone_for
+from mmrag.models.registry import backbone_for
 from mmrag.models.tiny import make_tiny
+
+from .families import MULTIMODAL
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -54,10 +56,10 @@ def load_backbone(tiny_folder: Callable[[str], Path]) -> Callable[..., Backbone]
 
 @pytest.fixture(scope="session")
 def backbones(load_backbone: Callable[..., Backbone]) -> dict[str, Backbone]:
-    return {family: load_backbone(family) for family in BACKBONES}
+    return {family: load_backbone(family) for family in MULTIMODAL}
 
 
-@pytest.fixture(params=BACKBONES)
+@pytest.fixture(params=MULTIMODAL)
 def backbone(request: pytest.FixtureRequest, backbones: dict[str, Backbone]) -> Backbone:
     """Each family in turn; shared by all tests, so no test may change it."""
     return backbones[request.param]

@@ -16,9 +16,10 @@ from mmrag.models.batch import collate
 from mmrag.models.compression import Compression
 from mmrag.models.model import RetrievalModel
 from mmrag.models.qwen_common import fit
-from mmrag.models.registry import BACKBONES, backbone_for
+from mmrag.models.registry import backbone_for
 
 from . import plain_compression as plain
+from .families import MULTIMODAL
 
 CONTENT = {
     "text only": [("only words", [])],
@@ -48,7 +49,7 @@ def test_uncompressed_states_are_stock_states_bit_for_bit(backbone, inputs, cont
     assert torch.equal(ours, stock)
 
 
-@pytest.mark.parametrize("family", BACKBONES)
+@pytest.mark.parametrize("family", MULTIMODAL)
 @pytest.mark.parametrize("options", [{"dtype": torch.bfloat16}, {"attn_implementation": "eager"}])
 def test_so_they_are_in_bfloat16_and_with_another_attention(load_backbone, inputs, family, options) -> None:
     backbone = load_backbone(family, **options)
@@ -384,7 +385,7 @@ def altered(folder: Path, to: Path, change) -> Path:
     return to
 
 
-@pytest.mark.parametrize("family", BACKBONES)
+@pytest.mark.parametrize("family", MULTIMODAL)
 def test_missing_or_misshapen_weights_are_refused(tiny_folder, tmp_path, family) -> None:
     """Stock loading would make them up and say so in a table of its log."""
     adapter = backbone_for(family)
@@ -430,7 +431,7 @@ HUB_NAMES = {
 }
 
 
-@pytest.mark.parametrize("family", BACKBONES)
+@pytest.mark.parametrize("family", MULTIMODAL)
 def test_checkpoints_with_the_names_of_the_hub_load(tiny_folder, backbones, tmp_path, family) -> None:
     def rename(tensors):
         renamed = {}

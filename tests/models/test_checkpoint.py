@@ -21,7 +21,8 @@ from mmrag.models.checkpoint import CONFIG_FILE, TABLES_FILE, CheckpointConfig, 
 from mmrag.models.compression import Compression
 from mmrag.models.device import pick_device, pick_dtype
 from mmrag.models.prompt import Prompts
-from mmrag.models.registry import BACKBONES
+
+from .families import MULTIMODAL
 
 SMALL = {"max_visual_tokens": 16, "device": "cpu"}
 
@@ -65,7 +66,7 @@ def load(folder, **options) -> MLLMEmbedder:
 # --- round trip
 
 
-@pytest.mark.parametrize("family", BACKBONES)
+@pytest.mark.parametrize("family", MULTIMODAL)
 @pytest.mark.parametrize("options", [{}, {"dim": 8}, {"pooling": "last", "dim": 32}], ids=str)
 def test_saved_and_loaded_gives_the_same_vectors_and_fingerprint(family, options, tiny_folder, tmp_path):
     first = load(tiny_folder(family), allow_untrained=True, compression=3, **options)

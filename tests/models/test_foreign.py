@@ -12,7 +12,7 @@ from mmrag import Budget, DocumentQA, MLLMEmbedder
 from mmrag.embedders.base import Content, Embedder
 from mmrag.errors import BadInputError
 from mmrag.models.prompt import Prompts
-from mmrag.models.registry import EMBEDDERS, family_of, find
+from mmrag.models.registry import EMBEDDERS, embedder_for, family_of
 
 from .tiny_foreign import MAKERS, copy_of, make_qwen3_vl_embedding
 
@@ -30,7 +30,7 @@ def with_files(folder, **files):
 @pytest.mark.parametrize("model_type", ["colpali", "colqwen2", "colmodernvbert"])
 def test_a_model_type_of_its_own_is_enough(tmp_path, model_type):
     assert family_of(tmp_path, {"model_type": model_type}) == model_type
-    assert find(tmp_path, {"model_type": model_type}).__name__.lower() == f"{model_type}embedder"
+    assert embedder_for(tmp_path, {"model_type": model_type}).__name__.lower() == f"{model_type}embedder"
 
 
 @pytest.mark.parametrize("pooling", [{"pooling_mode": "lasttoken"}, {"pooling_mode_lasttoken": True}])
@@ -65,10 +65,10 @@ def test_a_checkpoint_of_ours_is_never_foreign(tmp_path):
 
 
 def test_the_caller_knows_better(tmp_path):
-    assert find(tmp_path, QWEN) is None
-    assert find(tmp_path, QWEN, family="qwen3_vl_embedding").__name__ == "Qwen3VLEmbedding"
+    assert embedder_for(tmp_path, QWEN) is None
+    assert embedder_for(tmp_path, QWEN, family="qwen3_vl_embedding").__name__ == "Qwen3VLEmbedding"
     with pytest.raises(ValueError, match=r"family must be one of .*colpali.*, got 'bert'"):
-        find(tmp_path, QWEN, family="bert")
+        embedder_for(tmp_path, QWEN, family="bert")
 
 
 def test_an_adapter_alone_is_refused(tmp_path):
@@ -92,7 +92,7 @@ def test_looking_imports_no_torch():
 
 def test_every_family_has_a_class():
     for family in EMBEDDERS:
-        assert hasattr(find(None, {}, family=family), "from_folder")
+        assert hasattr(embedder_for(None, {}, family=family), "from_folder")
 
 
 # ---- through the door ------------------------------------------------------------------------------

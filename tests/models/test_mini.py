@@ -69,13 +69,13 @@ def rows_of(backbone) -> list[TokenRow]:
     return [TokenRow(tuple(backbone.tokenizer(text).input_ids)) for text in TEXTS]
 
 
-def batch_of(model, rows, count, side="document", padding="right"):
-    return collate(rows, pad=0, meta=model.meta_count(side, count), padding_side=padding)
+def batch_of(model, rows, count, side="document"):
+    return collate(rows, pad=0, meta=model.meta_count(side, count))
 
 
-def vectors(model, rows, count=BUDGET.document, padding="right"):
+def vectors(model, rows, count=BUDGET.document):
     with torch.no_grad():
-        return model(batch_of(model, rows, count, padding=padding), "document", count)
+        return model(batch_of(model, rows, count), "document", count)
 
 
 # --- who sees whom
@@ -111,15 +111,14 @@ def test_what_located_rows_see_by_eye(located):
     assert mask[: end + 1].tolist() == [[1] * (end + 1) + [0] * 4] * (end + 1)
 
 
-@pytest.mark.parametrize("padding", ["right", "left"])
-def test_a_located_row_is_the_row_of_a_mask_made_by_the_runtime(located, padding):
+def test_a_located_row_is_the_row_of_a_mask_made_by_the_runtime(located):
     """`mmrag.embedders.mini.located` says what the runtime computes; one input at a time, in plain loops."""
     from mmrag.embedders.mini.located import mask_of, parts_of
 
     model = model_of(located)
     rows = [TokenRow((2, *range(10, 10 + length), 3)) for length in (64 - 2, 35, 7)]
     with torch.no_grad():
-        made = model(batch_of(model, rows, 6, padding=padding), "document", 6)
+        made = model(batch_of(model, rows, 6), "document", 6)
         for given, vectors_ in zip(rows, made, strict=True):
             parts = parts_of(len(given.ids) - 2, most=6)
             spans = [(part.start + 1, part.end + 1) if part.level else None for part in parts]
@@ -194,10 +193,9 @@ def test_meta_tokens_see_all_content(chained):
     assert (moved.amax(-1) > 1e-4).all()
 
 
-@pytest.mark.parametrize("padding", ["right", "left"])
-def test_order_company_and_padding_do_not_matter(model, padding):
+def test_order_company_and_padding_do_not_matter(model):
     rows = rows_of(model.backbone)
-    together = vectors(model, rows, padding=padding)
+    together = vectors(model, rows)
     for place, row in enumerate(rows):
         torch.testing.assert_close(vectors(model, [row]), together[place : place + 1], **TOLERANCE)
 

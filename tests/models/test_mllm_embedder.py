@@ -24,14 +24,15 @@ from mmrag.models.encoder import Batcher, OutOfMemoryError
 from mmrag.models.mllm_embedder import MLLMEmbedder
 from mmrag.models.model import RetrievalModel
 from mmrag.models.prompt import Prompts
-from mmrag.models.registry import BACKBONES
 from mmrag.types import Source
+
+from .families import MULTIMODAL
 
 SMALL = {"allow_untrained": True, "max_visual_tokens": 16, "device": "cpu"}
 TOLERANCE = 1e-5  # float32: sums over another padding may round differently
 
 
-@pytest.fixture(scope="module", params=BACKBONES)
+@pytest.fixture(scope="module", params=MULTIMODAL)
 def embedder(request, tiny_folder) -> MLLMEmbedder:
     return MLLMEmbedder.from_pretrained(tiny_folder(request.param), **SMALL)
 

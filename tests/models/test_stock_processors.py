@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mmrag.models.registry import BACKBONES
+from .families import MULTIMODAL
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,7 +97,7 @@ print("compared", family)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torchvision") is None, reason="torchvision is not installed")
-@pytest.mark.parametrize("family", BACKBONES)
+@pytest.mark.parametrize("family", MULTIMODAL)
 def test_ids_grids_pixels_and_states_are_those_of_the_stock_processor(tiny_folder, family: str) -> None:
     run = subprocess.run(
         [sys.executable, "-c", HOOK + COMPARE, str(tiny_folder(family)), family],
