@@ -165,7 +165,7 @@ def item(hit: Hit, score: float) -> dict[str, Any]:
 def start(folder: Path, seed: int) -> Path:
     """A tiny random model with short prompts: the default ones are most of a toy's tokens."""
     plain = make_tiny(folder / "tiny", "qwen3_vl", seed=seed)
-    wanted = checkpoint.Wanted(pooling="last", prompts=Prompts("", "", ""))
+    wanted = checkpoint.Overrides(pooling="last", prompts=Prompts("", "", ""))
     model, config = checkpoint.load(plain, wanted, device=torch.device("cpu"), dtype=torch.float32)
     checkpoint.save(folder / "start", model, config)
     return folder / "start"

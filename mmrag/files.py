@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 from typing import IO, Any
 
@@ -75,3 +76,8 @@ def _object(line: bytes, position: str, noun: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{position}: a {noun} must be a JSON object, got {text.strip()[:80]}")
     return value
+
+
+def weights_folder(name: str) -> Path:
+    """Return the folder of a model that ships in the package."""
+    return Path(str(resources.files("mmrag"))) / "weights" / name

@@ -80,6 +80,8 @@ NAME_EXEMPTIONS: dict[str, str] = {
     "teacherforcing": "the field's word for feeding a model the right answer's prefix",
     "blocking": "asyncio's word for what is not async",
     "dropped": "public field of PairReport",
+    "trained": "stored key of mmrag_config.json",
+    "located": "stored key of mmrag-mini's config.json: meta tokens that attend to a part of the content",
     "structured": "vLLM's term: structured outputs",
 }
 EXEMPT_FILES: dict[str, str] = {

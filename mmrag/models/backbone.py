@@ -1,8 +1,8 @@
-"""What differs between the families of multimodal language models, behind one interface.
+"""`Backbone`: the interface behind which families of multimodal language models differ.
 
 A `Backbone` wraps one loaded ``transformers`` model. It knows where the vision features are, how grids,
 placeholders and positions are counted, and nothing of compression's arithmetic, of meta tokens or of
-batches. Each family has a file of its own and uses nothing of another; `mmrag.models.families` finds the
+batches. Each family has a file of its own and uses nothing of another; `mmrag.models.registry` finds the
 one of a checkpoint.
 
 The way of one image::
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from mmrag.models.batch import VisionInput, VisualTokens
 from mmrag.models.compression import Compression, Grid
-from mmrag.models.prompt import CHAT, Layout, Prompts, Turn
+from mmrag.models.prompt import CHAT, Prompts, PromptTemplate, Turn
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -64,8 +64,8 @@ class Backbone(ABC, nn.Module):
     """Whether it takes images."""
 
     defaults: ClassVar[Mapping[str, Any]] = {}
-    """What `mmrag.models.checkpoint.CheckpointConfig` holds for a plain backbone of this family, where that
-    differs from its own defaults."""
+    """Fields of `mmrag.models.checkpoint.CheckpointConfig` for a plain backbone of this family, if they
+    differ from that class's defaults."""
 
     def __init__(self, model: Any, tokenizer: Any, image_processor: Any) -> None:  # noqa: ANN401  transformers'
         super().__init__()
@@ -75,7 +75,7 @@ class Backbone(ABC, nn.Module):
 
     @classmethod
     def load_parts(cls, path: str, **options: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401  as from_pretrained
-        """Model, tokenizer and image processor of a directory or hub name.
+        """Load model, tokenizer and image processor of a directory or hub name.
 
         They are composed here because the stock processors of these families need torchvision and a video
         processor, which a retriever of pages has no use for.
@@ -99,26 +99,26 @@ class Backbone(ABC, nn.Module):
     @property
     @abstractmethod
     def merge(self) -> int:
-        """Features a side that the connector merges into one token."""
+        """Return the features per side that the connector merges into one token."""
 
     @property
     def hidden_size(self) -> int:
-        """Width of the language model's states."""
+        """Return the width D of the language model's states."""
         return int(self.model.config.text_config.hidden_size)
 
     @property
     def image_token_id(self) -> int:
-        """Id of the placeholder that visual tokens are written over."""
+        """Return the id of the placeholder that visual tokens are written over."""
         return int(self.model.config.image_token_id)
 
     @property
     def image_token(self) -> str:
-        """The placeholder as the tokenizer writes it."""
+        """Return the placeholder as the tokenizer writes it."""
         return str(self.tokenizer.convert_ids_to_tokens(self.image_token_id))
 
     @abstractmethod
     def preprocess(self, image: Image, max_tokens: int, compression: Compression) -> VisionInput:
-        """An RGB image of any size, resized or tiled so that it gives at most `max_tokens` visual tokens.
+        """Resize or tile an RGB image of any size so that it gives at most `max_tokens` visual tokens.
 
         The budget is met by input resolution (Qwen: pixels; InternVL3: number of tiles), before the encoder,
         and holds for the tokens after compression, its rounding included.
@@ -129,19 +129,25 @@ class Backbone(ABC, nn.Module):
 
     @abstractmethod
     def pixels(self, max_tokens: int, compression: Compression) -> int:
-        """The most pixels of an image that `preprocess` makes use of; a page need not be rendered larger."""
+        """Return the most pixels that `preprocess` keeps; a page need not be rendered larger."""
 
     @abstractmethod
     def image_text(self, tokens: int) -> str:
-        """The placeholders of one image with the marks around them, as text for the tokenizer."""
+        """Return the placeholders of one image and the special tokens around them, as text."""
 
     @abstractmethod
     def encode_images(self, images: Sequence[VisionInput], compression: Compression) -> VisualTokens:
-        """Vision encoder, compression, connector; differentiable."""
+        """Run vision encoder, compression and connector; differentiable."""
 
     @abstractmethod
     def position_ids(self, input_ids: Tensor, attention_mask: Tensor, grids: Sequence[Grid]) -> Tensor | None:
-        """Positions of every token, given the compressed grids of all images in order; None: 0, 1, 2, ..."""
+        """Compute the position of every token; None for 0, 1, 2, ...
+
+        Args:
+            input_ids: ``(B, T)``.
+            attention_mask: of `attention_mask`.
+            grids: of all images in order, compressed.
+        """
 
     def language(
         self,
@@ -155,7 +161,7 @@ class Backbone(ABC, nn.Module):
 
         Args:
             embeds: ``(B, T, D)``, visual tokens and meta tokens in place.
-            mask: of `marked`.
+            mask: of `attention_mask`.
             positions: of `position_ids`.
             visual: ``(B, T)``, True at visual tokens.
             deep: `VisualTokens.deep`.
@@ -176,76 +182,76 @@ class Backbone(ABC, nn.Module):
 
     @property
     def most_tokens(self) -> int | None:
-        """Most tokens of an input without meta tokens that the model has places for; None: no such limit."""
+        """Return the most tokens of an input, meta tokens not counted; None for no limit of the model's."""
         return None
 
-    def layout(self, prompts: Prompts, max_tokens: int) -> Layout:
-        """How inputs become tokens of this model.
+    def template(self, prompts: Prompts, max_tokens: int) -> PromptTemplate:
+        """Build the template by which inputs become tokens of this model.
 
         Raises:
             ValueError: the tokenizer lacks a special token, or a text could give one.
         """
         most = min(max_tokens, self.most_tokens or max_tokens)
-        return Layout(self.tokenizer, prompts, most, self.image_token, self.turn)
+        return PromptTemplate(self.tokenizer, prompts, most, self.image_token, self.turn)
 
-    def marked(self, batch: Batch, side: str) -> Tensor:
-        """The mask that `position_ids` and `language` are given.
+    def attention_mask(self, batch: Batch, side: str) -> Tensor:
+        """Return the mask for `position_ids` and `language`.
 
-        To a causal model meta tokens are tokens as any, and this is `Batch.attention_mask`. A family that
-        must tell them from content gives a mask of its own form.
+        Causal models need no special mask for meta tokens: this is `Batch.attention_mask`. Other families
+        may return a mask of their own form.
         """
         del side
         return batch.attention_mask
 
-    def finished(self, vectors: Tensor, batch: Batch, side: str) -> Tensor:
-        """Unit vectors ``(batch, rows, dim)`` of meta tokens as they are scored."""
+    def weigh_rows(self, vectors: Tensor, batch: Batch, side: str) -> Tensor:
+        """Weigh the unit vectors ``(B, R, D)`` of meta tokens; all alike, except in mmrag-mini."""
         del batch, side
         return vectors
 
     def start_tables(self, meta: MetaTokens) -> None:
-        """Let fresh tables start from what the model knows."""
+        """Initialise untrained tables from the model's vocabulary."""
         meta.start_from(self.model.get_input_embeddings().weight)
 
     @classmethod
     def own_tables(cls, folder: Path) -> dict[str, Tensor]:
-        """Tables that the weights file of this family holds itself, named as in `RetrievalModel`."""
+        """Read tables that this family's weights file holds itself, named as in `RetrievalModel`."""
         del folder
         return {}
 
     def embed_tokens(self, input_ids: Tensor) -> Tensor:
-        """The language model's input embeddings."""
-        embedded: Tensor = self.model.get_input_embeddings()(input_ids)
-        return embedded
+        """Look up the language model's input embeddings."""
+        embeds: Tensor = self.model.get_input_embeddings()(input_ids)  # (B, T, D)
+        return embeds
 
     def compressed_grids(self, image: VisionInput, compression: Compression) -> list[Grid]:
-        """The grids of an image after compression, still in features."""
+        """Return the grids of an image after compression, in features."""
         return [compression.grid(grid, self.merge) for grid in image.grids]
 
     def token_count(self, image: VisionInput, compression: Compression) -> int:
-        """Visual tokens, so placeholders, of one image."""
+        """Return the number of visual tokens of one image, which is that of its placeholders."""
         grids = self.compressed_grids(image, compression)
         return sum(height * width for height, width in grids) // self.merge**2
 
 
 def load_model(model_class: Any, path: str, **options: Any) -> Any:  # noqa: ANN401  transformers'
-    """A ``transformers`` model with every weight from the checkpoint, read from safetensors.
+    """Load a ``transformers`` model with every weight from the checkpoint, read from safetensors.
 
     Raises:
         ValueError: the checkpoint lacks weights of the model, or has some of another shape; stock loading
             leaves those random and says so in its log.
     """
     with _without_report():
-        model, found = model_class.from_pretrained(
+        model, report = model_class.from_pretrained(
             path, output_loading_info=True, ignore_mismatched_sizes=True, use_safetensors=True, **options
         )
-    absent = sorted({*found["missing_keys"], *(key[0] for key in found["mismatched_keys"])})
+    absent = sorted({*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])})
     if absent:
         raise ValueError(
             f"{path} must hold every weight of {model_class.__name__}, got {len(absent)} that are missing or "
             f"of another shape: {', '.join(absent[:3])}{', ...' if len(absent) > 3 else ''}. Check that the "
             "download is complete and that config.json belongs to these weights."
         )
-    left = sorted(key for key in found["unexpected_keys"] if "lm_head" not in key)
+    left = sorted(key for key in report["unexpected_keys"] if "lm_head" not in key)
     if left:
         logger.warning("%s: %d weights have no place in the model, as %s", path, len(left), left[0])
     return model
@@ -253,17 +259,17 @@ def load_model(model_class: Any, path: str, **options: Any) -> Any:  # noqa: ANN
 
 @contextmanager
 def _without_report() -> Iterator[None]:
-    """Keep back the table that ``transformers`` logs about a head left out; `load_model` checks itself."""
+    """Suppress the table that ``transformers`` logs about a head left out; `load_model` checks by itself."""
     log = logging.getLogger("transformers.modeling_utils")
 
-    def other(record: logging.LogRecord) -> bool:
+    def is_no_report(record: logging.LogRecord) -> bool:
         return "LOAD REPORT" not in record.getMessage()
 
-    log.addFilter(other)
+    log.addFilter(is_no_report)
     try:
         yield
     finally:
-        log.removeFilter(other)
+        log.removeFilter(is_no_report)
 
 
 def check_image(image: Image, max_tokens: int) -> None:

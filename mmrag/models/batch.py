@@ -1,4 +1,8 @@
-"""Inputs of a model: images as their vision encoder takes them, token rows, padded batches."""
+"""Inputs of a model: images as their vision encoder takes them, token rows, padded batches.
+
+Letters of shapes in this room: B inputs of a batch, T tokens, D width of states or vectors, R meta tokens,
+N visual tokens or images, H and W a grid of vision features.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +33,9 @@ class Batch:
     """Rows padded to one length.
 
     Attributes:
-        input_ids, attention_mask: ``(batch, length)``; places of meta tokens hold `pad` ids and mask 1.
-        content: ``(batch,)``, place of the last content token.
-        meta: ``(batch, tokens)``, places of the meta tokens; None for the single-vector head.
+        input_ids, attention_mask: ``(B, T)``; at meta tokens the id is padding and the mask is 1.
+        content: ``(B,)``, position of the last content token.
+        meta: ``(B, R)``, positions of the meta tokens; None for the single-vector head.
         images: of all rows, in order.
     """
 
@@ -42,7 +46,7 @@ class Batch:
     images: tuple[VisionInput, ...]
 
     def to(self, device: torch.device) -> Batch:
-        """The same on another device; pixels stay, the backbone moves them."""
+        """Copy the batch to another device; pixels stay, the backbone moves them."""
         meta = None if self.meta is None else self.meta.to(device)
         return Batch(
             self.input_ids.to(device),
@@ -54,7 +58,7 @@ class Batch:
 
 
 def collate(rows: Sequence[TokenRow], *, pad: int, meta: int = 0) -> Batch:
-    """Rows as one batch with room for `meta` meta tokens after each row's content.
+    """Pad rows on the right to one batch with room for `meta` meta tokens after each row's content.
 
     Raises:
         ValueError: no rows, or a row without tokens.
@@ -79,7 +83,7 @@ class VisionInput:
     Attributes:
         pixels: float32 on the CPU; ``(patches, values)`` for the Qwen families, ``(tiles, 3, side, side)``
             for InternVL3.
-        grids: the encoder's output grid in features, one an image for Qwen, one a tile for InternVL3.
+        grids: the encoder's output grid in features, one per image for Qwen, one per tile for InternVL3.
     """
 
     pixels: Tensor
@@ -88,11 +92,11 @@ class VisionInput:
 
 @dataclass(frozen=True, slots=True)
 class VisualTokens:
-    """What the connector made of all images of a batch, in order.
+    """The connector's output for all images of a batch, in order.
 
     Attributes:
-        tokens: ``(n, hidden)``, to be written over n placeholders.
-        deep: DeepStack: ``(n, hidden)`` each, added to the states of the same positions after the first,
+        tokens: ``(N, D)``, to be written over N placeholders.
+        deep: DeepStack: ``(N, D)`` each, added to the states of the same positions after the first,
             second, ... layer of the language model; empty for families without.
     """
 

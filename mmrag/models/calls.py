@@ -1,7 +1,7 @@
-"""A call on an embedder: inputs in any mix, thoughts, threads for images, bad inputs, results in order.
+"""`EncodingCalls`: the calls of an embedder, the same for every design. Imports no torch.
 
-What is the same for every design. What differs is in an `InputEncoder`: how one input is prepared, and how
-prepared inputs become matrices. Imports no torch.
+Inputs in any mix, thoughts, threads for images, bad inputs, results in order. Designs differ in their
+`InputEncoder`: how one input is prepared, and how prepared inputs become matrices.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mmrag.embedders.base import DocumentInput, EmbedderBase, QueryInput, Reasoner, check_batch
-from mmrag.errors import BadInputError
+from mmrag.errors import BadInputError, check_whole
 from mmrag.machine import worker_threads
 from mmrag.models.inputs import PAGE_TEXT, Item, document_item, query_item
 from mmrag.types import Budget, Matrix
@@ -32,37 +32,37 @@ PICTURES = 16
 """Inputs whose pixels are in memory together, twice: about 30 MB each at the paper's size."""
 
 
-class Prepared(Protocol):
-    """An input on its way into a batch."""
+class PreparedInput(Protocol):
+    """An input as tokens and pixels, ready for a batch."""
 
     @property
     def cut(self) -> bool:
-        """Whether its text was too long."""
+        """Return whether the text was longer than ``max_tokens``."""
         ...
 
 
 class InputEncoder(Protocol):
-    """What turns items into matrices."""
+    """A model that turns items into matrices."""
 
-    def prepare(self, item: Item, side: str) -> Any:  # noqa: ANN401  a `Prepared` of its own
-        """Decode, resize and lay out one input; may run in any thread. Raises ValueError."""
+    def prepare(self, item: Item, side: str) -> Any:  # noqa: ANN401  a `PreparedInput`
+        """Decode, resize and tokenise one input; may run in any thread. May raise ValueError."""
         ...
 
     def encode(
-        self, prepared: Sequence[Any], side: str, rows: int, batch_size: int
+        self, inputs: Sequence[Any], side: str, rows: int, batch_size: int
     ) -> Iterator[tuple[int, Matrix]]:
-        """``(position, matrix)`` as they come."""
+        """Yield ``(position, matrix)`` as they are done."""
         ...
 
 
-class Encoded(list[Any]):
-    """The matrices of a call, in input order, and what has to be said of single inputs.
+class Matrices(list[Any]):
+    """The matrices of a call, in input order, with the inputs that were left out or cut.
 
-    With ``on_error="skip"`` the place of an input that was left out holds None.
+    With ``on_error="skip"`` an input that was left out has None for a matrix.
 
     Attributes:
-        skipped: place of each input left out, and why.
-        cut: places of inputs whose text was longer than ``max_tokens`` and was cut.
+        skipped: position and reason of each input left out.
+        cut: positions of inputs whose text was longer than ``max_tokens`` and was cut.
     """
 
     def __init__(self, matrices: Sequence[Matrix | None] = ()) -> None:
@@ -78,7 +78,7 @@ class EncodingCalls(EmbedderBase):
         max_tokens: most tokens of an input without meta tokens; longer text is cut at its end.
         batch_size: most inputs of a forward pass.
         page_text: whether the text of a rendered page is embedded with its picture.
-        thoughts: writes the thoughts of inputs that bring none; None: no thoughts but given ones.
+        thoughts: writes the thoughts of inputs without one; None: inputs keep the thought they have.
         on_error: ``"raise"``, or ``"skip"`` to leave out inputs that cannot be embedded.
 
     Raises:
@@ -96,11 +96,11 @@ class EncodingCalls(EmbedderBase):
         thoughts: Reasoner | None,
         on_error: str,
     ) -> None:
-        self.max_tokens = whole("max_tokens", max_tokens)
-        self.batch_size = whole("batch_size", batch_size)
-        self.page_text = one_of("page_text", page_text, PAGE_TEXT)
+        self.max_tokens = check_whole("max_tokens", max_tokens)
+        self.batch_size = check_whole("batch_size", batch_size)
+        self.page_text = check_choice("page_text", page_text, PAGE_TEXT)
         self.thoughts = thoughts
-        self.on_error = one_of("on_error", on_error, ON_ERROR)
+        self.on_error = check_choice("on_error", on_error, ON_ERROR)
 
     def __repr__(self) -> str:
         rows = f"({self.budget.query}, {self.budget.document})"
@@ -109,21 +109,21 @@ class EncodingCalls(EmbedderBase):
     @property
     @abstractmethod
     def name(self) -> str:
-        """What people call it."""
+        """Return the name for people."""
 
     @property
     @abstractmethod
     def dim(self) -> int:
-        """Width of a vector."""
+        """Return the width of a vector."""
 
     @property
     @abstractmethod
     def budget(self) -> Budget:
-        """Rows it gives on each side."""
+        """Return the most rows per query and per document."""
 
     @abstractmethod
     def _instruction(self, side: str) -> str:
-        """What an input that brings no instruction is given."""
+        """Return the instruction of inputs without one of their own."""
 
     def encode_query(
         self,
@@ -132,14 +132,14 @@ class EncodingCalls(EmbedderBase):
         batch_size: int | None = None,
         show_progress: bool = False,
         on_error: str | None = None,
-    ) -> Encoded:
-        """One ``(budget.query, dim)`` float32 matrix a query, rows L2-normalised, in input order.
+    ) -> Matrices:
+        """Encode queries as ``(budget.query, dim)`` float32 matrices, rows L2-normalised, in order.
 
         Args:
             queries: `str` or `Query`.
             batch_size: most inputs of a forward pass; no more than the embedder's own.
             show_progress: draw a bar.
-            on_error: instead of the embedder's own.
+            on_error: overrides the embedder's own.
 
         Raises:
             BadInputError: a query cannot be embedded.
@@ -154,11 +154,11 @@ class EncodingCalls(EmbedderBase):
         batch_size: int | None = None,
         show_progress: bool = False,
         on_error: str | None = None,
-    ) -> Encoded:
-        """One ``(budget.document, dim)`` float32 matrix a document, rows L2-normalised, in input order.
+    ) -> Matrices:
+        """Encode documents as ``(budget.document, dim)`` float32 matrices, rows L2-normalised, in order.
 
         Args:
-            documents: `str`, `Page` or `Content`; one without anything in it has a vector, too.
+            documents: `str`, `Page` or `Content`; an empty one has a vector, too.
             batch_size: see `encode_query`.
             show_progress: see `encode_query`.
             on_error: see `encode_query`.
@@ -171,78 +171,89 @@ class EncodingCalls(EmbedderBase):
 
     def _encode(
         self,
-        given: Sequence[Any],
+        inputs: Sequence[Any],
         side: str,
         batch_size: int | None,
         show_progress: bool,
         on_error: str | None,
-    ) -> Encoded:
-        what = "queries" if side == "query" else "documents"
-        check_batch(given, batch_size, what)
+    ) -> Matrices:
+        kind = "queries" if side == "query" else "documents"
+        check_batch(inputs, batch_size, kind)
         size = self.batch_size if batch_size is None else batch_size
-        rule = one_of("on_error", self.on_error if on_error is None else on_error, ON_ERROR)
-        done = Encoded([None] * len(given))
+        rule = check_choice("on_error", self.on_error if on_error is None else on_error, ON_ERROR)
+        matrices = Matrices([None] * len(inputs))
         rows = self.budget.query if side == "query" else self.budget.document
-        items = self._items(given, side, rule, done)
-        with tqdm(total=len(given), desc=f"encoding {what}", unit="input", disable=not show_progress) as bar:
-            bar.update(len(done.skipped))
+        items = self._items(inputs, side, rule, matrices)
+        with tqdm(total=len(inputs), desc=f"encoding {kind}", unit="input", disable=not show_progress) as bar:
+            bar.update(len(matrices.skipped))
             for window in self._windows(items, side):
-                ready = _sorted_out(window, rule, done)
-                places = list(ready)
-                for place, matrix in self._encoder.encode(list(ready.values()), side, rows, size):
-                    _keep(matrix, side, places[place], rule, done)
+                ready = _usable(window, rule, matrices)
+                positions = list(ready)
+                for index, matrix in self._encoder.encode(list(ready.values()), side, rows, size):
+                    _store(matrix, side, positions[index], rule, matrices)
                     bar.update()
                 bar.update(len(window) - len(ready))
-        if done.cut:
+        if matrices.cut:
             logger.warning(
                 "%d of %d %s were longer than max_tokens=%d and their text was cut, the first at %d",
-                len(done.cut), len(given), what, self.max_tokens, done.cut[0],
+                len(matrices.cut), len(inputs), kind, self.max_tokens, matrices.cut[0],
             )  # fmt: skip
-        return done
+        return matrices
 
-    def _items(self, given: Sequence[Any], side: str, rule: str, done: Encoded) -> dict[int, Item]:
-        """Every input as an item, thoughts included; what is none is left out or refused."""
+    def _items(self, inputs: Sequence[Any], side: str, rule: str, matrices: Matrices) -> dict[int, Item]:
+        """Return every usable input as an item with its thought, by position."""
         items: dict[int, Item] = {}
-        for place, one in enumerate(given):
+        for position, value in enumerate(inputs):
             try:
                 if side == "query":
-                    items[place] = query_item(one, place, self._instruction("query"))
+                    items[position] = query_item(value, position, self._instruction("query"))
                 else:
-                    items[place] = document_item(one, place, self._instruction("document"), self.page_text)
+                    instruction = self._instruction("document")
+                    items[position] = document_item(value, position, instruction, self.page_text)
             except (TypeError, BadInputError) as error:
                 if rule == "raise":
                     raise
-                done.skipped[place] = getattr(error, "reason", str(error))
-        if self.thoughts is not None:
-            wanting = [place for place, item in items.items() if not item.thought]
-            inputs = [given[place] for place in wanting]
-            think = self.thoughts.think_queries if side == "query" else self.thoughts.think_documents
-            for place, thought in zip(wanting, think(inputs) if inputs else (), strict=True):
-                items[place] = replace(items[place], thought=thought)
-        return items
+                matrices.skipped[position] = getattr(error, "reason", str(error))
+        return self._with_thoughts(items, inputs, side)
 
-    def _windows(self, items: Mapping[int, Item], side: str) -> Iterator[dict[int, Prepared | BadInputError]]:
-        """Inputs as tokens and pixels: all texts at once, images `PICTURES` at a time and one window ahead.
+    def _with_thoughts(self, items: dict[int, Item], inputs: Sequence[Any], side: str) -> dict[int, Item]:
+        """Ask the reasoner for the thoughts of inputs without one."""
+        if self.thoughts is None:
+            return items
+        positions = [position for position, item in items.items() if not item.thought]
+        if not positions:
+            return items
+        think = self.thoughts.think_queries if side == "query" else self.thoughts.think_documents
+        thoughts = think([inputs[position] for position in positions])
+        return items | {
+            position: replace(items[position], thought=thought)
+            for position, thought in zip(positions, thoughts, strict=True)
+        }
 
-        Images are decoded and resized in threads, while the model works on the window before.
+    def _windows(
+        self, items: Mapping[int, Item], side: str
+    ) -> Iterator[dict[int, PreparedInput | BadInputError]]:
+        """Yield inputs as tokens and pixels: all texts at once, images `PICTURES` at a time.
+
+        Images are decoded and resized in threads, one window ahead of the model.
         """
 
-        def prepare(place: int) -> Prepared | BadInputError:
+        def prepare(position: int) -> PreparedInput | BadInputError:
             try:
-                prepared: Prepared = self._encoder.prepare(items[place], side)
-                return prepared
+                ready: PreparedInput = self._encoder.prepare(items[position], side)
+                return ready
             except ValueError as error:
-                return BadInputError(side, place, str(error))
+                return BadInputError(side, position, str(error))
 
-        places = list(items)
+        positions = list(items)
         if all(isinstance(part, str) for item in items.values() for part in item.parts):
-            yield {place: prepare(place) for place in places}
+            yield {position: prepare(position) for position in positions}
             return
         pool = ThreadPoolExecutor(worker_threads(), thread_name_prefix="mmrag-images")
-        ahead: deque[dict[int, Future[Prepared | BadInputError]]] = deque()
+        ahead: deque[dict[int, Future[PreparedInput | BadInputError]]] = deque()
         try:
-            for start in range(0, len(places), PICTURES):
-                ahead.append({at: pool.submit(prepare, at) for at in places[start : start + PICTURES]})
+            for start in range(0, len(positions), PICTURES):
+                ahead.append({at: pool.submit(prepare, at) for at in positions[start : start + PICTURES]})
                 if len(ahead) == 2:
                     yield {at: future.result() for at, future in ahead.popleft().items()}
             while ahead:
@@ -257,8 +268,8 @@ class EncodingCalls(EmbedderBase):
         batch_size: int | None = None,
         show_progress: bool = False,
         on_error: str | None = None,
-    ) -> Encoded:
-        """`encode_query` in a thread."""
+    ) -> Matrices:
+        """Run `encode_query` in a thread."""
         return await asyncio.to_thread(
             self.encode_query, queries, batch_size=batch_size, show_progress=show_progress, on_error=on_error
         )
@@ -270,8 +281,8 @@ class EncodingCalls(EmbedderBase):
         batch_size: int | None = None,
         show_progress: bool = False,
         on_error: str | None = None,
-    ) -> Encoded:
-        """`encode_document` in a thread."""
+    ) -> Matrices:
+        """Run `encode_document` in a thread."""
         return await asyncio.to_thread(
             self.encode_document,
             documents,
@@ -281,54 +292,43 @@ class EncodingCalls(EmbedderBase):
         )
 
 
-def _sorted_out(
-    window: Mapping[int, Prepared | BadInputError], rule: str, done: Encoded
-) -> dict[int, Prepared]:
-    """The inputs of a window that can be embedded; the others are noted, or raised."""
-    ready: dict[int, Prepared] = {}
-    for place, result in window.items():
+def _usable(
+    window: Mapping[int, PreparedInput | BadInputError], rule: str, matrices: Matrices
+) -> dict[int, PreparedInput]:
+    """Return the inputs of a window that can be embedded; note the others, or raise."""
+    ready: dict[int, PreparedInput] = {}
+    for position, result in window.items():
         if isinstance(result, BadInputError):
             if rule == "raise":
                 raise result
-            done.skipped[place] = result.reason
+            matrices.skipped[position] = result.reason
             continue
-        ready[place] = result
+        ready[position] = result
         if result.cut:
-            done.cut.append(place)
+            matrices.cut.append(position)
     return ready
 
 
-def _keep(matrix: Matrix, side: str, place: int, rule: str, done: Encoded) -> None:
-    """A matrix of numbers in its place; one of NaN would be in an index and rank as it likes."""
+def _store(matrix: Matrix, side: str, position: int, rule: str, matrices: Matrices) -> None:
+    """Store a matrix at its position; refuse NaN, which in an index would rank at random."""
     if np.isfinite(matrix).all():
-        done[place] = matrix
+        matrices[position] = matrix
         return
     reason = (
         "its vectors must be finite, got NaN or infinity from the model. Load it with dtype='bfloat16' or "
         "'float32'; float16 overflows."
     )
     if rule == "raise":
-        raise BadInputError(side, place, reason)
-    done.skipped[place] = reason
+        raise BadInputError(side, position, reason)
+    matrices.skipped[position] = reason
 
 
-def whole(name: str, value: int) -> int:
-    """The value, which must be a whole number of at least 1.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
-    return value
-
-
-def one_of(name: str, value: Any, known: Sequence[Any]) -> Any:  # noqa: ANN401  what it was given
-    """The value, which must be one of the known ones.
+def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:  # noqa: ANN401  the value
+    """Return `value` if it is one of `choices`.
 
     Raises:
         ValueError: it is not.
     """
-    if not any(value is one or (isinstance(value, str) and value == one) for one in known):
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}.")
+    if not any(value is choice or (isinstance(value, str) and value == choice) for choice in choices):
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
     return value

@@ -1,4 +1,4 @@
-"""Checkpoints: a directory that ``transformers`` understands, and two files of ours beside it.
+"""Checkpoints: a directory that ``transformers`` understands, with two files of ours.
 
 ::
 
@@ -28,7 +28,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mmrag.models.compression import Compression
+from mmrag.models.compression import Compression, as_compression
 from mmrag.models.meta_tokens import MetaTokens
 from mmrag.models.model import RetrievalModel
 from mmrag.models.prompt import Prompts
@@ -51,14 +51,14 @@ DEFAULT_COMPRESSION = Compression(2)
 
 @dataclass(frozen=True, slots=True)
 class CheckpointConfig:
-    """What a model was trained with, and so what it is used with unless a caller says otherwise.
+    """Settings that a model was trained with; defaults of its use.
 
     Attributes:
         model_type: of the backbone.
         compression: of visual tokens.
         pooling: ``"meta"``: states of meta tokens; ``"last"``: state of the last content token.
         budget: rows of the two tables; `Budget(1, 1)` for ``"last"``.
-        dim: width of the projection, or of the Matryoshka prefix of a single vector; None: the states'.
+        dim: width of the projection, or of a single vector's Matryoshka prefix; None: that of the states.
         prompts: the words around an input.
         max_visual_tokens: of an image, after compression; None: 1280 / s².
         trained: whether its vectors mean anything.
@@ -76,7 +76,7 @@ class CheckpointConfig:
     query_first: bool = True
 
     def to_json(self) -> str:
-        """As it stands in `CONFIG_FILE`."""
+        """Write the content of `CONFIG_FILE`."""
         return json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
 
     @classmethod
@@ -84,7 +84,7 @@ class CheckpointConfig:
         """Read `CONFIG_FILE`.
 
         Raises:
-            ValueError: not JSON, of another format version, or a value that is none.
+            ValueError: not JSON, of another format version, or a wrong value.
         """
         try:
             values = json.loads(text)
@@ -106,10 +106,10 @@ class CheckpointConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a caller asks of a checkpoint; None leaves it to the checkpoint."""
+class Overrides:
+    """A caller's settings in place of the checkpoint's; None keeps the checkpoint's."""
 
-    compression: Compression | None = None
+    compression: Compression | int | None = None
     pooling: str | None = None
     budget: Budget | None = None
     dim: int | None = None
@@ -118,39 +118,33 @@ class Wanted:
     allow_untrained: bool = False
 
 
-def wanted(compression: int | Compression | None = None, **others: Any) -> Wanted:  # noqa: ANN401  of `Wanted`
-    """`Wanted` from what a caller writes: a compression may be its factor alone."""
-    if compression is not None and not isinstance(compression, Compression):
-        compression = Compression(compression)
-    return Wanted(compression, **others)
-
-
 def load(
-    folder: Path, wanted: Wanted, *, device: torch.device, dtype: torch.dtype
+    folder: Path, overrides: Overrides, *, device: torch.device, dtype: torch.dtype
 ) -> tuple[RetrievalModel, CheckpointConfig]:
-    """The model of a folder on its device, and what it is used with.
+    """Load the model of a folder onto a device, with the settings it is to be used with.
 
     The budget may be smaller than the tables (a prefix of the rows is exact) and no larger. Another
-    compression than the trained one is allowed and warned of. Another width is allowed for the single
-    vector alone.
+    compression than the trained one is allowed with a warning. Another width is allowed for the single
+    vector only.
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: the folder holds something else, or the caller asks for what it does not have; an
-            untrained table without `Wanted.allow_untrained`.
+        ValueError: the folder is no such checkpoint, an override does not apply to it, or its tables are
+            untrained and `Overrides.allow_untrained` is not set.
     """
     model_type = read_model_type(folder)
-    saved = read_config(folder)
+    file_config = read_config(folder)
     family = backbone_for(model_type)
-    config = _settled(saved or CheckpointConfig(model_type, **family.defaults), saved, wanted, folder)
+    default = CheckpointConfig(model_type, **family.defaults)
+    config = _apply_overrides(file_config or default, file_config, overrides, folder)
     check_weights(folder)
     backbone = family(*family.load_parts(str(folder), dtype=dtype, local_files_only=True))
-    model = _assemble(backbone, config, saved, folder)
+    model = _assemble(backbone, config, file_config, folder)
     return model.to(device).eval(), config
 
 
 def save(folder: Path, model: RetrievalModel, config: CheckpointConfig) -> None:
-    """Write a checkpoint; `CONFIG_FILE` last, so that half a checkpoint is none."""
+    """Write a checkpoint; `CONFIG_FILE` last, so that a folder without it is incomplete."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG_FILE).unlink(missing_ok=True)
     backbone = model.backbone
@@ -167,7 +161,7 @@ def save(folder: Path, model: RetrievalModel, config: CheckpointConfig) -> None:
 
 
 def tables_of(model: RetrievalModel) -> dict[str, Tensor]:
-    """What stands in `TABLES_FILE`, detached."""
+    """Return the tensors of `TABLES_FILE`, detached."""
     tables: dict[str, Tensor] = {}
     if model.meta is not None:
         tables |= {"meta.query": model.meta.query.detach(), "meta.document": model.meta.document.detach()}
@@ -180,10 +174,10 @@ def tables_of(model: RetrievalModel) -> dict[str, Tensor]:
 
 
 def read_config(folder: Path) -> CheckpointConfig | None:
-    """Our config of a folder; None for a plain backbone.
+    """Read our config of a folder; None for a plain backbone.
 
-    A weights file that holds tables itself (`Backbone.own_tables`) needs none: it is trained, and for the
-    rest as its family's defaults say.
+    A weights file that holds the tables itself (`Backbone.own_tables`) needs no config: such a model is
+    trained, and its other settings are its family's defaults.
 
     Raises:
         ValueError: it cannot be read.
@@ -191,7 +185,7 @@ def read_config(folder: Path) -> CheckpointConfig | None:
     path = folder / CONFIG_FILE
     if path.is_file():
         return CheckpointConfig.from_json(path.read_text(encoding="utf-8"), str(path))
-    model_type = read_json(folder / "config.json").get("model_type")
+    model_type = str(read_json(folder / "config.json").get("model_type"))
     if model_type not in BACKBONES:
         return None
     family = backbone_for(model_type)
@@ -200,33 +194,34 @@ def read_config(folder: Path) -> CheckpointConfig | None:
         return None
     budget = Budget(len(tables["meta.query"]), len(tables["meta.document"]))
     projection = tables.get("projection.weight")
-    found = {"budget": budget, "dim": None if projection is None else len(projection), "trained": True}
-    return CheckpointConfig(model_type, **{**family.defaults, **found})
+    dim = None if projection is None else len(projection)
+    settings = {**family.defaults, "budget": budget, "dim": dim, "trained": True}
+    return CheckpointConfig(model_type, **settings)
 
 
 def read_model_type(folder: Path) -> str:
-    """``model_type`` of config.json.
+    """Return the ``model_type`` of config.json.
 
     Raises:
         FileNotFoundError: there is no config.json.
-        ValueError: it is not one of a transformers model, or of one that needs code of its own.
+        ValueError: the model type is unknown, or needs code of its own.
     """
     config = read_json(folder / "config.json")
     model_type = str(config.get("model_type"))
     try:
         backbone_for(model_type)
     except ValueError as error:
-        own = " It brings code of its own, which is never run here." if "auto_map" in config else ""
-        raise ValueError(f"{folder}: {error}{own}") from error
+        hint = " It brings code of its own, which is never run here." if "auto_map" in config else ""
+        raise ValueError(f"{folder}: {error}{hint}") from error
     return model_type
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of a checkpoint.
+    """Read a JSON object of a checkpoint.
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: it is something else.
+        ValueError: the file is not a JSON object.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -249,66 +244,56 @@ def check_weights(folder: Path) -> None:
         FileNotFoundError: there are none.
     """
     if not {path.name for path in folder.glob("*.safetensors")} - {TABLES_FILE}:
-        others = sorted(
+        other_formats = sorted(
             path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".gguf")
         )
         raise FileNotFoundError(
-            f"the weights must be safetensors, got {', '.join(others) or 'no weights'} in {folder}. Other "
-            "formats can carry code and are not read; convert them with transformers' save_pretrained."
+            f"the weights must be safetensors, got {', '.join(other_formats) or 'no weights'} in {folder}. "
+            "Other formats can carry code and are not read; convert them with transformers' save_pretrained."
         )
 
 
 def own_dtype(folder: Path) -> torch.dtype:
-    """The dtype that config.json names; float32 where it names none."""
+    """Return the dtype that config.json names, or float32."""
     config = read_json(folder / "config.json")
     for part in (config, config.get("text_config") or {}):
-        named = part.get("dtype") or part.get("torch_dtype")
-        found = getattr(torch, str(named), None)
-        if isinstance(found, torch.dtype):
-            return found
+        dtype = getattr(torch, str(part.get("dtype") or part.get("torch_dtype")), None)
+        if isinstance(dtype, torch.dtype):
+            return dtype
     return torch.float32
 
 
-# ---- what a caller may ask -------------------------------------------------------------------------
+# ---- overrides -------------------------------------------------------------------------
 
 
-def _settled(
-    config: CheckpointConfig, saved: CheckpointConfig | None, wanted: Wanted, folder: Path
+def _apply_overrides(
+    config: CheckpointConfig, file_config: CheckpointConfig | None, overrides: Overrides, folder: Path
 ) -> CheckpointConfig:
-    pooling = wanted.pooling or config.pooling
+    """Return `config` with a caller's settings; refuse settings that the checkpoint does not have.
+
+    Args:
+        config: `file_config`, or the family's defaults.
+        file_config: of the folder; None for a plain backbone.
+        overrides: of the caller.
+        folder: for messages.
+    """
+    pooling = overrides.pooling or config.pooling
     if pooling not in POOLINGS:
         raise ValueError(f"pooling must be one of {POOLINGS}, got {pooling!r}.")
-    compression = wanted.compression or config.compression
-    has_table = saved is not None and saved.pooling == "meta"
-    trained = saved is not None and saved.trained and (pooling == "last" or has_table)
-    if pooling == "meta" and not trained and not wanted.allow_untrained:
-        what = "an untrained table" if has_table else "a checkpoint without a table"
-        raise ValueError(
-            f"the meta tokens of {folder} must be trained to retrieve with, got {what}: its vectors mean "
-            "nothing. Take a trained checkpoint, pooling='last' for a single vector, or allow_untrained=True "
-            "to try things out."
-        )
-    if not trained and pooling == "last":
-        logger.warning("nothing says that %s was trained to embed; a chat model's vectors are poor", folder)
-    if saved is not None and saved.trained and compression != saved.compression:
+    has_table = file_config is not None and file_config.pooling == "meta"
+    is_trained = file_config is not None and file_config.trained and (pooling == "last" or has_table)
+    _check_trained(pooling, has_table, is_trained, overrides, folder)
+    compression = as_compression(overrides.compression) or config.compression
+    if file_config is not None and file_config.trained and compression != file_config.compression:
         logger.warning(
             "%s was trained with %s and is used with %s: expect worse vectors, and none that fit its own",
-            folder, saved.compression, compression,
+            folder, file_config.compression, compression,
         )  # fmt: skip
-    budget = Budget(1, 1) if pooling == "last" else wanted.budget or config.budget
+    budget = Budget(1, 1) if pooling == "last" else overrides.budget or config.budget
+    dim = config.dim if overrides.dim is None else overrides.dim
     if has_table and pooling == "meta":
-        for side in ("query", "document"):
-            most, asked = getattr(config.budget, side), getattr(budget, side)
-            if asked > most:
-                raise ValueError(
-                    f"budget.{side} must be at most {most} (the meta tokens this checkpoint was trained "
-                    f"with), got {asked}."
-                )
-    dim = config.dim if wanted.dim is None else wanted.dim
-    if has_table and pooling == "meta" and dim != config.dim:
-        own = "no projection" if config.dim is None else f"a projection to {config.dim}"
-        raise ValueError(f"dim must be left out for a checkpoint with {own}, got {dim}.")
-    visual = wanted.max_visual_tokens
+        _check_fits_tables(config, budget, dim)
+    visual = overrides.max_visual_tokens
     if visual is None and compression.factor == config.compression.factor:
         visual = config.max_visual_tokens  # of another factor it would mean another number of pixels
     return replace(
@@ -317,36 +302,69 @@ def _settled(
         compression=compression,
         budget=budget,
         dim=dim,
-        prompts=wanted.prompts or config.prompts,
+        prompts=overrides.prompts or config.prompts,
         max_visual_tokens=visual,
-        trained=trained,
+        trained=is_trained,
     )
 
 
+def _check_trained(
+    pooling: str, has_table: bool, is_trained: bool, overrides: Overrides, folder: Path
+) -> None:
+    """Refuse untrained meta tokens unless they are allowed; warn of an untrained single vector."""
+    if is_trained:
+        return
+    if pooling == "last":
+        logger.warning("nothing says that %s was trained to embed; a chat model's vectors are poor", folder)
+    elif not overrides.allow_untrained:
+        problem = "an untrained table" if has_table else "a checkpoint without a table"
+        raise ValueError(
+            f"the meta tokens of {folder} must be trained to retrieve with, got {problem}: its vectors mean "
+            "nothing. Take a trained checkpoint, pooling='last' for a single vector, or allow_untrained=True "
+            "to try things out."
+        )
+
+
+def _check_fits_tables(config: CheckpointConfig, budget: Budget, dim: int | None) -> None:
+    """Refuse a budget larger than the tables of `config`, or another width than its projection's."""
+    for side in ("query", "document"):
+        most, rows = getattr(config.budget, side), getattr(budget, side)
+        if rows > most:
+            raise ValueError(
+                f"budget.{side} must be at most {most} (the meta tokens this checkpoint was trained "
+                f"with), got {rows}."
+            )
+    if dim != config.dim:
+        projection = "no projection" if config.dim is None else f"a projection to {config.dim}"
+        raise ValueError(f"dim must be left out for a checkpoint with {projection}, got {dim}.")
+
+
 def _assemble(
-    backbone: Backbone, config: CheckpointConfig, saved: CheckpointConfig | None, folder: Path
+    backbone: Backbone, config: CheckpointConfig, file_config: CheckpointConfig | None, folder: Path
 ) -> RetrievalModel:
-    """Backbone and heads; the heads from the tables, or seeded noise where there are none."""
+    """Build the model; its heads are the folder's tables, or seeded noise for a plain backbone."""
     if config.pooling == "last":
         return RetrievalModel(backbone, config.compression, None, config.dim)
-    has_table = saved is not None and saved.pooling == "meta"
-    rows = saved.budget if has_table and saved is not None else config.budget
-    with torch.random.fork_rng(devices=[]):  # the same noise every time, and nobody else's numbers moved
+    has_table = file_config is not None and file_config.pooling == "meta"
+    rows = file_config.budget if has_table and file_config is not None else config.budget
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # the same noise every time; the caller's generator stays as it is
         torch.manual_seed(0)
         meta = MetaTokens(rows, backbone.hidden_size, query_first=config.query_first)
         model = RetrievalModel(backbone, config.compression, meta, config.dim)
     if has_table:
         path = folder / TABLES_FILE
-        found = {} if path.is_file() else backbone.own_tables(folder)
-        tables = _checked(found or _read_tables(path), path, tables_of(model))
-        model.load_state_dict(tables, strict=False)
+        own_tables = {} if path.is_file() else backbone.own_tables(folder)
+        tables = own_tables or _read_tables(path)
+        model.load_state_dict(_check_tables(tables, path, tables_of(model)), strict=False)
     return model
 
 
 def _read_tables(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(
-            f"the checkpoint must have {TABLES_FILE} beside {CONFIG_FILE}, got {path.parent} without. "
+            f"the checkpoint must have {TABLES_FILE} next to {CONFIG_FILE}, got {path.parent} without. "
             "Copy all files of the checkpoint."
         )
     try:
@@ -355,9 +373,11 @@ def _read_tables(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} must be safetensors, got: {error}. Copy the file again.") from error
 
 
-def _checked(tables: dict[str, Tensor], path: Path, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tables, held to the shapes that config and backbone ask for."""
-    for name, shape in ((name, tuple(tensor.shape)) for name, tensor in wanted.items()):
+def _check_tables(
+    tables: dict[str, Tensor], path: Path, model_tables: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return the tables in float32 if they have the shapes of the model's and are finite."""
+    for name, shape in ((name, tuple(tensor.shape)) for name, tensor in model_tables.items()):
         if name not in tables:
             raise ValueError(f"{path} must hold {name}, got {', '.join(sorted(tables)) or 'nothing'}.")
         if tuple(tables[name].shape) != shape:
@@ -367,14 +387,14 @@ def _checked(tables: dict[str, Tensor], path: Path, wanted: dict[str, Tensor]) -
             )
         if not torch.isfinite(tables[name]).all():
             raise ValueError(f"{name} of {path} must be finite, got NaN or infinity. Its training diverged.")
-    return {name: tables[name].float() for name in wanted}
+    return {name: tables[name].float() for name in model_tables}
 
 
 # ---- identity --------------------------------------------------------------------------------------
 
 
 def state_digest(tensors: Iterable[Tensor]) -> str:
-    """Digest of weights, whatever their names, files, device and precision; 64 hexadecimal digits.
+    """Compute a digest of weights, whatever their names, files, device and precision; 64 hexadecimal digits.
 
     Each tensor is hashed as rounded to bfloat16, so the same checkpoint loaded in float32 and in bfloat16
     is the same model; the digests are sorted, so names, which differ between versions of transformers, do
@@ -396,7 +416,7 @@ def _tensor_digest(tensor: Tensor) -> str:
 
 
 def exact_digest(tensors: dict[str, Tensor]) -> str:
-    """Digest of the tables: by name, in full precision."""
+    """Compute a digest of the tables: by name, in full precision."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         data = tensors[name].detach().float().cpu().contiguous().numpy()
@@ -406,11 +426,11 @@ def exact_digest(tensors: dict[str, Tensor]) -> str:
 
 
 def processor_settings(processor: Any) -> dict[str, Any]:  # noqa: ANN401  transformers'
-    """What of an image processor changes pixels, as plain JSON values."""
+    """Return the settings of an image processor that change pixels, as plain JSON values."""
     names = (
         "patch_size", "temporal_patch_size", "merge_size", "size", "resample", "do_rescale", "rescale_factor",
         "do_normalize", "image_mean", "image_std", "crop_to_patches", "min_patches", "max_patches",
     )  # fmt: skip
     values = processor.to_dict()
-    found: dict[str, Any] = json.loads(json.dumps({n: values.get(n) for n in names}, default=str))
-    return found
+    settings: dict[str, Any] = json.loads(json.dumps({n: values.get(n) for n in names}, default=str))
+    return settings

@@ -1,7 +1,7 @@
 """ColModernVBert: SigLIP tiles and a small bidirectional encoder; small enough for a CPU.
 
-A page becomes tiles of one size and a thumbnail of the whole; each gives the same number of tokens, with
-a mark of its row and column before them.
+A page becomes tiles of one size and a thumbnail of the whole; each gives the same number of tokens, after a
+special token of its row and column.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ColModernVBert(LateInteractionFamily):
 
     @property
     def augmentation_token(self) -> str:
-        """What ends a turn of the dialogues the encoder was trained on."""
+        """Return the token that ends a turn of the dialogues in training."""
         return "<end_of_utterance>"
 
     @property
@@ -50,13 +50,13 @@ class ColModernVBert(LateInteractionFamily):
 
     @property
     def tile_tokens(self) -> int:
-        """Tokens of a tile."""
+        """Return the tokens of a tile."""
         config = self.model.config.vlm_config
         vision = config.vision_config
         return int((vision.image_size // vision.patch_size) ** 2 // config.pixel_shuffle_factor**2)
 
     def image_pixels(self, max_tokens: int | None) -> int:
-        """A square of the longer side."""
+        """Return the area of a square of the longer side."""
         return int(self.image_processor.size["longest_edge"]) ** 2
 
     def image_row(self, image: Image, max_tokens: int | None) -> Row:
@@ -72,7 +72,7 @@ class ColModernVBert(LateInteractionFamily):
         return Row(ids, {name: out[name] for name in names if name in out})
 
     def _longest_edge(self, image: Image, max_tokens: int) -> int:
-        """The longer side, so that tiles and thumbnail stay within the tokens."""
+        """Return the longer side at which tiles and thumbnail stay within `max_tokens`."""
         tile = int(self.image_processor.max_image_size["longest_edge"])
         most = max_tokens // self.tile_tokens - 1  # the thumbnail is one
         if most < 0:
@@ -86,7 +86,7 @@ class ColModernVBert(LateInteractionFamily):
         return min(across * tile, int(self.image_processor.size["longest_edge"]))
 
     def _image_text(self, rows: int, columns: int) -> str:
-        """Marks and placeholders of all tiles and the thumbnail."""
+        """Write the special tokens and placeholders of all tiles and the thumbnail."""
         tokens = IMAGE_TOKEN * self.tile_tokens
         lines = [
             "".join(f"{AROUND}<row_{row}_col_{column}>{tokens}" for column in range(1, columns + 1))

@@ -1,8 +1,8 @@
 """ColPali: PaliGemma with a projection; every page is one square of the same size.
 
-Every token sees every other one, in queries too: the stock processor says so by ``token_type_ids`` of
-zeros. (colpali-engine 0.3.18 leaves them out for queries, so under ``transformers`` 5 its queries are
-causal; this class follows ``transformers``.)
+Every token sees every other one, in queries too: the stock processor passes ``token_type_ids`` of zeros.
+(colpali-engine 0.3.18 leaves them out for queries, so under ``transformers`` 5 its queries are causal; this
+class follows ``transformers``.)
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ColPali(LateInteractionFamily):
 
     @property
     def augmentation_token(self) -> str:
-        """The padding token, seen like a word."""
+        """Return the padding token, which is attended to like a word."""
         return str(self.tokenizer.pad_token)
 
     @property
@@ -52,7 +52,7 @@ class ColPali(LateInteractionFamily):
         return f"{self.tokenizer.bos_token}{{text}}\n"
 
     def image_pixels(self, max_tokens: int | None) -> int:
-        """Four times the square, so that the processor has something to smooth."""
+        """Return four times the area of the square, so that the processor downsamples."""
         return 4 * int(self.model.config.vlm_config.vision_config.image_size) ** 2
 
     def image_row(self, image: Image, max_tokens: int | None) -> Row:
@@ -71,7 +71,7 @@ class ColPali(LateInteractionFamily):
         )
 
     def encode_ids(self, text: str) -> tuple[int, ...]:
-        """The template names its own first token; the tokenizer must not add another."""
+        """Tokenise a template, which has the first token in it: the tokenizer must not add another."""
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def model_inputs(self, rows: Sequence[Row], ids: Tensor, mask: Tensor) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """ColQwen2: Qwen2-VL with a projection; a page keeps its aspect and gives tokens by its pixels.
 
 Positions: the checkpoints were trained with Qwen2-VL's own positions (time, height, width), and
-colpali-engine gives them. ``ColQwen2ForRetrieval`` of ``transformers`` 5 hands its language model
+colpali-engine passes them. ``ColQwen2ForRetrieval`` of ``transformers`` 5 hands its language model
 embeddings without ids, so image tokens get positions 0, 1, 2, ... there. ``positions="grid"`` (default) is
 as trained, ``positions="sequential"`` is as that class does.
 """
@@ -44,7 +44,7 @@ class ColQwen2(LateInteractionFamily):
 
     @property
     def augmentation_token(self) -> str:
-        """The padding token, seen like a word."""
+        """Return the padding token, which is attended to like a word."""
         return str(self.tokenizer.pad_token)
 
     @property
@@ -53,7 +53,7 @@ class ColQwen2(LateInteractionFamily):
         return f"{self.settings.get('query_prefix', 'Query: ')}{{query}}{{augmentation}}\n"
 
     def image_pixels(self, max_tokens: int | None) -> int:
-        """What its tokens cover."""
+        """Return the area that the tokens of an image cover."""
         processor = self.image_processor
         area = int((processor.patch_size * processor.merge_size) ** 2)
         return int(processor.size["longest_edge"]) if max_tokens is None else max_tokens * area
@@ -75,8 +75,10 @@ class ColQwen2(LateInteractionFamily):
         """See `LateInteractionFamily.model_inputs`; pixels padded to one length, as the class wants them."""
         if not rows[0].vision:
             return {}
-        grids = torch.cat([row.vision["image_grid_thw"] for row in rows])
-        pixels = pad_sequence([row.vision["pixel_values"] for row in rows], batch_first=True)
+        grids = torch.cat([row.vision["image_grid_thw"] for row in rows])  # (B, 3)
+        pixels = pad_sequence(
+            [row.vision["pixel_values"] for row in rows], batch_first=True
+        )  # (B, patches, D)
         inputs = {"pixel_values": pixels.to(self.model.dtype), "image_grid_thw": grids}
         if self.settings.get("positions", "grid") == "grid":
             vlm = self.model.vlm

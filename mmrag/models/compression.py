@@ -32,15 +32,15 @@ FACTORS = (1, 2, 3, 4)
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """How visual tokens are compressed.
+    """The rule by which visual tokens become fewer.
 
     Attributes:
         factor: s, per axis, 1 to 4; visual tokens fall by s².
-        align_corners: the corner features of both grids stand at the same places; needs ``antialias`` off.
+        align_corners: align the corner features of both grids; needs ``antialias`` off.
         antialias: smooth before sampling.
 
     Raises:
-        ValueError: a factor that is none, or both options at once.
+        ValueError: a factor out of range, or both options at once.
     """
 
     factor: int = 2
@@ -58,7 +58,7 @@ class Compression:
             raise ValueError("align_corners and antialias must not both be set. Choose one.")
 
     def grid(self, grid: Grid, multiple: int) -> Grid:
-        """The size a grid is resized to; both sides stay multiples of `multiple`.
+        """Return the size that a grid is resized to; both sides stay multiples of `multiple`.
 
         Raises:
             ValueError: a side would vanish.
@@ -77,7 +77,7 @@ class Compression:
         return height, width
 
     def resize(self, features: Tensor, size: Grid) -> Tensor:
-        """Features ``(batch, height, width, channels)`` at another grid size, same dtype.
+        """Resize features ``(B, H, W, D)`` to another grid; the dtype stays.
 
         Half precision is computed in float32: the mean of four features should be rounded once.
         """
@@ -87,39 +87,54 @@ class Compression:
             return features
         wide = features if features.dtype == torch.float64 else features.float()
         # channels last in memory, also because torch 2.13's antialias is wrong at width 1 in the other layout
-        resized = interpolate(
+        channels_first = interpolate(
             wide.contiguous().permute(0, 3, 1, 2),
             size=size,
             mode="bilinear",
             align_corners=self.align_corners,
             antialias=self.antialias,
-        )
-        return resized.permute(0, 2, 3, 1).to(features.dtype)
+        )  # (B, D, h, w)
+        return channels_first.permute(0, 2, 3, 1).to(features.dtype)  # (B, h, w, D)
+
+
+def as_compression(value: Compression | int | None) -> Compression | None:
+    """Return `value` as a `Compression`; a number is its factor."""
+    return value if value is None or isinstance(value, Compression) else Compression(value)
 
 
 def from_blocks(features: Tensor, grid: Grid, merge: int) -> Tensor:
-    """Features ``(h*w, channels)`` in the order of ``merge x merge`` blocks, as ``(h, w, channels)``.
+    """Arrange features ``(H*W, D)`` in the order of ``merge x merge`` blocks as a grid ``(H, W, D)``.
 
     The Qwen encoders keep the patches that the connector will merge next to each other.
     """
     height, width = grid
-    blocks = features.reshape(height // merge, width // merge, merge, merge, -1)
-    return blocks.transpose(1, 2).reshape(height, width, -1)
+    blocks = features.reshape(height // merge, width // merge, merge, merge, -1)  # (H/m, W/m, m, m, D)
+    return blocks.transpose(1, 2).reshape(height, width, -1)  # (H, W, D)
 
 
 def to_blocks(features: Tensor, merge: int) -> Tensor:
-    """`from_blocks` undone: ``(h, w, channels)`` as ``(h*w, channels)`` in block order."""
+    """Invert `from_blocks`: arrange a grid ``(H, W, D)`` as ``(H*W, D)`` in block order."""
     height, width, channels = features.shape
-    rows = features.reshape(height // merge, merge, width // merge, merge, channels)
-    return rows.transpose(1, 2).reshape(height * width, channels)
+    rows = features.reshape(height // merge, merge, width // merge, merge, channels)  # (H/m, m, W/m, m, D)
+    return rows.transpose(1, 2).reshape(height * width, channels)  # (H*W, D)
 
 
 def compress_blocks(features: Tensor, grids: list[Grid], compression: Compression, merge: int) -> Tensor:
-    """Several images' features in block order, one after another, each resized to its compressed grid."""
+    """Resize each image of a batch to its compressed grid.
+
+    Args:
+        features: ``(sum of H*W, D)``, images one after another, each in block order.
+        grids: ``(H, W)`` of each image.
+        compression: of the visual tokens.
+        merge: features per side of a block.
+
+    Returns:
+        ``(sum of h*w, D)`` in block order.
+    """
     if compression.factor == 1:
         return features
     parts = []
     for part, grid in zip(torch.split(features, [h * w for h, w in grids]), grids, strict=True):
-        image = from_blocks(part, grid, merge)[None]
+        image = from_blocks(part, grid, merge)[None]  # (1, H, W, D)
         parts.append(to_blocks(compression.resize(image, compression.grid(grid, merge))[0], merge))
     return torch.cat(parts)

@@ -1,4 +1,4 @@
-"""Where a checkpoint is and where it computes: folder or hub name, device, number format."""
+"""Resolve the folder, device and number format of a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from mmrag.files import weights_folder
 from mmrag.machine import has_bfloat16
 
 logger = logging.getLogger(__name__)
@@ -15,13 +16,11 @@ logger = logging.getLogger(__name__)
 HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 """Files of a hub repository that are fetched; none that could carry code."""
 
-SHIPPED = Path(__file__).parent.parent / "weights"
-
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def resolve_folder(name: str, *, revision: str | None = None, local_files_only: bool = False) -> Path:
-    """The folder of a checkpoint: itself, or the local copy of a hub repository, fetched where needed.
+    """Return the folder of a checkpoint; a hub repository is fetched if it is not on this machine.
 
     Raises:
         FileNotFoundError: there is no such folder, or the repository is not on this machine and cannot be
@@ -30,8 +29,8 @@ def resolve_folder(name: str, *, revision: str | None = None, local_files_only: 
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
-    if (SHIPPED / Path(name).name / "config.json").is_file() and Path(name).name == name:
-        return SHIPPED / name  # by its name alone, as "mmrag-mini"
+    if Path(name).name == name and (weights_folder(name) / "config.json").is_file():
+        return weights_folder(name)  # "mmrag-mini"
     if not _HUB_NAME.fullmatch(name) or name.startswith("."):
         raise FileNotFoundError(
             f"a model must be a folder or a hub name like 'org/name', got {name!r}. Check the path."
@@ -55,7 +54,7 @@ def resolve_folder(name: str, *, revision: str | None = None, local_files_only: 
 
 
 def pick_device(device: str) -> torch.device:
-    """The device of a name; ``"auto"``: CUDA, then MPS, then the CPU.
+    """Return the device of a name; ``"auto"``: CUDA, then MPS, then the CPU.
 
     Raises:
         ValueError: there is no such device here.
@@ -65,19 +64,19 @@ def pick_device(device: str) -> torch.device:
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        chosen = torch.device(device)
+        torch_device = torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise ValueError(
             f"device must be 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps', got {device!r}."
         ) from error
-    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not here.get(chosen.type, False):
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(torch_device.type, False):
         raise ValueError(f"device must be one that this machine has, got {device!r}. Use 'auto' or 'cpu'.")
-    return chosen
+    return torch_device
 
 
-def pick_dtype(dtype: str | torch.dtype, own: torch.dtype, device: torch.device) -> torch.dtype:
-    """The number format: the one asked for, or with ``"auto"`` the checkpoint's own.
+def pick_dtype(dtype: str | torch.dtype, default: torch.dtype, device: torch.device) -> torch.dtype:
+    """Return the number format of a name; ``"auto"``: the checkpoint's own.
 
     On a CPU ``"auto"`` gives no float16, and bfloat16 only where the processor computes in it: elsewhere it
     is slower than float32.
@@ -86,13 +85,13 @@ def pick_dtype(dtype: str | torch.dtype, own: torch.dtype, device: torch.device)
         ValueError: no such format, or float16 on a CPU.
     """
     if dtype == "auto":
-        if device.type == "cpu" and own in (torch.float16, torch.bfloat16):
+        if device.type == "cpu" and default in (torch.float16, torch.bfloat16):
             return torch.bfloat16 if has_bfloat16() else torch.float32
-        return own
-    chosen = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if chosen not in (torch.float32, torch.bfloat16, torch.float16):
+        return default
+    torch_dtype = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if torch_dtype not in (torch.float32, torch.bfloat16, torch.float16):
         raise ValueError(f"dtype must be 'auto', 'float32', 'bfloat16' or 'float16', got {dtype!r}.")
-    if chosen == torch.float16 and device.type == "cpu":
+    if torch_dtype == torch.float16 and device.type == "cpu":
         raise ValueError("dtype must not be float16 on a CPU (it is slow there and overflows), got float16. "
                          "Use 'auto', 'bfloat16' or 'float32'.")  # fmt: skip
-    return chosen
+    return torch_dtype

@@ -1,4 +1,4 @@
-"""A loaded model as rows in, matrices out: preparing, batching, memory, the lock. Needs torch."""
+"""`Encoder`: a loaded model behind preprocessing, batching, recovery from full memory and a lock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmrag.models.inputs import Item, ready_image
 from mmrag.models.model import RetrievalModel
 
 if TYPE_CHECKING:
-    from mmrag.models.prompt import Laid
+    from mmrag.models.prompt import TokenizedInput
     from mmrag.types import Matrix
 
 logger = logging.getLogger(__name__)
@@ -27,13 +27,13 @@ BATCH_COST = 16_384
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """An input on its way into a batch.
+class PreparedInput:
+    """An input as tokens and pixels, ready for a batch.
 
     Attributes:
-        row: its tokens and pixels.
-        cost: its length, visual tokens counted before compression, for batches of like cost.
-        cut: whether its text was too long.
+        row: tokens and pixels.
+        cost: length in tokens, visual ones counted before compression, for batches of like cost.
+        cut: whether the text was longer than ``max_tokens``.
     """
 
     row: TokenRow
@@ -41,16 +41,16 @@ class Prepared:
     cut: bool
 
 
-class Lays(Protocol):
-    """How inputs become tokens: `mmrag.models.prompt.Layout`, or another checkpoint's template."""
+class Template(Protocol):
+    """The rule by which inputs become tokens: a `PromptTemplate`, or another design's template."""
 
     @property
     def vocabulary(self) -> str:
-        """The tokenizer as JSON, for fingerprints."""
+        """Return the tokenizer as JSON, for fingerprints."""
         ...
 
-    def lay(self, item: Item, side: str, placeholders: Sequence[str]) -> Laid:
-        """Tokens of an input, given the text of each image's placeholders. Raises ValueError."""
+    def tokenize(self, item: Item, side: str, placeholders: Sequence[str]) -> TokenizedInput:
+        """Return the tokens of an input; `placeholders` is the text of each image. May raise ValueError."""
         ...
 
 
@@ -59,7 +59,7 @@ class Encoder:
 
     Args:
         model: in evaluation mode, on its device.
-        layout: of its tokenizer.
+        template: of the model's tokenizer.
         max_visual_tokens: of an image, after compression.
         batch_size: most inputs of a batch.
 
@@ -68,10 +68,10 @@ class Encoder:
     """
 
     def __init__(
-        self, model: RetrievalModel, layout: Lays, *, max_visual_tokens: int, batch_size: int
+        self, model: RetrievalModel, template: Template, *, max_visual_tokens: int, batch_size: int
     ) -> None:
         self.model = model
-        self.layout = layout
+        self.template = template
         self.max_visual_tokens = max_visual_tokens
         self._batcher = Batcher(batch_size, BATCH_COST)
         self._lock = threading.Lock()
@@ -85,11 +85,11 @@ class Encoder:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """Return the device of the model."""
         return next(self.model.parameters()).device
 
-    def prepare(self, item: Item, side: str) -> Prepared:
-        """Decode, resize and lay out one input; may run in any thread.
+    def prepare(self, item: Item, side: str) -> PreparedInput:
+        """Decode, resize and tokenise one input; may run in any thread.
 
         Raises:
             ValueError: an image cannot be used, or too many tokens are needed.
@@ -101,24 +101,24 @@ class Encoder:
             if not isinstance(part, str)
         )
         counts = [backbone.token_count(image, compression) for image in images]
-        laid = self.layout.lay(item, side, [backbone.image_text(count) for count in counts])
+        tokens = self.template.tokenize(item, side, [backbone.image_text(count) for count in counts])
         features = sum(height * width for image in images for height, width in image.grids)
-        cost = len(laid.ids) - sum(counts) + features // backbone.merge**2
-        return Prepared(TokenRow(laid.ids, images), cost, laid.cut)
+        cost = len(tokens.ids) - sum(counts) + features // backbone.merge**2
+        return PreparedInput(TokenRow(tokens.ids, images), cost, tokens.cut)
 
     def encode(
-        self, prepared: Sequence[Prepared], side: str, rows: int, batch_size: int
+        self, inputs: Sequence[PreparedInput], side: str, rows: int, batch_size: int
     ) -> Iterator[tuple[int, Matrix]]:
-        """``(position, matrix)`` as they come: ``(rows, dim)`` float32 each.
+        """Yield ``(position, matrix)`` as batches are done; each matrix is ``(rows, dim)`` float32.
 
         Raises:
             MemoryError: one input alone does not fit the device.
         """
         meta = self.model.meta_count(side, rows)
-        costs = [one.cost + meta for one in prepared]
+        costs = [item.cost + meta for item in inputs]
 
         def work(positions: Sequence[int]) -> list[Matrix]:
-            return self._forward([prepared[position].row for position in positions], side, rows, meta)
+            return self._forward([inputs[position].row for position in positions], side, rows, meta)
 
         try:
             yield from self._batcher.run(costs, work, batch_size)
@@ -137,7 +137,7 @@ class Encoder:
 
 
 def in_turn(lock: threading.Lock, device: torch.device, work: Callable[[], Result]) -> Result:
-    """What `work` gives, computed alone on a device and without gradients.
+    """Run `work` alone on a device and without gradients, and return its result.
 
     Raises:
         OutOfMemoryError: the device ran out of memory, which is free again.
@@ -159,7 +159,7 @@ def in_turn(lock: threading.Lock, device: torch.device, work: Callable[[], Resul
 
 
 def _is_memory(error: RuntimeError) -> bool:
-    """Whether a device ran out of memory; only CUDA has a class for it."""
+    """Return whether a device ran out of memory; only CUDA has a class for it."""
     words = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or any(
         sign in words for sign in ("out of memory", "can't allocate memory", "not enough memory")
@@ -170,11 +170,11 @@ logger = logging.getLogger(__name__)
 
 
 class OutOfMemoryError(MemoryError):
-    """A batch was too large for the device; told apart by `Batcher`'s caller, who knows the device."""
+    """A batch was too large for the device; the caller of `Batcher` names the device in its own error."""
 
 
 class Batcher:
-    """Forms batches and remembers what did not fit. Not safe between threads.
+    """Batches of like cost, smaller once memory has run out. Not safe between threads.
 
     Args:
         most_items: most inputs of a batch.
@@ -189,15 +189,15 @@ class Batcher:
     def run(
         self, costs: Sequence[int], work: Callable[[Sequence[int]], Sequence[Result]], most_items: int
     ) -> Iterator[tuple[int, Result]]:
-        """``work(positions)`` over all positions in batches; yields ``(position, result)`` as they come.
+        """Run `work` over all positions in batches and yield ``(position, result)`` as batches are done.
 
         Largest first, so that memory runs out at the start or not at all. A batch that did not fit is
         halved, and so are later ones of its cost, in later calls, too.
 
         Args:
-            costs: one an input.
-            work: raises `OutOfMemoryError` where the batch was too large.
-            most_items: of this call; no more than the batcher's own.
+            costs: one per input.
+            work: takes positions, returns a result for each; raises `OutOfMemoryError` if they are too many.
+            most_items: of this call; at most the batcher's own.
 
         Raises:
             OutOfMemoryError: a single input does not fit.
@@ -205,7 +205,7 @@ class Batcher:
         left = sorted(range(len(costs)), key=lambda position: (-costs[position], position))
         while left:
             batch = self._first(left, costs, min(most_items, self.most_items))
-            results = _tried(work, batch)
+            results = _run_or_none(work, batch)
             if results is None:
                 half = len(batch) // 2
                 self.most_cost = half * costs[batch[0]]
@@ -215,14 +215,17 @@ class Batcher:
             yield from zip(batch, results, strict=True)
 
     def _first(self, left: Sequence[int], costs: Sequence[int], most_items: int) -> Sequence[int]:
-        fitting = self.most_cost // max(1, costs[left[0]])
-        return left[: max(1, min(most_items, fitting))]
+        count = min(most_items, self.most_cost // max(1, costs[left[0]]))
+        return left[: max(1, count)]
 
 
-def _tried(
+def _run_or_none(
     work: Callable[[Sequence[int]], Sequence[Result]], batch: Sequence[int]
 ) -> Sequence[Result] | None:
-    """None where a batch of several did not fit; the error's traceback, and the memory it holds, is gone."""
+    """Run `work`, or return None if a batch of several does not fit.
+
+    On return the error's traceback, and with it the memory of the batch, is gone.
+    """
     try:
         return work(batch)
     except OutOfMemoryError:

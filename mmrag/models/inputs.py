@@ -1,14 +1,14 @@
-"""What a caller gives, as parts in reading order; and any picture as upright RGB.
+"""Inputs of callers as parts in reading order, and any picture as upright RGB.
 
 Decisions taken here:
 
 * Nothing is decoded before its turn: `query_item` and `document_item` look at types and texts only.
-* A picture is taken in every mode that Pillow has: transparency is laid on white, 16-bit and float samples
-  are scaled to 8 bits, palettes and CMYK are converted, EXIF orientation is applied. An animation is the
-  frame it stands at, which is the first of an opened file.
-* A picture that is not decoded yet and has more than `MAX_PIXELS` is decoded smaller where its format can
-  do that (JPEG at 1/2, 1/4 or 1/8), and refused otherwise: decoding it would take gigabytes. One that is
-  decoded already is taken at any size; the backbone makes it smaller.
+* A picture may have any mode of Pillow: transparency is composited on white, 16-bit and float samples are
+  scaled to 8 bits, palettes and CMYK are converted, EXIF orientation is applied. Of an animation the current
+  frame is used, which is the first of an opened file.
+* A picture that is not decoded yet and has more than `MAX_PIXELS` is decoded smaller if its format allows it
+  (JPEG at 1/2, 1/4 or 1/8), and refused otherwise: decoding it would take gigabytes. A decoded picture may
+  have any size; the backbone shrinks it.
 * A picture more than `MAX_ASPECT` times as long as wide is refused, as the Qwen image processors do.
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Part: TypeAlias = "str | Image"
 
 MAX_PIXELS = 90_000_000
-"""Largest picture that is decoded; the reader of documents has the same limit."""
+"""Largest picture that is decoded; the limit of the document reader, too."""
 
 MAX_ASPECT = 200
 """Longest side over shortest side."""
@@ -44,12 +44,12 @@ PAGE_TEXT = (True, False, "auto")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One input, ready to be laid out.
+    """One input, ready to be tokenised.
 
     Attributes:
         parts: texts and pictures in reading order; texts are not empty.
-        instruction: ``""`` is none.
-        thought: ``""`` is none.
+        instruction: ``""`` for no instruction.
+        thought: ``""`` for no thought.
     """
 
     parts: tuple[Part, ...]
@@ -68,9 +68,10 @@ def query_item(query: QueryInput, position: int, instruction: str) -> Item:
     Raises:
         TypeError, BadInputError: see `as_query`.
     """
-    checked = as_query(query, position)
-    own = instruction if checked.instruction is None else checked.instruction
-    return Item(_parts(checked.parts or (checked.image, checked.text)), own, checked.thought)
+    query = as_query(query, position)
+    if query.instruction is not None:
+        instruction = query.instruction
+    return Item(_parts(query.parts or (query.image, query.text)), instruction, query.thought)
 
 
 def document_item(document: DocumentInput, position: int, instruction: str, page_text: bool | str) -> Item:
@@ -86,14 +87,15 @@ def document_item(document: DocumentInput, position: int, instruction: str, page
     Raises:
         TypeError: see `as_document`.
     """
-    checked = as_document(document, position)
-    if isinstance(checked, Content):
-        own = instruction if checked.instruction is None else checked.instruction
-        return Item(_parts(checked.parts or (checked.image, checked.text)), own, checked.thought)
-    if checked.image is None:
-        return Item(_parts([searchable_text(checked)]), instruction)
-    with_text = page_text if isinstance(page_text, bool) else checked.text_source == "layer"
-    return Item(_parts([checked.image, checked.text if with_text else ""]), instruction)
+    document = as_document(document, position)
+    if isinstance(document, Content):
+        if document.instruction is not None:
+            instruction = document.instruction
+        return Item(_parts(document.parts or (document.image, document.text)), instruction, document.thought)
+    if document.image is None:
+        return Item(_parts([searchable_text(document)]), instruction)
+    with_text = page_text if isinstance(page_text, bool) else document.text_source == "layer"
+    return Item(_parts([document.image, document.text if with_text else ""]), instruction)
 
 
 def _parts(parts: Sequence[Part | None]) -> tuple[Part, ...]:
@@ -104,7 +106,7 @@ def _parts(parts: Sequence[Part | None]) -> tuple[Part, ...]:
 
 
 def ready_image(image: Image) -> Image:
-    """Any Pillow picture as upright RGB.
+    """Convert any Pillow picture to upright RGB.
 
     Raises:
         ValueError: it has no pixels, too many, or a side more than `MAX_ASPECT` times the other; or it
@@ -120,12 +122,12 @@ def ready_image(image: Image) -> Image:
         )
     try:
         return to_rgb(_within_limit(image))
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # of Pillow's decoders
         raise ValueError(f"an image must be readable, got {width} x {height}: {error}") from error
 
 
 def _within_limit(image: Image) -> Image:
-    """The picture itself, or a smaller decoding of it."""
+    """Return the picture, or a smaller decoding of it."""
     width, height = image.size
     if width * height <= MAX_PIXELS or not getattr(image, "tile", None):  # without tiles it is decoded
         return image
@@ -133,7 +135,7 @@ def _within_limit(image: Image) -> Image:
         from PIL import Image as PILImage
 
         source: Any = getattr(image, "filename", None) or getattr(image, "fp", None)
-        smaller = PILImage.open(source)  # the caller's own object keeps its size
+        smaller = PILImage.open(source)  # a copy: the caller's object keeps its size
         for factor in (2, 4, 8):
             if (width // factor + 1) * (height // factor + 1) <= MAX_PIXELS:
                 smaller.draft("RGB", (width // factor, height // factor))

@@ -1,8 +1,8 @@
 """InternVL3: square tiles and a thumbnail, a vision encoder with a class token, pixel-unshuffle, an MLP.
 
 A document is cut into tiles of one size, as many as fit the budget, in the arrangement whose shape is
-nearest the image's; a thumbnail of the whole image comes last where there is more than one. This is the
-backbone of Magic-MM-Embedding: 32 x 32 features a tile, 256 visual tokens, 64 at s = 2.
+nearest the image's; if there are several, a thumbnail of the whole image comes last. This is the backbone
+of Magic-MM-Embedding: 32 x 32 features per tile, 256 visual tokens, 64 at s = 2.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class InternVL3Backbone(Backbone):
 
     @property
     def tile_grid(self) -> Grid:
-        """Features of one tile."""
+        """Return the grid of features of one tile."""
         vision = self.model.config.vision_config
         height, width = (
             side // patch for side, patch in zip(vision.image_size, vision.patch_size, strict=True)
@@ -65,15 +65,15 @@ class InternVL3Backbone(Backbone):
         return VisionInput(pixels, (self.tile_grid,) * len(pixels))
 
     def _tiles(self, max_tokens: int, compression: Compression) -> int:
-        """Most tiles, the thumbnail not counted."""
+        """Return the most tiles, the thumbnail not counted."""
         tokens = math.prod(compression.grid(self.tile_grid, self.merge)) // self.merge**2
-        fitting = max_tokens // tokens
-        if fitting < 1:
+        count = max_tokens // tokens
+        if count < 1:
             raise ValueError(
                 f"max_visual_tokens must be at least {tokens} for this model at compression "
                 f"{compression.factor} (one tile), got {max_tokens}."
             )
-        return int(max(1, min(fitting - 1, self.image_processor.max_patches)))  # one place is the thumbnail's
+        return int(max(1, min(count - 1, self.image_processor.max_patches)))  # one is the thumbnail
 
     def pixels(self, max_tokens: int, compression: Compression) -> int:
         """See `Backbone.pixels`."""
@@ -87,14 +87,17 @@ class InternVL3Backbone(Backbone):
     def encode_images(self, images: Sequence[VisionInput], compression: Compression) -> VisualTokens:
         """See `Backbone.encode_images`."""
         model, tower = self.model, self.model.vision_tower
-        pixels = torch.cat([image.pixels for image in images]).to(tower.device, tower.dtype)
-        features = self._features(pixels).reshape(len(pixels), *self.tile_grid, -1)
-        features = compression.resize(features, compression.grid(self.tile_grid, self.merge))
+        pixels = torch.cat([image.pixels for image in images]).to(
+            tower.device, tower.dtype
+        )  # (N, 3, side, side)
+        features = self._features(pixels).reshape(len(pixels), *self.tile_grid, -1)  # (N, H, W, D)
+        features = compression.resize(features, compression.grid(self.tile_grid, self.merge))  # (N, h, w, D)
         blocks = model.pixel_shuffle(features, scale_factor=model.config.downsample_ratio)
-        return VisualTokens(model.multi_modal_projector(blocks.flatten(1, 2)).flatten(0, 1))
+        tokens = model.multi_modal_projector(blocks.flatten(1, 2))  # (N, tokens of a tile, D)
+        return VisualTokens(tokens.flatten(0, 1))
 
     def _features(self, pixels: Tensor) -> Tensor:
-        """Patch features ``(tiles, patches, channels)`` of the layer that the configuration names."""
+        """Compute patch features ``(N, H*W, D)`` of N tiles, of the layer that the configuration names."""
         config = self.model.config
         layer = config.vision_feature_layer
         out = self.model.vision_tower(pixel_values=pixels, output_hidden_states=layer != -1, return_dict=True)

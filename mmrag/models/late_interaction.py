@@ -1,20 +1,19 @@
 """ColPali, ColQwen2 and ColModernVBert: a vector for every token, behind the embedder protocol.
 
-These are checkpoints of today; the classes of ``transformers`` run them. What is ours is the way in and
-out: token ids and pixels are made from a tokenizer and a PIL image processor (torchvision is not needed),
-padding leaves no trace, and a page's rows may be pooled to a budget.
+The classes of ``transformers`` run these checkpoints. Ours are input and output: token ids and pixels are
+made from a tokenizer and a PIL image processor (torchvision is not needed), padding leaves no trace, and a
+page's rows may be pooled to a budget.
 
-What must be known of them:
+Differences from our own design:
 
 * ``nested`` is False. Their rows are tokens in reading order, so a prefix of them is a part of the page
   and row 0 no summary. An index must score all rows of a page (``exact=True``), and a query keeps all
-  its tokens; a budget asked of a search means nothing here.
+  its tokens; the budget of a search does not apply.
 * ``budget=None`` keeps every token of a page: the vectors of the reference, number for number (ColPali
-  1030 a page, ColQwen2 up to 768, ColModernVBert about 70 a tile). A `Budget` pools a page to at most
+  1030 per page, ColQwen2 up to 768, ColModernVBert about 70 per tile). A `Budget` pools a page to at most
   ``budget.document`` rows (`mmrag.models.token_pooling`).
-* A page is encoded as its image where it has one, and as its text otherwise; they take one of the two.
-  They were trained on page images against short questions: text pages and image queries work, and nobody
-  has measured how well.
+* A page is encoded as its image if it has one, otherwise as its text; never both. They were trained on page
+  images and short questions: text pages and image queries work, but their quality has not been measured.
 * There are no instructions: `Query.instruction` is not used.
 """
 
@@ -32,13 +31,14 @@ from typing import Any, ClassVar
 import torch
 from PIL import Image as PILImage
 
-from mmrag.models.calls import EncodingCalls, whole
+from mmrag.errors import check_whole
+from mmrag.models.calls import EncodingCalls
 from mmrag.models.checkpoint import state_digest
 from mmrag.models.device import pick_device
 from mmrag.models.encoder import BATCH_COST, Batcher, OutOfMemoryError, in_turn
 from mmrag.models.inputs import Item, ready_image
 from mmrag.models.late_interaction_family import LateInteractionFamily, Row
-from mmrag.models.templates import common_end, refuse, shortened, without_special
+from mmrag.models.templates import common_end, refuse, shorten, without_special
 from mmrag.models.token_pooling import pool_tokens
 from mmrag.types import Budget, Matrix
 
@@ -46,18 +46,18 @@ BATCH_SIZE = 8
 MAX_TOKENS = 1024
 
 MAX_ROWS = 4096
-"""Most rows of a page without pooling; what an index takes."""
+"""Most rows of a page without pooling; the limit of an index."""
 
 _ALGORITHM = (
     "late-interaction-1"  # part of the fingerprint: raise it when the same settings give other vectors
 )
 
 AUGMENTATION = 10
-"""Tokens added to a query, whose states carry what its words do not say; as in ColBERT."""
+"""Number of augmentation tokens appended to a query, as in ColBERT."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
+class _PreparedInput:
     row: Row
     cut: bool
 
@@ -67,8 +67,8 @@ class TokenEncoder:
 
     Args:
         family: the loaded model.
-        query_template: with ``{query}`` and, where wanted, ``{augmentation}``.
-        max_tokens: of a query or a text; what is longer is cut, the template's end never.
+        query_template: with ``{query}`` and, optionally, ``{augmentation}``.
+        max_tokens: of a query or a text; longer ones are cut before the end of the template.
         max_visual_tokens: of a page; None: the checkpoint's own limit.
         batch_size: most inputs of a forward pass.
     """
@@ -89,11 +89,11 @@ class TokenEncoder:
         self._batcher = Batcher(batch_size, BATCH_COST)
         self._lock = threading.Lock()
 
-    def prepare(self, item: Item, side: str) -> _Prepared:
-        """Decode, resize and lay out one input; may run in any thread.
+    def prepare(self, item: Item, side: str) -> _PreparedInput:
+        """Decode, resize and tokenise one input; may run in any thread.
 
         Raises:
-            ValueError: several images, an image beside a query's words, or too many tokens.
+            ValueError: several images, a query of both words and image, or too many tokens.
         """
         images = [part for part in item.parts if not isinstance(part, str)]
         words = [part for part in item.parts if isinstance(part, str)]
@@ -110,43 +110,48 @@ class TokenEncoder:
             raise ValueError(
                 f"an image must give at most {MAX_ROWS} tokens, got {len(row.ids)}. Set max_visual_tokens."
             )
-        return _Prepared(row, cut=False)
+        return _PreparedInput(row, cut=False)
 
-    def _text(self, text: str, side: str) -> _Prepared:
+    def _text(self, text: str, side: str) -> _PreparedInput:
         template = self.query_template if side == "query" else self.family.text_template
-        place = "{query}" if side == "query" else "{text}"
+        field = "{query}" if side == "query" else "{text}"
         template = template.replace("{augmentation}", self.family.augmentation_token * AUGMENTATION)
         words = without_special(text, self.family.tokenizer)
-        ids = self.family.encode_ids(template.replace(place, words, 1))
+        ids = self.family.encode_ids(template.replace(field, words, 1))
         if len(ids) <= self.max_tokens:
-            return _Prepared(Row(ids), cut=False)
-        ends = (self.family.encode_ids(template.replace(place, filler, 1)) for filler in "0x")
-        return _Prepared(Row(shortened(ids, self.max_tokens, common_end(*ends))), cut=True)
+            return _PreparedInput(Row(ids), cut=False)
+        ends = (self.family.encode_ids(template.replace(field, filler, 1)) for filler in "0x")
+        return _PreparedInput(Row(shorten(ids, self.max_tokens, common_end(*ends))), cut=True)
 
     def encode(
-        self, prepared: Sequence[_Prepared], side: str, rows: int, batch_size: int
+        self, inputs: Sequence[_PreparedInput], side: str, rows: int, batch_size: int
     ) -> Iterator[tuple[int, Matrix]]:
-        """``(position, matrix)`` as they come: a query with all its tokens, a document with at most `rows`.
+        """Yield ``(position, matrix)`` as batches are done; documents are pooled to at most `rows`.
 
         Raises:
             MemoryError: one input alone does not fit the device.
         """
         for with_image in (True, False):  # a batch has pixels or has none
-            places = [at for at, one in enumerate(prepared) if bool(one.row.vision) is with_image]
-            costs = [len(prepared[at].row.ids) for at in places]
+            positions = [at for at, item in enumerate(inputs) if bool(item.row.vision) is with_image]
+            batch_rows = [inputs[position].row for position in positions]
+            for index, matrix in self._run(batch_rows, batch_size):
+                yield positions[index], matrix if side == "query" else pool_tokens(matrix, rows)
 
-            def work(chosen: Sequence[int], places: Sequence[int] = places) -> list[Matrix]:
-                batch = [prepared[places[at]].row for at in chosen]
-                return in_turn(self._lock, self.family.model.device, lambda: self.family.forward(batch))
+    def _run(self, rows: Sequence[Row], batch_size: int) -> Iterator[tuple[int, Matrix]]:
+        device = self.family.model.device
+        costs = [len(row.ids) for row in rows]
 
-            try:
-                for at, matrix in self._batcher.run(costs, work, batch_size):
-                    yield places[at], matrix if side == "query" else pool_tokens(matrix, rows)
-            except OutOfMemoryError as error:
-                raise MemoryError(
-                    f"one input of {max(costs)} tokens must fit {self.family.model.device}, and it does not "
-                    f"({error}). Lower max_visual_tokens, or use another dtype or device."
-                ) from error
+        def forward(indices: Sequence[int]) -> list[Matrix]:
+            batch = [rows[index] for index in indices]
+            return in_turn(self._lock, device, lambda: self.family.forward(batch))
+
+        try:
+            yield from self._batcher.run(costs, forward, batch_size)
+        except OutOfMemoryError as error:
+            raise MemoryError(
+                f"one input of {max(costs)} tokens must fit {device}, and it does not ({error}). Lower "
+                "max_visual_tokens, or use another dtype or device."
+            ) from error
 
 
 class LateInteractionEmbedder(EncodingCalls):
@@ -154,12 +159,12 @@ class LateInteractionEmbedder(EncodingCalls):
 
     Args:
         family: the loaded model.
-        name: what people call it.
+        name: for people.
         budget: pool a page to at most ``budget.document`` rows; None keeps every token.
         batch_size: pages or queries in one forward pass at most.
-        max_visual_tokens: of a page, where the family has a choice; None: the checkpoint's own limit.
-        max_tokens: of a query or a text; what is longer is cut, the template's end never.
-        query_template: instead of the family's; with ``{query}`` and, where wanted, ``{augmentation}``.
+        max_visual_tokens: of a page, if the family can choose; None: the checkpoint's own limit.
+        max_tokens: of a query or a text; longer ones are cut before the end of the template.
+        query_template: replaces the family's; with ``{query}`` and, optionally, ``{augmentation}``.
         on_error: ``"raise"``, or ``"skip"`` to leave out inputs that cannot be embedded.
 
     Raises:
@@ -187,7 +192,7 @@ class LateInteractionEmbedder(EncodingCalls):
             max_tokens=max_tokens, batch_size=batch_size, page_text=False, thoughts=None, on_error=on_error
         )
         if max_visual_tokens is not None:
-            whole("max_visual_tokens", max_visual_tokens)
+            check_whole("max_visual_tokens", max_visual_tokens)
         self.family = family
         self.query_template = family.query_template if query_template is None else query_template
         if "{query}" not in self.query_template:
@@ -202,7 +207,7 @@ class LateInteractionEmbedder(EncodingCalls):
             max_visual_tokens=max_visual_tokens,
             batch_size=batch_size,
         )
-        family.image_row(PILImage.new("RGB", (64, 64)), max_visual_tokens)  # says so now if none fits
+        family.image_row(PILImage.new("RGB", (64, 64)), max_visual_tokens)  # raises now if no image fits
 
     @classmethod
     def from_folder(
@@ -217,7 +222,7 @@ class LateInteractionEmbedder(EncodingCalls):
         positions: str | None = None,
         **options: Any,  # noqa: ANN401  of the class
     ) -> LateInteractionEmbedder:
-        """Load a checkpoint; what `mmrag.models.mllm_embedder.MLLMEmbedder.from_pretrained` calls.
+        """Load a checkpoint, for `mmrag.models.mllm_embedder.MLLMEmbedder.from_pretrained`.
 
         Args:
             folder: model, tokenizer and image processor as ``transformers`` saves them.
@@ -225,7 +230,7 @@ class LateInteractionEmbedder(EncodingCalls):
             device: as `mmrag.models.device.pick_device`.
             dtype: as `mmrag.models.device.pick_dtype`.
             dim: must be the model's own or None.
-            image_prompt: instead of the checkpoint's ``visual_prompt_prefix``.
+            image_prompt: replaces the checkpoint's ``visual_prompt_prefix``.
             positions: of ColQwen2, see `mmrag.models.colqwen2`.
             options: the other arguments of the class.
 
@@ -235,9 +240,9 @@ class LateInteractionEmbedder(EncodingCalls):
         """
         refuse(options, f"{cls.family_class.model_type} checkpoints", cls._options)
         family = cls.family_class.load(folder, pick_device(device), dtype, image_prompt, positions)
-        own = int(family.model.config.embedding_dim)
-        if dim not in (None, own):
-            raise ValueError(f"dim must be {own} for this model, whose vectors are not nested, got {dim}.")
+        width = int(family.model.config.embedding_dim)
+        if dim not in (None, width):
+            raise ValueError(f"dim must be {width} for this model, whose vectors are not nested, got {dim}.")
         return cls(family, name=name or folder.name, **options)
 
     _options = ("budget", "batch_size", "max_visual_tokens", "max_tokens", "query_template", "on_error")
@@ -249,7 +254,7 @@ class LateInteractionEmbedder(EncodingCalls):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of the weights, the tokenizer, the prompts, the sizes and the pooling; computed once."""
+        """Return a digest of the weights, tokenizer, prompts, sizes and pooling; computed once."""
         settings = {
             "algorithm": _ALGORITHM,
             "weights": state_digest(self.family.model.state_dict().values()),
@@ -267,22 +272,22 @@ class LateInteractionEmbedder(EncodingCalls):
 
     @property
     def dim(self) -> int:
-        """Width of a vector: 128 for the published ones."""
+        """Return the width of a vector: 128 for the published checkpoints."""
         return int(self.family.model.config.embedding_dim)
 
     @property
     def budget(self) -> Budget:
-        """Most rows: every token of a query; of a page `pooled_rows`, or all its tokens."""
+        """Return the most rows: every token of a query; of a page `pooled_rows`, or all its tokens."""
         return Budget(self.max_tokens, self.pooled_rows or MAX_ROWS)
 
     @property
     def modalities(self) -> frozenset[str]:
-        """Text and images."""
+        """Return text and images."""
         return frozenset({"text", "image"})
 
     @property
     def image_pixels(self) -> int:
-        """Largest picture area that it makes use of: what pages are rendered at."""
+        """Return the largest picture area that is used; pages are rendered at it."""
         return self.family.image_pixels(self.max_visual_tokens)
 
     def _instruction(self, side: str) -> str:

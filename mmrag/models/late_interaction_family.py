@@ -1,4 +1,4 @@
-"""What ColPali, ColQwen2 and ColModernVBert share, and where they differ.
+"""`LateInteractionFamily`: the interface behind which ColPali, ColQwen2 and ColModernVBert differ.
 
 A family makes token ids and pixels from a tokenizer and a PIL image processor, so neither torchvision nor a
 processor class is needed, and runs the ``...ForRetrieval`` class of ``transformers``. Padding is on the
@@ -28,28 +28,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One input: token ids, and what the vision encoder takes of its image."""
+    """One input: token ids, and the vision encoder's arguments of its image."""
 
     ids: tuple[int, ...]
     vision: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class LateInteractionFamily(ABC):
-    """One loaded model with what its family does differently.
+    """One loaded model of a family.
 
     Attributes:
         model: a ``...ForRetrieval`` of ``transformers``.
         tokenizer: its tokenizer.
         image_processor: its PIL image processor.
-        settings: the checkpoint's own ``query_prefix`` and ``visual_prompt_prefix`` where its
-            processor_config.json has them, and ``positions`` where the caller chose.
+        settings: ``query_prefix`` and ``visual_prompt_prefix`` if the checkpoint's processor_config.json has
+            them, and ``positions`` if the caller chose.
     """
 
     model_type: ClassVar[str]
     """``model_type`` of the family's config.json."""
 
     position_kinds: ClassVar[tuple[str, ...]] = ()
-    """What `positions` may be; none where there is no choice."""
+    """Values of `positions`; empty for families without a choice."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class LateInteractionFamily(ABC):
     @classmethod
     @abstractmethod
     def classes(cls) -> tuple[Any, Any]:
-        """The model's class and the PIL image processor's."""
+        """Import the classes of the model and of its PIL image processor."""
 
     @classmethod
     def load(
@@ -77,7 +77,7 @@ class LateInteractionFamily(ABC):
         image_prompt: str | None = None,
         positions: str | None = None,
     ) -> LateInteractionFamily:
-        """The model of a folder on its device; see `LateInteractionEmbedder.from_folder`."""
+        """Load the model of a folder onto a device; see `LateInteractionEmbedder.from_folder`."""
         from transformers import AutoTokenizer
 
         if positions is not None and positions not in cls.position_kinds:
@@ -112,53 +112,53 @@ class LateInteractionFamily(ABC):
     @property
     @abstractmethod
     def augmentation_token(self) -> str:
-        """What a query is augmented with."""
+        """Return the token that a query is augmented with."""
 
     @property
     @abstractmethod
     def query_template(self) -> str:
-        """A query's text with ``{query}`` and ``{augmentation}``."""
+        """Return the template of queries, with ``{query}`` and ``{augmentation}``."""
 
     @property
     def text_template(self) -> str:
-        """A text document's text with ``{text}``."""
+        """Return the template of text documents, with ``{text}``."""
         return "{text}"
 
     @abstractmethod
     def image_pixels(self, max_tokens: int | None) -> int:
-        """Largest picture area worth rendering; the image processor makes it smaller where it must."""
+        """Return the largest picture area worth rendering; the image processor may shrink it further."""
 
     @abstractmethod
     def image_row(self, image: Image, max_tokens: int | None) -> Row:
-        """A page image, with its prompt."""
+        """Make the row of a page image and its prompt."""
 
     def model_inputs(self, rows: Sequence[Row], ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """What the model takes beside ids and mask; ``vision`` of all rows joined."""
+        """Return the model's arguments besides ids and mask: ``vision`` of all rows, joined."""
         names = rows[0].vision.keys()
         return {name: torch.cat([row.vision[name] for row in rows]) for name in names}
 
     def encode_ids(self, text: str) -> tuple[int, ...]:
-        """Token ids of a whole template, special tokens included."""
+        """Tokenise a whole template, special tokens included."""
         return tuple(self.tokenizer(text)["input_ids"])
 
     def forward(self, rows: Sequence[Row]) -> list[Matrix]:
-        """One ``(tokens, dim)`` float32 matrix a row; rows all with an image, or all without."""
+        """Compute one ``(T, D)`` float32 matrix per row; either all rows have an image, or none has."""
         longest = max(len(row.ids) for row in rows)
-        ids = torch.full((len(rows), longest), int(self.tokenizer.pad_token_id))
-        mask = torch.zeros_like(ids)
-        for place, row in enumerate(rows):
-            ids[place, : len(row.ids)] = torch.tensor(row.ids)
-            mask[place, : len(row.ids)] = 1
+        ids = torch.full((len(rows), longest), int(self.tokenizer.pad_token_id))  # (B, T)
+        mask = torch.zeros_like(ids)  # (B, T)
+        for number, row in enumerate(rows):
+            ids[number, : len(row.ids)] = torch.tensor(row.ids)
+            mask[number, : len(row.ids)] = 1
         more = self.model_inputs(rows, ids, mask)
         device = self.model.device
         inputs = {name: value.to(device) for name, value in more.items()}
         out = self.model(input_ids=ids.to(device), attention_mask=mask.to(device), **inputs)
-        vectors = normalize(out.embeddings.float(), dim=-1).cpu()
-        return [vectors[place, : len(row.ids)].numpy().copy() for place, row in enumerate(rows)]
+        vectors = normalize(out.embeddings.float(), dim=-1).cpu()  # (B, T, D)
+        return [vector[: len(row.ids)].numpy().copy() for vector, row in zip(vectors, rows, strict=True)]
 
 
 def _processor_config(folder: Path) -> dict[str, Any]:
-    """The prompts that a checkpoint brings in processor_config.json."""
+    """Read the prompts of processor_config.json, if there are any."""
     path = folder / "processor_config.json"
     if not path.is_file():
         return {}

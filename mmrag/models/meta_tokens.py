@@ -3,7 +3,7 @@
 MetaEmbed (arXiv 2509.18095) has two tables, 16 for queries and 64 for documents. A document is
 ``[content; M_q; M_d]`` and its vectors are the states of M_d; a query is ``[content; M_q]`` and its vectors
 are the states of M_q. (In the paper queries carry M_d too; it comes after M_q, attention is causal, so
-nothing changes.) A token sees only what stands before it, so the first r vectors are the same whatever
+nothing changes.) A token sees only those before it, so the first r vectors are the same whatever
 the number of tokens: every prefix is exact, and trained to be useful by itself.
 """
 
@@ -18,7 +18,7 @@ INITIAL_STD = 0.02  # of a table that starts from nothing
 
 
 class MetaTokens(nn.Module):
-    """The two tables.
+    """The two tables of meta tokens.
 
     Args:
         budget: rows of the query and of the document table.
@@ -27,8 +27,8 @@ class MetaTokens(nn.Module):
             spares a model of short inputs the tokens of one table.
 
     Attributes:
-        query: ``(budget.query, hidden_size)``.
-        document: ``(budget.document, hidden_size)``.
+        query: ``(budget.query, D)``.
+        document: ``(budget.document, D)``.
     """
 
     def __init__(self, budget: Budget, hidden_size: int, *, query_first: bool = True) -> None:
@@ -41,11 +41,11 @@ class MetaTokens(nn.Module):
 
     @property
     def budget(self) -> Budget:
-        """Rows of the two tables."""
+        """Return the rows of the two tables."""
         return Budget(self.query.shape[0], self.document.shape[0])
 
     def rows(self, side: str, count: int) -> Tensor:
-        """What is appended so that `side` ("query" or "document") gives `count` vectors; they come last.
+        """Return the meta tokens to append for `count` vectors of a side; the last `count` give the vectors.
 
         Raises:
             ValueError: more vectors than the table has, or an unknown side.
@@ -59,7 +59,7 @@ class MetaTokens(nn.Module):
             )
         if side == "query" or not self.query_first:
             return table[:count]
-        return torch.cat([self.query, table[:count]])
+        return torch.cat([self.query, table[:count]])  # (R, D)
 
     def start_from(self, embeddings: Tensor) -> None:
         """Start from real token embeddings instead of noise: mean of the vocabulary plus one token each.

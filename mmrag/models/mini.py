@@ -1,23 +1,23 @@
-"""mmrag-mini in torch: a BERT whose content sees itself both ways, and meta tokens that see content.
+"""mmrag-mini in torch: a bidirectional BERT over the content, and meta tokens that attend to content.
 
 ::
 
-    [CLS] pieces [SEP]   places 0 ... T-1, all see each other and no meta token
-    meta tokens          place 0 each
+    [CLS] pieces [SEP]   positions 0 ... T-1, all attend to each other and to no meta token
+    meta tokens          position 0 each
 
-What content becomes does not depend on how many rows are asked for, and the first r rows are the same
-whatever their number, as in a causal model. What a meta token sees is told by config.json:
+The states of content do not depend on the number of meta tokens, and the first r rows are the same whatever
+their number, as in a causal model. ``located`` in config.json sets what a meta token attends to:
 
-* ``"located": true``, as it ships: itself and its part of the content (`mmrag.embedders.mini.located`),
-the first one
-  all of it. An input too short for as many parts has fewer rows. Here, where rows are a rectangle, the row
-  of a missing part is row 0 once more for a document, which changes no maximum, and 0 for a query, which
-  adds nothing to a sum. A query's parts weigh `PART_WEIGHT` a level, so their rows are shorter than 1.
-* ``"located": false``: all content and the meta tokens up to itself, as in MetaEmbed.
+* ``true``, as it ships: itself and its part of the content (`mmrag.embedders.mini.located`); the first one
+  all content. An input too short for that many parts has fewer rows. Here all inputs of a batch have equally
+  many rows: the row of a missing part is row 0 again for a document, which changes no maximum, and 0 for a
+  query, which adds nothing to a sum. A query's parts weigh `PART_WEIGHT` per level, so their rows are
+  shorter than 1.
+* ``false``: all content and the meta tokens up to itself, as in MetaEmbed.
 
-This is the side for training and for GPUs. It reads text alone and one window of it (`WINDOW` pieces); the
-runtime reads pictures and long pages, too, from the same weights and without torch (`mmrag.embedders.mini`).
-A folder holds
+This is the side for training and for GPUs. It reads text only, one window of it (`WINDOW` pieces); the
+runtime reads pictures and long pages from the same weights without torch (`mmrag.embedders.mini`). A folder
+holds
 
 ::
 
@@ -25,10 +25,10 @@ A folder holds
                                ``"float32"``
     model.safetensors          names and shapes of `mmrag.embedders.mini.quantise`; matrices are (in, out)
     tokenizer.json
-    mmrag_config.json          see `mmrag.models.checkpoint`; not needed where the tables stand in
+    mmrag_config.json          see `mmrag.models.checkpoint`; not needed if the tables are in
                                model.safetensors (``meta.query``, ``meta.document``, ``projection``)
 
-Weights in eight bits are read as the float32 values that they stand for. What is saved is float32.
+Weights in eight bits are dequantised to float32, and saved as float32.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from mmrag.embedders.mini.located import LEVELS, SMALLEST_PART, WINDOW, Part, parts_of
-from mmrag.embedders.mini.quantise import unpacked
+from mmrag.embedders.mini.quantise import unpack_weights
 from mmrag.models.backbone import Backbone
 from mmrag.models.batch import VisionInput, VisualTokens
 from mmrag.models.compression import Compression, Grid
@@ -67,20 +67,20 @@ WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 
 PLACEHOLDER = "[MASK]"
-"""Where a visual token will stand; no text gives it."""
+"""Placeholder of a visual token; no text gives it."""
 
 QUERY_PREFIX = "Represent this sentence for searching relevant passages: "
-"""What bge-small-en-v1.5, which the encoder starts from, puts before a question."""
+"""Instruction of queries, that of bge-small-en-v1.5, from which the encoder starts."""
 
 START_SPREAD = 0.1
-"""How far a fresh meta token that sees everything is from ``[CLS]``, in distances of vocabulary rows from
-their mean. Located ones are ``[CLS]`` itself."""
+"""Distance of an untrained meta token from ``[CLS]``, in distances of vocabulary rows from their mean.
+Located meta tokens are ``[CLS]`` itself."""
 
 PART_WEIGHT = 0.25
-"""Length that the rows of one level of a query share; the runtime's."""
+"""Length that the rows of one level of a query share; that of the runtime."""
 
 CONTENT, META = 1, 2
-"""What the diagonal of the mask holds; 0 is padding."""
+"""Values on the diagonal of the mask; 0 is padding."""
 
 _TABLES = {"meta.query": "meta.query", "meta.document": "meta.document", "projection": "projection.weight"}
 _RENAMED = {
@@ -112,11 +112,11 @@ class MiniShape:
 
 
 class MiniModel(nn.Module):
-    """The encoder, as what trains and saves a backbone knows one.
+    """The encoder, with the methods of a ``transformers`` model that training and saving call.
 
     Attributes:
-        shape: its size.
-        located: what a meta token sees; see the head of this file.
+        shape: of the encoder.
+        located: whether meta tokens attend to their part only; see the module docstring.
         language_model: the ``transformers`` model.
     """
 
@@ -131,42 +131,41 @@ class MiniModel(nn.Module):
             num_attention_heads=shape.heads,
             intermediate_size=shape.inner,
             max_position_embeddings=shape.positions,
-            type_vocab_size=1,  # is in the positions already
+            type_vocab_size=1,  # added to the positions already
             hidden_dropout_prob=0.0,  # rows of a query and of its page are compared: noise in both is a loss
             attention_probs_dropout_prob=0.0,
         )
         self.language_model = BertModel(config, add_pooling_layer=False)
 
     def get_input_embeddings(self) -> nn.Module:
-        """The vocabulary."""
+        """Return the vocabulary."""
         embeddings: nn.Module = self.language_model.get_input_embeddings()
         return embeddings
 
     def set_attn_implementation(self, name: str) -> None:
-        """As of ``transformers``."""
+        """Set the attention implementation, as in ``transformers``."""
         self.language_model.set_attn_implementation(name)
 
     def gradient_checkpointing_enable(self, options: dict[str, Any]) -> None:
-        """As of ``transformers``."""
+        """Enable gradient checkpointing, as in ``transformers``."""
         self.language_model.gradient_checkpointing_enable(options)
 
     def load_weights(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take float32 weights by the names of the weights file; what is not the encoder's is left out.
+        """Copy float32 weights, by the names of the weights file; weights of other parts are ignored.
 
         Raises:
             ValueError: one is missing or of another shape.
         """
-        own = self.language_model.state_dict()
-        own[_TYPES].zero_()
+        parameters = self.language_model.state_dict()
+        parameters[_TYPES].zero_()
         wrong = []
-        for name, there in _names(own):
-            values = state.get(name)
-            shape = tuple(own[there].shape[::-1] if _turned(there, own[there]) else own[there].shape)
-            if values is None or values.shape != shape:
+        for name, torch_name in _names(parameters):
+            values, parameter = state.get(name), parameters[torch_name]
+            target = parameter.T if _is_transposed(torch_name, parameter) else parameter
+            if values is None or values.shape != tuple(target.shape):
                 wrong.append(name)
                 continue
-            found = torch.from_numpy(np.ascontiguousarray(values, np.float32))
-            own[there].copy_(found.T if _turned(there, own[there]) else found)
+            target.copy_(torch.from_numpy(np.ascontiguousarray(values, np.float32)))
         if wrong:
             raise ValueError(
                 f"the weights must be those of {self.shape}, got {len(wrong)} that are missing or of another "
@@ -175,12 +174,15 @@ class MiniModel(nn.Module):
             )
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
-        """Float32 weights by the names of the weights file."""
-        own = {name: one.detach().float().cpu() for name, one in self.language_model.state_dict().items()}
-        own[_RENAMED["embeddings.position"]] = own[_RENAMED["embeddings.position"]] + own[_TYPES]
+        """Return float32 weights, by the names of the weights file."""
+        state = self.language_model.state_dict()
+        tensors = {name: tensor.detach().float().cpu() for name, tensor in state.items()}
+        tensors[_RENAMED["embeddings.position"]] = tensors[_RENAMED["embeddings.position"]] + tensors[_TYPES]
         return {
-            name: np.ascontiguousarray((own[there].T if _turned(there, own[there]) else own[there]).numpy())
-            for name, there in _names(own)
+            name: np.ascontiguousarray(
+                (tensors[to].T if _is_transposed(to, tensors[to]) else tensors[to]).numpy()
+            )
+            for name, to in _names(tensors)
         }
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -190,7 +192,7 @@ class MiniModel(nn.Module):
 
 
 class MiniBackbone(Backbone):
-    """A `MiniModel` of a folder."""
+    """mmrag-mini as a backbone of text."""
 
     model_type = "mmrag_mini"
     model_class = MiniModel
@@ -202,16 +204,16 @@ class MiniBackbone(Backbone):
     )
 
     @classmethod
-    def load_parts(cls, path: str, **options: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401  as of the others
-        """See `Backbone.load_parts`; of the options ``dtype`` and ``attn_implementation`` count.
+    def load_parts(cls, path: str, **options: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401  as in the base class
+        """See `Backbone.load_parts`; the options are ``dtype`` and ``attn_implementation``.
 
         Raises:
             FileNotFoundError: a file is missing.
-            ValueError: a file is not as it must be.
+            ValueError: a file is broken.
         """
         folder = Path(path)
         model = read_model(folder)
-        model.load_weights(unpacked(_read(folder / WEIGHTS_FILE)))
+        model.load_weights(unpack_weights(_read_tensors(folder / WEIGHTS_FILE)))
         if options.get("attn_implementation") is not None:
             model.set_attn_implementation(options["attn_implementation"])
         return model.to(options.get("dtype") or torch.float32), load_tokenizer(folder), _NoPictures()
@@ -219,8 +221,8 @@ class MiniBackbone(Backbone):
     @classmethod
     def own_tables(cls, folder: Path) -> dict[str, Tensor]:
         """See `Backbone.own_tables`."""
-        found = _read(folder / WEIGHTS_FILE)
-        return {there: torch.from_numpy(found[name]) for name, there in _TABLES.items() if name in found}
+        tensors = _read_tensors(folder / WEIGHTS_FILE)
+        return {to: torch.from_numpy(tensors[name]) for name, to in _TABLES.items() if name in tensors}
 
     @property
     def merge(self) -> int:
@@ -240,8 +242,8 @@ class MiniBackbone(Backbone):
     @property
     def most_tokens(self) -> int | None:
         """See `Backbone.most_tokens`: one window and its two special tokens."""
-        places = int(self.model.shape.positions)
-        return min(places, WINDOW + 2) if self.model.located else places
+        positions = int(self.model.shape.positions)
+        return min(positions, WINDOW + 2) if self.model.located else positions
 
     def preprocess(self, image: Image, max_tokens: int, compression: Compression) -> VisionInput:
         """Refuse a picture.
@@ -250,7 +252,7 @@ class MiniBackbone(Backbone):
             ValueError: always.
         """
         raise ValueError(
-            f"mmrag-mini reads text alone in torch, got a picture of {image.width} x {image.height}. Give "
+            f"mmrag-mini reads text only in torch, got a picture of {image.width} x {image.height}. Give "
             "its text (in a training file: documents: text); mmrag.embedders.mini reads pictures."
         )
 
@@ -269,47 +271,48 @@ class MiniBackbone(Backbone):
             ValueError: always.
         """
         raise ValueError(
-            f"mmrag-mini reads text alone in torch, got {len(images)} pictures. Its runtime reads "
+            f"mmrag-mini reads text only in torch, got {len(images)} pictures. Its runtime reads "
             "them: `mmrag.embedders.mini`."
         )
 
-    def marked(self, batch: Batch, side: str) -> Tensor:
-        """See `Backbone.marked`: who sees whom, ``(batch, length, length)``, with `CONTENT` and `META` on it.
+    def attention_mask(self, batch: Batch, side: str) -> Tensor:
+        """See `Backbone.attention_mask`; ``(B, T, T)``.
 
-        Off the diagonal 1 where the token of the row sees that of the column, else 0.
+        Off the diagonal 1 if the token of the row attends to that of the column, else 0. On the diagonal
+        `CONTENT`, `META` or 0 for padding.
         """
-        tokens, meta = batch.attention_mask.bool(), batch.meta
+        tokens, meta = batch.attention_mask.bool(), batch.meta  # (B, T), (B, R)
         if meta is None:
             return _with_diagonal(tokens[:, None, :].expand(-1, tokens.shape[1], -1), tokens.long())
-        places = tokens.long().scatter(1, meta, META)
-        content, rows = places == CONTENT, places == META
-        sees = content[:, None, :].expand(-1, places.shape[1], -1).clone()
+        kinds = tokens.long().scatter(1, meta, META)  # (B, T)
+        is_content, is_meta = kinds == CONTENT, kinds == META
+        attends = is_content[:, None, :].expand(-1, kinds.shape[1], -1).clone()  # (B, T, T)
         if not self.model.located:
-            order = torch.arange(places.shape[1], device=places.device)
-            sees |= rows[:, :, None] & rows[:, None, :] & (order[None, :] <= order[:, None])
-            return _with_diagonal(sees, places)
-        for at, (first, parts) in enumerate(self._parts(batch, side)):
-            for row, part in zip(meta[at].tolist(), parts, strict=False):
+            order = torch.arange(kinds.shape[1], device=kinds.device)
+            attends |= is_meta[:, :, None] & is_meta[:, None, :] & (order[None, :] <= order[:, None])
+            return _with_diagonal(attends, kinds)
+        for number, (first, parts) in enumerate(self._parts(batch, side)):
+            for row, part in zip(meta[number].tolist(), parts, strict=False):
                 if part.level:
-                    sees[at, row] = False
-                    sees[at, row, first + part.start : first + part.end] = True
-        return _with_diagonal(sees, places)
+                    attends[number, row] = False
+                    attends[number, row, first + part.start : first + part.end] = True
+        return _with_diagonal(attends, kinds)
 
-    def finished(self, vectors: Tensor, batch: Batch, side: str) -> Tensor:
-        """See `Backbone.finished`: missing parts, and what parts of a query weigh."""
+    def weigh_rows(self, vectors: Tensor, batch: Batch, side: str) -> Tensor:
+        """See `Backbone.weigh_rows`: rows of missing parts, and weights of a query's parts."""
         if not self.model.located or batch.meta is None:
             return vectors
         count = vectors.shape[1]
-        given = [parts[:count] for _, parts in self._parts(batch, side)]
+        inputs = [parts[:count] for _, parts in self._parts(batch, side)]
         if side == "document":
-            places = [[row if row < len(parts) else 0 for row in range(count)] for parts in given]
-            chosen = torch.tensor(places, device=vectors.device)
-            return vectors.gather(1, chosen[..., None].expand_as(vectors))
+            rows = [[row if row < len(parts) else 0 for row in range(count)] for parts in inputs]
+            index = torch.tensor(rows, device=vectors.device)  # (B, R)
+            return vectors.gather(1, index[..., None].expand_as(vectors))
         weights = [
             [PART_WEIGHT / LEVELS[part.level] if part.level else 1.0 for part in parts]
             + [0.0] * (count - len(parts))
-            for parts in given
-        ]
+            for parts in inputs
+        ]  # (B, R)
         return vectors * torch.tensor(weights, device=vectors.device)[..., None]
 
     def _parts(self, batch: Batch, side: str) -> list[tuple[int, tuple[Part, ...]]]:
@@ -326,26 +329,27 @@ class MiniBackbone(Backbone):
 
     @cached_property
     def _prefix(self) -> tuple[int, ...]:
-        """Pieces of the instruction, which only a query's first row sees."""
+        """Return the pieces of the instruction, which only a query's first row attends to."""
         return tuple(self.tokenizer(QUERY_PREFIX, add_special_tokens=False).input_ids)
 
     def position_ids(self, input_ids: Tensor, attention_mask: Tensor, grids: Sequence[Grid]) -> Tensor | None:
-        """See `Backbone.position_ids`: content is counted, meta tokens stand at 0."""
-        content = (attention_mask.diagonal(dim1=1, dim2=2) == CONTENT).long()
+        """See `Backbone.position_ids`: content is counted, meta tokens have position 0."""
+        content = (attention_mask.diagonal(dim1=1, dim2=2) == CONTENT).long()  # (B, T)
         return (content.cumsum(1) - 1) * content
 
     def language_options(self, mask: Tensor, visual: Tensor, deep: Sequence[Tensor]) -> dict[str, Any]:
-        """See `Backbone.language_options`; not causal, see the head of this file."""
+        """See `Backbone.language_options`; not causal, see the module docstring."""
         del visual, deep
         dtype = self.model.get_input_embeddings().weight.dtype
-        return {"attention_mask": _unseen(mask, dtype), "use_cache": False}
+        return {"attention_mask": _additive_mask(mask, dtype), "use_cache": False}
 
     def start_tables(self, meta: MetaTokens) -> None:
-        """See `Backbone.start_tables`: ``[CLS]``, whose last state is what the encoder was trained for.
+        """See `Backbone.start_tables`: ``[CLS]``, whose last state the encoder was trained for.
 
-        Located ones differ by what they see; others lean a little towards a piece each, but for the first.
+        Located meta tokens differ by their parts; others, except the first, lean a little towards one piece
+        each.
         """
-        words = self.model.get_input_embeddings().weight.detach().float()
+        words = self.model.get_input_embeddings().weight.detach().float()  # (V, D)
         summary = words[self.tokenizer.convert_tokens_to_ids("[CLS]")]
         meta.start_from(words)
         with torch.no_grad():
@@ -356,13 +360,13 @@ class MiniBackbone(Backbone):
 
 
 class _NoPictures:
-    """In the place of an image processor."""
+    """Stand-in for an image processor."""
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Nothing to write."""
+        """Write nothing."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Nothing to tell."""
+        """Return no settings."""
         return {}
 
 
@@ -371,26 +375,26 @@ def _parts_of(length: int, most: int, smallest: int) -> tuple[Part, ...]:
     return tuple(parts_of(length, most=most, smallest=smallest))
 
 
-def _with_diagonal(sees: Tensor, places: Tensor) -> Tensor:
-    mask = sees.long()
-    mask.diagonal(dim1=1, dim2=2).copy_(places)
+def _with_diagonal(attends: Tensor, kinds: Tensor) -> Tensor:
+    mask = attends.long()
+    mask.diagonal(dim1=1, dim2=2).copy_(kinds)
     return mask
 
 
-def _unseen(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """``(batch, 1, length, length)`` to be added to the products of attention."""
-    added = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
-    return added.masked_fill_(mask == 0, torch.finfo(dtype).min)[:, None]
+def _additive_mask(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return ``(B, 1, T, T)`` to be added to attention logits: 0, or the least number."""
+    zeros = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
+    return zeros.masked_fill_(mask == 0, torch.finfo(dtype).min)[:, None]
 
 
-def _names(own: Mapping[str, Tensor]) -> list[tuple[str, str]]:
-    """Names in the weights file, and those of the same weights in torch."""
-    there = {name: short for short, name in _RENAMED.items()}
-    return [(there.get(name, name), name) for name in own if name != _TYPES]
+def _names(tensors: Mapping[str, Tensor]) -> list[tuple[str, str]]:
+    """Return pairs of names of a weight: in the weights file, and in torch."""
+    in_file = {name: short for short, name in _RENAMED.items()}
+    return [(in_file.get(name, name), name) for name in tensors if name != _TYPES]
 
 
-def _turned(name: str, weight: Tensor) -> bool:
-    """Whether the file has a matrix the other way round: torch's are (out, in)."""
+def _is_transposed(name: str, weight: Tensor) -> bool:
+    """Return whether the file has a matrix as (in, out); torch's are (out, in)."""
     return name.startswith("encoder.") and weight.ndim == 2
 
 
@@ -398,18 +402,18 @@ def _turned(name: str, weight: Tensor) -> bool:
 
 
 def read_model(folder: Path) -> MiniModel:
-    """A model of the size and kind that config.json tells, without its weights.
+    """Build the model that config.json describes, without its weights.
 
     Raises:
-        ValueError: it tells none.
+        ValueError: config.json does not describe one.
     """
     values = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     try:
-        shape = MiniShape(**{one.name: int(values[one.name]) for one in fields(MiniShape)})
+        shape = MiniShape(**{item.name: int(values[item.name]) for item in fields(MiniShape)})
         return MiniModel(shape, located=bool(values["located"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{folder / CONFIG_FILE} must tell the shape of the encoder, got no {error}. Copy the file again."
+            f"{folder / CONFIG_FILE} must hold the shape of the encoder, got no {error}. Copy the file again."
         ) from error
 
 
@@ -417,23 +421,23 @@ def write_config(folder: Path, shape: MiniShape, weights: str, *, located: bool 
     """Write config.json.
 
     Args:
-        folder: made where it is not there.
+        folder: created if missing.
         shape: of the encoder.
-        weights: ``"int8"`` or ``"float32"``: what the weights file holds.
-        located: what a meta token sees; see the head of this file.
+        weights: format of the weights file, ``"int8"`` or ``"float32"``.
+        located: see the module docstring.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    told = {"model_type": MiniBackbone.model_type, "weights": weights, "dtype": "float32", "located": located}
+    kind = {"model_type": MiniBackbone.model_type, "weights": weights, "dtype": "float32", "located": located}
     (folder / CONFIG_FILE).write_text(
-        json.dumps({**told, **asdict(shape)}, indent=2) + "\n", encoding="utf-8"
+        json.dumps({**kind, **asdict(shape)}, indent=2) + "\n", encoding="utf-8"
     )
 
 
 def load_tokenizer(folder: Path) -> Any:  # noqa: ANN401  transformers'
-    """The tokenizer of a folder.
+    """Load the tokenizer of a folder.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: the file is missing.
     """
     path = folder / TOKENIZER_FILE
     if not path.is_file():
@@ -442,11 +446,11 @@ def load_tokenizer(folder: Path) -> Any:  # noqa: ANN401  transformers'
     return PreTrainedTokenizerFast(tokenizer_file=str(path), **marks)
 
 
-def _read(path: Path) -> dict[str, NDArray[Any]]:
+def _read_tensors(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        found: dict[str, NDArray[Any]] = load_file(path)
+        tensors: dict[str, NDArray[Any]] = load_file(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"a checkpoint must have a {path.name}, got {path.parent} without.") from None
     except SafetensorError as error:
         raise ValueError(f"{path} must be safetensors, got: {error}. Copy the file again.") from error
-    return found
+    return tensors

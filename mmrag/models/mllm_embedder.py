@@ -1,18 +1,18 @@
 """`MLLMEmbedder`: page images and text to nested vectors, by a multimodal language model.
 
-The way of a call::
+The path of a call::
 
     inputs -> items (mmrag.models.inputs) -> thoughts -> tokens and pixels (mmrag.models.prompt, backbone)
            -> batches of like length -> one forward pass each (mmrag.models.model) -> matrices in order
 
 Decisions taken here:
 
-* *The budget of tokens is one of pixels.* ``max_visual_tokens`` counts tokens after compression; left out
-  it is 1280 / s², so the encoder sees the same picture at every s (within a block a side, by rounding) and
+* *The budget of tokens is one of pixels.* ``max_visual_tokens`` counts tokens after compression; the default
+  is 1280 / s², so the encoder sees the same picture at every s (within a block per side, by rounding) and
   the language model s² fewer tokens (320 at s = 2, as in Magic-MM-Embedding). The reduced-resolution
   baseline of the same token count is ``compression=1, max_visual_tokens=320``.
-* *A page that was rendered is embedded by its picture*; its words are in the index's text channel already.
-  ``page_text=True`` sends both, ``"auto"`` where the words are the file's own and not OCR.
+* *A rendered page is embedded by its picture*; its words are in the index's text channel already.
+  ``page_text=True`` embeds both, ``"auto"`` only words that are the file's own and not OCR's.
 * *An embedder with the same fingerprint gives the same vectors within rounding.* Weights (as rounded to
   bfloat16), tables, tokenizer, pixel statistics, compression, prompts, limits, the documents' rows and the
   way of thinking are in it; device, number format, batch size and the query's rows are not.
@@ -32,8 +32,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrag.embedders.base import Reasoner
-from mmrag.errors import MissingExtraError
-from mmrag.models.calls import BATCH_SIZE, EncodingCalls, whole
+from mmrag.errors import MissingExtraError, check_whole
+from mmrag.models.calls import BATCH_SIZE, EncodingCalls
 from mmrag.models.prompt import Prompts
 from mmrag.models.registry import embedder_for
 from mmrag.types import Budget
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from mmrag.models.checkpoint import CheckpointConfig
     from mmrag.models.compression import Compression
+    from mmrag.models.encoder import Encoder
     from mmrag.models.model import RetrievalModel
 
 logger = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ VISUAL_TOKENS = 1280
 
 MAX_TOKENS = 8192
 
-SHIPPED = "mmrag-mini"
+MINI = "mmrag-mini"
 """Our own model, which ships in the package and needs no torch (`mmrag.embedders.mini`)."""
 
 _DEFAULTS = {
@@ -74,17 +75,19 @@ class MLLMEmbedder(EncodingCalls):
 
     Args:
         model: in evaluation mode, on its device.
-        config: what it is used with.
-        name: what people call it.
+        config: its settings.
+        name: for people.
         max_tokens: most tokens of an input without meta tokens; longer text is cut at its end.
         batch_size: most inputs of a forward pass.
         page_text: whether the text of a rendered page is embedded with its picture.
-        thoughts: writes the thoughts of inputs that bring none; None: no thoughts but given ones.
+        thoughts: writes the thoughts of inputs without one; None: inputs keep the thought they have.
         on_error: ``"raise"``, or ``"skip"`` to leave out inputs that cannot be embedded.
 
     Raises:
         ValueError: an argument is out of its range.
     """
+
+    _encoder: Encoder
 
     nested = True
     """Rows are a nested prefix: any budget may be searched with."""
@@ -108,17 +111,16 @@ class MLLMEmbedder(EncodingCalls):
             thoughts=thoughts,
             on_error=on_error,
         )
-        from mmrag.models.encoder import Encoder
 
         factor = config.compression.factor
         visual = config.max_visual_tokens
-        visual = VISUAL_TOKENS // factor**2 if visual is None else whole("max_visual_tokens", visual)
-        layout = model.backbone.layout(config.prompts, max_tokens)
+        visual = VISUAL_TOKENS // factor**2 if visual is None else check_whole("max_visual_tokens", visual)
+        template = model.backbone.template(config.prompts, max_tokens)
         self.model = model
         self.config = config
         self.max_visual_tokens = visual
         self._name = name
-        self._encoder = Encoder(model, layout, max_visual_tokens=visual, batch_size=batch_size)
+        self._encoder = Encoder(model, template, max_visual_tokens=visual, batch_size=batch_size)
         self._fingerprint: str | None = None
         self._reload: Callable[[], MLLMEmbedder] | None = None
 
@@ -146,12 +148,12 @@ class MLLMEmbedder(EncodingCalls):
         family: str | None = None,
         **options: Any,  # noqa: ANN401  of a foreign class
     ) -> Any:  # noqa: ANN401  this class, or a foreign checkpoint's embedder
-        """Load a checkpoint: a folder, or a hub name, which is fetched where it is not on this machine.
+        """Load a checkpoint: a folder, or a hub name, which is fetched if it is not on this machine.
 
         ``"mmrag-mini"`` is our own model, a `mmrag.MiniEmbedder`: it takes
         `compression`, `budget`, `pooling` and the options of that class, and needs no torch.
 
-        What is left out is the checkpoint's own: see `mmrag.models.checkpoint.CheckpointConfig`. A plain
+        Defaults are the checkpoint's own settings: see `mmrag.models.checkpoint.CheckpointConfig`. A plain
         backbone has compression 2 and `Budget(16, 64)`, and needs `allow_untrained` or ``pooling="last"``.
 
         Args:
@@ -170,11 +172,11 @@ class MLLMEmbedder(EncodingCalls):
             page_text: see `MLLMEmbedder`.
             thoughts: see `MLLMEmbedder`.
             on_error: see `MLLMEmbedder`.
-            allow_untrained: take tables that mean nothing, to try things out.
+            allow_untrained: accept untrained tables, to try things out.
             revision: of a hub repository.
             local_files_only: fetch nothing.
-            family: what the checkpoint is, where `mmrag.models.registry` cannot tell; ``"mmrag"``: a backbone
-                or a checkpoint of ours.
+            family: overrides the rules of `mmrag.models.registry`; ``"mmrag"``: a backbone or a checkpoint
+                of ours.
             options: of a checkpoint of another design, for example ``query_template`` of ColQwen2.
 
         Returns:
@@ -182,9 +184,9 @@ class MLLMEmbedder(EncodingCalls):
 
         Raises:
             MissingExtraError: torch or transformers is not installed.
-            FileNotFoundError: the checkpoint or a file of it is not there and cannot be fetched.
-            ValueError: it is no such checkpoint, or is asked for what it does not have.
-            TypeError: an option that nobody knows.
+            FileNotFoundError: the checkpoint or a file of it is missing and cannot be fetched.
+            ValueError: no such checkpoint, or a setting that it does not have.
+            TypeError: an unknown option.
         """
         use: dict[str, Any] = {
             "max_tokens": max_tokens,
@@ -204,8 +206,8 @@ class MLLMEmbedder(EncodingCalls):
         }
         target: dict[str, Any] = {"device": device, "dtype": dtype}
         hub: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
-        if name_or_path == SHIPPED and family is None:
-            return _shipped({**use, **wish, **target}, options)
+        if name_or_path == MINI and family is None:
+            return _load_mini({**use, **wish, **target}, options)
         _require_extra()
         from mmrag.models import checkpoint
         from mmrag.models.device import pick_device, pick_dtype, resolve_folder
@@ -221,7 +223,7 @@ class MLLMEmbedder(EncodingCalls):
             raise TypeError(f"from_pretrained takes no {', '.join(sorted(options))} for this checkpoint.")
         torch_device = pick_device(device)
         torch_dtype = pick_dtype(dtype, checkpoint.own_dtype(folder), torch_device)
-        overrides = checkpoint.wanted(**wish)
+        overrides = checkpoint.Overrides(**wish)
         model, config = checkpoint.load(folder, overrides, device=torch_device, dtype=torch_dtype)
         embedder = cls(model, config, name=name, **use)
         embedder._reload = functools.partial(
@@ -239,7 +241,7 @@ class MLLMEmbedder(EncodingCalls):
         checkpoint.save(Path(folder), self.model, self.config)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle where it came from and the settings; weights are loaded again.
+        """Reduce to the source and the settings; weights are loaded again.
 
         Raises:
             TypeError: it was made of a model in memory.
@@ -261,12 +263,12 @@ class MLLMEmbedder(EncodingCalls):
 
     @property
     def name(self) -> str:
-        """Checkpoint and compression, for people."""
+        """Return checkpoint and compression, for people."""
         return f"{self._name} (compression {self.config.compression.factor})"
 
     @property
     def fingerprint(self) -> str:
-        """Digest of all that changes its vectors beyond rounding; 32 hexadecimal digits.
+        """Return a digest of all that changes its vectors beyond rounding; 32 hexadecimal digits.
 
         Reads all weights on first use: a second or two of one core for each GB, on several cores.
         """
@@ -279,7 +281,7 @@ class MLLMEmbedder(EncodingCalls):
                 "family": config.model_type,
                 "weights": checkpoint.state_digest(backbone.model.state_dict().values()),
                 "tables": checkpoint.exact_digest(checkpoint.tables_of(self.model)),
-                "tokenizer": hashlib.sha256(self._encoder.layout.vocabulary.encode()).hexdigest(),
+                "tokenizer": hashlib.sha256(self._encoder.template.vocabulary.encode()).hexdigest(),
                 "pixels": checkpoint.processor_settings(backbone.image_processor),
                 "compression": repr(config.compression),
                 "pooling": config.pooling,
@@ -291,7 +293,7 @@ class MLLMEmbedder(EncodingCalls):
                 "page_text": self.page_text,
                 "thoughts": None if self.thoughts is None else self.thoughts.fingerprint,
             }
-            if not config.query_first:  # the others' fingerprints stay what they were
+            if not config.query_first:  # absent by default: fingerprints of other models stay as they are
                 settings["query_first"] = False
             digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
             self._fingerprint = digest.hexdigest()[:32]
@@ -299,17 +301,17 @@ class MLLMEmbedder(EncodingCalls):
 
     @property
     def dim(self) -> int:
-        """Width of a vector."""
+        """Return the width of a vector."""
         return self.model.dim
 
     @property
     def budget(self) -> Budget:
-        """Rows it gives on each side."""
+        """Return the most rows per query and per document."""
         return self.config.budget
 
     @property
     def modalities(self) -> frozenset[str]:
-        """Text, and images where the backbone takes them."""
+        """Return text, and images if the backbone takes them."""
         return frozenset({"text", "image"} if self.model.backbone.sees else {"text"})
 
     def _instruction(self, side: str) -> str:
@@ -317,21 +319,21 @@ class MLLMEmbedder(EncodingCalls):
 
     @property
     def image_pixels(self) -> int:
-        """Largest picture area that it makes use of: what pages are rendered at."""
+        """Return the largest picture area that is used; pages are rendered at it."""
         return self.model.backbone.pixels(self.max_visual_tokens, self.config.compression)
 
 
 def _require_extra() -> None:
-    """Raise MissingExtraError unless torch, transformers and safetensors can be imported."""
+    """Raise MissingExtraError unless torch, transformers, safetensors and scipy can be imported."""
     try:
-        for package in ("torch", "transformers", "safetensors"):
+        for package in ("torch", "transformers", "safetensors", "scipy"):
             import_module(package)
     except ImportError as error:
         raise MissingExtraError("MLLMEmbedder", "mllm") from error
 
 
-def _shipped(settings: dict[str, Any], options: dict[str, Any]) -> Any:  # noqa: ANN401  a MiniEmbedder
-    """mmrag-mini with the settings that it knows; a batch size changes nothing there.
+def _load_mini(settings: dict[str, Any], options: dict[str, Any]) -> Any:  # noqa: ANN401  a MiniEmbedder
+    """Load mmrag-mini with the settings that it has; a batch size changes nothing there.
 
     Raises:
         ValueError: a setting that it does not have.
@@ -340,13 +342,13 @@ def _shipped(settings: dict[str, Any], options: dict[str, Any]) -> Any:  # noqa:
 
     compression, budget, pooling = settings["compression"], settings["budget"], settings["pooling"]
     neutral = {**_DEFAULTS, "device": ("auto", "cpu"), "dtype": ("auto", "float32"), "dim": (None, 128)}
-    known = ("batch_size", "compression", "budget", "pooling")
+    own_settings = ("batch_size", "compression", "budget", "pooling")
     for name, value in settings.items():
-        allowed = neutral.get(name)
-        fine = value in allowed if isinstance(allowed, tuple) else value == allowed
-        if name not in known and not fine:
+        default = neutral.get(name)
+        is_default = value in default if isinstance(default, tuple) else value == default
+        if name not in own_settings and not is_default:
             raise ValueError(
-                f"{SHIPPED} takes no {name}, got {value!r}. It runs on the CPU without torch; family='mmrag' "
+                f"{MINI} takes no {name}, got {value!r}. It runs on the CPU without torch; family='mmrag' "
                 "loads its text side with torch."
             )
     if pooling not in (None, "meta", "last"):

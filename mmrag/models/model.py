@@ -22,7 +22,7 @@ from mmrag.types import Budget
 
 
 class RetrievalModel(nn.Module):
-    """What turns token batches into vectors.
+    """Backbone, compression, meta tokens and projection: token batches in, vectors out.
 
     Args:
         backbone: the multimodal language model.
@@ -49,40 +49,40 @@ class RetrievalModel(nn.Module):
         self.projection = nn.Linear(hidden, self.dim, bias=False) if meta is not None and dim else None
 
     def states(self, batch: Batch, meta_rows: Tensor | None = None, side: str = "document") -> Tensor:
-        """Last states ``(batch, length, hidden)`` of the whole sequence.
+        """Compute the last states ``(B, T, D)`` of the whole sequence.
 
         Args:
             batch: on the model's device.
-            meta_rows: ``(tokens, hidden)`` embeddings for the places of the meta tokens.
+            meta_rows: ``(R, D)`` embeddings of the meta tokens.
             side: ``"query"`` or ``"document"``; a causal model reads both alike.
 
         Raises:
-            ValueError: placeholders and visual tokens, or places and meta tokens, are not as many.
+            ValueError: numbers of placeholders and visual tokens, or of meta tokens and positions, differ.
         """
-        embeds = self.backbone.embed_tokens(batch.input_ids)
-        visual = batch.input_ids == self.backbone.image_token_id
+        embeds = self.backbone.embed_tokens(batch.input_ids)  # (B, T, D)
+        visual = batch.input_ids == self.backbone.image_token_id  # (B, T)
         deep: tuple[Tensor, ...] = ()
         if batch.images or visual.any():
-            made = self.backbone.encode_images(batch.images, self.compression) if batch.images else None
-            _check_count(int(visual.sum()), len(made.tokens) if made else 0)
-            if made:
-                embeds = embeds.masked_scatter(visual[..., None], made.tokens.to(embeds))
-                deep = made.deep
+            images = self.backbone.encode_images(batch.images, self.compression) if batch.images else None
+            _check_count(int(visual.sum()), len(images.tokens) if images else 0)
+            if images:
+                embeds = embeds.masked_scatter(visual[..., None], images.tokens.to(embeds))  # (B, T, D)
+                deep = images.deep
         if meta_rows is not None:
-            embeds = _place(embeds, batch.meta, meta_rows)
+            embeds = _write_meta_rows(embeds, batch.meta, meta_rows)  # (B, T, D)
         grids = [g for image in batch.images for g in self.backbone.compressed_grids(image, self.compression)]
-        mask = self.backbone.marked(batch, side)
+        mask = self.backbone.attention_mask(batch, side)
         positions = self.backbone.position_ids(batch.input_ids, mask, grids)
         return self.backbone.language(embeds, mask, positions, visual, deep)
 
     def forward(self, batch: Batch, side: str, rows: int = 1) -> Tensor:
-        """Vectors ``(batch, rows, dim)``, L2-normalised but for `Backbone.finished`, float32.
+        """Compute vectors ``(B, rows, dim)``, float32, L2-normalised and weighed by `Backbone.weigh_rows`.
 
         Args:
             batch: made with ``meta=model.meta_count(side, rows)``; one without room for meta tokens gives
                 the single vector, the state of the last content token.
             side: ``"query"`` or ``"document"``.
-            rows: vectors a row; 1 for the single-vector head.
+            rows: vectors per input; 1 for the single-vector head.
 
         Raises:
             ValueError: an unknown side, more rows than there are meta tokens, or a batch made for another
@@ -91,38 +91,40 @@ class RetrievalModel(nn.Module):
         check_side(side)
         if self.meta is None or batch.meta is None:
             if rows != 1:
-                raise ValueError(f"a batch without meta tokens gives one vector a row, got rows={rows}.")
-            return normalize(_at(self.states(batch), batch.content[:, None])[..., : self.dim].float(), dim=-1)
-        vectors = _at(self.states(batch, self.meta.rows(side, rows), side), batch.meta[:, -rows:])
+                raise ValueError(f"a batch without meta tokens gives one vector per row, got rows={rows}.")
+            last = _states_at(self.states(batch), batch.content[:, None])  # (B, 1, D)
+            return normalize(last[..., : self.dim].float(), dim=-1)
+        states = self.states(batch, self.meta.rows(side, rows), side)  # (B, T, D)
+        vectors = _states_at(states, batch.meta[:, -rows:])  # (B, rows, D)
         if self.projection is not None:
-            vectors = self.projection(vectors.to(self.projection.weight.dtype))
-        return self.backbone.finished(normalize(vectors.float(), dim=-1), batch, side)
+            vectors = self.projection(vectors.to(self.projection.weight.dtype))  # (B, rows, dim)
+        return self.backbone.weigh_rows(normalize(vectors.float(), dim=-1), batch, side)
 
     def meta_count(self, side: str, rows: int) -> int:
-        """Meta tokens that a batch must leave room for."""
+        """Return the number of meta tokens that a batch must leave room for."""
         return 0 if self.meta is None else self.meta.rows(side, rows).shape[0]
 
     @property
     def budget(self) -> Budget:
-        """Most vectors a side."""
+        """Return the most vectors per query and per document."""
         return Budget(1, 1) if self.meta is None else self.meta.budget
 
 
-def _at(states: Tensor, places: Tensor) -> Tensor:
-    """States ``(batch, length, hidden)`` at ``(batch, n)`` places of their rows."""
-    return states[torch.arange(len(states), device=states.device)[:, None], places]
+def _states_at(states: Tensor, positions: Tensor) -> Tensor:
+    """Pick the states ``(B, n, D)`` at positions ``(B, n)`` of ``(B, T, D)``."""
+    return states[torch.arange(len(states), device=states.device)[:, None], positions]
 
 
-def _place(embeds: Tensor, places: Tensor | None, rows: Tensor) -> Tensor:
-    """Embeddings with the meta tokens' rows at their places, the same for every input of the batch."""
-    room = 0 if places is None else places.shape[1]
-    if places is None or room != len(rows):
+def _write_meta_rows(embeds: Tensor, positions: Tensor | None, rows: Tensor) -> Tensor:
+    """Write the meta tokens' rows ``(R, D)`` at their positions, the same for every input of the batch."""
+    room = 0 if positions is None else positions.shape[1]
+    if positions is None or room != len(rows):
         raise ValueError(
             f"a batch must have room for {len(rows)} meta tokens, got {room}. "
             "Collate it with meta=model.meta_count(side, rows)."
         )
-    index = torch.arange(len(embeds), device=embeds.device)[:, None]
-    return embeds.index_put((index, places), rows.to(embeds).expand(len(embeds), -1, -1))
+    index = torch.arange(len(embeds), device=embeds.device)[:, None]  # (B, 1)
+    return embeds.index_put((index, positions), rows.to(embeds).expand(len(embeds), -1, -1))
 
 
 def _check_count(placeholders: int, features: int) -> None:

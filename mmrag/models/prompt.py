@@ -1,13 +1,13 @@
-"""How an input is laid out as tokens, before the meta tokens.
+"""`PromptTemplate`: an input as tokens, before the meta tokens.
 
 One chat turn of the user, each part on a line of its own::
 
     <|im_start|>user
     <instruction>
-    <image>                       one line an image, at its place among the texts
+    <image>                       one line per image, in order among the texts
     Query: <text>                 documents without the prefix
     <thought>
-    <|im_end|><|endoftext|>       no line break before and after; the last is the single vector's place
+    <|im_end|><|endoftext|>       no line break before and after; the last gives the single vector
 
 The papers: instruction, image, text (Magic-MM-Embedding); image before text, ``Query: ``, end of turn and
 end of text (MetaEmbed); the trace after the content (Think-Then-Embed). The words of the instructions are
@@ -35,14 +35,14 @@ from mmrag.models.inputs import Item
 TURN_START = "<|im_start|>user\n"
 TURN_END = "<|im_end|><|endoftext|>"
 MARKS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
-"""Special tokens of the layout; all multimodal families write chats with them."""
+"""Special tokens of the template; all multimodal families write chats with them."""
 
 _PIECE = 100_000  # characters tokenised at a time; bounds the work on a text that will be cut anyway
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What stands around an input: a family's own special tokens.
+    """The special tokens around an input, which differ between families.
 
     Attributes:
         start: before it.
@@ -64,7 +64,7 @@ class Prompts:
     """The words around an input; saved with a checkpoint, since a model is trained with them.
 
     Attributes:
-        query: instruction of a query that brings none; ``""`` is none.
+        query: instruction of queries without one of their own; ``""`` for no instruction.
         document: the same for documents.
         query_prefix: before a query's first text.
     """
@@ -75,7 +75,7 @@ class Prompts:
 
 
 @dataclass(frozen=True, slots=True)
-class Laid:
+class TokenizedInput:
     """An input as tokens.
 
     Attributes:
@@ -90,19 +90,19 @@ class Laid:
 @dataclass(frozen=True, slots=True)
 class _Piece:
     ids: list[int]
-    kind: str  # "kept", "text" or "thought"
+    kind: str  # "fixed", "text" or "thought"
 
 
-class Layout:
-    """Lays inputs out; safe to share between threads.
+class PromptTemplate:
+    """The template of one chat turn; safe to share between threads.
 
     Args:
         tokenizer: a fast tokenizer of ``transformers``; it is copied, not used.
         prompts: the words around an input.
         max_tokens: most tokens of an input, meta tokens not counted.
         placeholder: the image placeholder, to check that texts cannot give it.
-        turn: what stands around an input. A line break within is what the tokenizer makes of it: of a
-            BERT's it is none.
+        turn: special tokens around an input. Line breaks between the lines are tokenised like text; a
+            BERT's tokenizer drops them.
 
     Raises:
         ValueError: the tokenizer lacks a mark, or a text could give one.
@@ -123,8 +123,8 @@ class Layout:
         self._plain = _copy(tokenizer)
         self._plain.encode_special_tokens = True
         for mark in (*turn.marks, placeholder):
-            known = self._marks.token_to_id(mark)
-            if known is None or known in self._words(mark, 100):
+            mark_id = self._marks.token_to_id(mark)
+            if mark_id is None or mark_id in self._words(mark, 100):
                 raise ValueError(
                     f"the tokenizer must know {mark} as a special token, got one that does not. "
                     "Take the tokenizer.json that the model was published with."
@@ -132,14 +132,14 @@ class Layout:
 
     @property
     def vocabulary(self) -> str:
-        """The tokenizer as JSON, for fingerprints."""
+        """Return the tokenizer as JSON, for fingerprints."""
         return str(self._marks.to_str())
 
-    def lay(self, item: Item, side: str, placeholders: Sequence[str]) -> Laid:
-        """Tokens of an input.
+    def tokenize(self, item: Item, side: str, placeholders: Sequence[str]) -> TokenizedInput:
+        """Return the tokens of an input.
 
         Args:
-            item: its parts.
+            item: the input.
             side: ``"query"`` or ``"document"``.
             placeholders: text of the placeholders of each image, in order.
 
@@ -147,12 +147,12 @@ class Layout:
             ValueError: more tokens are needed than there may be, before any text.
         """
         pieces = self._pieces(item, side, placeholders)
-        kept = sum(len(piece.ids) for piece in pieces if piece.kind == "kept")
-        room = self.max_tokens - kept
+        fixed_length = sum(len(piece.ids) for piece in pieces if piece.kind == "fixed")
+        room = self.max_tokens - fixed_length
         if room < 0:
             raise ValueError(
-                f"instruction and images must fit max_tokens={self.max_tokens}, got {kept} tokens of them. "
-                "Give fewer images or a shorter instruction, or lower max_visual_tokens."
+                f"instruction and images must fit max_tokens={self.max_tokens}, got {fixed_length} tokens of "
+                "them. Give fewer images or a shorter instruction, or lower max_visual_tokens."
             )
         text, thought = (
             sum(len(piece.ids) for piece in pieces if piece.kind == kind) for kind in ("text", "thought")
@@ -161,15 +161,15 @@ class Layout:
         left["text"] = min(text, room - left["thought"])
         ids: list[int] = []
         for piece in pieces:
-            if piece.kind == "kept":
+            if piece.kind == "fixed":
                 ids += piece.ids
             else:
                 ids += piece.ids[: left[piece.kind]]
                 left[piece.kind] -= min(len(piece.ids), left[piece.kind])
-        return Laid(tuple(ids), cut=text + thought > room)
+        return TokenizedInput(tuple(ids), cut=text + thought > room)
 
     def _pieces(self, item: Item, side: str, placeholders: Sequence[str]) -> list[_Piece]:
-        """The lines, each with the line break before it, between the marks."""
+        """Return the lines, each after a line break, between the special tokens of the turn."""
         pieces = [self._mark(self.turn.start)]
         lines = 0
         prefix = self.prompts.query_prefix if side == "query" else ""
@@ -183,13 +183,13 @@ class Layout:
             lines += 1
 
         if item.instruction:
-            line(_Piece(self._words(item.instruction, self.max_tokens), "kept"))
+            line(_Piece(self._words(item.instruction, self.max_tokens), "fixed"))
         for part in item.parts:
             if not isinstance(part, str):
                 line(self._mark(next(images)))
                 continue
             text = _Piece(self._words(part, self.max_tokens), "text")
-            line(*([_Piece(self._words(prefix, self.max_tokens), "kept")] if prefix else []), text)
+            line(*([_Piece(self._words(prefix, self.max_tokens), "fixed")] if prefix else []), text)
             prefix = ""
         if item.thought.strip():
             line(_Piece(self._words(item.thought, self.max_tokens), "thought"))
@@ -197,10 +197,10 @@ class Layout:
         return pieces
 
     def _mark(self, text: str) -> _Piece:
-        return _Piece(self._marks.encode(text, add_special_tokens=False).ids, "kept")
+        return _Piece(self._marks.encode(text, add_special_tokens=False).ids, "fixed")
 
     def _words(self, text: str, most: int) -> list[int]:
-        """Tokens of a caller's text; of a text longer than `most` tokens, somewhat more than `most`."""
+        """Tokenise a caller's text; stop soon after `most` tokens."""
         ids: list[int] = []
         for piece in _cut(text):
             ids += self._plain.encode(piece, add_special_tokens=False).ids
@@ -217,7 +217,7 @@ def _copy(tokenizer: Any) -> Tokenizer:  # noqa: ANN401  transformers'
 
 
 def _cut(text: str) -> Iterator[str]:
-    """Valid Unicode in pieces, cut at white space where there is some."""
+    """Yield the text as valid Unicode in pieces, cut at white space if there is some."""
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # lone surrogates replaced
     start = 0
     while len(text) - start > _PIECE:

@@ -2,7 +2,7 @@
 
 Most layers of the encoder attend inside windows, and for that the blocks of an image are sorted by window;
 the stock encoder hands its last states to the merger in this order and sorts the tokens back afterwards.
-A window is no place to resize in: we sort the states back, resize the grid, and run the merger on it.
+Resizing must not stop at window borders: we sort the states back, resize the grid, and run the merger on it.
 (The stock encoder runs the merger once more on the whole grid, for tokens we then leave: about 2 % of the
 encoder's work.)
 """
@@ -36,22 +36,21 @@ class Qwen2_5VLBackbone(QwenBackbone):  # noqa: N801  the family's name
         if compression.factor == 1:
             return VisualTokens(out.pooler_output)
         window = visual.window_size // visual.patch_size // self.merge
-        places = torch.argsort(window_order(grids, self.merge, window)).to(pixels.device)
-        blocks = out.last_hidden_state.reshape(len(places), self.merge**2, -1)[places]
-        return VisualTokens(
-            visual.merger(compress_blocks(blocks.flatten(0, 1), grids, compression, self.merge))
-        )
+        order = torch.argsort(window_order(grids, self.merge, window)).to(pixels.device)  # (blocks,)
+        blocks = out.last_hidden_state.reshape(len(order), self.merge**2, -1)[order]  # (blocks, m*m, D)
+        features = compress_blocks(blocks.flatten(0, 1), grids, compression, self.merge)
+        return VisualTokens(visual.merger(features))  # (N, D)
 
 
 def window_order(grids: Sequence[Grid], merge: int, window: int) -> Tensor:
-    """Blocks of all images sorted by window: entry i is the block, in reading order, that comes i-th.
+    """Sort the blocks of all images by window: entry i is the block, in reading order, that comes i-th.
 
     Windows come in reading order, and so do the blocks in one; those at the right and lower edge are smaller.
 
     Args:
         grids: in patches.
-        merge: patches a side of a block.
-        window: blocks a side of a window.
+        merge: patches per side of a block.
+        window: blocks per side of a window.
     """
     orders, start = [], 0
     for height, width in grids:

@@ -2,9 +2,9 @@
 
 DeepStack takes the states after a few early vision layers through mergers of their own and adds them to
 the first layers of the language model at the image's positions, so they are compressed like the last
-states: each merger sees a resized grid. A hook on each merger does it, and only inside `encode_images`;
-the encoder's own code runs as it stands. What a hook does is told by a context variable, so threads that
-share a model do not disturb each other.
+states: each merger sees a resized grid. A hook on each merger resizes, only inside `encode_images`; the
+encoder's own code runs unchanged. A context variable holds the resizing function, so threads that share a
+model do not disturb each other.
 """
 
 from __future__ import annotations
@@ -57,6 +57,6 @@ class Qwen3VLBackbone(QwenBackbone):
 
 
 def _resize_input(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The states that a merger is given, resized while `encode_images` says so."""
+    """Resize the states given to a merger while `encode_images` runs."""
     resize = _RESIZE.get()
     return arguments if resize is None else (resize(arguments[0]), *arguments[1:])

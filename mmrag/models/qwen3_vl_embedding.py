@@ -1,4 +1,4 @@
-"""Qwen3-VL-Embedding: one vector an input, the state of its last token; text, images and both.
+"""Qwen3-VL-Embedding: one vector per input, the state of its last token; text, images and both.
 
 The recipe, as its repository's script and its files for sentence-transformers have it::
 
@@ -9,16 +9,15 @@ The recipe, as its repository's script and its files for sentence-transformers h
     <|im_start|>assistant
     (what the tokenizer itself adds)
 
-* The instruction is ``Represent the user's input.`` where none is given; one that does not end in
+* The default instruction is ``Represent the user's input.``; an instruction that does not end in
   punctuation gets a full stop.
-* The vector is the state of the last token that is attended to. Whether ``<|endoftext|>`` stands behind the
-  generation prompt is the tokenizer's matter (its post-processor adds it or not), and is left to it here
-  as in both references.
-* An input without anything in it is the word ``NULL``.
+* The vector is the state of the last token that is attended to. Whether ``<|endoftext|>`` follows the
+  generation prompt is left to the tokenizer's post-processor, as in both references.
+* An empty input is the word ``NULL``.
 * A vector may be cut to a prefix (Matryoshka, 64 and up) and is scaled to length one again.
 * Images take at most 1800 tokens, as in the script; the files for sentence-transformers allow 16 384.
 
-Compression before the connector may be asked for; the published weights were not trained with it.
+Compression before the connector is optional; the published weights were not trained with it.
 Meta tokens do not apply.
 """
 
@@ -35,22 +34,23 @@ from typing import Any
 import torch
 
 from mmrag.embedders.base import Reasoner
-from mmrag.models.calls import EncodingCalls, whole
+from mmrag.errors import check_whole
+from mmrag.models.calls import EncodingCalls
 from mmrag.models.checkpoint import check_weights, own_dtype, processor_settings, state_digest
-from mmrag.models.compression import Compression
+from mmrag.models.compression import Compression, as_compression
 from mmrag.models.device import pick_device, pick_dtype
 from mmrag.models.encoder import Encoder
 from mmrag.models.inputs import Item
 from mmrag.models.model import RetrievalModel
-from mmrag.models.prompt import Laid
+from mmrag.models.prompt import TokenizedInput
 from mmrag.models.qwen3_vl import Qwen3VLBackbone
-from mmrag.models.templates import common_end, refuse, shortened, without_special
+from mmrag.models.templates import common_end, refuse, shorten, without_special
 from mmrag.types import Budget
 
 DEFAULT_INSTRUCTION = "Represent the user's input."
 
-NOTHING = "NULL"
-"""What an empty input is."""
+EMPTY_INPUT = "NULL"
+"""Text of an input without content."""
 
 MAX_VISUAL_TOKENS = 1800
 MIN_VISUAL_TOKENS = 4
@@ -60,8 +60,8 @@ BATCH_SIZE = 8
 _ALGORITHM = "qwen3-vl-embedding-1"  # part of the fingerprint
 
 
-class ChatLayout:
-    """Lays inputs out as the conversation of the recipe; a `mmrag.models.encoder.Lays`.
+class ConversationTemplate:
+    """The conversation of the recipe; a `mmrag.models.encoder.Template`.
 
     Args:
         tokenizer: of the checkpoint.
@@ -76,11 +76,11 @@ class ChatLayout:
 
     @property
     def vocabulary(self) -> str:
-        """The tokenizer as JSON, for fingerprints."""
+        """Return the tokenizer as JSON, for fingerprints."""
         return str(self.tokenizer.backend_tokenizer.to_str())
 
-    def lay(self, item: Item, side: str, placeholders: Sequence[str]) -> Laid:
-        """Tokens of an input.
+    def tokenize(self, item: Item, side: str, placeholders: Sequence[str]) -> TokenizedInput:
+        """Return the tokens of an input.
 
         Raises:
             ValueError: placeholders alone are too many.
@@ -88,26 +88,28 @@ class ChatLayout:
         images = iter(placeholders)
         parts = [
             without_special(part, self.tokenizer) if isinstance(part, str) else next(images)
-            for part in item.parts or (NOTHING,)
+            for part in item.parts or (EMPTY_INPUT,)
         ]
         if item.thought.strip():
             parts.append("\n" + without_special(item.thought, self.tokenizer))
         instruction = without_special(item.instruction, self.tokenizer)
         ids = self._ids(instruction, "".join(parts))
         if len(ids) <= self.max_tokens:
-            return Laid(ids, cut=False)
+            return TokenizedInput(ids, cut=False)
         tail = common_end(self._ids(instruction, "0"), self._ids(instruction, "x"))
-        short = shortened(ids, self.max_tokens, tail)
+        short = shorten(ids, self.max_tokens, tail)
         image = self.image_token_id
         if short.count(image) < ids.count(image):
             raise ValueError(
                 f"instruction and images must leave room for text within max_tokens={self.max_tokens}, got "
                 f"{ids.count(image)} visual tokens. Give fewer images, or lower max_visual_tokens."
             )
-        return Laid(short, cut=True)
+        return TokenizedInput(short, cut=True)
 
     def _ids(self, instruction: str, content: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer(chat(finished(instruction) or DEFAULT_INSTRUCTION, content))["input_ids"])
+        return tuple(
+            self.tokenizer(chat(with_full_stop(instruction) or DEFAULT_INSTRUCTION, content))["input_ids"]
+        )
 
 
 class Qwen3VLEmbedding(EncodingCalls):
@@ -115,13 +117,13 @@ class Qwen3VLEmbedding(EncodingCalls):
 
     Args:
         model: backbone with the single-vector head; its compression and its `dim` are used.
-        name: what people call it.
-        instruction: of inputs on both sides that bring none.
+        name: for people.
+        instruction: of inputs on both sides without one of their own.
         batch_size: inputs in one forward pass at most.
         max_visual_tokens: of an image, after compression.
         max_tokens: of an input; a text that is longer is cut at its end.
         page_text: whether the text of a rendered page is embedded with its picture.
-        thoughts: writes thoughts, which stand behind the content; the published weights know of none.
+        thoughts: writes thoughts, which follow the content; the published weights were trained without.
         on_error: ``"raise"``, or ``"skip"`` to leave out inputs that cannot be embedded.
 
     Raises:
@@ -151,13 +153,13 @@ class Qwen3VLEmbedding(EncodingCalls):
             on_error=on_error,
         )
         self.model = model
-        self.instruction = finished(instruction) or DEFAULT_INSTRUCTION
-        self.max_visual_tokens = whole("max_visual_tokens", max_visual_tokens)
+        self.instruction = with_full_stop(instruction) or DEFAULT_INSTRUCTION
+        self.max_visual_tokens = check_whole("max_visual_tokens", max_visual_tokens)
         self._name = name
         backbone = model.backbone
-        layout = ChatLayout(backbone.tokenizer, max_tokens, backbone.image_token_id)
+        template = ConversationTemplate(backbone.tokenizer, max_tokens, backbone.image_token_id)
         self._encoder: Encoder = Encoder(
-            model, layout, max_visual_tokens=max_visual_tokens, batch_size=batch_size
+            model, template, max_visual_tokens=max_visual_tokens, batch_size=batch_size
         )
 
     @classmethod
@@ -195,9 +197,9 @@ class Qwen3VLEmbedding(EncodingCalls):
             del options["pooling"]
         refuse(options, "Qwen3-VL-Embedding checkpoints", cls._options)
         check_weights(folder)
-        place = pick_device(device)
+        torch_device = pick_device(device)
         parts = Qwen3VLBackbone.load_parts(
-            str(folder), dtype=pick_dtype(dtype, own_dtype(folder), place), local_files_only=True
+            str(folder), dtype=pick_dtype(dtype, own_dtype(folder), torch_device), local_files_only=True
         )
         backbone = Qwen3VLBackbone(*parts)
         block = backbone.image_processor.patch_size * backbone.merge
@@ -205,9 +207,8 @@ class Qwen3VLEmbedding(EncodingCalls):
             "shortest_edge": MIN_VISUAL_TOKENS * block**2,
             "longest_edge": max(backbone.image_processor.size["longest_edge"], MAX_VISUAL_TOKENS * block**2),
         }
-        if not isinstance(compression, Compression):
-            compression = Compression(1 if compression is None else compression)
-        model = RetrievalModel(backbone, compression, None, dim).to(place).eval()
+        compression = as_compression(compression) or Compression(1)
+        model = RetrievalModel(backbone, compression, None, dim).to(torch_device).eval()
         most = max_visual_tokens or MAX_VISUAL_TOKENS // compression.factor**2
         return cls(model, name=name or folder.name, max_visual_tokens=most, **options)
 
@@ -220,12 +221,12 @@ class Qwen3VLEmbedding(EncodingCalls):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of the weights, the tokenizer, the instruction and the settings; computed once."""
+        """Return a digest of the weights, the tokenizer, the instruction and the settings; computed once."""
         backbone = self.model.backbone
         settings = {
             "algorithm": _ALGORITHM,
             "weights": state_digest(backbone.model.state_dict().values()),
-            "tokenizer": self._encoder.layout.vocabulary,
+            "tokenizer": self._encoder.template.vocabulary,
             "images": processor_settings(backbone.image_processor),
             "compression": repr(self.model.compression),
             "dim": self.dim,
@@ -239,22 +240,22 @@ class Qwen3VLEmbedding(EncodingCalls):
 
     @property
     def dim(self) -> int:
-        """Width of a vector: 2048 (2B) or 4096 (8B) where it is not cut."""
+        """Return the width of a vector: 2048 (2B) or 4096 (8B), or the prefix."""
         return self.model.dim
 
     @property
     def budget(self) -> Budget:
-        """One vector a side."""
+        """Return one vector per side."""
         return Budget(1, 1)
 
     @property
     def modalities(self) -> frozenset[str]:
-        """Text and images."""
+        """Return text and images."""
         return frozenset({"text", "image"})
 
     @property
     def image_pixels(self) -> int:
-        """Largest picture area that it makes use of: what pages are rendered at."""
+        """Return the largest picture area that is used; pages are rendered at it."""
         backbone = self.model.backbone
         block = int(backbone.image_processor.patch_size) * backbone.merge
         return self.max_visual_tokens * self.model.compression.factor**2 * block**2
@@ -264,13 +265,13 @@ class Qwen3VLEmbedding(EncodingCalls):
 
 
 def chat(instruction: str, content: str) -> str:
-    """The conversation as text, ready to be answered; what its chat template makes of two turns."""
+    """Write the conversation as text up to the answer, as the checkpoint's chat template does."""
     system = f"<|im_start|>system\n{instruction}<|im_end|>\n"
     return f"{system}<|im_start|>user\n{content}<|im_end|>\n<|im_start|>assistant\n"
 
 
-def finished(instruction: str) -> str:
-    """An instruction with a full stop where it does not end in punctuation; ``""`` stays."""
+def with_full_stop(instruction: str) -> str:
+    """Add a full stop to an instruction that does not end in punctuation; ``""`` stays."""
     instruction = instruction.strip()
     if instruction and not unicodedata.category(instruction[-1]).startswith("P"):
         instruction += "."

@@ -1,8 +1,8 @@
-"""What the Qwen-VL families have in common: sizes of images, marks in the text, positions on three axes.
+"""`QwenBackbone`: the common part of the Qwen-VL families: image sizes, special tokens, 3D positions.
 
 An image keeps its shape: it is resized to whole blocks of ``merge x merge`` patches, each block one visual
-token before compression. `fit` chooses how many; where nothing is compressed and no bound is met it chooses
-as ``smart_resize`` of the stock image processor does.
+token before compression. `fit` chooses how many; without compression and within the bounds it chooses as
+``smart_resize`` of the stock image processor does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class QwenBackbone(Backbone):
-    """The part of an adapter that does not depend on which Qwen-VL it is."""
+    """The part of a backbone that all Qwen-VL families share."""
 
     @property
     def merge(self) -> int:
@@ -46,8 +46,8 @@ class QwenBackbone(Backbone):
             max_tokens=max_tokens,
             compression=compression,
         )
-        resized = image.resize((columns * block, rows * block), resample=processor.resample)
-        out = processor(images=[resized], do_resize=False, return_tensors="pt")
+        image = image.resize((columns * block, rows * block), resample=processor.resample)
+        out = processor(images=[image], do_resize=False, return_tensors="pt")
         return VisionInput(out["pixel_values"], ((rows * self.merge, columns * self.merge),))
 
     def pixels(self, max_tokens: int, compression: Compression) -> int:
@@ -57,7 +57,7 @@ class QwenBackbone(Backbone):
 
     @property
     def _block(self) -> int:
-        """Pixels a side of what becomes one token before compression."""
+        """Return the pixels per side that become one token before compression."""
         return int(self.image_processor.patch_size) * self.merge
 
     def image_text(self, tokens: int) -> str:
@@ -65,7 +65,7 @@ class QwenBackbone(Backbone):
         return "<|vision_start|>" + self.image_token * tokens + "<|vision_end|>"
 
     def position_ids(self, input_ids: Tensor, attention_mask: Tensor, grids: Sequence[Grid]) -> Tensor | None:
-        """See `Backbone.position_ids`; ``(3, batch, length)``: time, row and column."""
+        """See `Backbone.position_ids`; ``(3, B, T)``: time, row and column."""
         if not grids:
             return None
         positions, _ = self.model.get_rope_index(
@@ -77,7 +77,7 @@ class QwenBackbone(Backbone):
         return torch.as_tensor(positions)
 
     def _inputs(self, images: Sequence[VisionInput]) -> tuple[Tensor, list[Grid], Tensor]:
-        """Pixels of all images in the encoder's dtype, their grids, and these as the encoder takes them."""
+        """Return the pixels of all images in the encoder's dtype, their grids, and the grids as a tensor."""
         visual = self.model.visual
         grids = [grid for image in images for grid in image.grids]
         pixels = torch.cat([image.pixels for image in images]).to(visual.device, visual.dtype)
@@ -85,7 +85,7 @@ class QwenBackbone(Backbone):
 
 
 def thw(grids: Sequence[Grid], device: torch.device) -> Tensor:
-    """Grids as ``(images, 3)``: one frame, height, width, in patches."""
+    """Return grids as ``(N, 3)``: one frame, height, width, in patches."""
     return torch.tensor([(1, height, width) for height, width in grids], device=device)
 
 
@@ -97,16 +97,16 @@ def fit(
     max_tokens: int,
     compression: Compression,
 ) -> Grid:
-    """Rows and columns of blocks that an image is resized to.
+    """Compute the rows and columns of blocks that an image is resized to.
 
-    The nearest whole number of blocks a side; scaled down where that is over the budget, up where it is
-    under the least number of pixels; then, while rounding or an extreme shape still gives too many tokens,
-    a block less on the side that is the longer one for the image's shape. Every side keeps what survives
-    compression, so a line of text 200 times as wide as high is squashed rather than refused.
+    The nearest whole number of blocks per side; scaled down if that is over the budget, up if it is under
+    the least number of pixels; then, while rounding or an extreme shape still gives too many tokens, one
+    block less on the side that is the longer one for the image's shape. Every side stays long enough to
+    survive compression, so a line of text 200 times as wide as high is squashed rather than refused.
 
     Args:
         size: height and width in pixels.
-        block: pixels a side of one block.
+        block: pixels per side of one block.
         pixels: least and most pixels of the resized image, as far as the budget allows.
         max_tokens: most visual tokens after compression.
         compression: of the visual tokens.
@@ -124,8 +124,8 @@ def fit(
     elif rows * columns * block**2 < least:
         scale = math.sqrt(least / (height * width))
         rows, columns = math.ceil(height * scale / block), math.ceil(width * scale / block)
-    smallest = -(-compression.factor // 2)  # blocks a side that compression makes one of
-    longest = compression.factor * (max_tokens + 1)  # blocks a side that one row of tokens can hold
+    smallest = -(-compression.factor // 2)  # blocks per side that compression reduces to one
+    longest = compression.factor * (max_tokens + 1)  # blocks per side in one row of tokens
     rows, columns = (min(max(side, smallest), longest) for side in (rows, columns))
     while math.prod(compression.grid((rows, columns), 1)) > max_tokens:
         if columns > smallest and (rows == smallest or columns * height >= rows * width):

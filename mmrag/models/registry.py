@@ -45,30 +45,31 @@ BACKBONES: Mapping[str, str] = {
 
 HINTS = {"internvl_chat": "This is InternVL in its own format; take the checkpoint's twin that ends in -hf."}
 
-OURS = "mmrag"
+OUR_FAMILY = "mmrag"
 """The family of our own checkpoints and of plain backbones."""
 
 
 def embedder_for(
     folder: Path, config: Mapping[str, Any], *, name: str = "", family: str | None = None
-) -> type | None:
+) -> type[Any] | None:
     """Return the embedder class of a checkpoint of another design; None for a backbone of ours.
 
     Args:
         folder: of the checkpoint.
         config: its config.json.
         name: what the caller wrote; a hub name tells more than the folder of a cache.
-        family: one of `EMBEDDERS`, or `OURS`; overrides the rules.
+        family: one of `EMBEDDERS`, or `OUR_FAMILY`; overrides the rules.
 
     Raises:
         ValueError: an unknown family, or a folder with an adapter instead of a model.
     """
     family = family_of(folder, config, name) if family is None else family
-    if family in (None, OURS):
+    if family in (None, OUR_FAMILY):
         return None
     if family not in EMBEDDERS:
-        raise ValueError(f"family must be one of {(*EMBEDDERS, OURS)}, got {family!r}.")
-    return _load_class(EMBEDDERS[family])
+        raise ValueError(f"family must be one of {(*EMBEDDERS, OUR_FAMILY)}, got {family!r}.")
+    embedder: type[Any] = _load_class(EMBEDDERS[family])
+    return embedder
 
 
 def backbone_for(model_type: str) -> type[Backbone]:
@@ -81,7 +82,8 @@ def backbone_for(model_type: str) -> type[Backbone]:
         names = ", ".join(repr(name) for name in sorted(BACKBONES))
         hint = HINTS.get(model_type, "Take a checkpoint of one of these families.")
         raise ValueError(f"model_type must be one of {names}, got {model_type!r}. {hint}")
-    return _load_class(BACKBONES[model_type])
+    backbone: type[Backbone] = _load_class(BACKBONES[model_type])
+    return backbone
 
 
 def _load_class(entry: str) -> Any:  # noqa: ANN401  a class

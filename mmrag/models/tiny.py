@@ -1,6 +1,6 @@
 """Tiny random models of the true classes, made in a second: for tests, notebooks and trying things out.
 
-Their vectors mean nothing. What they show is that the path works, and what a size costs.
+Their vectors mean nothing; they show that the path works, and what a size costs.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 
 from mmrag.models.registry import BACKBONES
 
-SPREAD = 0.1
-"""Standard deviation of the weights: wide enough that attention is not flat and places tell."""
+WEIGHT_STD = 0.1
+"""Standard deviation of the weights: wide enough that attention is not flat and positions matter."""
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -35,7 +35,7 @@ def make_tiny(folder: str | Path, family: str = "qwen3_vl", *, seed: int = 0) ->
     """Write a tiny random checkpoint (model, tokenizer, image processor) and return its folder.
 
     Args:
-        folder: made where it is not there.
+        folder: created if missing.
         family: one of `mmrag.models.registry.BACKBONES`.
         seed: of the weights.
 
@@ -58,11 +58,11 @@ def make_tiny(folder: str | Path, family: str = "qwen3_vl", *, seed: int = 0) ->
 
 
 def byte_tokenizer() -> Any:  # noqa: ANN401  transformers'
-    """A tokenizer with one token a byte and the special tokens of all families."""
+    """Build a tokenizer with one token per byte and the special tokens of all families."""
     from transformers import PreTrainedTokenizerFast
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    base = Tokenizer(models.BPE(vocab={letter: place for place, letter in enumerate(letters)}, merges=[]))
+    base = Tokenizer(models.BPE(vocab={letter: number for number, letter in enumerate(letters)}, merges=[]))
     base.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     base.decoder = decoders.ByteLevel()
     base.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL_TOKENS])
@@ -72,7 +72,7 @@ def byte_tokenizer() -> Any:  # noqa: ANN401  transformers'
 
 
 def piece_tokenizer() -> Tokenizer:
-    """A BERT's tokenizer with one piece a letter."""
+    """Build a BERT tokenizer with one piece per letter."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     signs = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
     pieces = [*special, *signs, *("##" + sign for sign in signs)]
@@ -94,7 +94,7 @@ def _mini(path: Path, seed: int) -> Path:
     model = MiniModel(MiniShape(tokenizer.get_vocab_size(), 48, 2, 4, 96, 64))
     for weight in model.parameters():
         if weight.ndim == 2:
-            torch.nn.init.normal_(weight, std=SPREAD)
+            torch.nn.init.normal_(weight, std=WEIGHT_STD)
     model.save_pretrained(path)
     tokenizer.save(str(path / TOKENIZER_FILE))
     return path
@@ -157,7 +157,7 @@ def _internvl(tokenizer: Any) -> tuple[Any, Any]:  # noqa: ANN401
             "image_size": [side, side],
             "patch_size": [patch, patch],
             "layer_scale_init_value": 1.0,
-            "initializer_range": SPREAD,
+            "initializer_range": WEIGHT_STD,
         },
         image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
         image_seq_length=(side // patch // 2) ** 2,
@@ -169,7 +169,7 @@ def _internvl(tokenizer: Any) -> tuple[Any, Any]:  # noqa: ANN401
         model.model.vision_tower.embeddings
     )  # zero as the class leaves them: no place, no class token
     for table in (embeddings.cls_token, embeddings.position_embeddings):
-        torch.nn.init.normal_(table, std=SPREAD)
+        torch.nn.init.normal_(table, std=WEIGHT_STD)
     return model, GotOcr2ImageProcessorPil(size={"height": side, "width": side})
 
 
@@ -185,7 +185,7 @@ def _qwen_vision() -> dict[str, Any]:
         "patch_size": 8,
         "spatial_merge_size": 2,
         "out_hidden_size": 64,
-        "initializer_range": SPREAD,
+        "initializer_range": WEIGHT_STD,
     }
 
 
@@ -198,7 +198,7 @@ def _text(tokenizer: Any) -> dict[str, Any]:  # noqa: ANN401
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": 8192,
-        "initializer_range": SPREAD,
+        "initializer_range": WEIGHT_STD,
         "tie_word_embeddings": False,
         "bos_token_id": tokenizer.convert_tokens_to_ids("<|im_start|>"),
         "eos_token_id": tokenizer.convert_tokens_to_ids("<|im_end|>"),
@@ -214,7 +214,7 @@ def _qwen_tokens(tokenizer: Any) -> dict[str, Any]:  # noqa: ANN401
         "vision_end_token_id": "<|vision_end|>",
     }
     ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in names.items()}
-    return {**ids, "initializer_range": SPREAD, "tie_word_embeddings": False}
+    return {**ids, "initializer_range": WEIGHT_STD, "tie_word_embeddings": False}
 
 
 _MAKERS = {"qwen3_vl": _qwen3_vl, "qwen2_5_vl": _qwen2_5_vl, "internvl": _internvl}

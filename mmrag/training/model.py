@@ -37,7 +37,7 @@ def load_model(config: ModelConfig) -> tuple[RetrievalModel, checkpoint.Checkpoi
     folder = device.resolve_folder(config.name)
     saved_config = checkpoint.read_config(folder)
     warn_of_compression(folder, config.compression)
-    settings = checkpoint.wanted(
+    settings = checkpoint.Overrides(
         config.compression,
         pooling="meta",
         budget=Budget(*config.budget),

@@ -115,7 +115,7 @@ class ContrastRun(StageRun):
         config = self.config
         encoder = Encoder(
             self.model,
-            self.model.backbone.layout(checkpoint.prompts, config.model.max_tokens),
+            self.model.backbone.template(checkpoint.prompts, config.model.max_tokens),
             max_visual_tokens=visual_tokens(config),
             batch_size=config.run.micro_batch,
         )

@@ -378,7 +378,7 @@ def test_an_index_is_made_and_read_with_the_embedder_that_is_named(tmp_path, mak
     from mmrag.types import Budget
 
     folder = make_tiny(tmp_path / "tiny")
-    wanted = checkpoint.wanted(2, budget=Budget(2, 4), max_visual_tokens=16, allow_untrained=True)
+    wanted = checkpoint.Overrides(2, budget=Budget(2, 4), max_visual_tokens=16, allow_untrained=True)
     model, config = checkpoint.load(folder, wanted, device=torch.device("cpu"), dtype=torch.float32)
     checkpoint.save(folder, model, replace(config, trained=True))
     make_pdf(tmp_path / "a.pdf", ["One page.", "Another page."])

@@ -45,8 +45,8 @@ def test_a_url_is_a_served_embedder_that_nobody_has_asked_yet() -> None:
         (7, {}, TypeError, "a name, a folder or an embedder, got int"),
         (None, {"compression": 3}, ValueError, "must be 1 or 2"),
         (None, {"device": "cuda"}, ValueError, "takes no device, got device='cuda'"),
-        ("m", {"base_url": "http://x", "device": "cpu"}, ValueError, "They are the server's to choose"),
-        (MiniEmbedder(), {"device": "cpu"}, ValueError, "Set them where it is made"),
+        ("m", {"base_url": "http://x", "device": "cpu"}, ValueError, "The server decides on them"),
+        (MiniEmbedder(), {"device": "cpu"}, ValueError, "Set them on the embedder itself"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from mmrag import Budget, MLLMEmbedder
 from mmrag.embedders.base import Content
-from mmrag.embedders.mini.quantise import packed
+from mmrag.embedders.mini.quantise import pack_weights
 from mmrag.errors import BadInputError
 from mmrag.models import checkpoint
 from mmrag.models.batch import TokenRow, collate
@@ -83,7 +83,7 @@ def vectors(model, rows, count=BUDGET.document):
 
 def test_who_sees_whom_by_eye(chained):
     batch = collate([TokenRow((2, 3)), TokenRow((2, 9, 3))], pad=0, meta=2)
-    mask = chained.marked(batch, "document")
+    mask = chained.attention_mask(batch, "document")
     assert mask[0].tolist() == [
         [1, 1, 0, 0, 0],
         [1, 1, 0, 0, 0],
@@ -99,7 +99,7 @@ def test_what_located_rows_see_by_eye(located):
     prefix = located.tokenizer(QUERY_PREFIX, add_special_tokens=False).input_ids
     row = TokenRow((2, *prefix, 20, 21, 22, 23, 24, 25, 3))
     batch = collate([row], pad=0, meta=4)
-    mask, start, end = located.marked(batch, "query")[0], 1 + len(prefix), 1 + len(prefix) + 6
+    mask, start, end = located.attention_mask(batch, "query")[0], 1 + len(prefix), 1 + len(prefix) + 6
     rows = mask[-4:]
     assert rows[0].tolist() == [1] * (end + 1) + [META, 0, 0, 0]
     assert [one[: end + 1].nonzero()[:, 0].tolist() for one in rows[1:]] == [
@@ -246,17 +246,17 @@ def test_other_fresh_tables_are_near_cls_and_differ(chained):
 
 def test_a_query_and_a_document_by_eye(folder):
     embedder = MLLMEmbedder.from_pretrained(folder, allow_untrained=True, device="cpu", max_tokens=4000)
-    layout, tokenizer = embedder._encoder.layout, embedder.model.backbone.tokenizer
+    template, tokenizer = embedder._encoder.template, embedder.model.backbone.tokenizer
     from mmrag.models.inputs import Item
 
-    document = layout.lay(Item(("Net [SEP]",)), "document", [])
+    document = template.tokenize(Item(("Net [SEP]",)), "document", [])
     assert tokenizer.convert_ids_to_tokens(document.ids) == [
         "[CLS]", "n", "##e", "##t", "[", "s", "##e", "##p", "]", "[SEP]",
     ]  # fmt: skip
-    query = layout.lay(Item(("cat",)), "query", [])
+    query = template.tokenize(Item(("cat",)), "query", [])
     assert list(query.ids) == tokenizer(QUERY_PREFIX + "cat").input_ids
-    assert layout.max_tokens == 64  # places that the encoder has
-    assert len(layout.lay(Item(("x " * 200,)), "document", []).ids) == 64
+    assert template.max_tokens == 64  # places that the encoder has
+    assert len(template.tokenize(Item(("x " * 200,)), "document", []).ids) == 64
 
 
 def test_pictures_are_refused_and_it_says_where_they_are_read(folder):
@@ -278,7 +278,7 @@ def test_eight_bits_float_and_saved_again_are_the_same_model(folder, located, tm
     write_config(shipped, backbone.model.shape, "int8")
     tables = {name: tensor.numpy() for name, tensor in checkpoint.tables_of(model).items()}
     tables["projection"] = tables.pop("projection.weight")
-    save_file(packed(backbone.model.weights() | tables), shipped / "model.safetensors")
+    save_file(pack_weights(backbone.model.weights() | tables), shipped / "model.safetensors")
     (shipped / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
     assert load_file(shipped / "model.safetensors")["encoder.layer.0.output.dense.weight"].dtype == np.int8
     one = MLLMEmbedder.from_pretrained(shipped, device="cpu")

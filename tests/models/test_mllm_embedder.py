@@ -19,7 +19,7 @@ from PIL import Image
 from mmrag import Budget, Page, Query
 from mmrag.embedders.base import Content, Embedder, Reasoner
 from mmrag.errors import BadInputError
-from mmrag.models.calls import Encoded
+from mmrag.models.calls import Matrices
 from mmrag.models.encoder import Batcher, OutOfMemoryError
 from mmrag.models.mllm_embedder import MLLMEmbedder
 from mmrag.models.model import RetrievalModel
@@ -102,7 +102,7 @@ def test_matrices_have_the_budgets_rows_of_length_one(embedder):
 
 def test_no_input_no_output(one):
     assert one.encode_document([]) == [] and one.encode_query([]) == []
-    assert isinstance(one.encode_query([]), Encoded)
+    assert isinstance(one.encode_query([]), Matrices)
 
 
 def test_alone_or_in_any_batch_the_vectors_are_the_same(embedder):
@@ -315,7 +315,7 @@ def test_a_call_that_is_no_list_is_refused(one):
 def test_a_long_text_is_cut_and_says_so(load, caplog):
     """One token a byte: the vector is that of the text's beginning."""
     made = load(max_tokens=200, prompts=Prompts("", "", ""))
-    room = 200 - len(made._encoder.layout.lay(_item_of_text("x"), "document", []).ids) + 1
+    room = 200 - len(made._encoder.template.tokenize(_item_of_text("x"), "document", []).ids) + 1
     text = "".join(chr(97 + i % 26) for i in range(1000))
     with caplog.at_level(logging.WARNING, logger="mmrag"):
         found = made.encode_document(["short", text])

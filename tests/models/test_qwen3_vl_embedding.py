@@ -9,7 +9,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from mmrag.embedders.base import Content, Embedder
 from mmrag.errors import BadInputError
-from mmrag.models.qwen3_vl_embedding import Qwen3VLEmbedding, chat, finished
+from mmrag.models.qwen3_vl_embedding import Qwen3VLEmbedding, chat, with_full_stop
 from mmrag.types import Budget, Query
 
 from .tiny_foreign import CHAT_TEMPLATE, make_qwen3_vl_embedding
@@ -184,7 +184,7 @@ def test_a_long_text_is_cut_before_the_end_of_the_turn(folder, reference):
     tail = reference.tokenizer("<|im_end|>\n<|im_start|>assistant\n")["input_ids"]
 
     assert len(row.ids) == 120 and list(row.ids[-len(tail) :]) == tail
-    kept = 120 - len(embedder._encoder.layout._ids(DEFAULT, ""))
+    kept = 120 - len(embedder._encoder.template._ids(DEFAULT, ""))
     [ours] = embedder.encode_document(["word " * 300])
     expected = reference.encode([(DEFAULT, [("word " * 300)[:kept]])])  # a token is a byte here
     np.testing.assert_allclose(ours, expected, atol=TOLERANCE)
@@ -258,7 +258,7 @@ def test_bad_input_is_named_by_its_place(embedder):
 
 
 def test_the_recipe_by_hand():
-    assert finished("Find it") == "Find it." and finished("Find it!") == "Find it!" and finished(" ") == ""
+    assert with_full_stop("Find it") == "Find it." and with_full_stop("Find it!") == "Find it!" and with_full_stop(" ") == ""
     assert chat("I.", "hello") == (
         "<|im_start|>system\nI.<|im_end|>\n<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n"
     )

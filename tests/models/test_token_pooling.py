@@ -52,17 +52,6 @@ def test_clusters_are_those_of_wards_definition(seed, count):
     assert as_groups(cluster(matrix, count)) == slow_clusters(matrix, count)
 
 
-def test_clusters_are_scipys():
-    hierarchy = pytest.importorskip("scipy.cluster.hierarchy")
-    matrix = unit(300, dim=32, seed=5, groups=9)
-    tree = hierarchy.linkage(1 - matrix.astype(np.float64) @ matrix.astype(np.float64).T, method="ward")
-
-    for count in (1, 20, 64, 299):
-        theirs = hierarchy.fcluster(tree, t=count, criterion="maxclust")
-        groups = sorted(np.flatnonzero(theirs == label).tolist() for label in set(theirs))
-        assert as_groups(cluster(matrix, count)) == groups
-
-
 def test_rows_stay_within_the_budget_and_have_length_one():
     for rows in (1, 2, 63, 64, 65, 200):
         pooled = pool_tokens(unit(200, seed=rows), rows)
@@ -89,6 +78,13 @@ def test_pooling_does_not_depend_on_the_order_of_tokens():
 
     ordered = [np.sort(pool_tokens(rows, 16), axis=0) for rows in (matrix, turned)]
     np.testing.assert_allclose(*ordered, atol=1e-6)
+
+
+def test_a_matrix_with_nan_is_left_for_the_caller_to_refuse():
+    matrix = unit(10)
+    matrix[3, 4] = np.nan
+
+    assert pool_tokens(matrix, 5) is matrix
 
 
 def test_no_rows_are_refused():

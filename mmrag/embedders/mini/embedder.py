@@ -58,13 +58,14 @@ from mmrag.embedders.mini.visual import visual_tokens
 from mmrag.embedders.onnx import POSITIONS, file_digest, side_by_side
 from mmrag.embedders.text import QUERY_INSTRUCTION
 from mmrag.errors import check_whole
+from mmrag.files import weights_folder
 from mmrag.machine import default_threads
 from mmrag.types import Budget, Matrix, Page, Query
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MODEL_DIR = Path(__file__).parent.parent.parent / "weights" / "mmrag-mini"
+MODEL_DIR = weights_folder("mmrag-mini")
 NAME = "mmrag-mini"
 INPUTS = ("both", "text", "pixels")
 COMPRESSION, COMPRESSIONS = 2, (1, 2)

@@ -61,7 +61,7 @@ def dequantise(whole: Array, step: Floats, zero: Array) -> Floats:
     return values
 
 
-def packed(state: Mapping[str, Floats]) -> dict[str, Array]:
+def pack_weights(state: Mapping[str, Floats]) -> dict[str, Array]:
     """Float weights as they ship: the encoder's matrices and the vocabulary in eight bits, the rest as it is.
 
     Args:
@@ -83,7 +83,7 @@ def packed(state: Mapping[str, Floats]) -> dict[str, Array]:
     return made
 
 
-def unpacked(state: Mapping[str, Array]) -> dict[str, Array]:
+def unpack_weights(state: Mapping[str, Array]) -> dict[str, Array]:
     """`packed` undone: float32 everywhere that there is a step, and the rest as it is."""
     made: dict[str, Array] = {}
     for name, values in state.items():

@@ -24,14 +24,13 @@ from numpy.typing import NDArray
 from mmrag.embedders.mini.letters import CELL, CLASSES, ReadWord, decode
 from mmrag.embedders.mini.order import reading_order
 from mmrag.embedders.onnx import open_session
+from mmrag.files import weights_folder
 from mmrag.types import Box
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = ["CELL", "CLASSES", "Grid", "LetterReader", "ReadWord", "Tile", "decode", "reading_order"]
-
-MODEL_DIR = Path(__file__).parent.parent.parent / "weights" / "mmrag-mini"
 
 LONGEST_WHOLE = 2.0
 """Long side to short side: a picture longer than this is cut into tiles."""
@@ -96,7 +95,7 @@ class LetterReader:
         if not isinstance(long_side, int) or not 512 <= long_side <= 4096 or long_side % _STEP:
             raise ValueError(f"long_side must be a multiple of {_STEP} from 512 to 4096, got {long_side!r}.")
         self.long_side = long_side
-        path = Path(model_dir or MODEL_DIR) / "reader.onnx"
+        path = Path(model_dir or weights_folder("mmrag-mini")) / "reader.onnx"
         if not path.is_file():
             raise FileNotFoundError(
                 f"the reader needs reader.onnx in its folder, got {path.parent} without it. "

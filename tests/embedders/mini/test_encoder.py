@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from mmrag.embedders.mini.embedder import MODEL_DIR
 from mmrag.embedders.mini.encoder import WEIGHTS, MiniEncoder
 from mmrag.embedders.mini.located import Part, parts_of
-from mmrag.embedders.mini.quantise import unpacked
+from mmrag.embedders.mini.quantise import unpack_weights
 
 HEADS = 12
 TEXTS = [
@@ -28,7 +28,7 @@ def encoder() -> MiniEncoder:
 
 @pytest.fixture(scope="module")
 def weights() -> dict[str, np.ndarray]:
-    return unpacked(load_file(MODEL_DIR / WEIGHTS))
+    return unpack_weights(load_file(MODEL_DIR / WEIGHTS))
 
 
 def cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:

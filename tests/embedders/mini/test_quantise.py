@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmrag.embedders.mini.quantise import dequantise, packed, quantise, unpacked
+from mmrag.embedders.mini.quantise import dequantise, pack_weights, quantise, unpack_weights
 
 
 def test_a_column_worked_by_hand():
@@ -46,7 +46,7 @@ def test_only_the_encoders_matrices_and_the_vocabulary_are_packed_and_come_back(
         "meta.query": rng.normal(size=(2, 4)).astype(np.float32),
         "projection": rng.normal(size=(3, 4)).astype(np.float32),
     }
-    small = packed(state)
+    small = pack_weights(state)
     assert {name for name, one in small.items() if one.dtype != np.float32} == {
         "encoder.layer.0.output.dense.weight",
         "encoder.layer.0.output.dense.weight_zero",
@@ -54,12 +54,12 @@ def test_only_the_encoders_matrices_and_the_vocabulary_are_packed_and_come_back(
         "embeddings.word_zero",
     }
     assert small["embeddings.word_scale"].shape == small["embeddings.word_zero"].shape == (1,)
-    back = unpacked(small)
+    back = unpack_weights(small)
     assert back.keys() == state.keys()
     for name, values in state.items():
         exact = small[name].dtype == np.float32
         np.testing.assert_allclose(back[name], values, atol=0 if exact else 0.02)
-    twice = unpacked(packed(back))
+    twice = unpack_weights(pack_weights(back))
     assert all(np.abs(twice[name] - back[name]).max() < 0.01 for name in state)
 
 
