@@ -72,7 +72,7 @@ def padded_batches(encoder, windows: list[list[int]], size: int) -> np.ndarray:
 
 def time_everything(folder: Path, count: int) -> None:
     embedder = TextEmbedder(folder, threads=1)
-    print(f"load                    {cpu(embedder._loaded):8.2f} s")
+    print(f"load                    {cpu(embedder._load):8.2f} s")
     print(f"fingerprint             {cpu(lambda: embedder.fingerprint):8.2f} s")
     pages = make_pages(count)
     embedder.encode_document(pages[:1])
@@ -87,7 +87,7 @@ def time_everything(folder: Path, count: int) -> None:
     print(f"encode_query            {query / len(QUESTIONS) / 10 * 1000:8.1f} ms a question")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory             {peak:8.0f} MiB")
-    encoder = embedder._loaded()
+    encoder = embedder._load()
     alone = np.stack([encoder.encode(window) for window in windows])
     one = cpu(lambda: [encoder.encode(window) for window in windows])
     print("against windows one at a time, same run (time; cosine of the same window, mean and worst):")

@@ -70,7 +70,7 @@ class Stages:
     """Seconds of each stage of a page's pixels, in the order of `STAGES`."""
 
     def __init__(self, embedder) -> None:
-        self.encoder, self.reader = embedder._loaded()
+        self.encoder, self.reader = embedder._load()
         self.budget, self.compression = embedder.budget.document, embedder.compression
         self.seconds: dict[str, list[float]] = defaultdict(list)
 
@@ -111,7 +111,7 @@ def load():
     from mmrag.embedders.mini.embedder import MiniEmbedder
 
     embedder = MiniEmbedder(threads=1)
-    loading = cpu(embedder._loaded)
+    loading = cpu(embedder._load)
     first = cpu(lambda: embedder.encode_query(["warm up"]))
     print(f"load        imports {seconds:.2f} s, weights {loading:.2f} s, first question {first:.2f} s")
     print(f"fingerprint {cpu(lambda: embedder.fingerprint):.2f} s")
@@ -152,14 +152,14 @@ def time_text(mini, pages: list[Page], folder: Path | None) -> None:
     questions = [question["question"] for question in sample_questions()]
     time_inputs("a query", mini.encode_query, query, questions)
     texts = [page.text for page in pages if page.text.strip()]
-    tokens = [len(mini._loaded()[0].tokenizer.tokenize(text)) for text in texts]
+    tokens = [len(mini._load()[0].tokenizer.tokenize(text)) for text in texts]
     seconds = time_inputs("a page from text", mini.encode_document, document, texts)
     a_thousand = sum(seconds) / sum(tokens) * 1e6
     lengths = f"{min(tokens)} to {max(tokens)} tokens"
     print(f"  {len(texts)} pages of {lengths}; {a_thousand:.0f} ms a thousand tokens")
     words = (" ".join(texts) or "word").split()
     text = " ".join((words * (1 + LONG // len(words)))[:LONG])
-    count = len(mini._loaded()[0].tokenizer.tokenize(text))
+    count = len(mini._load()[0].tokenizer.tokenize(text))
     time_inputs(f"a text of {count} tokens", mini.encode_document, document, [text])
 
 

@@ -1,13 +1,13 @@
-"""The embedder protocol: what turns queries and documents into nested vectors.
+"""The embedder protocol, and the checks of inputs that all embedders share.
 
-Any object with these attributes and methods is an embedder; there is no registry and nothing to
-inherit. `EmbedderBase` adds the async twins. Implementations: `mmrag.MiniEmbedder`
+An embedder turns queries and documents into nested vectors. Any object with these attributes and methods is
+one; there is nothing to inherit. `EmbedderBase` adds the async methods. Implementations: `mmrag.MiniEmbedder`
 (mmrag-mini, the default), `mmrag.embedders.text.TextEmbedder` (an exported text encoder),
 `mmrag.ServedEmbedder` (a model behind a URL) and those of multimodal checkpoints in
 `mmrag.models`.
 
-Inputs of the document side are `str`, `mmrag.types.Page` (its text, and its image where rendered)
-or `Content`; of the query side `str` or `mmrag.types.Query`.
+Documents are `str`, `mmrag.types.Page` (its text, and its image if rendered) or `Content`; queries are
+`str` or `mmrag.types.Query`.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A document-side input that is no page: text, an image, both, or a sequence of them.
+    """A document that is not a page: text, an image, both, or a sequence of them.
 
     Attributes:
-        text: with `parts`, their texts joined by line breaks: what an embedder of text reads.
+        text: with `parts`, their texts joined by line breaks, for embedders of text.
         image: with `parts`, the first of their images.
-        parts: texts and images in reading order, where the order matters or there are several images;
-            instead of `text` and `image`.
+        parts: texts and images in reading order, if the order matters or there are several images; in place
+            of `text` and `image`.
         thought: a reasoning trace about the document, for embedders that read one.
-        instruction: what to represent; None leaves it to the embedder, ``""`` is none.
+        instruction: what to represent; None for the embedder's own, ``""`` for no instruction.
 
     Raises:
-        ValueError: `parts` beside another `text` or `image`.
+        ValueError: `parts` together with another `text` or `image`.
     """
 
     text: str = ""
@@ -166,22 +166,22 @@ def _check_images(images: Iterable[object], kind: str, position: int) -> None:
 
 
 class Reasoner(Protocol):
-    """Writes the thoughts that are embedded with queries and documents (Think-Then-Embed, arXiv 2510.05014).
+    """A writer of thoughts that are embedded with queries and documents (Think-Then-Embed, arXiv 2510.05014).
 
     Attributes:
-        fingerprint: digest of the way of thinking (model, prompt, settings); part of the fingerprint of
-            an embedder that reads the thoughts. The thoughts themselves are not.
+        fingerprint: digest of model, prompt and settings; part of the fingerprint of an embedder that reads
+            the thoughts. The thoughts themselves are not part of it.
     """
 
     @property
     def fingerprint(self) -> str: ...
 
     def think_queries(self, queries: Sequence[QueryInput]) -> list[str]:
-        """One thought a query, in order."""
+        """Write one thought per query, in order."""
         ...
 
     def think_documents(self, documents: Sequence[DocumentInput]) -> list[str]:
-        """One thought a document, in order."""
+        """Write one thought per document, in order."""
         ...
 
 
@@ -198,21 +198,21 @@ def searchable_text(document: Page | Content) -> str:
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Queries and documents in, nested vectors out.
+    """The protocol: queries and documents in, nested vectors out.
 
     Attributes:
-        name: what people call it; written into every index.
+        name: for people; written into every index.
         fingerprint: hexadecimal digest of all that changes its vectors (weights, tokenizer,
             windows, normalisation). An index opens only with the fingerprint that made it.
         dim: width of a vector.
-        budget: the most rows it gives on each side.
+        budget: the most rows per query and per document.
         modalities: a subset of ``{"text", "image"}``.
 
-    Optional, looked up where they are needed:
+    Optional attributes:
 
-    * ``nested``: False where a matrix's rows are no nested prefix, so that a smaller budget is refused
-      and searches are exact; True where it is missing.
-    * ``image_pixels``: largest picture area that it makes use of; pages are rendered at that size.
+    * ``nested``: False if the rows of a matrix are not nested, so that a smaller budget is refused and
+      searches are exact. Default: True.
+    * ``image_pixels``: largest picture area that is used; pages are rendered at that size.
     """
 
     @property
@@ -229,30 +229,30 @@ class Embedder(Protocol):
     def encode_query(
         self, queries: Sequence[QueryInput], *, batch_size: int = 32, show_progress: bool = False
     ) -> list[Matrix]:
-        """One ``(rows, dim)`` float32 matrix a query, rows L2-normalised, in input order."""
+        """Encode queries as ``(rows, dim)`` float32 matrices, rows L2-normalised, in input order."""
         ...
 
     def encode_document(
         self, documents: Sequence[DocumentInput], *, batch_size: int = 32, show_progress: bool = False
     ) -> list[Matrix]:
-        """One ``(rows, dim)`` float32 matrix a document; row 0 is its single vector."""
+        """Encode documents as ``(rows, dim)`` float32 matrices; row 0 is the single vector."""
         ...
 
     async def aencode_query(
         self, queries: Sequence[QueryInput], *, batch_size: int = 32, show_progress: bool = False
     ) -> list[Matrix]:
-        """`encode_query` without blocking the event loop."""
+        """Run `encode_query` without blocking the event loop."""
         ...
 
     async def aencode_document(
         self, documents: Sequence[DocumentInput], *, batch_size: int = 32, show_progress: bool = False
     ) -> list[Matrix]:
-        """`encode_document` without blocking the event loop."""
+        """Run `encode_document` without blocking the event loop."""
         ...
 
 
 class EmbedderBase(ABC):
-    """Async twins for an embedder whose work releases the event loop in a thread."""
+    """Async methods for an embedder with blocking ones: they run in a thread."""
 
     @abstractmethod
     def encode_query(
@@ -269,7 +269,7 @@ class EmbedderBase(ABC):
     async def aencode_query(
         self, queries: Sequence[QueryInput], *, batch_size: int = 32, show_progress: bool = False
     ) -> list[Matrix]:
-        """`encode_query` in a thread."""
+        """Run `encode_query` in a thread."""
         return await asyncio.to_thread(
             self.encode_query, queries, batch_size=batch_size, show_progress=show_progress
         )
@@ -277,7 +277,7 @@ class EmbedderBase(ABC):
     async def aencode_document(
         self, documents: Sequence[DocumentInput], *, batch_size: int = 32, show_progress: bool = False
     ) -> list[Matrix]:
-        """`encode_document` in a thread."""
+        """Run `encode_document` in a thread."""
         return await asyncio.to_thread(
             self.encode_document, documents, batch_size=batch_size, show_progress=show_progress
         )

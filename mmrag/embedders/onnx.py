@@ -1,8 +1,8 @@
-"""What the package's two shipped encoders have in common: a BERT as ONNX, its tokenizer, windows of tokens.
+"""A BERT as ONNX, its tokenizer and windows of tokens: the common part of all encoders in onnxruntime.
 
-Inputs run one at a time, in threads side by side, and every run uses one core. The shipped weights are int8
-with activations quantised per tensor, so what comes out for one text would depend on its neighbours in a
-batch; alone it is the same to the last bit, and no slower, since padding is never computed.
+Inputs run one at a time, in parallel threads, and every run uses one core. The shipped weights are int8 with
+activations quantised per tensor, so the output for a text would depend on its neighbours in a batch; alone it
+does not, and is no slower, since padding is never computed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 Tokens: TypeAlias = "list[int]"
 
 POSITIONS = 512
-"""Of the encoders, special tokens included."""
+"""Most tokens of an input, special tokens included."""
 
 _TOKENIZER_CHUNK = 100_000  # characters; bounds the tokenizer's memory on very long texts
 
@@ -56,20 +56,20 @@ class WordPieces:
         self.first, self.last = cast("list[int]", special)
 
     def tokenize(self, text: str) -> Tokens:
-        """Token ids without special tokens; any Python string is taken."""
+        """Return token ids without special tokens; any Python string is valid."""
         ids: Tokens = []
         for piece in _pieces(_clean(text)):
             ids += self._tokenizer.encode(piece, add_special_tokens=False).ids
         return ids
 
     def tokenize_words(self, words: Sequence[str]) -> list[Tokens]:
-        """Token ids of each word by itself."""
-        found = self._tokenizer.encode_batch([_clean(word) for word in words], add_special_tokens=False)
-        return [one.ids for one in found]
+        """Return the token ids of each word by itself."""
+        encodings = self._tokenizer.encode_batch([_clean(word) for word in words], add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
 
 
 def open_session(path: Path) -> Any:  # noqa: ANN401  onnxruntime's
-    """A graph on one core: work is parallel over inputs, which keeps a result independent of threads."""
+    """Open a graph on one core: work is parallel over inputs, so results do not depend on threads."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -79,11 +79,11 @@ def open_session(path: Path) -> Any:  # noqa: ANN401  onnxruntime's
 
 
 class OnnxBert:
-    """The tokenizer and the onnxruntime session; both may be called from several threads.
+    """A tokenizer and an onnxruntime session; both may be called from several threads.
 
     Args:
-        graph: the ONNX file (inputs ``input_ids``, ``attention_mask``, ``token_type_ids``, each ``(B, T)``;
-            one output), ``tokenizer.json`` beside it.
+        graph: ONNX file (inputs ``input_ids``, ``attention_mask``, ``token_type_ids``, each ``(B, T)``; one
+            output), with ``tokenizer.json`` in the same folder.
 
     Raises:
         ValueError: the tokenizer has no [CLS] or [SEP].
@@ -99,11 +99,11 @@ class OnnxBert:
         return self._tokenizer.tokenize(text)
 
     def run(self, first: Tokens, second: Tokens | None = None) -> NDArray[np.float32]:
-        """The model's output for one text, or for a pair, without the batch axis.
+        """Run the model on one text or a pair; return its output without the batch axis.
 
         Args:
             first: tokens of ``[CLS] first [SEP]``.
-            second: where given, ``second [SEP]`` follows as the other segment.
+            second: if given, ``second [SEP]`` follows as the other segment.
         """
         tokens = [self._tokenizer.first, *first, self._tokenizer.last]
         segments = [0] * len(tokens)
@@ -123,14 +123,14 @@ class OnnxBert:
 
 
 def slide(tokens: Tokens, window: int, stride: int) -> list[Tokens]:
-    """Windows that cover all tokens; the empty text is one empty window."""
+    """Slide a window over all tokens; the empty text is one empty window."""
     last_start = max(0, len(tokens) - window)
-    starts = range(0, last_start + stride, stride)  # the first start at or behind last_start ends it
+    starts = range(0, last_start + stride, stride)  # ends with the first start at or after last_start
     return [tokens[start : start + window] for start in starts]
 
 
 def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], threads: int) -> Iterator[Result]:
-    """``map(work, items)`` in this many threads."""
+    """Map `work` over `items` in this many threads; yield the results in order."""
     if threads == 1 or len(items) < 2:
         yield from map(work, items)
         return
@@ -138,41 +138,30 @@ def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], threads:
         yield from pool.map(work, items)
 
 
-def check_range(name: str, value: int, most: int) -> int:
-    """`value`, where it is a whole number from 1 to `most`.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise ValueError(f"{name} must be a whole number from 1 to {most}, got {value!r}.")
-    return value
-
-
-def check_files(model_dir: Path, what: str, graph: str = "model.onnx") -> Path:
-    """The graph of a model, where its files are there.
+def check_files(model_dir: Path, kind: str) -> Path:
+    """Return the graph of a model if its files are there.
 
     Raises:
         FileNotFoundError: one is missing.
     """
-    for name in (graph, "tokenizer.json"):
+    for name in ("model.onnx", "tokenizer.json"):
         if not (model_dir / name).is_file():
             raise FileNotFoundError(
-                f"the {what} needs {name} in its folder, got {model_dir} without it. "
+                f"the {kind} needs {name} in its folder, got {model_dir} without it. "
                 "Reinstall mmrag, or pass the folder of an exported BERT encoder."
             )
-    return model_dir / graph
+    return model_dir / "model.onnx"
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, kept as long as its size and time stay the same."""
+    """Return the SHA-256 of a file, cached while its size and time stay the same."""
     stat = path.stat()
     return _digest_of(str(path), stat.st_size, stat.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=16)
-def _digest_of(path: str, size: int, modified: int) -> str:
-    """SHA-256 of a file; size and time are in the key so that a changed file is read again."""
+def _digest_of(path: str, size: int, mtime_ns: int) -> str:
+    """Compute the SHA-256 of a file; size and time are part of the cache key."""
     with Path(path).open("rb") as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):
@@ -181,12 +170,12 @@ def _digest_of(path: str, size: int, modified: int) -> str:
 
 
 def _clean(text: str) -> str:
-    """Surrogate pairs joined, lone surrogates replaced: the tokenizer takes valid Unicode only."""
+    """Join surrogate pairs and replace lone surrogates: the tokenizer takes valid Unicode only."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Cut a very long text at white space; where there is none, anywhere."""
+    """Cut a very long text at white space, or anywhere if there is none."""
     start = 0
     while len(text) - start > _TOKENIZER_CHUNK:
         end = start + _TOKENIZER_CHUNK

@@ -10,21 +10,21 @@ Decisions taken here:
   depends on its neighbours in a batch (cosine 0.985 to 0.998 with itself, measured with bge-small). Alone
   it does not, and on the CPUs measured it is no slower: padding is never computed. Threads run different
   windows in parallel, one core each.
-* *A mean keeps its length.* Row 0 is the mean of unit vectors and is not scaled up to one again, so its
+* *A mean keeps its length.* Row 0 is the mean of unit vectors and is not scaled to length 1 again, so its
   score is the average over the windows and never beats the best of them: a longer prefix refines a score
-  and does not compete with the summary. A mean scaled up wins against its own windows, the more the longer
-  the page, because averaging leaves what all windows share (``docs/lab-log.md``, "Fusion").
+  and does not compete with the summary. A mean of length 1 beats its own windows, the more so the longer
+  the page, because averaging keeps the common part of all windows (``docs/lab-log.md``, "Fusion").
 * *Nothing is cut off.* A text of more windows than there are rows has neighbouring windows merged (their
   mean); a question longer than a window is the mean of its windows. Time is linear in the text.
 * *A page without text* gets the vector of the empty string, which scores like an average unrelated page
   against any question (`benchmarks/embedder.py --blank`): such a page is in the index and does not win by
-  accident. A file of one page, a photograph for example, has one more thing known of it, its name, so
-  the name's words are embedded instead. In a longer file they would lift every blank page at once.
-* *Images are not seen.* A page's or a `Content`'s image beside text is ignored; an image alone, or an
-  image in a query, is refused.
+  accident. Of a file of one page, a photograph for example, the words of its name are embedded instead. In a
+  longer file they would lift every blank page at once.
+* *Images are ignored* in a page, or in a `Content` with text; an image without text, or in a query, is
+  refused.
 
 Trap: other processors may round int8 sums differently (AVX2 without VNNI saturates), so vectors of two
-machines can differ slightly although the fingerprint is the same.
+machines can differ slightly while the fingerprint is the same.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ from mmrag.machine import default_threads
 from mmrag.types import Budget, Matrix, Query
 
 QUERY_INSTRUCTION = "Represent this sentence for searching relevant passages: "
-"""What the model card of bge-small-en-v1.5 puts before a question; documents have no prefix."""
+"""Instruction of queries in the model card of bge-small-en-v1.5; documents have none."""
 
 MAX_WINDOW = POSITIONS - 2
 """Positions of the encoder (512) without its two special tokens."""
@@ -85,8 +85,8 @@ class TextEmbedder(EmbedderBase):
         window: tokens of text in a window, 1..510.
         stride: tokens from one window's start to the next's, 1..`window`.
         max_rows: most rows of a document, mean included, 1..64.
-        threads: windows encoded at the same time. None: ``OMP_NUM_THREADS`` where set, else as many
-            as the process may use cores.
+        threads: windows encoded at the same time. None: ``OMP_NUM_THREADS`` if set, else the number of
+            cores that the process may use.
 
     Raises:
         ValueError: a setting is out of its range.
@@ -117,7 +117,7 @@ class TextEmbedder(EmbedderBase):
         self._encoder: _Encoder | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle the settings; weights are loaded again on first use."""
+        """Reduce to the settings; weights are loaded again on first use."""
         options = {"window": self.window, "stride": self.stride, "max_rows": self.max_rows}
         return functools.partial(type(self), self.model_dir, **options), ()
 
@@ -143,7 +143,7 @@ class TextEmbedder(EmbedderBase):
     @property
     def dim(self) -> int:
         """Return the width of a vector; read from the graph, which loads it."""
-        return self._loaded().dim
+        return self._load().dim
 
     @property
     def budget(self) -> Budget:
@@ -158,14 +158,15 @@ class TextEmbedder(EmbedderBase):
     def encode_query(
         self, queries: Sequence[QueryInput], *, batch_size: int = 32, show_progress: bool = False
     ) -> list[Matrix]:
-        """One ``(1, dim)`` float32 matrix a query, L2-normalised, in input order.
+        """Encode queries as ``(1, dim)`` float32 matrices, L2-normalised, in input order.
 
-        `Query.instruction` replaces `QUERY_INSTRUCTION`; an empty one means none. `batch_size` changes
+        `Query.instruction` replaces `QUERY_INSTRUCTION`; ``""`` for no instruction. `batch_size` changes
         nothing (see the module docstring).
 
         Raises:
             UnsupportedInputError: a query has an image.
-            ValueError: a query has no text, or its instruction leaves no room in the window.
+            BadInputError: a query is blank.
+            ValueError: an instruction leaves no room in the window.
         """
         check_batch(queries, batch_size, "queries")
         windows: list[Tokens] = []
@@ -179,10 +180,10 @@ class TextEmbedder(EmbedderBase):
     def encode_document(
         self, documents: Sequence[DocumentInput], *, batch_size: int = 32, show_progress: bool = False
     ) -> list[Matrix]:
-        """One ``(rows, dim)`` float32 matrix a document, ``1 <= rows <= max_rows``, in input order.
+        """Encode documents as ``(rows, dim)`` float32 matrices, ``1 <= rows <= max_rows``, in input order.
 
-        Row 0 is the mean of the windows, length below 1; the others are the windows, L2-normalised and
-        spread (means of neighbours where there are too many). A text of one window has that row only.
+        Row 0 is the mean of the windows, of a length below 1; the others are the windows, L2-normalised, in
+        spread order (means of neighbours if there are too many). A text of one window has that row only.
         `batch_size` changes nothing.
 
         Raises:
@@ -200,7 +201,7 @@ class TextEmbedder(EmbedderBase):
 
     def _query_windows(self, query: Query, position: int) -> list[Tokens]:
         instruction = QUERY_INSTRUCTION if query.instruction is None else query.instruction
-        encoder = self._loaded()
+        encoder = self._load()
         prefix = encoder.tokenize(instruction)
         room = MAX_WINDOW - len(prefix)
         if room < 1:
@@ -211,10 +212,10 @@ class TextEmbedder(EmbedderBase):
         return [prefix + part for part in slide(encoder.tokenize(query.text or ""), room, room)]
 
     def _text_windows(self, text: str) -> list[Tokens]:
-        return slide(self._loaded().tokenize(text), self.window, self.stride)
+        return slide(self._load().tokenize(text), self.window, self.stride)
 
     def _nest(self, windows: NDArray[np.float32]) -> Matrix:
-        """Mean first, then the windows (merged where there are too many rows) in a spread order."""
+        """Arrange the mean, then the windows (merged if there are too many) in spread order."""
         if len(windows) == 1:
             return windows.copy()
         mean = _mean(windows)[None]
@@ -229,11 +230,11 @@ class TextEmbedder(EmbedderBase):
     def _encode(self, windows: list[Tokens], show_progress: bool, label: str) -> NDArray[np.float32]:
         if not windows:
             return np.zeros((0, self.dim), dtype=np.float32)
-        vectors = side_by_side(self._loaded().encode, windows, self.threads)
+        vectors = side_by_side(self._load().encode, windows, self.threads)
         bar = tqdm(vectors, total=len(windows), desc=label, unit="window", disable=not show_progress)
         return np.stack(list(bar))
 
-    def _loaded(self) -> _Encoder:
+    def _load(self) -> _Encoder:
         with self._lock:
             if self._encoder is None:
                 self._encoder = _Encoder(self._graph)
@@ -241,17 +242,17 @@ class TextEmbedder(EmbedderBase):
 
 
 class _Encoder(OnnxBert):
-    """`OnnxBert` with states as its output, ``(T, D)`` of a text."""
+    """An `OnnxBert` whose output are states, ``(T, D)`` of a text."""
 
     def encode(self, tokens: Tokens) -> Vector:
-        """The normalised state of [CLS] of one window, ``(dim,)`` float32."""
+        """Return the normalised state of [CLS] of one window, ``(dim,)`` float32."""
         return _normalise(self.run(tokens)[0])
 
 
 def spread_order(count: int) -> list[int]:
-    """Indices 0..count-1, coarse to fine: first, last, middle, then the middles of what is left.
+    """Return 0..count-1 in an order coarse to fine: first, last, middle, then the middles of the gaps.
 
-    After r of them, no stretch without one is longer than about ``count / (r / 2)``.
+    Among the first r, no gap is longer than about ``count / (r / 2)``.
     """
     if count <= 2:
         return list(range(count))

@@ -111,6 +111,7 @@ class MLLMEmbedder(EncodingCalls):
             thoughts=thoughts,
             on_error=on_error,
         )
+        from mmrag.models import encoder  # needs torch
 
         factor = config.compression.factor
         visual = config.max_visual_tokens
@@ -120,7 +121,7 @@ class MLLMEmbedder(EncodingCalls):
         self.config = config
         self.max_visual_tokens = visual
         self._name = name
-        self._encoder = Encoder(model, template, max_visual_tokens=visual, batch_size=batch_size)
+        self._encoder = encoder.Encoder(model, template, max_visual_tokens=visual, batch_size=batch_size)
         self._fingerprint: str | None = None
         self._reload: Callable[[], MLLMEmbedder] | None = None
 

@@ -217,8 +217,8 @@ def test_any_string_is_taken(embedder, text):
 
 def test_tokens_of_a_long_text_do_not_depend_on_the_pieces(embedder):
     text = "misunderstanding " * 15_000  # a piece of 100,000 characters would end inside a word
-    whole = embedder._loaded()._tokenizer._tokenizer.encode(text, add_special_tokens=False).ids
-    assert embedder._loaded().tokenize(text) == whole
+    whole = embedder._load()._tokenizer._tokenizer.encode(text, add_special_tokens=False).ids
+    assert embedder._load().tokenize(text) == whole
 
 
 # --- pages without text

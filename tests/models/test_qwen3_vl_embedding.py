@@ -258,7 +258,11 @@ def test_bad_input_is_named_by_its_place(embedder):
 
 
 def test_the_recipe_by_hand():
-    assert with_full_stop("Find it") == "Find it." and with_full_stop("Find it!") == "Find it!" and with_full_stop(" ") == ""
+    assert (
+        with_full_stop("Find it") == "Find it."
+        and with_full_stop("Find it!") == "Find it!"
+        and with_full_stop(" ") == ""
+    )
     assert chat("I.", "hello") == (
         "<|im_start|>system\nI.<|im_end|>\n<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n"
     )

@@ -1,26 +1,26 @@
 """`MiniEmbedder`: mmrag-mini, our own model, which ships in the package and is its default.
 
-Text and page pictures in, up to 64 nested rows of 128 numbers a page out, on one CPU core, with no network,
-no GPU and no torch. What a picture goes through::
+Text and page pictures in, up to 64 nested rows of 128 numbers per page out, on one CPU core, with no network,
+no GPU and no torch. The path of a picture::
 
-    pixels -> reader (convolutions that say which letter stands where) -> visual tokens
+    pixels -> reader (convolutions that find letters) -> visual tokens
            -> bilinear compression s = 2 -> connector -> encoder -> located meta tokens -> projection
 
 Text goes into the same encoder as word pieces. Decisions taken here:
 
 * *Text first, pixels where it has nothing.* With ``inputs="both"`` a page's content is its text (the file's
-  own, or OCR's) and then what the reader finds in the picture where no word of that text stands: labels of a
+  own, or OCR's) and then the words that the reader finds in the picture outside of that text: labels of a
   chart that is a picture, a scan without OCR. The reader makes mistakes, a text layer rarely does.
-* *No string leaves the image path.* What the reader reads becomes vectors inside and is shown to nobody; rows
-  are compared with rows.
+* *No string leaves the image path.* The reader's words become vectors inside and are never shown; rows are
+  compared with rows.
 * *A question's parts weigh a quarter.* Row 0 of a query is the whole question, at length 1; the rows of its
-  thirds, quarters and eighths weigh a quarter each level, so that they refine and do not outvote.
-* *All rows are made and the budget's are kept.* Activations are quantised by the whole of a window, so fewer
-  rows in it would round the others differently (by .02 in a number); so a prefix is exact, and costs no more
-  than a full page.
-* *Nothing is cut off.* Long text is read in windows, long pictures in tiles; a level has more tokens a part
+  thirds, quarters and eighths weigh a quarter per level, so that they refine and do not outvote.
+* *All rows are computed, then cut to the budget.* Activations are quantised by window, so fewer rows in it
+  would round the others differently (by .02 in a number). So a prefix is exact, and costs as much as a full
+  page.
+* *Nothing is cut off.* Long text is read in windows, long pictures in tiles; the parts of a level are longer
   then.
-* *A page with nothing on it* has the row of the empty text, which scores like an average unrelated page.
+* *An empty page* has the row of the empty text, which scores like an average unrelated page.
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ INPUTS = ("both", "text", "pixels")
 COMPRESSION, COMPRESSIONS = 2, (1, 2)
 FULL = Budget(query=16, document=64)
 NEAR = 0.7
-"""Likeness (difflib's ratio) from which a word that is read is taken for a known one misread."""
+"""Likeness (difflib's ratio) from which a word of the reader counts as a misread word of the text."""
 PART_WEIGHT = 0.25
 """Length that the rows of one level of a query share."""
 INSTRUCTION_ROOM = POSITIONS - WINDOW - 2
-"""Tokens of an instruction; it stands before every window."""
+"""Most tokens of an instruction, which precedes every window."""
 
 _FILES = (WEIGHTS, "encoder.onnx", "reader.onnx", "tokenizer.json")
 _ALGORITHM = "mini-1"  # part of the fingerprint: raise it when the same settings give other rows
@@ -90,12 +90,12 @@ class MiniEmbedder(EmbedderBase):
 
     Args:
         model_dir: folder with the model's files. None: the shipped one.
-        inputs: what is looked at: ``"both"``, ``"text"``, or ``"pixels"`` (a page that was not rendered has
-            none). Queries are read whole in any case.
+        inputs: the part of a page that is read: ``"both"``, ``"text"``, or ``"pixels"`` (a page that was not
+            rendered has none). Of queries everything is read.
         budget: most rows of a query, 1 to 16, and of a document, 1 to 64.
-        compression: s of the visual tokens, 1 or 2; 2 is what the model is measured with.
-        threads: inputs encoded at the same time. None: ``OMP_NUM_THREADS`` where set, else as many as the
-            process may use cores.
+        compression: s of the visual tokens, 1 or 2; the model card's figures are for 2.
+        threads: inputs encoded at the same time. None: ``OMP_NUM_THREADS`` if set, else the number of cores
+            that the process may use.
 
     Raises:
         ValueError: a setting is out of its range.
@@ -119,28 +119,28 @@ class MiniEmbedder(EmbedderBase):
         check_whole("budget.document", budget.document, 1, FULL.document)
         if threads is not None:
             check_whole("threads", threads, 1, 1024)
-        self.model_dir = _checked(Path(model_dir) if model_dir is not None else MODEL_DIR)
+        self.model_dir = _check_files(Path(model_dir) if model_dir is not None else MODEL_DIR)
         self.inputs = inputs
         self.budget = budget
         self.compression = compression
         self.threads = threads if threads is not None else default_threads()
         self._lock = threading.Lock()
-        self._parts: tuple[MiniEncoder, LetterReader] | None = None
+        self._model: tuple[MiniEncoder, LetterReader] | None = None
 
     def with_inputs(self, inputs: str) -> MiniEmbedder:
-        """The same model looking at something else of a page; weights are shared."""
-        other = MiniEmbedder(
+        """Return the same model reading another part of pages; weights are shared."""
+        embedder = MiniEmbedder(
             self.model_dir,
             inputs=inputs,
             budget=self.budget,
             compression=self.compression,
             threads=self.threads,
         )
-        other._parts = self._loaded()
-        return other
+        embedder._model = self._load()
+        return embedder
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle the settings; weights are loaded again on first use."""
+        """Reduce to the settings; weights are loaded again on first use."""
         options: dict[str, Any] = {
             "inputs": self.inputs,
             "budget": self.budget,
@@ -155,15 +155,15 @@ class MiniEmbedder(EmbedderBase):
 
     @property
     def name(self) -> str:
-        """What it is, for people."""
-        shown = NAME if self.model_dir == MODEL_DIR else self.model_dir.name
-        return shown if self.inputs == "both" else f"{shown} ({self.inputs})"
+        """Return the model's name and its inputs, for people."""
+        name = NAME if self.model_dir == MODEL_DIR else self.model_dir.name
+        return name if self.inputs == "both" else f"{name} ({self.inputs})"
 
     @property
     def fingerprint(self) -> str:
-        """Digest of weights, graphs, tokenizer and settings; 32 hexadecimal digits.
+        """Return a digest of weights, graphs, tokenizer and settings; 32 hexadecimal digits.
 
-        The query's rows are not in it: an index is searched with any.
+        The query's rows are not part of it: any number searches an index.
         """
         settings = {
             "algorithm": _ALGORITHM,
@@ -176,27 +176,27 @@ class MiniEmbedder(EmbedderBase):
 
     @property
     def dim(self) -> int:
-        """Width of a row; read from the file, which loads it."""
-        return self._loaded()[0].dim
+        """Return the width of a row; loads the model."""
+        return self._load()[0].dim
 
     @property
     def modalities(self) -> frozenset[str]:
-        """What it looks at."""
+        """Return the modalities of `inputs`."""
         return frozenset({"both": ("text", "image"), "text": ("text",), "pixels": ("image",)}[self.inputs])
 
     @property
     def image_pixels(self) -> int:
-        """Largest picture area that it makes use of: what pages are rendered at."""
-        side = self._loaded()[1].long_side
+        """Return the largest picture area that is used; pages are rendered at it."""
+        side = self._load()[1].long_side
         return side * side
 
     def encode_query(
         self, queries: Sequence[QueryInput], *, batch_size: int = 32, show_progress: bool = False
     ) -> list[Matrix]:
-        """One ``(rows, dim)`` float32 matrix a query, at most ``budget.query`` rows, in input order.
+        """Encode queries as ``(rows, dim)`` float32 matrices, at most ``budget.query`` rows, in input order.
 
-        Row 0 is the whole question at length 1; the rows of its parts are shorter (see the module). A picture
-        in a query is read, and stands before the text. `batch_size` changes nothing.
+        Row 0 is the whole question at length 1; the rows of its parts are shorter (see the module docstring).
+        A picture in a query is read, and precedes the text. `batch_size` changes nothing.
 
         Raises:
             TypeError: an input is neither `str` nor `Query`.
@@ -204,19 +204,19 @@ class MiniEmbedder(EmbedderBase):
             ValueError: an instruction has more than `INSTRUCTION_ROOM` tokens.
         """
         check_batch(queries, batch_size, "queries")
-        given = [as_query(query, position) for position, query in enumerate(queries)]
-        for place, query in enumerate(given):
-            self._check_instruction(query, place)
-        made = side_by_side(self._query_rows, given, self.threads)
-        bar = tqdm(made, total=len(given), desc="encoding queries", unit="query", disable=not show_progress)
+        items = [as_query(query, position) for position, query in enumerate(queries)]
+        for position, query in enumerate(items):
+            self._check_instruction(query, position)
+        rows = side_by_side(self._query_rows, items, self.threads)
+        bar = tqdm(rows, total=len(items), desc="encoding queries", unit="query", disable=not show_progress)
         return list(bar)
 
     def encode_document(
         self, documents: Sequence[DocumentInput], *, batch_size: int = 32, show_progress: bool = False
     ) -> list[Matrix]:
-        """One ``(rows, dim)`` float32 matrix a document, at most ``budget.document`` rows, in input order.
+        """Encode documents as ``(rows, dim)`` float32 matrices, at most ``budget.document`` rows, in order.
 
-        Rows of parts are unit vectors, or means of such at their own length (`MiniEncoder.rows`).
+        Rows of parts are unit vectors, or means of unit vectors (`MiniEncoder.rows`).
         `batch_size` changes nothing.
 
         Raises:
@@ -225,16 +225,16 @@ class MiniEmbedder(EmbedderBase):
             TypeError: an input is neither `str`, `Page` nor `Content`.
         """
         check_batch(documents, batch_size, "documents")
-        given = [
-            _looked_at(as_document(document, position, self.modalities), self.inputs)
+        items = [
+            _select(as_document(document, position, self.modalities), self.inputs)
             for position, document in enumerate(documents)
         ]
-        made = side_by_side(self._document_rows, given, self.threads)
-        bar = tqdm(made, total=len(given), desc="encoding documents", unit="page", disable=not show_progress)
+        rows = side_by_side(self._document_rows, items, self.threads)
+        bar = tqdm(rows, total=len(items), desc="encoding documents", unit="page", disable=not show_progress)
         return list(bar)
 
     def _check_instruction(self, query: Query, position: int) -> None:
-        length = len(self._loaded()[0].tokenizer.tokenize(query.instruction)) if query.instruction else 0
+        length = len(self._load()[0].tokenizer.tokenize(query.instruction)) if query.instruction else 0
         if length > INSTRUCTION_ROOM:
             raise ValueError(
                 f"a query's instruction must have at most {INSTRUCTION_ROOM} tokens, got {length} in query "
@@ -242,13 +242,13 @@ class MiniEmbedder(EmbedderBase):
             )
 
     def _query_rows(self, query: Query) -> Matrix:
-        encoder, _ = self._loaded()
+        encoder, _ = self._load()
         instruction = QUERY_INSTRUCTION if query.instruction is None else query.instruction
-        content = encoder.embed(encoder.tokenizer.tokenize(query.text or ""))
+        content = encoder.embed(encoder.tokenizer.tokenize(query.text or ""))  # (T, D)
         if query.image is not None:
-            content = np.concatenate([self._seen(query.image, NOTHING), content])
+            content = np.concatenate([self._read_picture(query.image, NO_TEXT), content])
         parts = parts_of(max(len(content), 1), most=FULL.query, smallest=1)
-        rows = encoder.rows(content, parts, "query", encoder.tokenizer.tokenize(instruction))
+        rows = encoder.rows(content, parts, "query", encoder.tokenizer.tokenize(instruction))  # (R, dim)
         rows[0] /= np.linalg.norm(rows[0])
         levels = [part.level for part in parts[: len(rows)]]
         for row, level in enumerate(levels):
@@ -256,46 +256,46 @@ class MiniEmbedder(EmbedderBase):
                 rows[row] *= PART_WEIGHT / LEVELS[level]
         return rows[: self.budget.query]
 
-    def _document_rows(self, document: _Input) -> Matrix:
-        encoder, _ = self._loaded()
-        content = encoder.embed(encoder.tokenizer.tokenize(document.text))
+    def _document_rows(self, document: _Selection) -> Matrix:
+        encoder, _ = self._load()
+        content = encoder.embed(encoder.tokenizer.tokenize(document.text))  # (T, D)
         for image in document.images:
-            content = np.concatenate([content, self._seen(image, document.known)])
+            content = np.concatenate([content, self._read_picture(image, document.words)])
         parts = parts_of(max(len(content), 1), most=FULL.document)
         return encoder.rows(content, parts, "document")[: self.budget.document]
 
-    def _seen(self, image: Image, known: Known) -> Floats:
-        """Content vectors of what is read in a picture and not known from text."""
-        encoder, reader = self._loaded()
-        words = known.without(reader.read(image), image.size)
+    def _read_picture(self, image: Image, text: TextWords) -> Floats:
+        """Compute the content vectors ``(T, D)`` of the words in a picture that the text lacks."""
+        encoder, reader = self._load()
+        words = text.new_words(reader.read(image), image.size)
         pieces = encoder.tokenizer.tokenize_words([word.text for word in words])
         scale = enlargement(image.size, reader.long_side)
         return visual_tokens(words, pieces, encoder.embed, scale=scale, compression=self.compression)
 
-    def _loaded(self) -> tuple[MiniEncoder, LetterReader]:
+    def _load(self) -> tuple[MiniEncoder, LetterReader]:
         with self._lock:
-            if self._parts is None:
-                self._parts = MiniEncoder(self.model_dir), LetterReader(self.model_dir)
-            return self._parts
+            if self._model is None:
+                self._model = MiniEncoder(self.model_dir), LetterReader(self.model_dir)
+            return self._model
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What a picture's words are known to be from text beside it.
+class TextWords:
+    """The words of the text that comes with a picture.
 
     Attributes:
-        boxes: ``(n, 4)`` of the text's words as shares of the picture, where they are known.
-        words: the text's words, where their places are not known.
+        boxes: ``(n, 4)`` of the words, in 0..1 of the picture; empty if they are unknown.
+        words: the words, if their boxes are unknown.
     """
 
     boxes: Floats
     words: frozenset[str] = frozenset()
 
-    def without(self, words: Sequence[ReadWord], size: tuple[int, int]) -> list[ReadWord]:
-        """The words whose middle stands in none of the text's, and that are none of it, in order.
+    def new_words(self, words: Sequence[ReadWord], size: tuple[int, int]) -> list[ReadWord]:
+        """Return the reader's words that the text lacks: centre in no box of it, and not like a word of it.
 
         Args:
-            words: boxes in pixels.
+            words: in reading order, boxes in pixels.
             size: of the picture, width and height.
         """
         if self.words:
@@ -306,61 +306,62 @@ class Known:
         middles = ((read[:, :2] + read[:, 2:]) / 2 / size).astype(np.float32)
         x, y = middles[:, 0, None], middles[:, 1, None]
         left, top, right, bottom = self.boxes.T
-        held = ((left <= x) & (x <= right) & (top <= y) & (y <= bottom)).any(1)
-        return [word for word, known in zip(words, held.tolist(), strict=True) if not known]
+        inside = ((left <= x) & (x <= right) & (top <= y) & (y <= bottom)).any(1)  # (words,)
+        return [word for word, is_inside in zip(words, inside.tolist(), strict=True) if not is_inside]
 
     def _unlike(self, words: Sequence[ReadWord]) -> list[ReadWord]:
-        """The words that are neither known nor like a known one.
+        """Return the words that are neither in the text nor like a word of it.
 
-        The reader splits words and takes letters for others. Without places a misread word would stand beside
-        the word itself: of 372 words read on a page of the samples 158 would. Single letters and pairs are
-        mostly such splinters; numbers of any length are looked up as they are.
+        The reader splits words and confuses letters. Without boxes a misread word would be added to the word
+        itself: on a page of the samples 158 of 372 words. Words of one or two letters are mostly such
+        splinters; numbers of any length are looked up as they are.
         """
-        known, left = sorted(self.words), []
+        text_words, unlike = sorted(self.words), []
         for word in words:
             text = _plain(word.text)
             if text in self.words or (len(text) < 3 and not any(char.isdigit() for char in text)):
                 continue
-            if text.isdigit() or not difflib.get_close_matches(text, known, n=1, cutoff=NEAR):
-                left.append(word)
-        return left
+            if text.isdigit() or not difflib.get_close_matches(text, text_words, n=1, cutoff=NEAR):
+                unlike.append(word)
+        return unlike
 
 
-NOTHING = Known(np.zeros((0, 4), np.float32))
+NO_TEXT = TextWords(np.zeros((0, 4), np.float32))
 
 
 @dataclass(frozen=True, slots=True)
-class _Input:
-    """A document as it is looked at: its text, its pictures, and what of them the text knows already."""
+class _Selection:
+    """The part of a document that is read: text, pictures, and the text's words in them."""
 
     text: str
     images: tuple[Image, ...]
-    known: Known = NOTHING
+    words: TextWords = NO_TEXT
 
 
-def _looked_at(document: Page | Content, inputs: str) -> _Input:
-    """Return the parts of a document that a setting of `inputs` looks at."""
+def _select(document: Page | Content, inputs: str) -> _Selection:
+    """Select the part of a document that a setting of `inputs` reads."""
     if isinstance(document, Page):
         parts: Sequence[Any] = (document.image,)
         boxes = np.array([word.box for word in document.words], np.float32).reshape(-1, 4)
-        known = Known(boxes)
+        words = TextWords(boxes)
     else:
         parts = document.parts or (document.image,)
-        known = Known(NOTHING.boxes, frozenset(_plain(word) for word in document.text.split()))
+        words = TextWords(NO_TEXT.boxes, frozenset(_plain(word) for word in document.text.split()))
     text = searchable_text(document)
     images = tuple(part for part in parts if part is not None and not isinstance(part, str))
     if inputs == "text":
-        return _Input(text, ())
-    return _Input("", images) if inputs == "pixels" else _Input(text, images, known)
+        return _Selection(text, ())
+    return _Selection("", images) if inputs == "pixels" else _Selection(text, images, words)
 
 
 def _plain(word: str) -> str:
-    """A word as the reader writes it: small letters without accents."""
-    folded = unicodedata.normalize("NFKD", word.lower())
-    return "".join(char for char in folded if not unicodedata.combining(char)).strip(string.punctuation)
+    """Write a word as the reader does: lower case, without accents."""
+    letters = unicodedata.normalize("NFKD", word.lower())
+    return "".join(char for char in letters if not unicodedata.combining(char)).strip(string.punctuation)
 
 
-def _checked(model_dir: Path) -> Path:
+def _check_files(model_dir: Path) -> Path:
+    """Return the folder if all files of the model are there."""
     for name in _FILES:
         if not (model_dir / name).is_file():
             raise FileNotFoundError(

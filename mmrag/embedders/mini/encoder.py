@@ -1,8 +1,10 @@
-"""The encoder of mmrag-mini in onnxruntime: content vectors and parts in, rows out.
+"""`MiniEncoder`: the encoder of mmrag-mini in onnxruntime; content vectors and parts in, rows out.
 
-The graph has no weights of its own: its initializers point into ``model.safetensors``, which torch reads too
+The graph has no weights of its own: its initializers point into ``model.safetensors``, which torch reads, too
 (`mmrag.models.mini`). Products with weights are int8, activations quantised per call, so windows run one at a
-time, one core each: a row is then the same to the last bit in any company (see `mmrag.embedders.onnx`).
+time, one core each: a row does not depend on other inputs of a call (see `mmrag.embedders.onnx`).
+
+Letters of shapes in this folder: T content tokens, D width of states or rows, R rows, H and W of a grid.
 """
 
 from __future__ import annotations
@@ -45,35 +47,35 @@ class MiniEncoder:
         self.dim = int(self._projection.shape[0])
 
     def embed(self, ids: Tokens) -> Floats:
-        """Input vectors ``(T, width)`` of word pieces."""
-        whole = self._words[np.array(ids, np.intp)]
+        """Look up the input vectors ``(T, D)`` of word pieces."""
+        whole = self._words[np.array(ids, np.intp)]  # (T, D), uint8
         vectors: Floats = (whole.astype(np.float32) - self._zero.astype(np.float32)) * self._scale
         return vectors
 
     def rows(self, content: Floats, parts: list[Part], side: str, prefix: Tokens | None = None) -> Floats:
-        """One row a part, ``(parts, dim)``.
+        """Compute one row per part, ``(R, dim)``.
 
-        A row is the unit vector of its part; of a part longer than a window the mean of its pieces at its
-        own length, which is below 1: scaled up it would win against its own parts (``docs/lab-log.md``,
-        "Fusion").
+        A row is the unit vector of its part. The row of a part longer than a window is the mean of the unit
+        vectors of its pieces, of a length below 1: at length 1 it would beat its own parts
+        (``docs/lab-log.md``, "Fusion").
 
         Args:
-            content: ``(T, width)`` input vectors, without special tokens.
+            content: ``(T, D)`` input vectors, without special tokens.
             parts: of ``max(T, 1)`` tokens, rows in order; see `mmrag.embedders.mini.located.parts_of`.
-            side: ``"query"`` or ``"document"``: whose meta tokens.
-            prefix: word pieces before the content of every window, seen by level 0 alone: an instruction.
+            side: ``"query"`` or ``"document"``; chooses the meta tokens.
+            prefix: word pieces of an instruction; before the content of every window, seen by level 0 only.
         """
         if len(content) == 0:
             return self._window(content, [None], [0], side, prefix or [])
         total = np.zeros((len(parts), self.dim))
         weight = np.zeros((len(parts), 1))
-        for window, seen in views(parts, windows_of(len(content))):
-            if not seen:
+        for window, window_views in views(parts, windows_of(len(content))):
+            if not window_views:
                 continue
-            spans = [_span(view, window) for view in seen]
-            inside, rows = content[window.start : window.end], [view.row for view in seen]
-            made = self._window(inside, spans, rows, side, prefix or [])
-            for view, row in zip(seen, made, strict=True):
+            spans = [_span(view, window) for view in window_views]
+            inside, numbers = content[window.start : window.end], [view.row for view in window_views]
+            rows = self._window(inside, spans, numbers, side, prefix or [])  # (views, dim)
+            for view, row in zip(window_views, rows, strict=True):
                 total[view.row] += row * (view.end - view.start)
                 weight[view.row] += view.end - view.start
         return (total / weight).astype(np.float32)
@@ -82,19 +84,19 @@ class MiniEncoder:
         self, content: Floats, spans: list[tuple[int, int] | None], rows: list[int], side: str, prefix: Tokens
     ) -> Floats:
         before = self.embed([self.tokenizer.first, *prefix])
-        vectors = np.concatenate([before, content, self.embed([self.tokenizer.last])])
+        vectors = np.concatenate([before, content, self.embed([self.tokenizer.last])])  # (T, D)
         shift = len(before)
-        placed = [None if span is None else (span[0] + shift, span[1] + shift) for span in spans]
-        meta = self._meta[side][rows] + self._position
-        feed = {"content": vectors, "meta": meta, "mask": mask_of(len(vectors), placed)}
-        (states,) = self._session.run(None, feed)
-        projected = states @ self._projection.T
-        normalised: Floats = projected / np.linalg.norm(projected, axis=1, keepdims=True)
-        return normalised
+        shifted_spans = [None if span is None else (span[0] + shift, span[1] + shift) for span in spans]
+        meta = self._meta[side][rows] + self._position  # (R, D)
+        feed = {"content": vectors, "meta": meta, "mask": mask_of(len(vectors), shifted_spans)}
+        (states,) = self._session.run(None, feed)  # (R, D)
+        projection = states @ self._projection.T  # (R, dim)
+        unit: Floats = projection / np.linalg.norm(projection, axis=1, keepdims=True)
+        return unit
 
 
 def _span(view: View, window: Window) -> tuple[int, int] | None:
-    """Places of a view in its window; None where it is the whole window."""
+    """Return the positions of a view in its window; None if it is the whole window."""
     if view.start <= window.first and view.end >= window.last:
         return None
     return view.start - window.start, view.end - window.start

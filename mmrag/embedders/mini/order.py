@@ -1,9 +1,9 @@
-"""The order in which words on a page are read: lines, columns one after the other, rows of tables kept.
+"""Reading order of words on a page: lines, columns one after the other, rows of tables kept.
 
 A recursive cut of the page into blocks (Nagy and Seth 1984, XY-cut), with one change: before a block is cut
 into strips from top to bottom, strips that one white gutter runs through are kept together, so that two
-columns are read one after the other even where white space runs across both. A gutter between cells of
-a table looks the same; it is told by how few words its cells hold, and a table is read row by row.
+columns are read one after the other even if white space runs across both. A gutter between cells of a table
+looks the same, but its cells hold few words; a table is read row by row.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from mmrag.embedders.mini.letters import ReadWord
 
-_GUTTER = 0.8  # of the usual height of a word: white space at least this wide parts columns
-_BODY = 0.6  # of a word's height: what lines do not share with their neighbours
+_GUTTER = 0.8  # of the usual height of a word: white space at least this wide separates columns
+_BODY = 0.6  # of a word's height: the part that does not overlap neighbouring lines
 _FEWEST_WORDS = 2.5  # a line of a column, on average; cells of tables hold fewer
 _SLOPES = np.linspace(-0.04, 0.04, 33)
-_BETTER = 1.1  # a page is called skewed where its lines then stand out by this factor
+_BETTER = 1.1  # factor by which lines must be sharper for a page to count as skewed
 
 
 def reading_order(words: Sequence[ReadWord]) -> list[list[int]]:
-    """Numbers of the words, line by line in reading order; every word once.
+    """Order words; return their numbers line by line, every word once.
 
     Args:
         words: boxes in any unit that is the same in both directions (pixels, not cells).
@@ -36,7 +36,7 @@ def reading_order(words: Sequence[ReadWord]) -> list[list[int]]:
 
 
 def _upright(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The boxes turned so that lines are level: on a skewed page no white space parts lines or columns."""
+    """Rotate the boxes so that lines are level: on a skewed page white space separates nothing."""
     x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
     unit = max(float(np.median(boxes[:, 3] - boxes[:, 1])) / 3, 1e-9)
 
@@ -54,7 +54,7 @@ def _upright(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _block(boxes: NDArray[np.float64], members: NDArray[np.intp], height: float) -> list[NDArray[np.intp]]:
-    """Lines of a block, in reading order."""
+    """Return the lines of a block, in reading order."""
     lines: list[NDArray[np.intp]] = []
     for group in _groups(boxes, _strips(boxes, members), height):
         gutter = _gutter(boxes, group, height)
@@ -67,19 +67,19 @@ def _block(boxes: NDArray[np.float64], members: NDArray[np.intp], height: float)
 
 
 def _strips(boxes: NDArray[np.float64], members: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """The words cut wherever white space runs from side to side between the bodies of words."""
+    """Cut a block where white space runs from side to side between the bodies of words."""
     middle = (boxes[members, 1] + boxes[members, 3]) / 2
     half = _BODY / 2 * (boxes[members, 3] - boxes[members, 1])
     order = np.argsort(middle - half, kind="stable")
-    reached = np.maximum.accumulate((middle + half)[order])
-    cuts = np.flatnonzero((middle - half)[order][1:] >= reached[:-1]) + 1
+    lowest = np.maximum.accumulate((middle + half)[order])
+    cuts = np.flatnonzero((middle - half)[order][1:] >= lowest[:-1]) + 1
     return [members[part] for part in np.split(order, cuts)]
 
 
 def _groups(
     boxes: NDArray[np.float64], strips: list[NDArray[np.intp]], height: float
 ) -> list[NDArray[np.intp]]:
-    """Neighbouring strips put together as long as some gutter runs through all of them."""
+    """Join neighbouring strips as long as some gutter runs through all of them."""
     groups: list[NDArray[np.intp]] = []
     at = 0
     while at < len(strips):
@@ -96,16 +96,16 @@ def _groups(
 
 
 def _gaps(boxes: NDArray[np.float64], members: NDArray[np.intp], height: float) -> NDArray[np.float64]:
-    """Left and right end of every vertical white gap that is wide enough for a gutter, ``(n, 2)``."""
+    """Find left and right end of every vertical white gap wide enough for a gutter, ``(n, 2)``."""
     order = members[np.argsort(boxes[members, 0], kind="stable")]
-    reached = np.maximum.accumulate(boxes[order, 2])[:-1]
+    end = np.maximum.accumulate(boxes[order, 2])[:-1]
     start = boxes[order, 0][1:]
-    wide = start - reached >= _GUTTER * height
-    return np.stack([reached[wide], start[wide]], axis=1)
+    wide = start - end >= _GUTTER * height
+    return np.stack([end[wide], start[wide]], axis=1)
 
 
 def _gutter(boxes: NDArray[np.float64], members: NDArray[np.intp], height: float) -> float | None:
-    """Where to part a block into columns: the middle of its widest gap that has text lines on both sides."""
+    """Find where to cut a block into columns: the middle of its widest gap with text lines on both sides."""
     gaps = _gaps(boxes, members, height)
     for left, right in gaps[np.argsort(gaps[:, 0] - gaps[:, 1], kind="stable")]:
         before = boxes[members, 0] < right
@@ -115,13 +115,13 @@ def _gutter(boxes: NDArray[np.float64], members: NDArray[np.intp], height: float
 
 
 def _is_column(boxes: NDArray[np.float64], members: NDArray[np.intp]) -> bool:
-    """At least two lines, of several words on average."""
+    """Return whether there are at least two lines, of several words on average."""
     lines = len(_strips(boxes, members))
     return lines >= 2 and len(members) >= _FEWEST_WORDS * lines
 
 
 def _lines(boxes: NDArray[np.float64], members: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """Lines of a block without columns: each word joins the line whose last word stands beside it."""
+    """Return the lines of a block without columns: a word joins the line whose last word is next to it."""
     order = members[np.argsort(boxes[members, 0], kind="stable")]
     middles = (boxes[:, 1] + boxes[:, 3]) / 2
     heights = boxes[:, 3] - boxes[:, 1]

@@ -1,15 +1,15 @@
-"""Weights in eight bits and back, as they stand in the weights file that ships. Needs numpy alone.
+"""Quantisation of weights to eight bits, as in the weights file that ships. Needs only numpy.
 
-A matrix of the encoder is kept by column of ``(in, out)``, each with a step and a zero of its own::
+A matrix of the encoder is quantised by column of ``(in, out)``, each with its own step and zero::
 
     NAME.weight        int8     (in, out)
     NAME.weight_scale  float32  (out,)
     NAME.weight_zero   int8     (out,)         value = (NAME.weight - NAME.weight_zero) * NAME.weight_scale
 
-The vocabulary has one step and one zero for all of it (``embeddings.word`` uint8, ``embeddings.word_scale``,
+The vocabulary has one step and one zero in all (``embeddings.word`` uint8, ``embeddings.word_scale``,
 ``embeddings.word_zero``), because rows are looked up, not multiplied. All else stays float32.
 
-Zero is always kept exactly, and no value is off by more than half a step.
+Zero is represented exactly, and no value is off by more than half a step.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STEPS = 255  # between the smallest and the largest of 256 values
 
 
 def quantise(values: Floats, kind: type[np.int8] | type[np.uint8]) -> tuple[Array, Floats, Array]:
-    """Whole numbers, steps and zeros of each column.
+    """Quantise each column to whole numbers, a step and a zero.
 
     Args:
         values: ``(rows, columns)``, finite.
@@ -56,13 +56,13 @@ def quantise(values: Floats, kind: type[np.int8] | type[np.uint8]) -> tuple[Arra
 
 
 def dequantise(whole: Array, step: Floats, zero: Array) -> Floats:
-    """Values of whole numbers; steps and zeros are one a column, or one for all."""
+    """Return the values of whole numbers; steps and zeros are one per column, or one for all."""
     values: Floats = (whole.astype(np.float32) - zero.astype(np.float32)) * step.astype(np.float32)
     return values
 
 
 def pack_weights(state: Mapping[str, Floats]) -> dict[str, Array]:
-    """Float weights as they ship: the encoder's matrices and the vocabulary in eight bits, the rest as it is.
+    """Quantise the encoder's matrices and the vocabulary; other weights stay as they are.
 
     Args:
         state: by the names of the weights file, float32; matrices ``(in, out)``.
@@ -70,27 +70,27 @@ def pack_weights(state: Mapping[str, Floats]) -> dict[str, Array]:
     Raises:
         ValueError: a weight that is not finite.
     """
-    made: dict[str, Array] = {}
+    small: dict[str, Array] = {}
     for name, values in state.items():
         if name == WORDS:
             whole, step, zero = quantise(values.reshape(-1, 1), np.uint8)
-            made |= {name: whole.reshape(values.shape), f"{name}_scale": step, f"{name}_zero": zero}
+            small |= {name: whole.reshape(values.shape), f"{name}_scale": step, f"{name}_zero": zero}
         elif name.startswith("encoder.") and name.endswith(".weight") and values.ndim == 2:
             whole, step, zero = quantise(values, np.int8)
-            made |= {name: whole, f"{name}_scale": step, f"{name}_zero": zero}
+            small |= {name: whole, f"{name}_scale": step, f"{name}_zero": zero}
         else:
-            made[name] = values
-    return made
+            small[name] = values
+    return small
 
 
 def unpack_weights(state: Mapping[str, Array]) -> dict[str, Array]:
-    """`packed` undone: float32 everywhere that there is a step, and the rest as it is."""
-    made: dict[str, Array] = {}
+    """Invert `pack_weights`: dequantise to float32 the weights that have a step."""
+    weights: dict[str, Array] = {}
     for name, values in state.items():
         if name.endswith(("_scale", "_zero")) and name.rpartition("_")[0] in state:
             continue
         if f"{name}_scale" in state:
-            made[name] = dequantise(values, state[f"{name}_scale"], state[f"{name}_zero"])
+            weights[name] = dequantise(values, state[f"{name}_scale"], state[f"{name}_zero"])
         else:
-            made[name] = values
-    return made
+            weights[name] = values
+    return weights

@@ -1,14 +1,12 @@
 """Pixels to words with boxes: the reader of mmrag-mini.
 
-A picture is scaled to the size of letters that the network knows, cut into tiles where it is much longer than
-wide, and every tile is read by convolutions (ONNX, one core). `mmrag.embedders.mini.letters` joins their
-cells to
-words, `mmrag.embedders.mini.order` puts the words in reading order. The parts are open to callers that
-need more than
-words: `LetterReader.prepare`, `LetterReader.look` (cells and features of a tile), `LetterReader.words`.
+A picture is scaled to the size of letters in training, cut into tiles if it is much longer than wide, and
+every tile is read by convolutions (ONNX, one core). `mmrag.embedders.mini.letters` joins their cells to
+words, `mmrag.embedders.mini.order` puts the words in reading order. Callers that need more than words call
+the steps: `LetterReader.prepare`, `LetterReader.look` (cells and features of a tile), `LetterReader.words`.
 
 It reads level Latin print (a skew of one or two in a hundred is fine); upright and rotated text is not read,
-and script is read poorly.
+and handwriting is read poorly.
 """
 
 from __future__ import annotations
@@ -36,19 +34,19 @@ LONGEST_WHOLE = 2.0
 """Long side to short side: a picture longer than this is cut into tiles."""
 
 MOST_ENLARGED = 2.0
-"""A small picture is enlarged at most this much: what it does not hold cannot be read, the network has seen
-no letters as blurred as that, and time grows with the square."""
+"""Largest enlargement of a small picture: details that it lacks cannot be read, letters so blurred were not
+in training, and time grows with the square."""
 
-_STEP = 16  # pixels: sides of what the network takes are multiples of it
+_STEP = 16  # pixels: sides of a tile are multiples of it
 _OVERLAP = 256  # pixels shared by neighbouring tiles: as wide as the longest words
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """What the network sees at a time.
+    """One input of the network: a part of a picture.
 
     Attributes:
-        pixels: ``(height, width)`` float32, grey 0 (black) to 1 (white); both multiples of 16.
+        pixels: ``(H, W)`` float32, grey 0 (black) to 1 (white); both multiples of 16.
         box: the part of the picture that it shows, in the picture's pixels, without the padding at the right
             and at the bottom.
         core: the part of `box` whose words are this tile's; the cores of all tiles make up the picture.
@@ -63,13 +61,13 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """What the network says of a tile.
+    """The network's output for a tile.
 
     Attributes:
-        letters: ``(rows, columns)`` uint8, class of every cell of 8 x 2 pixels, see `CLASSES`.
-        bits: ``(3, rows, columns)`` bool: a letter starts here, a word does, a line's middle runs here.
-        confidence: ``(rows, columns)`` float32, probability of the class.
-        features: ``(channels, rows, columns / 2)`` float32, the network's last map.
+        letters: ``(H, W)`` uint8, class of every cell of 8 x 2 pixels, see `CLASSES`.
+        bits: ``(3, H, W)`` bool: a letter starts here, a word does, a line's middle runs here.
+        confidence: ``(H, W)`` float32, probability of the class.
+        features: ``(D, H, W / 2)`` float32, the network's last map.
     """
 
     letters: NDArray[np.uint8]
@@ -79,15 +77,15 @@ class Grid:
 
 
 class LetterReader:
-    """Reads the words of pictures; may be called from several threads, each call uses one core.
+    """The reader of words in pictures; may be called from several threads, each call uses one core.
 
     Args:
-        model_dir: folder with ``reader.onnx`` and the weights it names; None: those of the package.
+        model_dir: folder with ``reader.onnx`` and its weights; None: those of the package.
         long_side: pixels to which the long side of a whole page is scaled, a multiple of 16 from 512 to 4096.
             At 1024 a page of A4 has letters of the size that the network was trained on.
 
     Raises:
-        FileNotFoundError: there is no ``reader.onnx``.
+        FileNotFoundError: ``reader.onnx`` is missing.
         ValueError: `long_side` is out of range, or the network was made for another alphabet.
     """
 
@@ -104,17 +102,17 @@ class LetterReader:
         self._session = _session(path)
 
     def read(self, image: Image) -> list[ReadWord]:
-        """The words of a picture in reading order.
+        """Read the words of a picture, in reading order.
 
         Args:
             image: any mode. Boxes are in its pixels as it is shown, after its EXIF orientation.
         """
         tiles = self.prepare(image)
-        found = self.words(tiles, [self.look(tile) for tile in tiles])
-        return [found[number] for line in reading_order(found) for number in line]
+        words = self.words(tiles, [self.look(tile) for tile in tiles])
+        return [words[number] for line in reading_order(words) for number in line]
 
     def prepare(self, image: Image) -> list[Tile]:
-        """The tiles of a picture, from top to bottom or from left to right.
+        """Scale a picture and cut it into tiles, from top to bottom or from left to right.
 
         A picture up to twice as long as wide is one tile; a longer one is scaled by its short side and cut.
         """
@@ -128,7 +126,7 @@ class LetterReader:
         return Grid(letters, bits, confidence, features)
 
     def words(self, tiles: Sequence[Tile], grids: Sequence[Grid]) -> list[ReadWord]:
-        """Words of all tiles of one picture, in its pixels; those in overlaps once; not yet in order."""
+        """Join the words of all tiles of one picture, in its pixels; those in overlaps once; unordered."""
         return words_of(tiles, [(grid.letters, grid.bits, grid.confidence) for grid in grids])
 
 
@@ -144,7 +142,7 @@ def _session(path: Path) -> Any:  # noqa: ANN401 (onnxruntime has no types)
 
 
 def tiles_of(image: Image, long_side: int = 1024) -> list[Tile]:
-    """The tiles of a picture, see `LetterReader.prepare`."""
+    """Cut a picture into tiles; see `LetterReader.prepare`."""
     from PIL import Image as Pillow
 
     from mmrag.images import to_rgb
@@ -158,31 +156,31 @@ def tiles_of(image: Image, long_side: int = 1024) -> list[Tile]:
     pixels = np.asarray(grey, np.float32) / 255
     scale = (width / size[0], height / size[1])
     across, down = _spans(size[0], long_side), _spans(size[1], long_side)
-    made = []
+    tiles = []
     for (y, y_end), (y_core, y_core_end) in down:
         for (x, x_end), (x_core, x_core_end) in across:
             part = pixels[y:y_end, x:x_end]
             room = [(0, -side % _STEP) for side in part.shape]
-            made.append(
+            tiles.append(
                 Tile(
                     np.pad(part, room, mode="edge"),
-                    _scaled((x, y, x_end, y_end), scale),
-                    _scaled((x_core, y_core, x_core_end, y_core_end), scale),
+                    _scale_box((x, y, x_end, y_end), scale),
+                    _scale_box((x_core, y_core, x_core_end, y_core_end), scale),
                     scale,
                 )
             )
-    return made
+    return tiles
 
 
 def enlargement(size: tuple[int, int], long_side: int = 1024) -> float:
-    """Pixels of a tile for one pixel of a picture of this size, along a side."""
+    """Return the pixels of a tile per pixel of a picture of this size, along a side."""
     long, short = max(size), min(size)
-    wanted = long_side / long if long <= LONGEST_WHOLE * short else long_side / LONGEST_WHOLE / short
-    return min(wanted, MOST_ENLARGED)
+    scale = long_side / long if long <= LONGEST_WHOLE * short else long_side / LONGEST_WHOLE / short
+    return min(scale, MOST_ENLARGED)
 
 
 def _spans(length: int, longest: int) -> list[tuple[tuple[int, int], tuple[float, float]]]:
-    """First and last + 1 pixel of every tile along one side, and the same of its core."""
+    """Return first and last + 1 pixel of every tile along one side, and the same of its core."""
     count = 1 if length <= longest else -(-(length - _OVERLAP) // (longest - _OVERLAP))
     starts = [round(number * max(0, length - longest) / max(1, count - 1)) for number in range(count)]
     ends = [min(start + longest, length) for start in starts]
@@ -191,7 +189,7 @@ def _spans(length: int, longest: int) -> list[tuple[tuple[int, int], tuple[float
     return list(zip(zip(starts, ends, strict=True), cores, strict=True))
 
 
-def _scaled(box: tuple[float, float, float, float], scale: tuple[float, float]) -> Box:
+def _scale_box(box: tuple[float, float, float, float], scale: tuple[float, float]) -> Box:
     return box[0] * scale[0], box[1] * scale[1], box[2] * scale[0], box[3] * scale[1]
 
 
@@ -199,34 +197,34 @@ def words_of(
     tiles: Sequence[Tile],
     cells: Sequence[tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.floating]]],
 ) -> list[ReadWord]:
-    """Words of the cells of all tiles of one picture, in its pixels; a word in an overlap is given once.
+    """Decode the words of all tiles of one picture, in its pixels; a word in an overlap once.
 
-    A word is its tile's whose core has the word's middle. Two tiles may see the middle on either side of
-    their seam: words near it are kept from both, and of two in the same place the surer one.
+    A word belongs to the tile whose core has the word's middle. Two tiles may see the middle on either side
+    of their seam: of two words near it with the same position the one of higher confidence is kept.
     """
-    found: list[ReadWord] = []
-    near: list[ReadWord] = []  # those kept so far that stand near a seam
+    words: list[ReadWord] = []
+    near_seam: list[ReadWord] = []
     for tile, (letters, bits, confidence) in zip(tiles, cells, strict=True):
         for word in decode(letters, bits, confidence):
-            word = _placed(word, tile)
+            word = _in_picture(word, tile)
             depth = _depth(word.box, tile)
             margin = (word.box[3] - word.box[1]) / 2
             if depth < -margin:
                 continue
             if depth <= 2 * margin:  # the other tile may see it nearer to the seam
-                twin = next((other for other in near if _same_place(word.box, other.box)), None)
+                twin = next((near for near in near_seam if _coincide(word.box, near.box)), None)
                 if twin is not None:
                     if twin.confidence >= word.confidence:
                         continue
-                    near.remove(twin)
-                    found.remove(twin)
-                near.append(word)
-            found.append(word)
-    return found
+                    near_seam.remove(twin)
+                    words.remove(twin)
+                near_seam.append(word)
+            words.append(word)
+    return words
 
 
-def _placed(word: ReadWord, tile: Tile) -> ReadWord:
-    """The word with its box in the picture's pixels; the padding is no part of the picture."""
+def _in_picture(word: ReadWord, tile: Tile) -> ReadWord:
+    """Convert a word's box to the picture's pixels; the padding is no part of the picture."""
     left, top, right, bottom = word.box
     across, down = CELL[1] * tile.scale[0], CELL[0] * tile.scale[1]
     x, y = tile.box[:2]
@@ -240,7 +238,7 @@ def _placed(word: ReadWord, tile: Tile) -> ReadWord:
 
 
 def _depth(box: Box, tile: Tile) -> float:
-    """How far inside its tile's core a word's middle lies; the picture's own border is no border."""
+    """Return how far inside its tile's core a word's middle lies; only seams between tiles are borders."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     sides = (
         (x - tile.core[0], tile.core[0] > tile.box[0]),
@@ -251,11 +249,11 @@ def _depth(box: Box, tile: Tile) -> float:
     return min((depth for depth, is_seam in sides if is_seam), default=float("inf"))
 
 
-def _same_place(one: Box, other: Box) -> bool:
-    """Whether the middle of each lies in the other."""
+def _coincide(first: Box, second: Box) -> bool:
+    """Return whether the middle of each box lies in the other."""
 
     def inside(a: Box, b: Box) -> bool:
         x, y = (a[0] + a[2]) / 2, (a[1] + a[3]) / 2
         return b[0] <= x <= b[2] and b[1] <= y <= b[3]
 
-    return inside(one, other) and inside(other, one)
+    return inside(first, second) and inside(second, first)

@@ -16,8 +16,8 @@ from mmrag.embedders.mini.embedder import (
     LEVELS,
     MODEL_DIR,
     PART_WEIGHT,
-    Known,
     MiniEmbedder,
+    TextWords,
 )
 from mmrag.embedders.mini.reader import ReadWord
 from mmrag.errors import UnsupportedInputError
@@ -77,7 +77,7 @@ def page(
 def sharing(embedder: MiniEmbedder, **options) -> MiniEmbedder:
     """Another embedder on weights that are loaded already."""
     made = MiniEmbedder(**{"threads": 1, **options})
-    made._parts = embedder._loaded()
+    made._model = embedder._load()
     return made
 
 
@@ -239,7 +239,7 @@ def test_another_picture_has_other_rows(pixels, picture):
 
 
 def test_where_the_text_stands_on_every_word_read_the_picture_adds_nothing(both, text_only, picture):
-    _, reader = both._loaded()
+    _, reader = both._load()
     found = reader.read(picture)
     assert found, "a reader that reads nothing shows nothing here"
     width, height = picture.size
@@ -254,7 +254,7 @@ def test_where_the_text_stands_on_every_word_read_the_picture_adds_nothing(both,
 
 
 def test_words_without_places_are_known_by_themselves(both, text_only, picture):
-    _, reader = both._loaded()
+    _, reader = both._load()
     text = " ".join(word.text for word in reader.read(picture))
     spoken = " ".join({word.strip("\"'.,;:!?()[]{}-") for word in text.split()})
     seen = one(both, Content(text=spoken, image=picture))
@@ -267,18 +267,18 @@ def test_known_words_by_hand():
         ReadWord("birch", (50, 50, 60, 60), 1),
         ReadWord("cedar", (50, 0, 60, 10), 1),
     ]
-    known = Known(np.array([[0.5, 0.5, 0.6, 0.6]], np.float32), frozenset({"cedar"}))
-    assert [word.text for word in known.without(words, (100, 100))] == ["ash"]
-    assert [word.text for word in known.without(words, (200, 200))] == ["ash", "birch"]
-    assert known.without([], (100, 100)) == []
+    known = TextWords(np.array([[0.5, 0.5, 0.6, 0.6]], np.float32), frozenset({"cedar"}))
+    assert [word.text for word in known.new_words(words, (100, 100))] == ["ash"]
+    assert [word.text for word in known.new_words(words, (200, 200))] == ["ash", "birch"]
+    assert known.new_words([], (100, 100)) == []
 
 
 def test_words_like_known_ones_are_known_and_numbers_are_not_guessed():
     """Bug guarded: "harbor," and "hafbor" stood beside "harbor", so a page with its text was half noise."""
     read = ["harbor,", "hafbor", "tt", "anchor", "24", "1999", "x7", "2024."]
     words = [ReadWord(text, (0, 0, 10, 10), 1) for text in read]
-    known = Known(np.zeros((0, 4), np.float32), frozenset({"harbor", "1998", "2024"}))
-    assert [word.text for word in known.without(words, (100, 100))] == ["anchor", "24", "1999", "x7"]
+    known = TextWords(np.zeros((0, 4), np.float32), frozenset({"harbor", "1998", "2024"}))
+    assert [word.text for word in known.new_words(words, (100, 100))] == ["anchor", "24", "1999", "x7"]
 
 
 def test_known_words_are_those_of_a_loop():
@@ -288,7 +288,7 @@ def test_known_words_are_those_of_a_loop():
         start = rng.uniform(0, 0.9, (count, 2))
         return np.concatenate([start, start + rng.uniform(0.01, 0.1, (count, 2))], 1) * size
 
-    known = Known(boxes(60, 1.0).astype(np.float32))
+    known = TextWords(boxes(60, 1.0).astype(np.float32))
     words = [ReadWord(str(number), tuple(box), 1.0) for number, box in enumerate(boxes(200, 500.0).tolist())]
     expected = []
     for word in words:
@@ -297,7 +297,7 @@ def test_known_words_are_those_of_a_loop():
             left <= x <= right and top <= y <= bottom for left, top, right, bottom in known.boxes.tolist()
         ):
             expected.append(word)
-    assert known.without(words, (500, 500)) == expected
+    assert known.new_words(words, (500, 500)) == expected
     assert 0 < len(expected) < len(words)
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from mmrag.embedders.mini.located import LEVELS, UNSEEN, mask_of, parts_of, views, windows_of
+from mmrag.embedders.mini.located import LEVELS, MASK_LOGIT, mask_of, parts_of, views, windows_of
 
 LENGTHS = [1, 2, 31, 32, 33, 64, 95, 96, 97, 128, 254, 255, 300, 454, 455, 1000, 1536, 5000, 40_000]
 
@@ -98,6 +98,6 @@ def test_content_never_sees_a_row_and_rows_see_themselves_and_their_span():
     mask = mask_of(5, [None, (1, 3)])
     assert mask.shape == (7, 7)
     assert (mask[:5, :5] == 0).all()
-    assert (mask[:5, 5:] == UNSEEN).all()
-    np.testing.assert_array_equal(mask[5], [0, 0, 0, 0, 0, 0, UNSEEN])
-    np.testing.assert_array_equal(mask[6], [UNSEEN, 0, 0, UNSEEN, UNSEEN, UNSEEN, 0])
+    assert (mask[:5, 5:] == MASK_LOGIT).all()
+    np.testing.assert_array_equal(mask[5], [0, 0, 0, 0, 0, 0, MASK_LOGIT])
+    np.testing.assert_array_equal(mask[6], [MASK_LOGIT, 0, 0, MASK_LOGIT, MASK_LOGIT, MASK_LOGIT, 0])
