@@ -57,7 +57,7 @@ class EmbedderOptions:
         _index_option(
             "--embedder",
             metavar="MODEL",
-            help="mmrag-mini or bge-small-en-v1.5, which ship in the package; folder or hub name of a "
+            help="mmrag-mini, which ships in the package; folder of a text encoder; folder or hub name of a "
             "checkpoint; or a server's model. An index needs the one that made it: see reembed. "
             "(mmrag-mini)",
         ),

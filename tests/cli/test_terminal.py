@@ -22,7 +22,7 @@ def index(tmp_path_factory: pytest.TempPathFactory, make_pdf) -> Path:
     folder = tmp_path_factory.mktemp("terminal")
     make_pdf(folder / "docs" / "ship.pdf", ["The ferry Aurora carries 420 passengers.", "Built in Turku."])
     arguments = [str(folder / "docs"), "--index", str(folder / "index"), "--ocr", "off"]
-    assert main(["index", *arguments, "--embedder", "bge-small-en-v1.5"]) == 0
+    assert main(["index", *arguments, "--embedder", "mmrag-mini"]) == 0
     return folder / "index"
 
 
@@ -64,7 +64,7 @@ def test_a_wrong_flag_is_answered_in_a_panel() -> None:
 
 
 def test_words_that_matched_are_emphasised(index: Path) -> None:
-    arguments = ("search", "ferry passengers", "--index", index, "--embedder", "bge-small-en-v1.5")
+    arguments = ("search", "ferry passengers", "--index", index, "--embedder", "mmrag-mini")
     code, output = at_terminal(*arguments)
     assert code == 0
     assert re.search(r"\x1b\[[0-9;]*mferry\x1b\[0m Aurora", output)
@@ -73,7 +73,7 @@ def test_words_that_matched_are_emphasised(index: Path) -> None:
 
 
 def test_status_is_a_table(index: Path) -> None:
-    code, output = at_terminal("status", "--index", index, "--embedder", "bge-small-en-v1.5")
+    code, output = at_terminal("status", "--index", index, "--embedder", "mmrag-mini")
     assert code == 0
     assert re.search(r"document id +pages +file", ANSI.sub("", output))
     assert "ship.pdf" in ANSI.sub("", output).replace("\r\n", "").replace(" ", "")
@@ -82,7 +82,7 @@ def test_status_is_a_table(index: Path) -> None:
 def test_json_is_the_same_at_a_terminal_and_adding_shows_a_bar(index: Path) -> None:
     docs = index.parent / "docs"
     arguments = ("index", docs, "--index", index.parent / "new", "--ocr", "off", "--json")
-    code, output = at_terminal(*arguments, "--embedder", "bge-small-en-v1.5")
+    code, output = at_terminal(*arguments, "--embedder", "mmrag-mini")
     assert code == 0
     assert "files" in output.partition("{")[0]  # progress, then the report
     assert '"pages": 2' in output
