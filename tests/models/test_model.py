@@ -200,7 +200,7 @@ def test_a_batch_without_room_is_refused(backbone, inputs) -> None:
     batch = collate([row], pad=0, meta=model.meta_count("query", 4))
     with pytest.raises(ValueError, match=r"room for 10 meta tokens, got 4\. Collate it with"):
         model(batch, "document", 6)
-    with pytest.raises(ValueError, match="one vector a row, got rows=6"):
+    with pytest.raises(ValueError, match="one vector per row, got rows=6"):
         model(collate([row], pad=0), "document", 6)
     with pytest.raises(ValueError, match="room for 4 meta tokens, got 0"):
         model.states(collate([row], pad=0), model.meta.rows("query", 4))
