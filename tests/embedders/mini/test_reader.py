@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmrag.embedders.mini.embedder import MODEL_DIR
 from mmrag.embedders.mini.letters import CLASSES, decode
 from mmrag.embedders.mini.reader import (
-    MODEL_DIR,
     LetterReader,
     ReadWord,
     Tile,
