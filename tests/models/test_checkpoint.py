@@ -271,7 +271,7 @@ def test_what_a_checkpoint_does_not_have_is_refused(trained, options, words):
 
 def test_a_missing_table_is_named(broken):
     (broken / TABLES_FILE).unlink()
-    with pytest.raises(FileNotFoundError, match=r"must have mmrag_tables\.safetensors beside mmrag_config"):
+    with pytest.raises(FileNotFoundError, match=r"must have mmrag_tables\.safetensors next to mmrag_config"):
         load(broken)
 
 
