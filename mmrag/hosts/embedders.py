@@ -184,7 +184,7 @@ def model_setting(model: Model) -> str | None:
     if isinstance(model, (str, os.PathLike)):
         return os.fspath(model)
     folder = getattr(model, "model_dir", None)
-    if folder == MODEL_DIR:  # both shipped models are in it
+    if folder == MODEL_DIR:  # another folder on the machine that reads the setting
         return DEFAULT_MODEL
     return None if folder is None else str(folder)
 
