@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import mimetypes
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -127,10 +128,11 @@ def source_heading(number: int, metadata: Mapping[str, Any]) -> str:
 
 
 def source_origin(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return where a document comes from: `ORIGIN_KEYS`, and ``bbox`` as lists of numbers."""
+    """Return where a document comes from: `ORIGIN_KEYS`, and ``bbox``, JSON text as lists of numbers."""
     origin = {key: metadata[key] for key in ORIGIN_KEYS if key in metadata}
     if metadata.get("bbox") is not None:
-        origin["bbox"] = [list(box) for box in metadata_boxes(metadata)]
+        boxes = metadata["bbox"]  # of another loader they may be anything, and stay so
+        origin["bbox"] = json.loads(boxes) if isinstance(boxes, str) else boxes
     return origin
 
 
