@@ -22,13 +22,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrag.answer.streaming import apieces, pieces
+from mmrag.documents.settings import unread_hint
 from mmrag.images import with_page_renderer
 from mmrag.index.base import Index
 from mmrag.ingest.embedding import PICTURE_PIXELS
@@ -36,7 +36,7 @@ from mmrag.ingest.files import Ingest
 from mmrag.ingest.items import add_images, add_texts
 from mmrag.ingest.pictures import PagePictures
 from mmrag.ingest.removal import delete_records, remove
-from mmrag.ingest.report import AddProgress, AddReport, Status
+from mmrag.ingest.report import AddProgress, AddReport, Laps, Status
 from mmrag.rerank.stage import DEFAULT_DEPTH, RerankStage, writable_folder
 from mmrag.retriever import CHANNELS, Retriever, SearchRequest, as_query
 from mmrag.serving.twins import in_thread, signature_of
@@ -59,20 +59,6 @@ TRACE_BATCH = 64  # records in memory at a time while their traces are written
 
 DEFAULT_RERANKER: str | None = None
 """Reranker of an index that is opened without one: ``"local"``, or None for none."""
-
-
-class Laps:
-    """Seconds of consecutive stages."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.monotonic()
-
-    def end(self, stage: str) -> None:
-        """Give a stage the time since the one before it ended."""
-        now = time.monotonic()
-        self.seconds[stage] = now - self._last
-        self._last = now
 
 
 class DocumentQA:
@@ -117,7 +103,6 @@ class DocumentQA:
         self._password = password
         self._reader: DocumentReader | None = None
         self._answerer = answerer
-        self._sentence_embedder: Embedder | None = None
         folder = None if path is None else path / "pictures"
         self._pictures = PagePictures(index, lambda: self.reader, folder)
         self._lock = threading.Lock()  # two threads that need a part first at the same time get one
@@ -155,10 +140,7 @@ class DocumentQA:
         """
         from mmrag.index.chroma import ChromaIndex
 
-        if embedder is None:
-            from mmrag.models.load import default_embedder
-
-            embedder = default_embedder()
+        embedder = _embedder_or_default(embedder)
         index = ChromaIndex.open(path, embedder, read_only=read_only)
         return cls(
             index,
@@ -480,7 +462,7 @@ class DocumentQA:
         """Add the pictures, the seconds of each stage, and why an answer may be missing."""
         laps.end("answer")
         if answer.abstained and (unread_pages := self.index.count({"text_source": "unread"})):
-            answer = replace(answer, note=_unread_hint(unread_pages))
+            answer = replace(answer, note=unread_hint(unread_pages))
         if evidence:
             citations = tuple(self._pictures.with_evidence(citation) for citation in answer.citations)
             answer = replace(answer, citations=citations)
@@ -540,8 +522,9 @@ class DocumentQA:
         with self._lock:
             if self._answerer is None:
                 from mmrag.answer import ExtractiveAnswerer
+                from mmrag.embedders.sentences import SentenceEncoder
 
-                self._answerer = ExtractiveAnswerer(encode=self._encode_sentences)
+                self._answerer = ExtractiveAnswerer(encode=SentenceEncoder(self.embedder))
             return self._answerer
 
     @property
@@ -558,22 +541,6 @@ class DocumentQA:
     def traces_path(self) -> Path | None:
         """Return the folder for traces of pages, or None if nothing can be written there."""
         return None if self.path is None else writable_folder(self.path, "traces")
-
-    def _encode_sentences(self, texts: Sequence[str], side: str) -> list[Any]:
-        """Return row 0 of each sentence; encoded by mmrag-mini if the embedder is another one of images.
-
-        A large multimodal model takes seconds for the hundreds of sentences of five pages, and is trained for
-        pages, not for sentences.
-        """
-        with self._lock:
-            if self._sentence_embedder is None:
-                from mmrag.embedders.mini.embedder import MiniEmbedder
-
-                is_small = isinstance(self.embedder, MiniEmbedder) or "image" not in self.embedder.modalities
-                self._sentence_embedder = self.embedder if is_small else MiniEmbedder()
-            embedder = self._sentence_embedder
-        encode = embedder.encode_query if side == "query" else embedder.encode_document
-        return [matrix[0] for matrix in encode(texts)]
 
     def close(self) -> None:
         """Stop the reader's processes and release the index; calling it twice is fine."""
@@ -619,12 +586,3 @@ def _embedder_or_default(embedder: Embedder | None) -> Embedder:
 def _question_request(question: str | Query, options: Mapping[str, Any]) -> SearchRequest:
     """Return the request of a question; `options` are arguments of `ask`, whose default of `k` holds."""
     return SearchRequest(as_query(question), **{"k": 5, **options})
-
-
-def _unread_hint(count: int) -> str:
-    from mmrag.documents.settings import ocr_is_installed
-
-    pages = "1 page has" if count == 1 else f"{count} pages have"
-    if ocr_is_installed():
-        return f"{pages} not been read, since OCR took too long: add the file again to try once more."
-    return f"{pages} not been read, since OCR is not installed: pip install 'mmrag[ocr]', then add again."

@@ -36,6 +36,14 @@ def ocr_is_installed() -> bool:
     return importlib.util.find_spec("rapidocr") is not None
 
 
+def unread_hint(count: int) -> str:
+    """Word the note of an answer that may be missing because pages have not been read."""
+    pages = "1 page has" if count == 1 else f"{count} pages have"
+    if ocr_is_installed():
+        return f"{pages} not been read, since OCR took too long: add the file again to try once more."
+    return f"{pages} not been read, since OCR is not installed: pip install 'mmrag[ocr]', then add again."
+
+
 @dataclass(frozen=True)
 class ReaderSettings:
     """Settings of a `DocumentReader`.

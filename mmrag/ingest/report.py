@@ -157,3 +157,17 @@ def size_of(document: InputDocument) -> int:
         return len(document.data)
     path = Path(document.source.path or "")
     return path.stat().st_size if path.is_file() else 0
+
+
+class Laps:
+    """Seconds of consecutive stages."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def end(self, stage: str) -> None:
+        """Give a stage the time since the one before it ended."""
+        now = time.monotonic()
+        self.seconds[stage] = now - self._last
+        self._last = now

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mmrag.embedders.mini.located import Part, View, Window, mask_of, views, windows_of
-from mmrag.embedders.onnx import Tokens, WordPieces, open_session
+from mmrag.embedders.mini.located import WINDOW, Part, View, Window, mask_of, views, windows_of
+from mmrag.embedders.onnx import Tokens, WordPieces, open_session, slide
 
 WEIGHTS = "model.safetensors"
 
@@ -80,7 +80,31 @@ class MiniEncoder:
                 weight[view.row] += view.end - view.start
         return (total / weight).astype(np.float32)
 
+    def sentence(self, ids: Tokens, side: str, prefix: Tokens | None = None) -> Floats:
+        """Encode a sentence: the unit state of the row that sees all of it, not projected, ``(D,)``.
+
+        The projection to rows is fitted on pages and spreads them apart; single sentences are compared by the
+        encoder's own vector. A text longer than a window gives the mean over its windows.
+
+        Args:
+            ids: word pieces, without special tokens.
+            side: ``"query"`` or ``"document"``.
+            prefix: word pieces of an instruction.
+        """
+        windows = slide(ids, WINDOW, WINDOW)
+        states = [self._states(self.embed(part), [None], [0], side, prefix or [])[0] for part in windows]
+        mean: Floats = np.mean([state / np.linalg.norm(state) for state in states], axis=0)
+        return mean
+
     def _window(
+        self, content: Floats, spans: list[tuple[int, int] | None], rows: list[int], side: str, prefix: Tokens
+    ) -> Floats:
+        states = self._states(content, spans, rows, side, prefix)  # (R, D)
+        projection = states @ self._projection.T  # (R, dim)
+        unit: Floats = projection / np.linalg.norm(projection, axis=1, keepdims=True)
+        return unit
+
+    def _states(
         self, content: Floats, spans: list[tuple[int, int] | None], rows: list[int], side: str, prefix: Tokens
     ) -> Floats:
         before = self.embed([self.tokenizer.first, *prefix])
@@ -89,10 +113,8 @@ class MiniEncoder:
         shifted_spans = [None if span is None else (span[0] + shift, span[1] + shift) for span in spans]
         meta = self._meta[side][rows] + self._position  # (R, D)
         feed = {"content": vectors, "meta": meta, "mask": mask_of(len(vectors), shifted_spans)}
-        (states,) = self._session.run(None, feed)  # (R, D)
-        projection = states @ self._projection.T  # (R, dim)
-        unit: Floats = projection / np.linalg.norm(projection, axis=1, keepdims=True)
-        return unit
+        states: Floats = self._session.run(None, feed)[0]  # (R, D)
+        return states
 
 
 def _span(view: View, window: Window) -> tuple[int, int] | None:
