@@ -53,10 +53,10 @@ test-references: $(VENV)/dev.stamp  ## models of others against colpali-engine a
 	PYTHONPATH=.references $(BIN)/python -m pytest tests/models/test_references.py
 	PYTHONPATH=.references $(BIN)/python -m pytest tests/models/test_stock_processors.py
 
-lint: $(VENV)/dev.stamp             ## ruff, and the direction of imports
+lint: $(VENV)/dev.stamp             ## ruff, the direction of imports, the words
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q tests/test_package.py
+	$(BIN)/python -m pytest -q tests/test_package.py tests/test_words.py tests/test_public.py
 
 types: $(VENV)/dev.stamp            ## mypy --strict
 	$(BIN)/mypy

@@ -74,12 +74,12 @@ def _pixels(box: Box, size: tuple[int, int]) -> Area:
 
 def _merge(areas: Sequence[Area], near: int) -> list[Area]:
     """Join areas that overlap, and lines of one paragraph; repeated until nothing joins."""
-    remaining = list(areas)
-    while (pair := _joinable_pair(remaining, near)) is not None:
+    merged_areas = list(areas)
+    while (pair := _joinable_pair(merged_areas, near)) is not None:
         i, j = pair
-        a, b = remaining[i], remaining.pop(j)
-        remaining[i] = (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
-    return sorted(remaining, key=lambda area: (area[1], area[0]))
+        a, b = merged_areas[i], merged_areas.pop(j)
+        merged_areas[i] = (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
+    return sorted(merged_areas, key=lambda area: (area[1], area[0]))
 
 
 def _joinable_pair(areas: Sequence[Area], near: int) -> tuple[int, int] | None:

@@ -26,7 +26,7 @@ _DASHES = frozenset("-\u2010\u2011\u2012\u2013\u2014\u2212")
 
 
 @dataclass(slots=True)
-class _Folded:
+class _FoldedText:
     """Text reduced to the characters that count, each with the word it came from."""
 
     text: str = ""
@@ -67,8 +67,8 @@ def line_boxes(words: Sequence[Word]) -> tuple[Box, ...]:
     return tuple(boxes)
 
 
-def _fold(words: Sequence[str]) -> _Folded:
-    folded = _Folded()
+def _fold(words: Sequence[str]) -> _FoldedText:
+    page_text = _FoldedText()
     text: list[str] = []
     for index, word in enumerate(words):
         raw = unicodedata.normalize("NFKC", word).casefold()
@@ -77,15 +77,15 @@ def _fold(words: Sequence[str]) -> _Folded:
             counts, joins = _counts(raw, at, char)
             if counts:
                 text.append("-" if char in _DASHES else char)
-                folded.word.append(index)
-                folded.starts.append(not (before_joins and joins))
-                folded.ends.append(True)
-                if not folded.starts[-1]:
-                    folded.ends[-2] = False
+                page_text.word.append(index)
+                page_text.starts.append(not (before_joins and joins))
+                page_text.ends.append(True)
+                if not page_text.starts[-1]:
+                    page_text.ends[-2] = False
             # After a hyphen a match may begin; a soft hyphen is nothing.
             before_joins = joins or (before_joins and char == "\u00ad")
-    folded.text = "".join(text)
-    return folded
+    page_text.text = "".join(text)
+    return page_text
 
 
 def _counts(raw: str, at: int, char: str) -> tuple[bool, bool]:
@@ -104,18 +104,18 @@ def _counts(raw: str, at: int, char: str) -> tuple[bool, bool]:
     return char == "%" or category == "Sc", False
 
 
-def _approximate_match(quote: str, needle: str, words: Sequence[str], page: _Folded) -> list[range]:
+def _approximate_match(quote: str, needle: str, words: Sequence[str], page: _FoldedText) -> list[range]:
     allowed = len(needle) // EDIT_EVERY
     if len(needle) < SHORTEST_FUZZY or not page.text:
         return []
     text = _codes(page.text)
     pattern = _codes(needle)
-    row = _last_row(pattern, text, anchored=False)
+    row = _last_row(pattern, text, from_start=False)
     end = int(row.argmin())  # characters of the page before the match's end
     distance = int(row[end])
     if distance > allowed:
         return []
-    back = _last_row(pattern[::-1], text[:end][::-1][: len(needle) + allowed], anchored=True)
+    back = _last_row(pattern[::-1], text[:end][::-1][: len(needle) + allowed], from_start=True)
     start = end - int(back.argmin())
     owners = page.word[start:end]
     if not owners:
@@ -130,18 +130,20 @@ def _codes(text: str) -> NDArray[np.uint32]:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
 
 
-def _last_row(pattern: NDArray[np.uint32], text: NDArray[np.uint32], *, anchored: bool) -> NDArray[np.int32]:
+def _last_row(
+    pattern: NDArray[np.uint32], text: NDArray[np.uint32], *, from_start: bool
+) -> NDArray[np.int32]:
     """Return the edit distance of the pattern to the best piece of text that ends before each position.
 
-    Last row of the dynamic programme of Sellers (1980); `anchored`: the piece begins where the text begins.
+    Last row of the dynamic programme of Sellers (1980); `from_start`: the piece begins where the text begins.
     A row depends on itself only through insertions, which a running minimum settles at once. rapidfuzz has no
     such search: its best window always has the pattern's length.
     """
     columns = np.arange(len(text) + 1, dtype=np.int32)
-    row = columns.copy() if anchored else np.zeros_like(columns)
+    row = columns.copy() if from_start else np.zeros_like(columns)
     for i, code in enumerate(pattern, start=1):
-        substituted = row[:-1] + (text != code)
-        row[1:] = np.minimum(row[1:] + 1, substituted)
+        substitutions = row[:-1] + (text != code)
+        row[1:] = np.minimum(row[1:] + 1, substitutions)
         row[0] = i
         row = np.minimum.accumulate(row - columns) + columns
     return row

@@ -106,9 +106,9 @@ def test_any_run_of_words_is_found_where_it_stands():
         assert range(first, last) in find_quote(quote, words)
 
 
-def plain_row(pattern: str, text: str, anchored: bool) -> list[int]:
+def plain_row(pattern: str, text: str, from_start: bool) -> list[int]:
     """Sellers' recurrence as plain loops."""
-    row = [j if anchored else 0 for j in range(len(text) + 1)]
+    row = [j if from_start else 0 for j in range(len(text) + 1)]
     for i, a in enumerate(pattern, start=1):
         new = [i]
         for j, b in enumerate(text, start=1):
@@ -117,14 +117,14 @@ def plain_row(pattern: str, text: str, anchored: bool) -> list[int]:
     return row
 
 
-@pytest.mark.parametrize("anchored", [True, False])
-def test_edit_distances_equal_plain_loops(anchored):
+@pytest.mark.parametrize("from_start", [True, False])
+def test_edit_distances_equal_plain_loops(from_start):
     rng = random.Random(3)
     for _ in range(100):
         pattern = "".join(rng.choices("abc", k=rng.randrange(1, 12)))
         text = "".join(rng.choices("abc", k=rng.randrange(0, 20)))
-        assert _last_row(_codes(pattern), _codes(text), anchored=anchored).tolist() == plain_row(
-            pattern, text, anchored
+        assert _last_row(_codes(pattern), _codes(text), from_start=from_start).tolist() == plain_row(
+            pattern, text, from_start
         )
 
 
