@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,11 +23,12 @@ from mmrag.cli.common import (
 )
 from mmrag.cli.data import answer_data
 from mmrag.cli.progress import Progress
-from mmrag.cli.texts import answer_text, say, say_json, write_pictures
+from mmrag.cli.texts import answer_text, write_pictures
 from mmrag.files import read_json_lines
 
 if TYPE_CHECKING:
     from mmrag.pipeline import DocumentQA
+    from mmrag.types import Answer
 
 _file_option = partial(Option, rich_help_panel="Files")
 
@@ -75,13 +76,17 @@ def ask(
     with open_to_read(index, embedder, answerer=answerer.load_answerer(), **options) as qa:
         if files.source is not None and files.target is not None:
             return _ask_file(qa, files.source, files.target, files.evidence_dir, search, output)
-        answer = qa.ask(question or "", evidence=files.evidence_dir is not None, **search.arguments())
-    pictures = write_pictures(answer, files.evidence_dir) if files.evidence_dir else {}
-    if output.json:
-        say_json(answer_data(answer, pictures))
-    else:
-        say(answer_text(answer, pictures))
+        answer, pictures = _answer(qa, question or "", files.evidence_dir, search)
+    output.write(answer_data(answer, pictures), answer_text(answer, pictures))
     return EXIT_OK
+
+
+def _answer(
+    qa: DocumentQA, question: str, folder: Path | None, search: SearchOptions
+) -> tuple[Answer, dict[int, str]]:
+    """Return an answer, and the paths of its pictures in `folder` by citation number."""
+    answer = qa.ask(question, evidence=folder is not None, **search.arguments())
+    return answer, write_pictures(answer, folder) if folder else {}
 
 
 def _ask_file(
@@ -92,26 +97,34 @@ def _ask_file(
     search: SearchOptions,
     output: OutputOptions,
 ) -> int:
-    """Answer every question of a JSON Lines file.
+    """Answer every question of a JSON Lines file."""
+    requests = list(_requests(source))
+    _write_answers(qa, requests, target, evidence_dir, search)
+    count = len(requests)
+    output.write({"questions": count, "to": str(target)}, f"{count} answers in {target}")
+    return EXIT_OK
+
+
+def _write_answers(
+    qa: DocumentQA,
+    requests: Sequence[dict[str, Any]],
+    target: Path,
+    evidence_dir: Path | None,
+    search: SearchOptions,
+) -> None:
+    """Write requests with their answers as JSON Lines.
 
     `target` appears when all are answered; after a failure the answers so far are in ``<target>.partial``.
     """
-    requests = list(_requests(source))
     partial_target = target.with_name(target.name + ".partial")
     with Progress() as progress, partial_target.open("w", encoding="utf-8") as file:
         for number, request in enumerate(requests, 1):
             folder = evidence_dir / str(request.get("id", number)) if evidence_dir else None
-            answer = qa.ask(request["question"], evidence=folder is not None, **search.arguments())
-            pictures = write_pictures(answer, folder) if folder else {}
+            answer, pictures = _answer(qa, request["question"], folder, search)
             file.write(json.dumps({**request, **answer_data(answer, pictures)}) + "\n")
             file.flush()
             progress.show(number, len(requests), f"{number} of {len(requests)} questions")
     partial_target.replace(target)
-    if output.json:
-        say_json({"questions": len(requests), "to": str(target)})
-    else:
-        say(f"{len(requests)} answers in {target}")
-    return EXIT_OK
 
 
 def _requests(path: Path) -> Iterator[dict[str, Any]]:

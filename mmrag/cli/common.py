@@ -18,6 +18,7 @@ from typer import Option
 
 from mmrag.cli.arguments import budget, metadata_filter
 from mmrag.cli.command import UsageError
+from mmrag.cli.texts import say, say_json
 from mmrag.errors import IndexFormatError
 from mmrag.types import Budget
 
@@ -46,6 +47,13 @@ class OutputOptions:
 
     json: Annotated[bool, Option("--json", help="Print JSON instead of text.")] = False
     verbose: Annotated[bool, Option("--verbose", "-v", help="Log on standard error.")] = False
+
+    def write(self, data: dict[str, Any], text: str, *, indent: int | None = 2) -> None:
+        """Print a result: `data` with ``--json``, else `text`."""
+        if self.json:
+            say_json(data, indent=indent)
+        else:
+            say(text)
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,15 @@ from mmrag.cli.command import EXIT_OK
 from mmrag.cli.common import OutputOptions, ReaderOptions
 from mmrag.cli.data import answer_data
 from mmrag.cli.progress import Progress
-from mmrag.cli.texts import answer_text, say, say_json, write_pictures
+from mmrag.cli.texts import answer_text, say, write_pictures
 from mmrag.samples import sample_documents, sample_questions
 
 if TYPE_CHECKING:
     from mmrag.pipeline import DocumentQA
+
+NEXT_STEPS = """
+Done in {seconds:.1f} s. Look at the pictures, then ask your own:
+  mmrag index YOUR-FOLDER --index my-index && mmrag ask "YOUR QUESTION" --index my-index"""
 
 
 def demo(
@@ -35,24 +39,22 @@ def demo(
     tell: Callable[[str], None] = (lambda _: None) if output.json else say
     start = time.monotonic()
     with DocumentQA.open(target / "index", reader=reader.reader_settings(), password=reader.password) as qa:
-        with Progress() as progress:
-            report = qa.add(sample_documents(), progress=progress.show_add)
-        tell(
-            f"{len(qa.status().documents)} sample documents, {qa.index.count()} pages, "
-            f"in {target / 'index'} ({report.seconds:.1f} s)"
-        )
+        tell(_index_samples(qa))
         answers = [
             _ask(qa, number, question, target / f"question-{number}", tell)
             for number, question in enumerate(sample_questions(), 1)
         ]
     seconds = time.monotonic() - start
-    tell(
-        f"\nDone in {seconds:.1f} s. Look at the pictures, then ask your own:\n"
-        '  mmrag index YOUR-FOLDER --index my-index && mmrag ask "YOUR QUESTION" --index my-index'
-    )
-    if output.json:
-        say_json({"answers": answers, "seconds": seconds})
+    output.write({"answers": answers, "seconds": seconds}, NEXT_STEPS.format(seconds=seconds))
     return EXIT_OK
+
+
+def _index_samples(qa: DocumentQA) -> str:
+    """Add the sample documents and return a line about them."""
+    with Progress() as progress:
+        report = qa.add(sample_documents(), progress=progress.show_add)
+    counts = f"{len(qa.status().documents)} sample documents, {qa.index.count()} pages"
+    return f"{counts}, in {qa.path} ({report.seconds:.1f} s)"
 
 
 def _ask(

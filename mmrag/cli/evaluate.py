@@ -25,7 +25,7 @@ from mmrag.cli.common import (
 )
 from mmrag.cli.data import usage_data
 from mmrag.cli.progress import Progress
-from mmrag.cli.texts import cost_text, report_text, say, say_json
+from mmrag.cli.texts import cost_text, report_text
 from mmrag.samples import sample_pack
 from mmrag.types import Answer, Budget, Usage
 
@@ -137,10 +137,7 @@ def evaluate(
         _add(qa, questions)
         report, data, text = _measure(questions, PackSearch(qa, options, channels.names()), options, qa)
     _write(report, data, options)
-    if output.json:
-        say_json(data, indent=None)
-    else:
-        say(text)
+    output.write(data, text, indent=None)
     return EXIT_OK
 
 
@@ -165,7 +162,7 @@ def _measure(
     pack: Pack, searches: PackSearch, options: MeasureOptions, qa: DocumentQA
 ) -> tuple[Report, dict[str, Any], str]:
     """Return the report, the report as data and as text; with a reranker, its gain in both."""
-    from mmrag.evaluation import compare, evaluate, gain_table
+    from mmrag.evaluation import evaluate
 
     live = sys.stderr.isatty()
     answer = searches.answer if options.answers else None
@@ -173,12 +170,20 @@ def _measure(
     data, text = report.to_dict(), report.table()
     if qa.reranker is not None:
         plain = evaluate(pack, searches.search_plain, show_progress=live)
-        gains = compare(pack, plain, report)
-        data |= {
-            "without_reranking": plain.to_dict(),
-            "gains": [gain.to_dict() for gain in gains],
-            "reranking": usage_data(searches.cost),
-        }
-        text += f"\n\nwithout and with reranking\n{gain_table(gains)}"
-        text += f"\n\nreranked {2 * report.answerable} rankings: {cost_text(searches.cost)}"
+        gain_data, gain_text = _gain(plain, report, pack, searches.cost)
+        data, text = {**data, **gain_data}, f"{text}\n\n{gain_text}"
     return report, data, text
+
+
+def _gain(plain: Report, report: Report, pack: Pack, cost: Usage) -> tuple[dict[str, Any], str]:
+    """Return the gain of reranking over `plain`, and its cost, as data and as text."""
+    from mmrag.evaluation import compare, gain_table
+
+    gains = compare(pack, plain, report)
+    data = {
+        "without_reranking": plain.to_dict(),
+        "gains": [gain.to_dict() for gain in gains],
+        "reranking": usage_data(cost),
+    }
+    costs = f"reranked {2 * report.answerable} rankings: {cost_text(cost)}"
+    return data, f"without and with reranking\n{gain_table(gains)}\n\n{costs}"

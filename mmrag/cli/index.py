@@ -24,7 +24,7 @@ from mmrag.cli.common import (
 )
 from mmrag.cli.data import report_data
 from mmrag.cli.progress import Progress
-from mmrag.cli.texts import report_text, say, say_json, skipped_lines
+from mmrag.cli.texts import report_text, skipped_lines
 from mmrag.errors import DocumentError
 from mmrag.index.directory import STORE_NAME
 
@@ -96,31 +96,35 @@ def index(
     pages: PageOptions,
 ) -> int:
     """Add files to an index; a new index without a page is not left behind."""
-    from mmrag.pipeline import DocumentQA
-
     trace.check()
     check_inputs(inputs)
-    with (
-        removed_on_failure(where.index),
-        DocumentQA.open(
-            where.index,
-            embedder=embedder.load_embedder(),
-            reader=reader.reader_settings(),
-            password=reader.password,
-        ) as qa,
-    ):
+    with removed_on_failure(where.index), _open_to_add(where, embedder, reader) as qa:
         with Progress() as progress:
             report = qa.add(inputs, metadata=dict(pages.metadata or ()), progress=progress.show_add)
         check_report(report, inputs)
         traces = trace.write(qa, where.index)
         count = qa.index.count()
-    if output.json:
-        say_json(report_data(report) | ({} if traces is None else {"traces": traces}))
-    else:
-        say(f"{report_text(report)}\n{count} pages and records in {where.index}")
-        if traces is not None:
-            say(f"{traces} traces in {where.index / 'traces'}")
+    output.write(*_summary(report, count, traces, where.index))
     return EXIT_SKIPPED if report.skipped else EXIT_OK
+
+
+def _summary(report: AddReport, count: int, traces: int | None, folder: Path) -> tuple[dict[str, Any], str]:
+    """Return the report, and how much the index holds, as data and as text."""
+    data, text = report_data(report), f"{report_text(report)}\n{count} pages and records in {folder}"
+    if traces is None:
+        return data, text
+    return {**data, "traces": traces}, f"{text}\n{traces} traces in {folder / 'traces'}"
+
+
+def _open_to_add(where: IndexOptions, embedder: EmbedderOptions, reader: ReaderOptions) -> DocumentQA:
+    from mmrag.pipeline import DocumentQA
+
+    return DocumentQA.open(
+        where.index,
+        embedder=embedder.load_embedder(),
+        reader=reader.reader_settings(),
+        password=reader.password,
+    )
 
 
 def check_report(report: AddReport, inputs: list[str]) -> None:

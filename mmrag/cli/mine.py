@@ -13,9 +13,10 @@ from mmrag.cli.arguments import metadata_filter, number, ranks
 from mmrag.cli.command import EXIT_OK, UsageError
 from mmrag.cli.common import EmbedderOptions, IndexOptions, OutputOptions, RerankerOptions, open_to_read
 from mmrag.cli.progress import Progress
-from mmrag.cli.texts import say, say_json
 
 if TYPE_CHECKING:
+    from mmrag.pipeline import DocumentQA
+    from mmrag.training.mining.report import MiningReport
     from mmrag.training.mining.rules import Rules
 
 _rule_option = partial(Option, rich_help_panel="Negatives")
@@ -122,38 +123,60 @@ def mine(
     target_options: MinedOptions,
 ) -> int:
     """Mine, print the table, draw the plot."""
-    from mmrag.training.mining.miner import Miner, judge_data
+    target = target_options.target
+    settings = _miner_settings(questions, index.index, rerank, negatives, target_options)
+    with open_to_read(index, embedder) as qa:
+        report = _mine(qa, questions.queries, target, settings)
+    if target_options.plot:
+        _plot(target, target_options.plot)
+    output.write({"to": str(target), **report.to_dict()}, f"{report.table()}\nin {target}", indent=None)
+    return EXIT_OK
+
+
+def _mine(qa: DocumentQA, queries: Path, target: Path, settings: dict[str, Any]) -> MiningReport:
+    from mmrag.training.mining.miner import Miner
     from mmrag.training.mining.questions import read_questions
 
+    with Progress() as progress:
+        questions = read_questions(queries, qa.index)
+        return Miner(qa, **settings).mine(questions, target, progress=progress.counter("queries"))
+
+
+def _miner_settings(
+    questions: QuestionOptions,
+    folder: Path,
+    rerank: RerankerOptions,
+    rules: RuleOptions,
+    target: MinedOptions,
+) -> dict[str, Any]:
+    """Return the arguments of `mmrag.training.mining.miner.Miner` but for the index."""
+    from mmrag.training.mining.miner import judge_data
+
+    mode = _judge_mode(rerank)
+    rule_values = rules.rules(mode)
+    reranker = rerank.load_reranker(folder)
+    return {
+        "judge": reranker,
+        "judge_data": {"mode": mode, **judge_data(reranker)},
+        "rules": rule_values,
+        "filter": questions.filter,
+        "texts": not target.no_text,
+        "pictures": target.pictures,
+    }
+
+
+def _judge_mode(rerank: RerankerOptions) -> str:
+    """Return the mode of the judge; a server without a mode judges pointwise.
+
+    Raises:
+        UsageError: no judge is named.
+    """
     mode = rerank.rerank or ("pointwise" if rerank.reranker_url else None)
     if mode is None:
         raise UsageError(
             "name the judge: --rerank local, --reranker-url URL, or --rerank none for ranks alone."
         )
-    rules = negatives.rules(mode)
-    reranker = rerank.load_reranker(index.index)
-    with open_to_read(index, embedder) as qa, Progress() as progress:
-        miner = Miner(
-            qa,
-            reranker,
-            judge_data={"mode": mode, **judge_data(reranker)},
-            rules=rules,
-            filter=questions.filter,
-            texts=not target_options.no_text,
-            pictures=target_options.pictures,
-        )
-        report = miner.mine(
-            read_questions(questions.queries, qa.index),
-            target_options.target,
-            progress=progress.counter("queries"),
-        )
-    if target_options.plot:
-        _plot(target_options.target, target_options.plot)
-    if output.json:
-        say_json({"to": str(target_options.target), **report.to_dict()}, indent=None)
-    else:
-        say(f"{report.table()}\nin {target_options.target}")
-    return EXIT_OK
+    return mode
 
 
 def _plot(path: Path, target: Path) -> None:

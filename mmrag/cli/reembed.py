@@ -11,7 +11,7 @@ from typer import Argument
 from mmrag.cli.command import EXIT_OK, EXIT_SKIPPED
 from mmrag.cli.common import EmbedderOptions, OutputOptions, RenderOptions
 from mmrag.cli.data import reembed_data
-from mmrag.cli.texts import reembed_text, say, say_json
+from mmrag.cli.texts import reembed_text
 
 
 def reembed(
@@ -32,8 +32,5 @@ def reembed(
         password=rendering.password,
         show_progress=sys.stderr.isatty(),
     )
-    if output.json:
-        say_json(reembed_data(report))
-    else:
-        say(reembed_text(report))
+    output.write(reembed_data(report), reembed_text(report))
     return EXIT_SKIPPED if report.without_picture or report.skipped else EXIT_OK

@@ -17,7 +17,6 @@ from typer import Argument, Option
 
 from mmrag.cli.command import EXIT_OK, UsageError
 from mmrag.cli.common import OutputOptions
-from mmrag.cli.texts import say, say_json
 from mmrag.errors import ServeError
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def serve(
         raise UsageError(f"flags for vLLM must follow --, got {extra[0]!r}.")
     plan = make_plan(model, options, extra or [])
     if options.print_only:
-        _report(_data(plan), plan.shell(), output)
+        output.write(_data(plan), plan.shell(), indent=None)
         return EXIT_OK
     for note in plan.notes:
         _note(f"Note: {note}.")
@@ -137,9 +136,7 @@ def _run(plan: ServePlan, options: ServeOptions, output: OutputOptions, extra: l
         with _signals(), server:
             seconds = server.wait_ready(options.timeout, start)
             start.clear()
-            use = _USES[plan.mode].format(url=plan.url)
-            text = f"Ready after {seconds:.0f} s: {plan.url} serves {plan.model}. Ctrl-C stops it.\n  {use}"
-            _report({**_data(plan), "log": str(server.log), "seconds": round(seconds, 1)}, text, output)
+            _report_ready(server, plan, seconds, output)
             server.join()
             raise ServeError(server.exit_message("by itself"))
     except _StopSignal as stop:
@@ -198,11 +195,11 @@ def _data(plan: ServePlan) -> dict[str, object]:
     }
 
 
-def _report(data: dict[str, object], text: str, output: OutputOptions) -> None:
-    if output.json:
-        say_json(data, indent=None)
-    else:
-        say(text)
+def _report_ready(server: ServerProcess, plan: ServePlan, seconds: float, output: OutputOptions) -> None:
+    use = _USES[plan.mode].format(url=plan.url)
+    text = f"Ready after {seconds:.0f} s: {plan.url} serves {plan.model}. Ctrl-C stops it.\n  {use}"
+    data = {**_data(plan), "log": str(server.log), "seconds": round(seconds, 1)}
+    output.write(data, text, indent=None)
 
 
 def _note(text: str) -> None:
