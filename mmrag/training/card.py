@@ -108,7 +108,17 @@ def save_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> bool:
     names = sorted({name for entry in history for name in entry if _is_plotted(name)})
     if not names:
         return False
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5))
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.5))
+    _draw_curves(axes, names, history)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return True
+
+
+def _draw_curves(axes: Sequence[Any], names: Sequence[str], history: Sequence[Mapping[str, Any]]) -> None:
+    """Draw losses on the left of two axes, other values on the right."""
+    left, right = axes
     for name in names:
         points = [(entry["step"], entry[name]) for entry in history if name in entry]
         axis = left if name.endswith("loss") else right
@@ -119,10 +129,6 @@ def save_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> bool:
         axis.set_xlabel("step")
         if axis.lines:
             axis.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-    return True
 
 
 def _is_plotted(name: str) -> bool:

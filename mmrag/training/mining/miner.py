@@ -70,12 +70,8 @@ class Miner:
     ) -> None:
         self.qa = qa
         self.rules = rules or Rules()
-        active = [name for name in SCORE_RULES if getattr(self.rules, name) is not None]
-        if judge is None and active:
-            raise ValueError(
-                f"rules that compare scores need a judge, got none and {', '.join(active)}. "
-                "Set them to None, or name a reranker."
-            )
+        if judge is None:
+            _check_needs_no_judge(self.rules)
         self.judge = with_page_renderer(judge, lambda page, pixels: qa.render(page, max_pixels=pixels))
         self.judge_data = dict(judge_data or {"judge": None if judge is None else repr(judge)})
         self.filter = filter
@@ -245,24 +241,48 @@ class Miner:
         """
         settings = self.settings
         path = target.with_name(target.name + ".meta.json")
-        if path.is_file():
-            before = json.loads(path.read_text(encoding="utf-8")).get("made", {})
-            changes = [key for key in settings if before.get(key) != settings[key]]
-            if changes and target.exists():
-                key = changes[0]
-                raise ValueError(
-                    f"{target} was made in another way and cannot be resumed: {key} was "
-                    f"{before.get(key)!r}, is {settings[key]!r}. Choose another output."
-                )
-        elif target.exists() and target.stat().st_size:
-            raise ValueError(
-                f"{target} must have its settings in {path.name} to be resumed, got no such file. "
-                "Choose another output."
-            )
+        if target.exists():
+            _check_resumable(target, path, settings)
         recipe = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
         with atomic_write(path) as file:
             file.write(json.dumps({"recipe": recipe, "made": settings}, indent=2) + "\n")
         return recipe
+
+
+def _check_needs_no_judge(rules: Rules) -> None:
+    """Check that no rule compares scores.
+
+    Raises:
+        ValueError: one does.
+    """
+    active = [name for name in SCORE_RULES if getattr(rules, name) is not None]
+    if active:
+        raise ValueError(
+            f"rules that compare scores need a judge, got none and {', '.join(active)}. "
+            "Set them to None, or name a reranker."
+        )
+
+
+def _check_resumable(target: Path, path: Path, settings: Mapping[str, Any]) -> None:
+    """Check that an output was made with `settings`, by the file of settings at `path`.
+
+    Raises:
+        ValueError: it was made with others, or nobody knows with which.
+    """
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8")).get("made", {})
+        changes = [key for key in settings if before.get(key) != settings[key]]
+        if changes:
+            key = changes[0]
+            raise ValueError(
+                f"{target} was made in another way and cannot be resumed: {key} was "
+                f"{before.get(key)!r}, is {settings[key]!r}. Choose another output."
+            )
+    elif target.stat().st_size:
+        raise ValueError(
+            f"{target} must have its settings in {path.name} to be resumed, got no such file. "
+            "Choose another output."
+        )
 
 
 @contextmanager

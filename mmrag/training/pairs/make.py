@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,9 @@ from mmrag.training.pairs.select import Selection, select_pairs, sketches_of
 from mmrag.training.pairs.settings import SELECTION_SETTINGS, VERSION, PairSettings, digest
 
 if TYPE_CHECKING:
-    from mmrag.documents import InputDocument, ReaderSettings
+    from mmrag.documents import DocumentReader, InputDocument, ReaderSettings
     from mmrag.training.pairs.question_writer import QuestionWriter
+    from mmrag.types import Source
 
 Progress = Callable[[int, int, str], None]
 
@@ -66,6 +68,8 @@ def make_pairs(
         BlockingIOError: another process writes the target.
         ServerError: the writer's server failed; the documents so far are kept, and the same call resumes.
     """
+    from mmrag.documents import ReaderSettings
+
     target = Path(target)
     valid = Path(valid) if valid is not None else target.with_name(f"{target.stem}.valid.jsonl")
     for path in (target, valid):
@@ -85,7 +89,7 @@ def make_pairs(
             settings or PairSettings(),
             target,
             valid,
-            reader,
+            reader or ReaderSettings(),
             password,
             Prompts(prompts, package=PACKAGE),
             writer,
@@ -103,40 +107,32 @@ class _Run:
         settings: PairSettings,
         target: Path,
         valid: Path,
-        reader: ReaderSettings | None,
+        reader: ReaderSettings,
         password: Any,  # noqa: ANN401
         prompts: Prompts,
         writer: QuestionWriter | None,
     ) -> None:
-        from mmrag.documents import ReaderSettings
-
         self.settings = settings
         self.target = target
         self.valid = valid
-        self.reader = reader or ReaderSettings()
+        self.reader = reader
         self.password = password
         self.templates = Templates(prompts)
         self.writer = writer
-        self.parts = target.with_name(target.name + ".parts")
         self.report = PairReport(target=str(target))
-        self.recipe_data = {
-            "version": VERSION,
-            "settings": settings.of_pages,
-            "reader": self.reader.fingerprint(),
-            "templates": prompts.digest(["templates"]),
-            "asked": None if writer is None else writer.recipe(),
-        }
+        self.recipe_data = _recipe_data(settings, reader, prompts, writer)
         self.recipe = digest(self.recipe_data)
+
+    @property
+    def parts(self) -> Path:
+        """Return the folder of the parts."""
+        return self.target.with_name(self.target.name + ".parts")
 
     def run(self, inputs: Any, progress: Progress | None) -> PairReport:  # noqa: ANN401
         """Read the documents, select pairs and write both files."""
         start = time.monotonic()
         documents = self._read(self._discover(inputs), progress)
-        sketches = {
-            document.source.document_id: sketches_of(self._part(self._file(document)))
-            for document in documents
-        }
-        selection = select_pairs(sketches, self.settings)
+        selection = self._select(documents)
         if not selection.keep:
             shutil.rmtree(self.parts, ignore_errors=True)
             raise ValueError(
@@ -149,6 +145,13 @@ class _Run:
         self.report.dropped += selection.dropped_counts
         self.report.seconds = time.monotonic() - start
         return self.report
+
+    def _select(self, documents: Sequence[InputDocument]) -> Selection:
+        sketches = {
+            document.source.document_id: sketches_of(self._part(self._file(document)))
+            for document in documents
+        }
+        return select_pairs(sketches, self.settings)
 
     # ---- reading ---------------------------------------------------------------------------------
 
@@ -165,8 +168,7 @@ class _Run:
             source = document.source
             if source.sha256 in documents:
                 first = documents[source.sha256].source
-                reason = f"the same file as {first.path or first.name}"
-                self.report.skipped.append((source.path or source.name, reason))
+                self._skip(source, f"the same file as {first.path or first.name}")
             else:
                 documents[source.sha256] = document
         if not documents:
@@ -191,25 +193,33 @@ class _Run:
         readable: list[InputDocument] = []
         with DocumentReader(self.reader, password=self.password) as reader:
             for number, document in enumerate(documents):
-                source = document.source
                 if progress is not None:
-                    progress(number, len(documents), source.name)
-                file = self._file(document)
-                part = load_part(file, self.recipe, source.path)
-                self.report.resumed += part is not None
-                if part is None:
-                    try:
-                        part = read_document(reader, document, self.settings, self.templates, self.writer)
-                    except DocumentError as error:
-                        reason = str(error).removeprefix(f"{source.name}: ")
-                        self.report.skipped.append((source.path or source.name, reason))
-                        continue
-                    part.save(file, self.recipe)
-                readable.append(document)
-                self._count(part)
+                    progress(number, len(documents), document.source.name)
+                part = self._load_or_read(reader, document)
+                if part is not None:
+                    readable.append(document)
+                    self._count(part)
         if progress is not None:
             progress(len(documents), len(documents), "")
         return readable
+
+    def _load_or_read(self, reader: DocumentReader, document: InputDocument) -> Part | None:
+        """Load the part of an earlier run, or read and save it; None if the document cannot be read."""
+        file, source = self._file(document), document.source
+        part = load_part(file, self.recipe, source.path)
+        if part is not None:
+            self.report.resumed += 1
+            return part
+        try:
+            part = read_document(reader, document, self.settings, self.templates, self.writer)
+        except DocumentError as error:
+            self._skip(source, str(error).removeprefix(f"{source.name}: "))
+            return None
+        part.save(file, self.recipe)
+        return part
+
+    def _skip(self, source: Source, reason: str) -> None:
+        self.report.skipped.append((source.path or source.name, reason))
 
     def _count(self, part: Part) -> None:
         report, counts = self.report, part.counts.copy()
@@ -234,29 +244,21 @@ class _Run:
 
     def _write(self, documents: Sequence[InputDocument], selection: Selection) -> None:
         """Write both files, whole or not at all; delete the validation file if nothing is held out."""
-        cached_part = lru_cache(maxsize=8)(self._part)
-        files = {document.source.document_id: self._file(document) for document in documents}
-
-        def item(page_id: str) -> dict[str, Any]:
-            part = cached_part(files[page_id.rpartition("#")[0]])
-            return next(self._item(page) for page in part.items if page["id"] == page_id)
-
         report = self.report
+        files = {document.source.document_id: self._file(document) for document in documents}
+        part_of = lru_cache(maxsize=8)(lambda document_id: self._part(files[document_id]))
+        held_out = [id for id in files if id in selection.held_out]
+        training = [id for id in files if id not in selection.held_out]
+        sides = ((self.valid, report.validation, held_out), (self.target, report.training, training))
         with ExitStack() as stack:
-            for path, counts, side in (
-                (self.valid, report.validation, True),
-                (self.target, report.training, False),
-            ):
+            for path, counts, ids in sides:
                 file = stack.enter_context(atomic_write(path, "wb"))
-                for document in documents:
-                    source = document.source
-                    if (source.document_id in selection.held_out) != side:
-                        continue
-                    if side:
-                        report.held_out.append(source.name)
-                    for record in self._records(cached_part(self._file(document)), selection, item):
-                        counts[record["query"]["rule"]] += 1
-                        file.write(encode_record(record))
+                for record in chain.from_iterable(self._records(id, selection, part_of) for id in ids):
+                    counts[record["query"]["rule"]] += 1
+                    file.write(encode_record(record))
+        report.held_out = [
+            doc.source.name for doc in documents if doc.source.document_id in selection.held_out
+        ]
         if not report.validation:
             self.valid.unlink(missing_ok=True)
         report.valid = str(self.valid) if report.validation else None
@@ -271,16 +273,21 @@ class _Run:
     def _item(self, item: dict[str, Any]) -> dict[str, Any]:
         return item if self.settings.texts else {**item, "text": None}
 
+    def _item_of(self, page_id: str, part_of: Callable[[str], Part]) -> dict[str, Any]:
+        part = part_of(page_id.rpartition("#")[0])
+        return next(self._item(page) for page in part.items if page["id"] == page_id)
+
     def _records(
-        self, part: Part, selection: Selection, item: Callable[[str], dict[str, Any]]
+        self, document_id: str, selection: Selection, part_of: Callable[[str], Part]
     ) -> Iterator[dict[str, Any]]:
         """Yield the records of a document.
 
         Args:
-            part: the document.
+            document_id: of the document.
             selection: which of its pairs to write.
-            item: returns the item of a page of any document.
+            part_of: returns the part of any document by its id.
         """
+        part = part_of(document_id)
         for page, pairs in zip(part.items, part.pairs, strict=True):
             for position in selection.keep.get(page["id"], ()):
                 pair = pairs[position]
@@ -292,10 +299,25 @@ class _Run:
                     "query": {"id": id, "image": None, "labelled": [page["id"]], **pair},
                     "positives": [{**self._item(page), "boxes": pair["boxes"]}],
                     "negatives": [],
-                    "removed": [{**item(id), "reason": reason} for id, reason in also_relevant],
+                    "removed": [
+                        {**self._item_of(id, part_of), "reason": reason} for id, reason in also_relevant
+                    ],
                     "doubtful": [],
                     "skipped": "",
                 }
+
+
+def _recipe_data(
+    settings: PairSettings, reader: ReaderSettings, prompts: Prompts, writer: QuestionWriter | None
+) -> dict[str, Any]:
+    """Return all that decides on the pairs of one document, as plain data."""
+    return {
+        "version": VERSION,
+        "settings": settings.of_pages,
+        "reader": reader.fingerprint(),
+        "templates": prompts.digest(["templates"]),
+        "asked": None if writer is None else writer.recipe(),
+    }
 
 
 def _check_is_ours(path: Path) -> None:

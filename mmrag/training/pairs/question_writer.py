@@ -171,17 +171,21 @@ def read_reply(text: str, words: Sequence[Word], most: int) -> PageQuestions:
             continue
         if question is None or len(questions.pairs) == most:
             continue
-        quote = line["text"].strip("*_\"'\u201c\u201d ")
-        matches = find_quote(quote, [word.text for word in words])
-        reason = _fault(question, quote, is_on_page=bool(matches))
-        if reason:
-            questions.rejections.append(reason)
-        else:
-            answer = [words[at] for at in matches[0]]
-            source = " ".join(word.text for word in answer)
-            questions.pairs.append(Pair(question, "asked", line_boxes(answer), source, {"quote": quote}))
+        _add_question(questions, question, line["text"].strip("*_\"'\u201c\u201d "), words)
         question = None
     return questions
+
+
+def _add_question(questions: PageQuestions, question: str, quote: str, words: Sequence[Word]) -> None:
+    """Add the pair of a question and its answer, or the reason to reject it."""
+    matches = find_quote(quote, [word.text for word in words])
+    reason = _fault(question, quote, is_on_page=bool(matches))
+    if reason:
+        questions.rejections.append(reason)
+        return
+    answer = [words[at] for at in matches[0]]
+    source = " ".join(word.text for word in answer)
+    questions.pairs.append(Pair(question, "asked", line_boxes(answer), source, {"quote": quote}))
 
 
 def _fault(question: str, quote: str, *, is_on_page: bool) -> str:

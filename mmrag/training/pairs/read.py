@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,8 +106,24 @@ def read_document(
     pages = list(_pages(reader, document, None, part))
     bodies, part.counts["furniture"] = without_running_headers(pages)
     part.counts["bare"] = sum(not page.words for page in pages)
-    vocabulary = vocabulary_of(bodies)
     questions = {} if writer is None else _questions(reader, document, pages, bodies, writer, part)
+    by_page = _pairs_by_page(pages, bodies, questions, settings, templates, part)
+    for page, pairs in zip(pages, _within_limit(by_page, settings, part), strict=True):
+        part.items.append(item_data(Record(page.id, None, page.text, {}, page), score=None))
+        part.pairs.append([pair.to_dict() for pair in pairs])
+    return part
+
+
+def _pairs_by_page(
+    pages: Sequence[Page],
+    bodies: Sequence[Sequence[Word]],
+    questions: Mapping[int, list[Pair]],
+    settings: PairSettings,
+    templates: Templates,
+    part: Part,
+) -> list[list[Pair]]:
+    """Return the pairs of each page by the rules and from `questions`, within the limit of a page."""
+    vocabulary = vocabulary_of(bodies)
     by_page: list[list[Pair]] = []
     for page, words in zip(pages, bodies, strict=True):
         by_rule = pairs_of_page(page, words, vocabulary, settings, templates)
@@ -116,10 +132,7 @@ def read_document(
         total = sum(map(len, by_rule.values()))
         part.counts["over the limit of a page, or said twice there"] += total - len(pairs)
         by_page.append(pairs)
-    for page, pairs in zip(pages, _within_limit(by_page, settings, part), strict=True):
-        part.items.append(item_data(Record(page.id, None, page.text, {}, page), score=None))
-        part.pairs.append([pair.to_dict() for pair in pairs])
-    return part
+    return by_page
 
 
 def _pages(
@@ -148,23 +161,33 @@ def _questions(
     writer: QuestionWriter,
     part: Part,
 ) -> dict[int, list[Pair]]:
-    """Return a model's questions by page number; a few pages are rendered at a time."""
-    words = dict(zip((page.number for page in pages), bodies, strict=True))
-    pages_by_number = {page.number: page for page in pages}
-    numbers = [number for number, body in words.items() if body]
+    """Return a model's questions by page number."""
+    words = {page.number: body for page, body in zip(pages, bodies, strict=True)}
     pairs: dict[int, list[Pair]] = {}
-    for start in range(0, len(numbers), PICTURES_IN_MEMORY):
-        batch = numbers[start : start + PICTURES_IN_MEMORY]
-        if writer.image_pixels is None:
-            inputs = [pages_by_number[number] for number in batch]
-        else:
-            inputs = list(_pages(reader, document, writer.image_pixels, part, batch))
+    for inputs in _batches(reader, document, [page for page in pages if words[page.number]], writer, part):
         results = writer.write([(page, words[page.number]) for page in inputs])
         for page, result in zip(inputs, results, strict=True):
             pairs[page.number] = result.pairs
             part.counts.update(result.rejections)
             part.usage += result.usage
     return pairs
+
+
+def _batches(
+    reader: DocumentReader,
+    document: InputDocument,
+    pages: Sequence[Page],
+    writer: QuestionWriter,
+    part: Part,
+) -> Iterator[Sequence[Page]]:
+    """Yield a few pages at a time, rendered if the writer looks at pictures."""
+    for start in range(0, len(pages), PICTURES_IN_MEMORY):
+        batch = pages[start : start + PICTURES_IN_MEMORY]
+        if writer.image_pixels is None:
+            yield batch
+        else:
+            numbers = [page.number for page in batch]
+            yield list(_pages(reader, document, writer.image_pixels, part, numbers))
 
 
 def _within_limit(by_page: Sequence[list[Pair]], settings: PairSettings, part: Part) -> Sequence[list[Pair]]:
