@@ -16,6 +16,7 @@ from mmrag.errors import DocumentError
 from mmrag.training.mining.records import LISTS
 
 if TYPE_CHECKING:
+    from mmrag.documents import DocumentReader
     from mmrag.pipeline import DocumentQA
 
 BATCH = 256
@@ -122,20 +123,13 @@ def check_page_numbers(files: Mapping[str, Mapping[int, str]]) -> int:
         DocumentError: one cannot be opened.
         ValueError: a page is beyond its file.
     """
-    from mmrag.documents import DocumentReader, Skipped, discover
+    from mmrag.documents import DocumentReader
 
     total = 0
     with DocumentReader() as reader:
         for path, pages in files.items():
             last = max(pages)
-            document = next(iter(discover(path)))
-            if isinstance(document, Skipped):
-                kind = DocumentError if Path(path).is_file() else FileNotFoundError
-                raise kind(
-                    f"a document must exist and be readable, got {path} ({document.reason}) for "
-                    f"{pages[last]}. Correct its path, or make the pairs again."
-                )
-            count = reader.info(document).total_pages
+            count = _page_count(reader, path, pages[last])
             if last >= count:
                 raise ValueError(
                     f"a page must be within its file, got page {last} (from 0) of {path}, which has {count}, "
@@ -145,6 +139,29 @@ def check_page_numbers(files: Mapping[str, Mapping[int, str]]) -> int:
     return total
 
 
+def _page_count(reader: DocumentReader, path: str, owner: str) -> int:
+    """Open a document and return how many pages it has; `owner` needs it, for messages."""
+    from mmrag.documents import Skipped, discover
+
+    document = next(iter(discover(path)))
+    if isinstance(document, Skipped):
+        kind = DocumentError if Path(path).is_file() else FileNotFoundError
+        raise kind(
+            f"a document must exist and be readable, got {path} ({document.reason}) for "
+            f"{owner}. Correct its path, or make the pairs again."
+        )
+    return reader.info(document).total_pages
+
+
+def _remove_absent(qa: DocumentQA, corpus: Corpus) -> None:
+    """Remove the documents that the corpus does not name."""
+    files = {os.path.abspath(path) for path in corpus.files}  # noqa: PTH100  as documents are named
+    for entry in qa.index.documents():
+        for name in entry.names:
+            if name not in files:
+                qa.remove(name)
+
+
 def fill_index(qa: DocumentQA, corpus: Corpus) -> None:
     """Add what the index lacks, and remove what the corpus does not name.
 
@@ -152,11 +169,7 @@ def fill_index(qa: DocumentQA, corpus: Corpus) -> None:
         DocumentError: a picture cannot be read.
         UnsupportedInputError: the embedder cannot take pictures.
     """
-    files = {os.path.abspath(path) for path in corpus.files}  # noqa: PTH100  as documents are named
-    for entry in qa.index.documents():
-        for name in entry.names:
-            if name not in files:
-                qa.remove(name)
+    _remove_absent(qa, corpus)
     qa.add(sorted(corpus.files))
     ids = set(qa.index.ids())
     documents = {entry.id for entry in qa.index.documents()}

@@ -180,22 +180,28 @@ def load_judge(config: JudgeConfig, cache: Path) -> Reranker:
         ValueError: the mode needs a server but has no URL, or the other way round.
         ServerError: the server does not answer.
     """
-    if config.mode == "local":
-        if config.reranker_url is not None:
-            raise ValueError(
-                f"judge: mode 'local' uses no server, got reranker_url {config.reranker_url!r}. "
-                "Leave one of them out."
-            )
-        from mmrag.rerank.local import LocalReranker
+    return _local_judge(config) if config.mode == "local" else _served_judge(config, cache)
 
-        return LocalReranker(depth=None)
+
+def _local_judge(config: JudgeConfig) -> Reranker:
+    from mmrag.rerank.local import LocalReranker
+
+    if config.reranker_url is not None:
+        raise ValueError(
+            f"judge: mode 'local' uses no server, got reranker_url {config.reranker_url!r}. "
+            "Leave one of them out."
+        )
+    return LocalReranker(depth=None)
+
+
+def _served_judge(config: JudgeConfig, cache: Path) -> Reranker:
+    from mmrag.rerank import ThinkReranker
+
     if config.reranker_url is None:
         raise ValueError(
             f"judge: mode {config.mode!r} needs reranker_url, got none. Start a server with: "
             "mmrag serve MODEL. Or write mode: local."
         )
-    from mmrag.rerank import ThinkReranker
-
     judge = ThinkReranker(
         config.reranker_url,
         mode=config.mode,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +100,22 @@ def freeze(model: RetrievalModel, config: ModelConfig) -> None:
         inner.gradient_checkpointing_enable({"use_reentrant": False})
 
 
+def _check_targets(module: nn.Module, targets: Sequence[str]) -> None:
+    """Check that a model has layers of all names.
+
+    Raises:
+        ValueError: it has not.
+    """
+    names = {name.rpartition(".")[2] for name, _ in module.named_modules()}
+    absent = [target for target in targets if target not in names]
+    if absent:
+        linear = {name.rpartition(".")[2] for name, m in module.named_modules() if isinstance(m, nn.Linear)}
+        raise ValueError(
+            f"lora: targets must be layers of the language model, got {', '.join(absent)}. "
+            f"It has {', '.join(sorted(linear))}."
+        )
+
+
 def add_lora(module: nn.Module, lora: Lora) -> None:
     """Replace the targeted linear layers by layers with low-rank adapters; only these have gradients.
 
@@ -108,14 +124,7 @@ def add_lora(module: nn.Module, lora: Lora) -> None:
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    names = {name.rpartition(".")[2] for name, _ in module.named_modules()}
-    absent = [target for target in lora.targets if target not in names]
-    if absent:
-        linear = {name.rpartition(".")[2] for name, m in module.named_modules() if isinstance(m, nn.Linear)}
-        raise ValueError(
-            f"lora: targets must be layers of the language model, got {', '.join(absent)}. "
-            f"It has {', '.join(sorted(linear))}."
-        )
+    _check_targets(module, lora.targets)
     inject_adapter_in_model(
         LoraConfig(
             r=lora.rank,
@@ -158,12 +167,9 @@ def load_trained(model: nn.Module, folder: Path) -> None:
         ValueError: they belong to another model or to other settings.
     """
     saved_weights, weights = load_file(folder / TRAINED_FILE), trained_weights(model)
+    shared_names = saved_weights.keys() & weights.keys()
     wrong = sorted(saved_weights.keys() ^ weights.keys())
-    wrong += [
-        name
-        for name in saved_weights.keys() & weights.keys()
-        if saved_weights[name].shape != weights[name].shape
-    ]
+    wrong += [name for name in shared_names if saved_weights[name].shape != weights[name].shape]
     if wrong:
         raise ValueError(
             f"{folder} must hold the weights of this run, got others ({wrong[0]}). "

@@ -94,13 +94,7 @@ class Chat:
         self._tokenizer = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        end = self._tokenizer.token_to_id(TURN_END)
-        if end is None:
-            raise ValueError(
-                f"the tokenizer must have a token {TURN_END}, the end of a chat turn, got one without it. "
-                "Take the instruct version of the checkpoint."
-            )
-        self.end = int(end)
+        self.end = _end_of_turn(self._tokenizer)
 
     def text(self, messages: Sequence[Message], **template: Any) -> str:  # noqa: ANN401  the template's
         """Return the prompt as the template writes it, with one placeholder per image."""
@@ -241,6 +235,21 @@ class TeacherForcing:
             "token_strs": self._chat.token_strings(ids),
             "max_model_len": self._chat.max_tokens,
         }
+
+
+def _end_of_turn(tokenizer: Tokenizer) -> int:
+    """Return the id of the token that ends a turn.
+
+    Raises:
+        ValueError: the tokenizer has none.
+    """
+    end = tokenizer.token_to_id(TURN_END)
+    if end is None:
+        raise ValueError(
+            f"the tokenizer must have a token {TURN_END}, the end of a chat turn, got one without it. "
+            "Take the instruct version of the checkpoint."
+        )
+    return int(end)
 
 
 def decode_image(url: str) -> Image:

@@ -106,29 +106,40 @@ def load_generative(config: ModelConfig) -> tuple[GenerativeModel, Path]:
         FileNotFoundError, ValueError: no checkpoint of a known family, or one without a language-modelling
             head, such as a finished retrieval model.
     """
-    from transformers import AutoModelForImageTextToText, AutoTokenizer
-
     folder = device.resolve_folder(config.name)
     family = backbone_for(checkpoint.read_model_type(folder))
     checkpoint.check_weights(folder)
     warn_of_compression(folder, config.compression)
-    options: dict[str, Any] = {"dtype": getattr(torch, config.dtype), "local_files_only": True}
-    if config.attention is not None:
-        options["attn_implementation"] = config.attention
-    stock = load_transformers(AutoModelForImageTextToText, str(folder), **options)
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    if not tokenizer.chat_template:
-        tokenizer.chat_template = read_template(folder)
+    stock = _load_stock(folder, config)
     image_processor = family.image_processor_class.from_pretrained(str(folder), local_files_only=True)
-    reader = RetrievalModel(
-        family(stock.model, tokenizer, image_processor), Compression(config.compression), None
-    )
+    backbone = family(stock.model, _load_tokenizer(folder), image_processor)
+    reader = RetrievalModel(backbone, Compression(config.compression), None)
     model = GenerativeModel(stock, reader)
     freeze(reader, config)
     model.head.requires_grad_(config.lora is None)
     if config.lora is None:  # a head that is tied to the embeddings is one tensor with them
         stock.tie_weights()
     return model, folder
+
+
+def _load_stock(folder: Path, config: ModelConfig) -> Any:  # noqa: ANN401  transformers'
+    """Load the model with its language-modelling head."""
+    from transformers import AutoModelForImageTextToText
+
+    options: dict[str, Any] = {"dtype": getattr(torch, config.dtype), "local_files_only": True}
+    if config.attention is not None:
+        options["attn_implementation"] = config.attention
+    return load_transformers(AutoModelForImageTextToText, str(folder), **options)
+
+
+def _load_tokenizer(folder: Path) -> Any:  # noqa: ANN401  transformers'
+    """Load the tokenizer with its chat template, which may be in a file of its own."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = read_template(folder)
+    return tokenizer
 
 
 def write_stock(model: GenerativeModel, source: Path, folder: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from mmrag.embedders.base import Content
 from mmrag.errors import MMRagError
 from mmrag.models.batch import TokenRow
+from mmrag.serving.requests import Requests
 from mmrag.training.config import ReasonConfig
 from mmrag.training.data import Pictures
 from mmrag.training.generative.chat import Chat, EncodedPrompt, TeacherForcing
@@ -189,16 +190,18 @@ class ReasonTasks:
         """
         if example.trace is None:
             raise ValueError("an input must have a trace, got none. Look it up first.")
-        picture = self._pictures.open(example.content) if self._images else None
-        text = example.content.text
-        if example.side == "query":
-            query = Query(text or None, picture, instruction=example.instruction or None)
-            requests = self._writer.query_requests(query)()
-        else:
-            requests = self._writer.document_requests(Content(text, picture))()
         teacher_forcing = TeacherForcing(self._chat)
-        prompt = teacher_forcing.encode(teacher_forcing.first_request(requests))
+        prompt = teacher_forcing.encode(teacher_forcing.first_request(self._requests(example)))
         response = example.trace.text
         if self._chat.opens_thought(prompt.ids):  # the template has opened it already
             response = response.removeprefix("<think>\n")
         return [response_task(example.name, self._chat, prompt, response)]
+
+    def _requests(self, example: TraceExample) -> Requests[Any]:
+        """Return the requests that the writer of traces makes for the content of an example."""
+        picture = self._pictures.open(example.content) if self._images else None
+        text = example.content.text
+        if example.side == "query":
+            query = Query(text or None, picture, instruction=example.instruction or None)
+            return self._writer.query_requests(query)()
+        return self._writer.document_requests(Content(text, picture))()
