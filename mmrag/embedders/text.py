@@ -105,14 +105,12 @@ class TextEmbedder(EmbedderBase):
         check_whole("window", window, 1, MAX_WINDOW)
         check_whole("stride", stride, 1, window)
         check_whole("max_rows", max_rows, 1, 64)
-        if threads is not None:
-            check_whole("threads", threads, 1, 1024)
         self.model_dir = Path(model_dir)
         self._graph = check_files(self.model_dir, "text embedder")
         self.window = window
         self.stride = stride
         self.max_rows = max_rows
-        self.threads = threads if threads is not None else default_threads()
+        self.threads = default_threads() if threads is None else check_whole("threads", threads, 1, 1024)
         self._lock = threading.Lock()
         self._encoder: _Encoder | None = None
 

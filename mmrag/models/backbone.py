@@ -233,6 +233,16 @@ class Backbone(ABC, nn.Module):
         return sum(height * width for height, width in grids) // self.merge**2
 
 
+def _check_report(report: Mapping[str, Any], path: str, class_name: str) -> None:
+    absent = sorted({*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])})
+    if absent:
+        raise ValueError(
+            f"{path} must hold every weight of {class_name}, got {len(absent)} that are missing or "
+            f"of another shape: {', '.join(absent[:3])}{', ...' if len(absent) > 3 else ''}. Check that the "
+            "download is complete and that config.json belongs to these weights."
+        )
+
+
 def load_model(model_class: Any, path: str, **options: Any) -> Any:  # noqa: ANN401  transformers'
     """Load a ``transformers`` model with every weight from the checkpoint, read from safetensors.
 
@@ -244,13 +254,7 @@ def load_model(model_class: Any, path: str, **options: Any) -> Any:  # noqa: ANN
         model, report = model_class.from_pretrained(
             path, output_loading_info=True, ignore_mismatched_sizes=True, use_safetensors=True, **options
         )
-    absent = sorted({*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])})
-    if absent:
-        raise ValueError(
-            f"{path} must hold every weight of {model_class.__name__}, got {len(absent)} that are missing or "
-            f"of another shape: {', '.join(absent[:3])}{', ...' if len(absent) > 3 else ''}. Check that the "
-            "download is complete and that config.json belongs to these weights."
-        )
+    _check_report(report, path, model_class.__name__)
     left = sorted(key for key in report["unexpected_keys"] if "lm_head" not in key)
     if left:
         logger.warning("%s: %d weights have no place in the model, as %s", path, len(left), left[0])

@@ -182,23 +182,33 @@ class EncodingCalls(EmbedderBase):
         size = self.batch_size if batch_size is None else batch_size
         rule = check_choice("on_error", self.on_error if on_error is None else on_error, ON_ERROR)
         matrices = Matrices([None] * len(inputs))
-        rows = self.budget.query if side == "query" else self.budget.document
         items = self._items(inputs, side, rule, matrices)
         with tqdm(total=len(inputs), desc=f"encoding {kind}", unit="input", disable=not show_progress) as bar:
             bar.update(len(matrices.skipped))
             for window in self._windows(items, side):
                 ready = _usable(window, rule, matrices)
-                positions = list(ready)
-                for index, matrix in self._encoder.encode(list(ready.values()), side, rows, size):
-                    _store(matrix, side, positions[index], rule, matrices)
+                for position, matrix in self._encode_ready(ready, side, size):
+                    _store(matrix, side, position, rule, matrices)
                     bar.update()
                 bar.update(len(window) - len(ready))
         if matrices.cut:
-            logger.warning(
-                "%d of %d %s were longer than max_tokens=%d and their text was cut, the first at %d",
-                len(matrices.cut), len(inputs), kind, self.max_tokens, matrices.cut[0],
-            )  # fmt: skip
+            self._warn_of_cut(matrices.cut, len(inputs), kind)
         return matrices
+
+    def _encode_ready(
+        self, ready: Mapping[int, PreparedInput], side: str, batch_size: int
+    ) -> Iterator[tuple[int, Matrix]]:
+        """Yield position and matrix of each input, in the order of the batches."""
+        positions, inputs = list(ready), list(ready.values())
+        rows = self.budget.query if side == "query" else self.budget.document
+        for index, matrix in self._encoder.encode(inputs, side, rows, batch_size):
+            yield positions[index], matrix
+
+    def _warn_of_cut(self, positions: Sequence[int], total: int, kind: str) -> None:
+        logger.warning(
+            "%d of %d %s were longer than max_tokens=%d and their text was cut, the first at %d",
+            len(positions), total, kind, self.max_tokens, positions[0],
+        )  # fmt: skip
 
     def _items(self, inputs: Sequence[Any], side: str, rule: str, matrices: Matrices) -> dict[int, Item]:
         """Return every usable input as an item with its thought, by position."""
@@ -233,27 +243,30 @@ class EncodingCalls(EmbedderBase):
     def _windows(
         self, items: Mapping[int, Item], side: str
     ) -> Iterator[dict[int, PreparedInput | BadInputError]]:
-        """Yield inputs as tokens and pixels: all texts at once, images `PICTURES` at a time.
-
-        Images are decoded and resized in threads, one window ahead of the model.
-        """
-
-        def prepare(position: int) -> PreparedInput | BadInputError:
-            try:
-                ready: PreparedInput = self._encoder.prepare(items[position], side)
-                return ready
-            except ValueError as error:
-                return BadInputError(side, position, str(error))
-
-        positions = list(items)
+        """Yield inputs as tokens and pixels: all texts at once, images `PICTURES` at a time."""
         if all(isinstance(part, str) for item in items.values() for part in item.parts):
-            yield {position: prepare(position) for position in positions}
-            return
+            yield {position: self._prepare(position, item, side) for position, item in items.items()}
+        else:
+            yield from self._windows_ahead(items, side)
+
+    def _prepare(self, position: int, item: Item, side: str) -> PreparedInput | BadInputError:
+        try:
+            ready: PreparedInput = self._encoder.prepare(item, side)
+            return ready
+        except ValueError as error:
+            return BadInputError(side, position, str(error))
+
+    def _windows_ahead(
+        self, items: Mapping[int, Item], side: str
+    ) -> Iterator[dict[int, PreparedInput | BadInputError]]:
+        """Yield `PICTURES` inputs at a time, prepared in threads, one window ahead of the model."""
+        positions = list(items)
         pool = ThreadPoolExecutor(worker_threads(), thread_name_prefix="mmrag-images")
         ahead: deque[dict[int, Future[PreparedInput | BadInputError]]] = deque()
         try:
             for start in range(0, len(positions), PICTURES):
-                ahead.append({at: pool.submit(prepare, at) for at in positions[start : start + PICTURES]})
+                window = positions[start : start + PICTURES]
+                ahead.append({at: pool.submit(self._prepare, at, items[at], side) for at in window})
                 if len(ahead) == 2:
                     yield {at: future.result() for at, future in ahead.popleft().items()}
             while ahead:

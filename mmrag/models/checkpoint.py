@@ -188,6 +188,11 @@ def read_config(folder: Path) -> CheckpointConfig | None:
     model_type = str(read_json(folder / "config.json").get("model_type"))
     if model_type not in BACKBONES:
         return None
+    return _config_of_tables(model_type, folder)
+
+
+def _config_of_tables(model_type: str, folder: Path) -> CheckpointConfig | None:
+    """Return the config of a model whose weights file holds the tables; None without tables."""
     family = backbone_for(model_type)
     tables = family.own_tables(folder)
     if not tables:

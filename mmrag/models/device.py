@@ -35,6 +35,11 @@ def resolve_folder(name: str, *, revision: str | None = None, local_files_only: 
         raise FileNotFoundError(
             f"a model must be a folder or a hub name like 'org/name', got {name!r}. Check the path."
         )
+    return _fetch(name, revision, local_files_only=local_files_only)
+
+
+def _fetch(name: str, revision: str | None, *, local_files_only: bool) -> Path:
+    """Return the folder of a hub repository in the hub's cache, after fetching what is not there."""
     import httpx
     from huggingface_hub import snapshot_download
 

@@ -97,12 +97,7 @@ class TokenEncoder:
         """
         images = [part for part in item.parts if not isinstance(part, str)]
         words = [part for part in item.parts if isinstance(part, str)]
-        if len(images) > 1:
-            raise ValueError(
-                f"a {side} must have at most one image for this model, got {len(images)}. Split it."
-            )
-        if images and words and side == "query":
-            raise ValueError("a query must be words or an image for this model, got both. Ask in words.")
+        _check_parts(len(images), len(words), side)
         if not images:
             return self._text("\n".join(words), side)
         row = self.family.image_row(ready_image(images[0]), self.max_visual_tokens)
@@ -152,6 +147,18 @@ class TokenEncoder:
                 f"one input of {max(costs)} tokens must fit {device}, and it does not ({error}). Lower "
                 "max_visual_tokens, or use another dtype or device."
             ) from error
+
+
+def _check_parts(images: int, words: int, side: str) -> None:
+    """Check the numbers of an input's images and texts.
+
+    Raises:
+        ValueError: several images, or a query of both words and image.
+    """
+    if images > 1:
+        raise ValueError(f"a {side} must have at most one image for this model, got {images}. Split it.")
+    if images and words and side == "query":
+        raise ValueError("a query must be words or an image for this model, got both. Ask in words.")
 
 
 class LateInteractionEmbedder(EncodingCalls):

@@ -80,34 +80,21 @@ class LateInteractionFamily(ABC):
         """Load the model of a folder onto a device; see `LateInteractionEmbedder.from_folder`."""
         from transformers import AutoTokenizer
 
+        cls._check_positions(positions)
+        model_class, processor_class = cls.classes()
+        model = _load_model(model_class, folder, pick_dtype(dtype, own_dtype(folder), device))
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        processor = processor_class.from_pretrained(str(folder), local_files_only=True)
+        overrides = {"visual_prompt_prefix": image_prompt, "positions": positions}
+        config = _processor_config(folder) | {k: v for k, v in overrides.items() if v is not None}
+        return cls(model.to(device).eval(), tokenizer, processor, config)
+
+    @classmethod
+    def _check_positions(cls, positions: str | None) -> None:
         if positions is not None and positions not in cls.position_kinds:
             raise ValueError(
                 f"positions of {cls.model_type} must be one of {cls.position_kinds}, got {positions!r}."
             )
-        check_weights(folder)
-        model_class, processor_class = cls.classes()
-        model, info = model_class.from_pretrained(
-            str(folder),
-            dtype=pick_dtype(dtype, own_dtype(folder), device),
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-        if info["missing_keys"]:
-            raise ValueError(
-                f"the weights of {folder} must fill the whole model, got none for "
-                f"{sorted(info['missing_keys'])[:3]}. Copy all files of the checkpoint."
-            )
-        return cls(
-            model.to(device).eval(),
-            AutoTokenizer.from_pretrained(str(folder), local_files_only=True),
-            processor_class.from_pretrained(str(folder), local_files_only=True),
-            {
-                **_processor_config(folder),
-                **({} if image_prompt is None else {"visual_prompt_prefix": image_prompt}),
-                **({} if positions is None else {"positions": positions}),
-            },
-        )
 
     @property
     @abstractmethod
@@ -155,6 +142,25 @@ class LateInteractionFamily(ABC):
         out = self.model(input_ids=ids.to(device), attention_mask=mask.to(device), **inputs)
         vectors = normalize(out.embeddings.float(), dim=-1).cpu()  # (B, T, D)
         return [vector[: len(row.ids)].numpy().copy() for vector, row in zip(vectors, rows, strict=True)]
+
+
+def _load_model(model_class: Any, folder: Path, dtype: torch.dtype) -> Any:  # noqa: ANN401  transformers'
+    """Load a model that the files fill as a whole.
+
+    Raises:
+        FileNotFoundError: no safetensors.
+        ValueError: weights of the model are missing.
+    """
+    check_weights(folder)
+    model, info = model_class.from_pretrained(
+        str(folder), dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+    )
+    if info["missing_keys"]:
+        raise ValueError(
+            f"the weights of {folder} must fill the whole model, got none for "
+            f"{sorted(info['missing_keys'])[:3]}. Copy all files of the checkpoint."
+        )
+    return model
 
 
 def _processor_config(folder: Path) -> dict[str, Any]:

@@ -341,7 +341,25 @@ def _load_mini(settings: dict[str, Any], options: dict[str, Any]) -> Any:  # noq
     """
     from mmrag.embedders.mini.embedder import COMPRESSION, FULL, MiniEmbedder
 
-    compression, budget, pooling = settings["compression"], settings["budget"], settings["pooling"]
+    _check_mini_settings(settings)
+    compression, budget = settings["compression"], settings["budget"]
+    if settings["pooling"] == "last":  # row 0 is its single vector
+        budget = Budget(1, 1)
+    factor = getattr(compression, "factor", compression)
+    return MiniEmbedder(
+        compression=COMPRESSION if factor is None else factor,
+        budget=FULL if budget is None else budget,
+        **options,
+    )
+
+
+def _check_mini_settings(settings: dict[str, Any]) -> None:
+    """Check that mmrag-mini has all settings that differ from the defaults.
+
+    Raises:
+        ValueError: it has not.
+    """
+    pooling = settings["pooling"]
     neutral = {**_DEFAULTS, "device": ("auto", "cpu"), "dtype": ("auto", "float32"), "dim": (None, 128)}
     own_settings = ("batch_size", "compression", "budget", "pooling")
     for name, value in settings.items():
@@ -354,14 +372,6 @@ def _load_mini(settings: dict[str, Any], options: dict[str, Any]) -> Any:  # noq
             )
     if pooling not in (None, "meta", "last"):
         raise ValueError(f"pooling must be 'meta' or 'last', got {pooling!r}.")
-    if pooling == "last":  # row 0 is its single vector
-        budget = Budget(1, 1)
-    factor = getattr(compression, "factor", compression)
-    return MiniEmbedder(
-        compression=COMPRESSION if factor is None else factor,
-        budget=FULL if budget is None else budget,
-        **options,
-    )
 
 
 def _shown_name(name: str | Path) -> str:

@@ -10,12 +10,14 @@ Sequences are padded on the right: a row's tokens have the same positions alone 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from mmrag.models.backbone import Backbone
-from mmrag.models.batch import Batch
+from mmrag.models.batch import Batch, VisionInput
 from mmrag.models.compression import Compression
 from mmrag.models.meta_tokens import MetaTokens, check_side
 from mmrag.types import Budget
@@ -63,17 +65,23 @@ class RetrievalModel(nn.Module):
         visual = batch.input_ids == self.backbone.image_token_id  # (B, T)
         deep: tuple[Tensor, ...] = ()
         if batch.images or visual.any():
-            images = self.backbone.encode_images(batch.images, self.compression) if batch.images else None
-            _check_count(int(visual.sum()), len(images.tokens) if images else 0)
-            if images:
-                embeds = embeds.masked_scatter(visual[..., None], images.tokens.to(embeds))  # (B, T, D)
-                deep = images.deep
+            embeds, deep = self._write_images(embeds, visual, batch.images)  # (B, T, D)
         if meta_rows is not None:
             embeds = _write_meta_rows(embeds, batch.meta, meta_rows)  # (B, T, D)
         grids = [g for image in batch.images for g in self.backbone.compressed_grids(image, self.compression)]
         mask = self.backbone.attention_mask(batch, side)
         positions = self.backbone.position_ids(batch.input_ids, mask, grids)
         return self.backbone.language(embeds, mask, positions, visual, deep)
+
+    def _write_images(
+        self, embeds: Tensor, visual: Tensor, images: Sequence[VisionInput]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Write visual tokens at their placeholders; return ``(B, T, D)`` and `VisualTokens.deep`."""
+        vision = self.backbone.encode_images(images, self.compression) if images else None
+        _check_count(int(visual.sum()), len(vision.tokens) if vision else 0)
+        if vision is None:
+            return embeds, ()
+        return embeds.masked_scatter(visual[..., None], vision.tokens.to(embeds)), vision.deep
 
     def forward(self, batch: Batch, side: str, rows: int = 1) -> Tensor:
         """Compute vectors ``(B, rows, dim)``, float32, L2-normalised and weighed by `Backbone.weigh_rows`.

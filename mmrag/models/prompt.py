@@ -122,7 +122,15 @@ class PromptTemplate:
         self._marks = _copy(tokenizer)
         self._plain = _copy(tokenizer)
         self._plain.encode_special_tokens = True
-        for mark in (*turn.marks, placeholder):
+        self._check_marks((*turn.marks, placeholder))
+
+    def _check_marks(self, marks: Sequence[str]) -> None:
+        """Check that the tokenizer has all marks as special tokens.
+
+        Raises:
+            ValueError: it has not.
+        """
+        for mark in marks:
             mark_id = self._marks.token_to_id(mark)
             if mark_id is None or mark_id in self._words(mark, 100):
                 raise ValueError(
@@ -171,30 +179,31 @@ class PromptTemplate:
     def _pieces(self, item: Item, side: str, placeholders: Sequence[str]) -> list[_Piece]:
         """Return the lines, each after a line break, between the special tokens of the turn."""
         pieces = [self._mark(self.turn.start)]
-        lines = 0
-        prefix = self.prompts.query_prefix if side == "query" else ""
-        images = iter(placeholders)
-
-        def line(*parts: _Piece) -> None:
-            nonlocal lines
-            if lines:
+        for number, line in enumerate(self._lines(item, side, placeholders)):
+            if number:
                 pieces.append(self._mark("\n"))
-            pieces.extend(parts)
-            lines += 1
-
-        if item.instruction:
-            line(_Piece(self._words(item.instruction, self.max_tokens), "fixed"))
-        for part in item.parts:
-            if not isinstance(part, str):
-                line(self._mark(next(images)))
-                continue
-            text = _Piece(self._words(part, self.max_tokens), "text")
-            line(*([_Piece(self._words(prefix, self.max_tokens), "fixed")] if prefix else []), text)
-            prefix = ""
-        if item.thought.strip():
-            line(_Piece(self._words(item.thought, self.max_tokens), "thought"))
+            pieces += line
         pieces.append(self._mark(self.turn.end))
         return pieces
+
+    def _lines(self, item: Item, side: str, placeholders: Sequence[str]) -> Iterator[list[_Piece]]:
+        """Yield a line for the instruction, for each part, and for the thought."""
+        prefix = self.prompts.query_prefix if side == "query" else ""
+        images = iter(placeholders)
+        if item.instruction:
+            yield [self._text(item.instruction, "fixed")]
+        for part in item.parts:
+            if not isinstance(part, str):
+                yield [self._mark(next(images))]
+                continue
+            text = self._text(part, "text")
+            yield [self._text(prefix, "fixed"), text] if prefix else [text]
+            prefix = ""  # of the first text only
+        if item.thought.strip():
+            yield [self._text(item.thought, "thought")]
+
+    def _text(self, text: str, kind: str) -> _Piece:
+        return _Piece(self._words(text, self.max_tokens), kind)
 
     def _mark(self, text: str) -> _Piece:
         return _Piece(self._marks.encode(text, add_special_tokens=False).ids, "fixed")

@@ -96,6 +96,14 @@ class ConversationTemplate:
         ids = self._ids(instruction, "".join(parts))
         if len(ids) <= self.max_tokens:
             return TokenizedInput(ids, cut=False)
+        return TokenizedInput(self._cut(ids, instruction), cut=True)
+
+    def _cut(self, ids: tuple[int, ...], instruction: str) -> tuple[int, ...]:
+        """Cut the text before the end of the template; never a visual token.
+
+        Raises:
+            ValueError: visual tokens would be cut.
+        """
         tail = common_end(self._ids(instruction, "0"), self._ids(instruction, "x"))
         short = shorten(ids, self.max_tokens, tail)
         image = self.image_token_id
@@ -104,7 +112,7 @@ class ConversationTemplate:
                 f"instruction and images must leave room for text within max_tokens={self.max_tokens}, got "
                 f"{ids.count(image)} visual tokens. Give fewer images, or lower max_visual_tokens."
             )
-        return TokenizedInput(short, cut=True)
+        return short
 
     def _ids(self, instruction: str, content: str) -> tuple[int, ...]:
         return tuple(

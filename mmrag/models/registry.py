@@ -100,11 +100,7 @@ def family_of(folder: Path, config: Mapping[str, Any], name: str = "") -> str | 
     """
     if (folder / "mmrag_config.json").is_file():
         return None
-    if (folder / "adapter_config.json").is_file() and not any(folder.glob("model*.safetensors")):
-        raise ValueError(
-            f"a checkpoint must hold a whole model, got {folder} with a LoRA adapter alone. Take the "
-            "repository's merged twin (its name often ends in -hf or -merged), or merge it with peft."
-        )
+    _check_not_adapter(folder)
     model_type = config.get("model_type")
     if model_type in EMBEDDERS:
         return str(model_type)
@@ -113,6 +109,14 @@ def family_of(folder: Path, config: Mapping[str, Any], name: str = "") -> str | 
     has_name = any("qwen3-vl-embedding" in text.lower() for text in (name, folder.name))
     has_architecture = "Qwen3VLForEmbedding" in (config.get("architectures") or [])
     return "qwen3_vl_embedding" if has_name or has_architecture or pools_last_token(folder) else None
+
+
+def _check_not_adapter(folder: Path) -> None:
+    if (folder / "adapter_config.json").is_file() and not any(folder.glob("model*.safetensors")):
+        raise ValueError(
+            f"a checkpoint must hold a whole model, got {folder} with a LoRA adapter alone. Take the "
+            "repository's merged twin (its name often ends in -hf or -merged), or merge it with peft."
+        )
 
 
 def pools_last_token(folder: Path) -> bool:

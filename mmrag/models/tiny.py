@@ -141,6 +141,21 @@ def _qwen2_5_vl(tokenizer: Any) -> tuple[Any, Any]:  # noqa: ANN401
     return model, Qwen2VLImageProcessorPil(patch_size=8, size=_QWEN_PIXELS)
 
 
+def _internvl_vision(side: int, patch: int) -> dict[str, Any]:
+    """Return the vision config, for tiles of `side` pixels and square patches of `patch`."""
+    return {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "attention_bias": True,
+        "image_size": [side, side],
+        "patch_size": [patch, patch],
+        "layer_scale_init_value": 1.0,
+        "initializer_range": WEIGHT_STD,
+    }
+
+
 def _internvl(tokenizer: Any) -> tuple[Any, Any]:  # noqa: ANN401
     from transformers import InternVLConfig, InternVLForConditionalGeneration
     from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
@@ -148,26 +163,14 @@ def _internvl(tokenizer: Any) -> tuple[Any, Any]:  # noqa: ANN401
     side, patch = 64, 4  # a tile of 16 x 16 features: 64 tokens, 16 at s = 2, 9 at s = 3
     config = InternVLConfig(
         text_config={"model_type": "qwen2", **_text(tokenizer)},
-        vision_config={
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "attention_bias": True,
-            "image_size": [side, side],
-            "patch_size": [patch, patch],
-            "layer_scale_init_value": 1.0,
-            "initializer_range": WEIGHT_STD,
-        },
+        vision_config=_internvl_vision(side, patch),
         image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
         image_seq_length=(side // patch // 2) ** 2,
         downsample_ratio=0.5,
         tie_word_embeddings=False,
     )
     model = InternVLForConditionalGeneration(config)
-    embeddings = (
-        model.model.vision_tower.embeddings
-    )  # zero as the class leaves them: no place, no class token
+    embeddings = model.model.vision_tower.embeddings  # tables that the class leaves at zero
     for table in (embeddings.cls_token, embeddings.position_embeddings):
         torch.nn.init.normal_(table, std=WEIGHT_STD)
     return model, GotOcr2ImageProcessorPil(size={"height": side, "width": side})

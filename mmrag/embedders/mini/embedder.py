@@ -117,13 +117,11 @@ class MiniEmbedder(EmbedderBase):
             raise ValueError(f"compression of {NAME} must be 1 or 2 (per axis), got {compression!r}.")
         check_whole("budget.query", budget.query, 1, FULL.query)
         check_whole("budget.document", budget.document, 1, FULL.document)
-        if threads is not None:
-            check_whole("threads", threads, 1, 1024)
         self.model_dir = _check_files(Path(model_dir) if model_dir is not None else MODEL_DIR)
         self.inputs = inputs
         self.budget = budget
         self.compression = compression
-        self.threads = threads if threads is not None else default_threads()
+        self.threads = default_threads() if threads is None else check_whole("threads", threads, 1, 1024)
         self._lock = threading.Lock()
         self._model: tuple[MiniEncoder, LetterReader] | None = None
 

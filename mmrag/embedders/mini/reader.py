@@ -159,17 +159,15 @@ def tiles_of(image: Image, long_side: int = 1024) -> list[Tile]:
     tiles = []
     for (y, y_end), (y_core, y_core_end) in down:
         for (x, x_end), (x_core, x_core_end) in across:
-            part = pixels[y:y_end, x:x_end]
-            room = [(0, -side % _STEP) for side in part.shape]
-            tiles.append(
-                Tile(
-                    np.pad(part, room, mode="edge"),
-                    _scale_box((x, y, x_end, y_end), scale),
-                    _scale_box((x_core, y_core, x_core_end, y_core_end), scale),
-                    scale,
-                )
-            )
+            box, core = (x, y, x_end, y_end), (x_core, y_core, x_core_end, y_core_end)
+            part = _pad(pixels[y:y_end, x:x_end])
+            tiles.append(Tile(part, _scale_box(box, scale), _scale_box(core, scale), scale))
     return tiles
+
+
+def _pad(pixels: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Repeat the last row and column until the network's strides divide both sides."""
+    return np.pad(pixels, [(0, -side % _STEP) for side in pixels.shape], mode="edge")
 
 
 def enlargement(size: tuple[int, int], long_side: int = 1024) -> float:
