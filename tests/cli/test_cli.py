@@ -226,8 +226,9 @@ def test_a_filter_that_means_nothing_is_named(capsys, index):
 def test_interrupt_leaves_a_usable_index(tmp_path, make_pdf, text_encoder):
     lines = "\n".join("All the words that a page of a long report may hold." for _ in range(35))
     path = make_pdf(tmp_path / "long.pdf", [f"Chapter {n}\n{lines}" for n in range(70)])
+    embedder = ["--embedder", str(text_encoder)]  # quick; whose vectors they are changes nothing here
     command = [sys.executable, "-m", "mmrag.cli", "index", str(path), "--index", str(tmp_path / "index")]
-    command += ["--embedder", str(text_encoder)]  # quick; whose vectors they are changes nothing here
+    command += embedder
     # A shell that starts a job in the background has it ignore SIGINT; so may whoever started us.
     heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     run = subprocess.Popen(
@@ -235,7 +236,7 @@ def test_interrupt_leaves_a_usable_index(tmp_path, make_pdf, text_encoder):
     )
     database = tmp_path / "index"
     deadline = time.monotonic() + 60
-    status = [sys.executable, "-m", "mmrag.cli", "status", "--json", "--index", str(database)]
+    status = [sys.executable, "-m", "mmrag.cli", "status", "--json", "--index", str(database), *embedder]
     while time.monotonic() < deadline:
         shown = subprocess.run(status, capture_output=True, text=True)
         if shown.returncode == 0 and json.loads(shown.stdout)["records"] > 0:
