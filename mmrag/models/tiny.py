@@ -87,7 +87,7 @@ def piece_tokenizer() -> Tokenizer:
 
 
 def _mini(path: Path, seed: int) -> Path:
-    from mmrag.models.mini import TOKENIZER_FILE, MiniModel, MiniShape
+    from mmrag.models.mini_model import TOKENIZER_FILE, MiniModel, MiniShape
 
     tokenizer = piece_tokenizer()
     torch.manual_seed(seed)

@@ -21,7 +21,7 @@ import onnx
 from onnx import numpy_helper
 from safetensors.numpy import save_file
 
-from mmrag.models.mini import MiniShape, write_config
+from mmrag.models.mini_model import MiniShape, write_config
 
 sys.path.insert(0, str(Path(__file__).parent))
 from graph import encoder

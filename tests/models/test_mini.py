@@ -18,7 +18,8 @@ from mmrag.models import checkpoint
 from mmrag.models.batch import TokenRow, collate
 from mmrag.models.compression import Compression
 from mmrag.models.meta_tokens import MetaTokens
-from mmrag.models.mini import META, QUERY_PREFIX, MiniBackbone, write_config
+from mmrag.models.mini import META, QUERY_PREFIX, MiniBackbone
+from mmrag.models.mini_model import write_config
 from mmrag.models.model import RetrievalModel
 from mmrag.models.tiny import make_tiny
 
