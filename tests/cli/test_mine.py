@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,13 +32,16 @@ def index(embedder, make_pdf, tmp_path_factory) -> Path:
     return folder / "index"
 
 
-def mine(index: Path, *more: str) -> int:
-    return main(["mine", "--index", str(index), "--queries", str(index.parent / "q.jsonl"), *more])
+@pytest.fixture
+def mine(index: Path, text_encoder: Path) -> Callable[..., int]:
+    """Run the command on the index, with the embedder that made it."""
+    command = ["mine", "--index", str(index), "--queries", str(index.parent / "q.jsonl")]
+    return lambda *options: main([*command, "--embedder", str(text_encoder), *options])
 
 
-def test_from_questions_to_lines_a_table_and_a_plot(index, tmp_path, capsys) -> None:
+def test_from_questions_to_lines_a_table_and_a_plot(mine, tmp_path, capsys) -> None:
     target = tmp_path / "out.jsonl"
-    assert mine(index, "--to", str(target), "--reranker", "local", "--plot", str(tmp_path / "p.png")) == 0
+    assert mine("--to", str(target), "--reranker", "local", "--plot", str(tmp_path / "p.png")) == 0
     table = capsys.readouterr().out
     assert "queries               1   1 of them now" in table
     assert "1 of 1 labelled pages were retrieved" in table
@@ -47,15 +51,15 @@ def test_from_questions_to_lines_a_table_and_a_plot(index, tmp_path, capsys) -> 
     best = line["positives"][0]["score"]
     assert all(one["score"] < best - 0.4 for one in line["negatives"])
     assert (tmp_path / "p.png").stat().st_size > 1000
-    assert mine(index, "--to", str(target), "--reranker", "local", "--json") == 0
+    assert mine("--to", str(target), "--reranker", "local", "--json") == 0
     assert json.loads(capsys.readouterr().out)["new"] == 0
-    assert mine(index, "--to", str(target), "--reranker", "local", "--margin", "off") == 1
+    assert mine("--to", str(target), "--reranker", "local", "--margin", "off") == 1
     assert "made in another way" in capsys.readouterr().err
 
 
-def test_without_a_judge_the_window_is_drawn_from(index, tmp_path) -> None:
+def test_without_a_judge_the_window_is_drawn_from(mine, tmp_path) -> None:
     target = tmp_path / "out.jsonl"
-    assert mine(index, "--to", str(target), "--rerank", "none", "--ranks", "2,4", "--no-text") == 0
+    assert mine("--to", str(target), "--rerank", "none", "--ranks", "2,4", "--no-text") == 0
     (line,) = read_mined(target)
     assert len(line["negatives"]) == 2
     assert all(one["score"] is None and one["text"] is None for one in line["negatives"])
@@ -73,9 +77,9 @@ def test_without_a_judge_the_window_is_drawn_from(index, tmp_path) -> None:
     ],
 )
 def test_what_does_not_go_together_is_said_and_nothing_is_written(
-    index, tmp_path, capsys, options: list[str], code: int, words: str
+    mine, tmp_path, capsys, options: list[str], code: int, words: str
 ) -> None:
-    assert mine(index, "--to", str(tmp_path / "out.jsonl"), *options) == code
+    assert mine("--to", str(tmp_path / "out.jsonl"), *options) == code
     assert words in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -84,8 +88,8 @@ def test_what_does_not_go_together_is_said_and_nothing_is_written(
     ("option", "words"),
     [(["--ranks", "5"], "a first and a last rank"), (["--margin", "x"], "a number or 'off'")],
 )
-def test_a_number_that_is_none_is_wrong_usage(index, tmp_path, capsys, option: list[str], words: str) -> None:
-    assert mine(index, "--to", str(tmp_path / "out.jsonl"), "--rerank", "local", *option) == 2
+def test_a_number_that_is_none_is_wrong_usage(mine, tmp_path, capsys, option: list[str], words: str) -> None:
+    assert mine("--to", str(tmp_path / "out.jsonl"), "--rerank", "local", *option) == 2
     assert words in capsys.readouterr().err
 
 
