@@ -156,7 +156,7 @@ def test_parts_are_text_and_picture_for_embedders_that_know_no_parts():
         "a", first, "b", second,
     )  # fmt: skip
     assert query_item(Query(parts=(first, "b")), 0, "").parts == (first, "b")
-    with pytest.raises(ValueError, match="parts stand instead of text and image, got parts and a text"):
+    with pytest.raises(ValueError, match="parts must be given without text and image, got parts and a text"):
         Content("x", parts=("a",))
     with pytest.raises(ValueError, match="got parts and an image"):
         Query(image=second, parts=("a", first))

@@ -282,7 +282,7 @@ def test_budget_of_the_embeddings_is_the_stores(embeddings) -> None:
             "must be a string, a number",
         ),
         (lambda s: s.add_texts(["a"], [{"x": None}]), ValueError, "leave a key without value out"),
-        (lambda s: s.add_texts(["a", "b"], [{}]), ValueError, "one a record, got"),
+        (lambda s: s.add_texts(["a", "b"], [{}]), ValueError, "one per record, got"),
         (lambda s: s.add_texts(["a", "b"], ids=["1", "1"]), ValueError, "'1' twice"),
         (
             lambda s: MMRagVectorStore(s.qa.embedder, index=s.qa.index, persist_directory="x"),
