@@ -17,7 +17,8 @@ from mmrag.hosts.embedders import check_width, is_query_vector
 from mmrag.images import load_image
 from mmrag.index import MemoryIndex
 from mmrag.pipeline import DocumentQA
-from mmrag.retriever import CHANNELS, Retriever
+from mmrag.retriever import CHANNELS as CHANNELS  # adapters name it as a default
+from mmrag.retriever import Retriever
 from mmrag.types import Budget, Candidate, Matrix, Record, Scalar
 
 if TYPE_CHECKING:

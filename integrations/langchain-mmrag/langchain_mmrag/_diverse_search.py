@@ -71,7 +71,8 @@ class DiverseStoreSearch(StoreSearch):
     ) -> list[Document]:
         records, vectors = stores.single_vectors(self.qa.index, [hit.id for hit in hits])
         query = np.asarray(vector, dtype=np.float32)
-        best = maximal_marginal_relevance(query, vectors, lambda_mult, k) if vectors else []
+        rows: list[Any] = list(vectors)  # the host's type says lists; it takes arrays
+        best = maximal_marginal_relevance(query, rows, lambda_mult, k) if rows else []
         return self._documents([records[position] for position in best], images)
 
 
