@@ -379,6 +379,6 @@ def _check_files(model_dir: Path) -> Path:
         if not (model_dir / name).is_file():
             raise FileNotFoundError(
                 f"{NAME} needs {name} in its folder, got {model_dir} without it. Reinstall mmrag, or pass a "
-                "folder that scripts/mini/export.py wrote."
+                "folder that scripts/mini/build.py wrote."
             )
     return model_dir
