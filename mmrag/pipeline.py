@@ -576,8 +576,15 @@ class DocumentQA:
 
 
 def _embedder_or_default(embedder: Embedder | None) -> Embedder:
-    if embedder is not None:
+    from mmrag.embedders.base import Embedder
+
+    if isinstance(embedder, Embedder):
         return embedder
+    if embedder is not None:
+        raise TypeError(
+            f"an embedder must have the methods of mmrag.Embedder, got {type(embedder).__name__}. "
+            "Load a model first: MLLMEmbedder.from_pretrained(NAME)."
+        )
     from mmrag.models.load import default_embedder
 
     return default_embedder()

@@ -378,3 +378,9 @@ def test_an_index_inside_the_folder_is_not_indexed(folder, embedder, monkeypatch
         qa.picture_path(qa.search("bridge")[0].page)
         report = qa.add(".")
         assert (len(report.unchanged), report.added, report.skipped, qa.status().records) == (2, [], [], 3)
+
+
+def test_a_name_is_no_embedder(tmp_path):
+    with pytest.raises(TypeError, match=r"an embedder must have the methods .* got str"):
+        DocumentQA.open(tmp_path / "index", embedder="a-name")
+    assert not (tmp_path / "index").exists()
