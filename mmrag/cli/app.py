@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -84,6 +86,7 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    _prepare_streams()
     try:
         app(None if arguments is None else list(arguments), prog_name="mmrag")
         code = EXIT_OK
@@ -100,6 +103,16 @@ def _status(code: object) -> int:
     if code is None:
         return EXIT_OK
     return code if isinstance(code, int) else EXIT_FAILED
+
+
+def _prepare_streams() -> None:
+    """Make output possible where a stream is closed or its encoding lacks a character."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # the shell's >&-
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")  # a page's words may not be in ASCII, the locale's
 
 
 def _flush() -> None:

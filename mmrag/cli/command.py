@@ -25,7 +25,9 @@ from mmrag.errors import MMRagError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_SKIPPED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
-MARKUP: Literal["rich"] | None = "rich" if sys.stdout.isatty() and sys.stderr.isatty() else None
+MARKUP: Literal["rich"] | None = (
+    "rich" if all(stream and stream.isatty() for stream in (sys.stdout, sys.stderr)) else None
+)
 """Typer's mode of printing help and usage errors: panels on a terminal, plain text elsewhere."""
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}

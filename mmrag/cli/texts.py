@@ -32,7 +32,8 @@ def say(text: str) -> None:
 
 def say_json(data: Any, indent: int | None = 2) -> None:  # noqa: ANN401  whatever JSON holds
     """Print data as JSON."""
-    say(json.dumps(data, ensure_ascii=False, indent=indent))
+    # escaped where the stream's own escapes would be no JSON
+    say(json.dumps(data, ensure_ascii=(sys.stdout.encoding or "utf-8").lower() != "utf-8", indent=indent))
 
 
 # ---- rankings ----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -393,3 +394,15 @@ def test_an_index_is_made_and_read_with_the_embedder_that_is_named(tmp_path, mak
     assert code == 1
     assert "embedder" in err
     assert call(capsys, "search", "another", *index, "--embedder", tmp_path / "none")[0] == 1
+
+
+def test_a_stream_that_cannot_take_a_character_or_is_closed_ends_no_command(tmp_path):
+    command = [sys.executable, "-m", "mmrag.cli", "search", "x", "--index", str(tmp_path / "né…"), "--json"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert ended.returncode == 1
+    assert "né…" in json.loads(ended.stdout)["message"]
+    assert b"Traceback" not in ended.stderr
+    closed = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], capture_output=True, check=False)
+    assert closed.returncode == 1
+    assert b"Traceback" not in closed.stderr
