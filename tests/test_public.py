@@ -49,6 +49,8 @@ def test_functions_of_the_front_door_are_no_modules() -> None:
 
 @pytest.mark.parametrize("path", MODULES)
 def test_documented_modules_hold_what_is_documented(path: str) -> None:
+    if path.startswith("mmrag.models."):
+        pytest.importorskip("torch")
     module = import_module(path)
     assert [name for name in MODULES[path] if not hasattr(module, name)] == []
 
