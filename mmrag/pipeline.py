@@ -576,18 +576,16 @@ class DocumentQA:
 
 
 def _embedder_or_default(embedder: Embedder | None) -> Embedder:
-    from mmrag.embedders.base import Embedder
+    from mmrag.models.load import default_embedder, is_embedder
 
-    if isinstance(embedder, Embedder):
-        return embedder
-    if embedder is not None:
+    if embedder is None:
+        return default_embedder()
+    if not is_embedder(embedder):
         raise TypeError(
             f"an embedder must have the methods of mmrag.Embedder, got {type(embedder).__name__}. "
-            "Load a model first: MLLMEmbedder.from_pretrained(NAME)."
+            "Load a model first: mmrag.load_embedder(NAME)."
         )
-    from mmrag.models.load import default_embedder
-
-    return default_embedder()
+    return embedder
 
 
 def _question_request(question: str | Query, options: Mapping[str, Any]) -> SearchRequest:

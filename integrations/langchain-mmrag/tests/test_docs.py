@@ -72,7 +72,7 @@ def test_readme_example_runs(model, prompts, tmp_path, monkeypatch, capsys) -> N
     assert any("[[" in line for line in printed)  # boxes
 
 
-needs_guide = pytest.mark.skipif(not GUIDE.is_file(), reason="the guide stands in the repository only")
+needs_guide = pytest.mark.skipif(not GUIDE.is_file(), reason="the guide is in the repository only")
 
 
 @needs_guide

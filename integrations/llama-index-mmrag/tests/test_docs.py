@@ -1,4 +1,4 @@
-"""The steps of ``docs/llama-index.md``, run as they stand there."""
+"""The steps of ``docs/llama-index.md``, run as written there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from llama_index.embeddings.mmrag import MMRagEmbedding
 PAGE = Path(__file__).parents[3] / "docs" / "llama-index.md"
 
 
-@pytest.mark.skipif(not PAGE.is_file(), reason="the documentation stands in the repository, not in the sdist")
+@pytest.mark.skipif(not PAGE.is_file(), reason="the documentation is in the repository, not in the sdist")
 def test_the_steps_run_in_order(tmp_path, monkeypatch, embedder, capsys):
     monkeypatch.chdir(tmp_path)
     given = {
