@@ -63,7 +63,7 @@ types: $(VENV)/dev.stamp            ## mypy --strict
 	cd $(LANGCHAIN) && ../../$(BIN)/mypy
 
 notebooks: $(VENV)/dev.stamp        ## execute every notebook
-	$(BIN)/python -m pytest -q --nbmake --nbmake-timeout=110 notebooks
+	$(BIN)/python -m pytest -q --nbmake --nbmake-timeout=600 notebooks
 
 wheels: $(VENV)/dev.stamp           ## build the three wheels into dist/
 	for folder in . $(LANGCHAIN) $(LLAMA_INDEX); do \

@@ -111,6 +111,7 @@ def test_mining_with_a_real_judge_ends_the_same_from_anywhere(
     target = tmp_path / "out.jsonl"
     command = [
         *("mine", "--index", str(tmp_path / "index"), "--queries", str(tmp_path / "q.jsonl")),
+        *("--embedder", str(embedder.model_dir)),
         *("--reranker-url", smol_server.url, "--reranker-text-only", "--rerank", mode, "--to", str(target)),
         *("--margin", "off", "--false-negative", "off", "--least-positive", "off", "--json"),
     ]
