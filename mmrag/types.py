@@ -18,6 +18,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, overload
 
+from mmrag.blocks import Block
+from mmrag.blocks import Box as Box
+from mmrag.blocks import HiddenText as HiddenText
+from mmrag.blocks import Word as Word
 from mmrag.errors import check_whole
 
 if TYPE_CHECKING:
@@ -25,23 +29,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-Box: TypeAlias = tuple[float, float, float, float]
-"""``(x0, y0, x1, y1)`` in 0..1 of the page, origin top left."""
-
 Scalar: TypeAlias = "str | int | float | bool"
 Metadata: TypeAlias = "Mapping[str, Scalar | tuple[Scalar, ...]]"
 """Flat key to value; a tuple means that the key has several values (a file under two names)."""
 
 Matrix: TypeAlias = "NDArray[np.float32] | NDArray[np.float16]"
 """``(rows, dim)``: nested vectors of one item, best prefix first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A run of characters without white space, and its box on the page."""
-
-    text: str
-    box: Box
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +72,21 @@ class Page:
         document_id: `Source.document_id`.
         number: 0-based position in the file.
         label: the printed page label; ``str(number + 1)`` if the file has none.
-        text: the page's text in reading order; ``""`` for a picture without text.
+        text: the page's visible text in reading order; ``""`` for a picture without text.
         words: the same text as words with boxes.
         size: width and height in points (1/72 inch) as shown, rotation applied.
         source: the file.
         total_pages: pages in the file.
-        text_source: ``"layer"`` (the file's own text), ``"ocr"``, ``"none"``, or ``"unread"``: OCR was
-            needed and did not happen (not installed, or it took too long), so text may be missing.
+        text_source: ``"layer"`` (the file's own text), ``"ocr"``, ``"both"`` (the file's own text, and OCR
+            where there is ink without any), ``"none"``, or ``"unread"``: OCR was needed and did not happen
+            (not installed, or it took too long), so text may be missing.
         notes: of the reader ("text layer is garbage, OCR used").
+        confidence: of OCR, 0..1, the mean over its words weighted by their letters; None without OCR.
+        hidden: text of the file that no eye sees on the page; not in `text` and `words`.
+        section: titles of the sections that the page begins in or holds, outermost first, from the file's
+            outline or its headings; empty if it has none.
+        blocks: the page's structure in reading order; None until it has been read
+            (`mmrag.DocumentQA.blocks`, ``ReaderSettings(structure="full")``).
         image: the rendered page, if it was requested; never stored, never compared.
     """
 
@@ -101,6 +101,10 @@ class Page:
     total_pages: int = 1
     text_source: str = "layer"
     notes: tuple[str, ...] = ()
+    confidence: float | None = None
+    hidden: tuple[HiddenText, ...] = field(default=(), repr=False)
+    section: tuple[str, ...] = ()
+    blocks: tuple[Block, ...] | None = field(default=None, repr=False)
     image: Image | None = field(default=None, compare=False, repr=False)
 
 

@@ -15,9 +15,10 @@ from mmrag.documents.layout import join_text
 from mmrag.documents.pool import Worker, WorkerDiedError, WorkerPool
 from mmrag.documents.settings import ReaderSettings, ocr_is_installed
 from mmrag.documents.textlayer import SPARSE_INK, count_letters, garbage_reason, is_sparse
-from mmrag.types import Page, Source, Word
+from mmrag.types import Box, HiddenText, Page, Source, Word
 
-Blocks: TypeAlias = "list[list[list[tuple[str, float, float, float, float]]]]"
+Blocks: TypeAlias = "list[list[list[tuple[str, Box, Box | None, float | None]]]]"
+"""Blocks of lines of words as plain values: text, box, tail, confidence."""
 
 OCR_MISSING = "no usable text layer, and OCR is not installed: pip install 'mmrag[ocr]'"
 
@@ -208,16 +209,29 @@ def _make_page(
         total_pages=info.total_pages,
         text_source=text_source,
         notes=notes,
+        confidence=_confidence(words),
+        hidden=tuple(HiddenText(text, box, reason) for text, box, reason in reply["hidden"]),
+        section=reply["section"],
         image=image,
     )
 
 
 def _words(blocks: Blocks) -> list[list[list[Word]]]:
     """Convert plain tuples to words."""
-    return [
-        [[Word(text, (x0, y0, x1, y1)) for text, x0, y0, x1, y1 in line] for line in block]
+    return [[[Word(*values) for values in line] for line in block] for block in blocks]
+
+
+def _confidence(blocks: list[list[list[Word]]]) -> float | None:
+    """Return the mean confidence of OCR, weighted by letters; None without a word of OCR."""
+    pairs = [
+        (word.confidence, len(word.text))
         for block in blocks
+        for line in block
+        for word in line
+        if word.confidence is not None
     ]
+    total = sum(letters for _, letters in pairs)
+    return sum(confidence * letters for confidence, letters in pairs) / total if total else None
 
 
 def _text_of(blocks: Blocks) -> str:

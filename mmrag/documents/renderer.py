@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from mmrag.documents.layout import join_text
-from mmrag.types import Word
+from mmrag.types import Box, HiddenText, Word
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,6 +30,9 @@ class PageText:
         blocks: blocks of lines of words, in reading order; boxes in 0..1 as shown.
         invisible: the text is an invisible layer over a picture (somebody's OCR).
         notes: what should be known of this page.
+        hidden: text that no eye sees on the page; not in `blocks`.
+        pictures: boxes of the raster pictures on the page, in 0..1 as shown.
+        section: titles of the sections that the page begins in or holds, outermost first.
     """
 
     size: tuple[float, float]
@@ -37,6 +40,9 @@ class PageText:
     blocks: tuple[tuple[tuple[Word, ...], ...], ...] = ()
     invisible: bool = False
     notes: tuple[str, ...] = ()
+    hidden: tuple[HiddenText, ...] = ()
+    pictures: tuple[Box, ...] = ()
+    section: tuple[str, ...] = ()
 
     @property
     def words(self) -> tuple[Word, ...]:

@@ -20,7 +20,7 @@ from typing import Literal, get_args
 
 from mmrag.machine import default_workers
 
-READER_VERSION = 1
+READER_VERSION = 2
 """Raised when a change of ours changes the text or the boxes of pages."""
 
 PATIENCE = 4.0

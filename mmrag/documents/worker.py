@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from mmrag.documents.ocr import OcrEngine
     from mmrag.documents.renderer import PageText, Renderer
+    from mmrag.types import Box, Word
 
 ALARM_GRACE = 5.0  # seconds after the parent's limit
 THUMBNAIL_SIDE = 320  # pixels; picture on which ink is looked for
@@ -206,15 +207,28 @@ def _plain(page: PageText) -> dict[str, Any]:
         "blocks": _plain_blocks(page.blocks),
         "invisible": page.invisible,
         "notes": tuple(page.notes),
+        "hidden": tuple((hidden.text, _plain_box(hidden.box), hidden.reason) for hidden in page.hidden),
+        "pictures": tuple(map(_plain_box, page.pictures)),
+        "section": tuple(page.section),
     }
 
 
 def _plain_blocks(blocks: Any) -> list[Any]:  # noqa: ANN401
-    """Convert words to (text, x0, y0, x1, y1) with plain floats."""
-    return [
-        [[(word.text, *(float(edge) for edge in word.box)) for word in line] for line in block]
-        for block in blocks
-    ]
+    """Convert words to (text, box, tail, confidence) with plain floats."""
+    return [[[_plain_word(word) for word in line] for line in block] for block in blocks]
+
+
+def _plain_word(word: Word) -> tuple[str, Box, Box | None, float | None]:
+    """Convert a word to plain values."""
+    tail = None if word.tail is None else _plain_box(word.tail)
+    confidence = None if word.confidence is None else float(word.confidence)
+    return word.text, _plain_box(word.box), tail, confidence
+
+
+def _plain_box(box: Box) -> Box:
+    """Convert a box's edges, which may be numpy's, to plain floats."""
+    x0, y0, x1, y1 = box
+    return float(x0), float(y0), float(x1), float(y1)
 
 
 def _pack(picture: Image) -> tuple[int, int, bytes]:

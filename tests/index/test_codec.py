@@ -1,5 +1,6 @@
 """What is written comes back: matrices to the bit, boxes to 1/65535 of the page, text to the letter."""
 
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from mmrag.index import codec
 from mmrag.index.base import DocumentEntry
-from mmrag.types import Word
+from mmrag.types import HiddenText, Word
 
 from .conftest import make_page
 
@@ -17,7 +18,10 @@ STEP = 1 / 65535
 
 places = st.floats(0, 1)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-words = st.lists(st.builds(Word, texts, st.tuples(places, places, places, places)), max_size=20).map(tuple)
+boxes = st.tuples(places, places, places, places)
+words = st.lists(
+    st.builds(Word, texts, boxes, st.none() | boxes, st.none() | st.floats(0, 1)), max_size=20
+).map(tuple)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -27,6 +31,8 @@ def test_words_come_back(given_words):
     assert [word.text for word in back] == [word.text for word in given_words]
     for got, was in zip(back, given_words, strict=True):
         assert got.box == pytest.approx(was.box, abs=STEP / 2 + 1e-12)
+        assert got.tail == (was.tail and pytest.approx(was.tail, abs=STEP / 2 + 1e-12))
+        assert got.confidence == pytest.approx(was.confidence, abs=1 / 500)
 
 
 def test_corners_of_the_page_come_back_exactly():
@@ -37,6 +43,13 @@ def test_corners_of_the_page_come_back_exactly():
 def test_box_beyond_the_page_is_cut_to_it():
     (word,) = codec.decode_words(codec.encode_words((Word("w", (-0.01, 0.5, 1.2, 0.6)),)))
     assert word.box == pytest.approx((0.0, 0.5, 1.0, 0.6), abs=STEP)
+
+
+def test_words_without_confidence_and_tail_are_written_as_they_were_before_there_was_either():
+    plain = (Word("a", (0.0, 0.0, 1.0, 1.0)), Word("b", (0.0, 1.0, 1.0, 1.0)))
+    raw = zlib.decompress(codec.encode_words(plain))
+    assert len(raw) == 4 * 3 + 2 + 2 * 8
+    assert codec.decode_words(codec.encode_words(plain)) == plain
 
 
 def test_words_are_small():
@@ -60,7 +73,12 @@ def test_matrix_comes_back_to_the_bit():
 
 
 def test_page_comes_back():
-    page = make_page(4, text="a b")
+    page = replace(
+        make_page(4, text="a b"),
+        confidence=0.75,
+        hidden=(HiddenText("pay me", (0.0, 0.25, 0.5, 1.0), "covered"),),
+        section=("Accounts", "Income"),
+    )
     plain = codec.encode_page(page, page.id, "a b")
     assert "a b" not in plain and page.id not in plain, "what the record says is not said twice"
     assert codec.decode_page(plain, page.words, page.id, "a b") == page
