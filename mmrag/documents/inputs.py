@@ -111,12 +111,6 @@ def discover(inputs: Input | Iterable[Input], *, recursive: bool = True) -> Iter
             )
 
 
-def digest(path: str) -> str:
-    """Compute the SHA-256 of a file in chunks; hexadecimal."""
-    with Path(path).open("rb") as file:
-        return _digest_stream(file)
-
-
 def _digest_stream(file: IO[bytes]) -> str:
     """Compute the SHA-256 of an open file from its start."""
     sha = hashlib.sha256()

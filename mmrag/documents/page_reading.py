@@ -14,7 +14,9 @@ from mmrag.documents.inputs import InputDocument, Skipped
 from mmrag.documents.layout import join_text
 from mmrag.documents.pool import Worker, WorkerDiedError, WorkerPool
 from mmrag.documents.settings import ReaderSettings, ocr_is_installed
+from mmrag.documents.stamps import Stamp
 from mmrag.documents.textlayer import SPARSE_INK, count_letters, garbage_reason, is_sparse
+from mmrag.errors import SourceChangedError
 from mmrag.types import Box, HiddenText, Page, Source, Word
 
 Blocks: TypeAlias = "list[list[list[tuple[str, Box, Box | None, float | None]]]]"
@@ -38,11 +40,19 @@ class DocumentInfo:
 
 @dataclass(frozen=True)
 class OpenDocument:
-    """A document, the key under which workers keep it open, and the passwords to try."""
+    """A document, the key under which workers keep it open, and the passwords to try.
+
+    Attributes:
+        document: the document.
+        key: differs with its content, its path and the passwords.
+        passwords: tried in order.
+        stamp: of its file when it had the document's digest (`mmrag.documents.stamps`); None: hash it again.
+    """
 
     document: InputDocument
     key: str
     passwords: tuple[str, ...] = field(repr=False)
+    stamp: Stamp | None = None
 
 
 class PageReader:
@@ -56,7 +66,11 @@ class PageReader:
     def read(
         self, handle: OpenDocument, info: DocumentInfo, number: int, pixels: int | None
     ) -> Page | Skipped:
-        """Read one page in a worker; called in a thread of `DocumentReader`."""
+        """Read one page in a worker; called in a thread of `DocumentReader`.
+
+        Raises:
+            SourceChangedError: as `ask` does.
+        """
         source = handle.document.source
         try:
             with self._pool.worker() as worker:
@@ -146,16 +160,22 @@ class PageReader:
     def ask(
         self, worker: Worker, handle: OpenDocument, operation: str, number: int, **more: object
     ) -> dict[str, Any]:
-        """Send a job; the bytes are sent only if the worker does not have this document open."""
-        source = handle.document.source
+        """Send a job; the bytes are sent only if the worker does not have this document open.
+
+        Raises:
+            SourceChangedError: the document's file is gone, or is not the file that was discovered.
+        """
+        source, data = handle.document.source, handle.document.data
         job = {
             "op": operation,
             "number": number,
             "key": handle.key,
             "kind": source.kind,
             "name": source.name,
-            "path": source.path,
-            "data": handle.document.data if worker.document_key != handle.key else None,
+            "path": source.path if data is None else None,
+            "sha256": source.sha256,
+            "stamp": handle.stamp,
+            "data": data if worker.document_key != handle.key else None,
             "passwords": handle.passwords,
             **more,
         }
@@ -166,6 +186,9 @@ class PageReader:
         reply = worker.ask(job, seconds)
         # after an error the document may not be open: its bytes are sent again with the next job
         worker.document_key = handle.key if reply["ok"] else None
+        if not reply["ok"] and reply["error"] == "changed":
+            place = source.name if operation == "info" else f"{source.name}, page {number + 1}"
+            raise SourceChangedError(f"{place}: {reply['message']}")
         return reply
 
 

@@ -18,10 +18,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mmrag.documents.inputs import InputDocument, Skipped, digest
+from mmrag.documents.inputs import InputDocument, Skipped
 from mmrag.documents.page_reading import DocumentInfo, OpenDocument, PageReader
 from mmrag.documents.pool import WorkerDiedError, WorkerPool
 from mmrag.documents.settings import ReaderSettings
+from mmrag.documents.stamps import FileDigest, FileDigests, Stamp
 from mmrag.errors import (
     DocumentError,
     MissingExtraError,
@@ -47,7 +48,7 @@ RENDER_PIXELS = 2_200_000
 
 _AHEAD = 4  # pages a worker
 _MOST_FAILURES = 100  # failed pages in a row; a damaged file may claim a million
-_CACHE_SIZE = 256  # documents whose info and password, files whose digest are kept
+_CACHE_SIZE = 256  # documents whose info and password are kept
 
 
 class DocumentReader:
@@ -71,7 +72,7 @@ class DocumentReader:
         self._lock = threading.Lock()
         self._threads: tuple[int, ThreadPoolExecutor] | None = None
         self._infos: OrderedDict[str, tuple[DocumentInfo, tuple[str, ...]]] = OrderedDict()
-        self._digests: OrderedDict[str, tuple[tuple[int, int], str]] = OrderedDict()
+        self._digests = FileDigests()
 
     def __enter__(self) -> DocumentReader:
         """Return self; workers start when needed."""
@@ -199,33 +200,41 @@ class DocumentReader:
     def _open(self, document: InputDocument, page: Page | None = None) -> tuple[DocumentInfo, OpenDocument]:
         """Return info and an open handle, from the cache if the file was opened before."""
         source = document.source
-        if document.data is None:
-            self._check_source(source, page)
+        stamp = self._check_source(source, page) if document.data is None else None
         with self._lock:
             info_and_passwords = self._infos.get(source.sha256)
         if info_and_passwords is None:
-            info_and_passwords = self._first_open(document)
+            info_and_passwords = self._first_open(document, stamp)
             with self._lock:
                 self._infos[source.sha256] = info_and_passwords
                 while len(self._infos) > _CACHE_SIZE:
                     self._infos.popitem(last=False)
-        return info_and_passwords[0], self._handle(document, info_and_passwords[1])
+        return info_and_passwords[0], self._handle(document, info_and_passwords[1], stamp)
 
-    def _handle(self, document: InputDocument, passwords: tuple[str, ...]) -> OpenDocument:
-        """Build a handle: the same bytes with the same passwords stay open in a worker."""
-        return OpenDocument(
-            document, f"{document.source.sha256} {document.source.kind} {hash(passwords)}", passwords
-        )
+    def _handle(
+        self, document: InputDocument, passwords: tuple[str, ...], stamp: Stamp | None
+    ) -> OpenDocument:
+        """Build a handle: the same content at the same path with the same passwords stays open in a worker.
 
-    def _first_open(self, document: InputDocument) -> tuple[DocumentInfo, tuple[str, ...]]:
+        The path belongs to it: a worker that has one name of a content open must not serve another name with
+        it, since the first file may have been overwritten.
+        """
+        source = document.source
+        path = source.path if document.data is None else None
+        key = f"{source.sha256} {source.kind} {hash(passwords)} {path or ''}"
+        return OpenDocument(document, key, passwords, stamp)
+
+    def _first_open(
+        self, document: InputDocument, stamp: Stamp | None
+    ) -> tuple[DocumentInfo, tuple[str, ...]]:
         """Try the passwords that are known, then ask the callback."""
         passwords = self._passwords()
-        reply = self._info_job(self._handle(document, passwords))
+        reply = self._info_job(self._handle(document, passwords, stamp))
         if reply.get("error") == "password" and callable(self._password):
             answer = self._password(document.source.name)
             if answer is not None:
                 passwords = (*passwords, answer)
-                reply = self._info_job(self._handle(document, passwords))
+                reply = self._info_job(self._handle(document, passwords, stamp))
         if reply["ok"]:
             return DocumentInfo(int(reply["total_pages"]), str(reply["title"])), passwords
         raise _error_of(reply, document.source.name)
@@ -248,28 +257,24 @@ class DocumentReader:
         variable = os.environ.get(PASSWORD_VARIABLE)
         return passwords if variable is None else (*passwords, variable)
 
-    def _check_source(self, source: Source, page: Page | None = None) -> None:
-        """Refuse a file that is gone or has changed; hash it again only if its time or size changed."""
+    def _check_source(self, source: Source, page: Page | None = None) -> Stamp | None:
+        """Refuse a file that is gone or has changed; it is hashed again only if its stamp changed.
+
+        Returns:
+            The stamp by which workers know it again; None where they must hash it too.
+        """
         if source.path is None:
-            return
+            return None
         where = source.name if page is None else f"{source.name}, page {page.number + 1}"
         try:
-            status = Path(source.path).stat()
-            stamp = (status.st_mtime_ns, status.st_size)
-            with self._lock:
-                cached = self._digests.get(source.path)
-            if cached is None or cached[0] != stamp:
-                cached = (stamp, digest(source.path))
-                with self._lock:
-                    self._digests[source.path] = cached
-                    while len(self._digests) > _CACHE_SIZE:
-                        self._digests.popitem(last=False)
+            looked: FileDigest = self._digests.look(source.path)
         except OSError as error:
             raise SourceChangedError(
                 f"{where}: {source.path} cannot be read any more ({error.strerror}). Add it again."
             ) from error
-        if cached[1] != source.sha256:
+        if looked.sha256 != source.sha256:
             raise SourceChangedError(f"{where}: the file at {source.path} has changed. Add it again.")
+        return looked.stamp if looked.is_settled else None
 
     def _pixels(self, budget: int) -> int:
         """Clip a pixel budget to the reader's limit."""

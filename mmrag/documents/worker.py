@@ -3,6 +3,8 @@
 It keeps one document open at a time, answers one job after the other and enforces its own limits:
 
 * address space (``RLIMIT_AS``), where the platform has it (`mmrag.documents.limits`);
+* a file is read only while it is the one that was indexed: its digest is compared when it is opened, its
+  stamp (`mmrag.documents.stamps`) before and after every job, and a job during which it changed is done again;
 * an alarm a few seconds after the longest the parent waits, which ends the process even where a library
   never comes back, so that a child cannot outlive a parent that was killed;
 * no network: a connection is refused by an audit hook, whatever a library tries.
@@ -22,7 +24,14 @@ from typing import IO, TYPE_CHECKING, Any
 from mmrag.documents import pipes as pipes
 from mmrag.documents.limits import limit_memory, resident_mb, set_alarm
 from mmrag.documents.settings import PATIENCE
-from mmrag.errors import DocumentError, MissingExtraError, PageError, PasswordRequiredError
+from mmrag.documents.stamps import FileDigest, FileDigests
+from mmrag.errors import (
+    DocumentError,
+    MissingExtraError,
+    PageError,
+    PasswordRequiredError,
+    SourceChangedError,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,7 +42,13 @@ if TYPE_CHECKING:
 
 ALARM_GRACE = 5.0  # seconds after the parent's limit
 THUMBNAIL_SIDE = 320  # pixels; picture on which ink is looked for
-_ERROR_NAMES = ((PasswordRequiredError, "password"), (PageError, "page"), (DocumentError, "document"))
+_MOST_CHANGES = 3  # times that a file may change during one job, its content staying the same
+_ERROR_NAMES = (
+    (SourceChangedError, "changed"),
+    (PasswordRequiredError, "password"),
+    (PageError, "page"),
+    (DocumentError, "document"),
+)
 EVEN = 24  # levels of 255 that are still the same colour
 
 
@@ -94,14 +109,37 @@ class JobHandler:
         self._settings = settings
         self._key: str | None = None
         self._renderer: Renderer | None = None
+        self._path: str | None = None  # of the open document; None where it was sent as bytes
+        self._file: FileDigest | None = None
+        self._digests = FileDigests()
         self._ocr: OcrEngine | None = None
 
     def do(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Run one job: ``load_ocr``, ``info``, ``read``, ``render`` or ``ocr``."""
+        """Run one job: ``load_ocr``, ``info``, ``attachment``, ``read``, ``render`` or ``ocr``.
+
+        Raises:
+            SourceChangedError: the file at the job's path is not, or no more, the content with its digest.
+        """
         if job["op"] == "load_ocr":
             self._load_ocr()
             return {}
-        renderer = self._open(job)
+        for _ in range(_MOST_CHANGES):
+            renderer, failure, reply = self._open(job), None, {}
+            try:
+                reply = self._do(renderer, job)
+            except MemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001  (raised below, unless the file is to blame)
+                failure = error
+            if self._is_unchanged():
+                if failure is not None:
+                    raise failure
+                return reply
+            self._close()
+        raise SourceChangedError(f"the file at {job['path']} changes while it is read. Add it again.")
+
+    def _do(self, renderer: Renderer, job: dict[str, Any]) -> dict[str, Any]:
+        """Run one job on the open document."""
         if job["op"] == "info":
             return {"total_pages": renderer.page_count, "title": renderer.title}
         number = job["number"]
@@ -114,25 +152,53 @@ class JobHandler:
         return self._read(renderer, number, job["image_pixels"])
 
     def _open(self, job: dict[str, Any]) -> Renderer:
-        """Return the job's renderer, kept open from the last job if the document is the same."""
+        """Return the job's renderer, kept open from the last job if the document is the same.
+
+        Raises:
+            SourceChangedError: the file at the path is gone, or has other content.
+        """
         from mmrag.documents.opening import open_renderer
 
-        if self._renderer is not None and self._key == job["key"]:
+        if self._renderer is not None and self._key == job["key"] and self._is_unchanged():
             return self._renderer
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
-        source = job["path"] if job["data"] is None else job["data"]
+        self._close()
+        file = None if job["path"] is None else self._check_file(job)
         self._renderer = open_renderer(
             self._settings["renderer"],
             job["kind"],
             job["name"],
-            source,
+            job["data"] if job["path"] is None else job["path"],
             job["passwords"],
             self._settings["max_pixels"],
         )
-        self._key = job["key"]
+        self._key, self._path, self._file = job["key"], job["path"], file
         return self._renderer
+
+    def _close(self) -> None:
+        """Close the open document, if there is one."""
+        if self._renderer is not None:
+            self._renderer.close()
+        self._renderer = self._key = self._path = self._file = None
+
+    def _check_file(self, job: dict[str, Any]) -> FileDigest:
+        """Return stamp and digest of the job's file if the digest is the job's."""
+        path = job["path"]
+        if job.get("stamp") is not None:  # the parent has hashed the file with this stamp
+            self._digests.note(path, FileDigest(job["stamp"], job["sha256"], is_settled=True))
+        looked = _look(self._digests, path)
+        if looked.sha256 != job["sha256"]:
+            raise SourceChangedError(f"the file at {path} has changed. Add it again.")
+        return looked
+
+    def _is_unchanged(self) -> bool:
+        """Check that the open document's file is as it was when it was opened."""
+        if self._path is None:
+            return True
+        try:
+            looked = _look(self._digests, self._path)
+        except SourceChangedError:
+            return False
+        return self._file is not None and looked.is_same(self._file)
 
     def _read(self, renderer: Renderer, number: int, image_pixels: int | None) -> dict[str, Any]:
         """Read text, ink fraction (if OCR may be needed) and, with `image_pixels`, the picture of a page."""
@@ -163,6 +229,16 @@ class JobHandler:
         side = self._settings["ocr_max_side"]
         picture = renderer.render(number, min(self._settings["max_pixels"], side * side), side)
         return {"blocks": _plain_blocks(self._load_ocr().read(picture))}
+
+
+def _look(digests: FileDigests, path: str) -> FileDigest:
+    """Return a file's digest; a file that cannot be read is one that has changed."""
+    try:
+        return digests.look(path)
+    except OSError as error:
+        raise SourceChangedError(
+            f"{path} cannot be read any more ({error.strerror}). Add it again."
+        ) from error
 
 
 def _ink(renderer: Renderer, number: int, page: PageText) -> float | None:

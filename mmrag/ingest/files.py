@@ -8,6 +8,8 @@ Decisions taken here:
   complete; adding an incomplete document again reads the pages that are missing.
 * The entry names the reader settings. Other settings read the pages again; so does adding a file some of
   whose pages were left unread because their OCR took too long, for those pages.
+* A file that changes while it is read is read once more, as it is then; the pages of what it was before, which
+  nobody has any more, are removed. One that changes again is skipped.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrag.documents.inputs import InputDocument, Skipped, discover
-from mmrag.errors import DocumentError
+from mmrag.errors import DocumentError, SourceChangedError
 from mmrag.index.base import DocumentEntry, Index
 from mmrag.ingest.embedding import encode_documents, image_pixels
 from mmrag.ingest.records import checked_metadata, name_metadata, name_of, page_record
@@ -76,7 +78,7 @@ class Ingest:
         for position, document in enumerate(documents):
             call.stopwatch.start_file(position, document)
             try:
-                self._add_document(document, call)
+                self._add_file(document, call)
             except DocumentError as error:
                 reason = str(error).removeprefix(f"{document.source.name}: ")  # the report names the file
                 call.report.skipped.append(Skipped(name=name_of(document), reason=reason))
@@ -96,6 +98,20 @@ class Ingest:
             else:
                 documents.append(item)
         return documents
+
+    def _add_file(self, document: InputDocument, call: _Call) -> None:
+        """Add one file, and once more as it is then if it changes meanwhile; raises as `_add_document` does."""
+        try:
+            self._add_document(document, call)
+            return
+        except SourceChangedError:
+            if document.data is not None or not Path(name_of(document)).is_file():
+                raise
+        for item in discover(name_of(document)):
+            if isinstance(item, Skipped):
+                call.report.skipped.append(item)
+            else:
+                self._add_document(item, call)
 
     def _add_document(self, document: InputDocument, call: _Call) -> None:
         """Add one file, or find that there is nothing to do.
@@ -138,7 +154,14 @@ class Ingest:
             self._index.put_blob(document.source.sha256, document.data)
         self._index.put_document(replace(entry, settings="") if is_mixed else entry)
         numbers = [n for n in range(entry.total_pages) if document.source.page_id(n) not in old_pages]
-        bad = self._write_pages(document, entry, numbers, call)
+        counts = call.report.copy()
+        try:
+            bad = self._write_pages(document, entry, numbers, call)
+        except SourceChangedError:
+            if before is None:  # a part of a content that is gone
+                self._index.remove_document(entry.id)
+                call.report.restore(counts)
+            raise
         self._index.delete([document.source.page_id(n) for n in bad])
         self._index.put_document(replace(entry, complete=True, skipped=tuple(sorted(bad.items()))))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,15 @@ class AddReport:
         for page in pages:
             for note in page.notes:
                 self.notes[note] = self.notes.get(note, 0) + 1
+
+    def copy(self) -> AddReport:
+        """Return a copy with lists and counts of its own."""
+        return deepcopy(self)
+
+    def restore(self, copy: AddReport) -> None:
+        """Set everything to what it is in a copy."""
+        for attribute in fields(self):
+            setattr(self, attribute.name, getattr(copy, attribute.name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,252 @@
+"""A page is read and drawn from the content that was indexed, whatever lies at its path by now, or refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_documents import make_pdf
+
+from mmrag.documents import DocumentReader, InputDocument, ReaderSettings, discover
+from mmrag.documents.stamps import FileDigests, digest
+from mmrag.documents.worker import JobHandler
+from mmrag.errors import SourceChangedError
+from mmrag.index import MemoryIndex
+from mmrag.pipeline import DocumentQA
+from mmrag.types import Page
+
+SETTINGS = ReaderSettings(ocr="off", workers=1, page_seconds=120)
+
+
+def prices(price: str, pages: int = 4) -> bytes:
+    return make_pdf(*(f"price {price} page {number}" for number in range(pages)))
+
+
+def overwrite(path: Path, data: bytes) -> None:
+    """Write into the same inode, as an editor or a download in place does."""
+    with path.open("r+b") as file:
+        file.truncate(0)
+        file.write(data)
+
+
+def rename_over(path: Path, data: bytes) -> None:
+    path.with_suffix(".new").write_bytes(data)
+    path.with_suffix(".new").replace(path)
+
+
+def overwrite_with_old_times(path: Path, data: bytes) -> None:
+    status = path.stat()
+    overwrite(path, data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def truncate(path: Path, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.truncate(len(data) // 2)
+
+
+CHANGES = [overwrite, rename_over, overwrite_with_old_times, truncate]
+
+
+def find_file(path: Path) -> InputDocument:
+    (found,) = discover(path)
+    assert isinstance(found, InputDocument)
+    return found
+
+
+@pytest.fixture(params=[False, True], ids=["fresh", "settled"])
+def pair(request, tmp_path, monkeypatch) -> tuple[Path, Path]:
+    """Two names of one content; `settled`: stamps are trusted without hashing the file again."""
+    if request.param:
+        monkeypatch.setattr("mmrag.documents.stamps.SETTLED_SECONDS", 0.0)
+    a, b = tmp_path / "a.pdf", tmp_path / "b.pdf"
+    data = prices("100")
+    for path in (a, b):
+        path.write_bytes(data)
+    return a, b
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_that_changes_while_it_is_read_gives_no_page_of_another_content(pair, change):
+    path, _ = pair
+    path.write_bytes(prices("100", pages=40))
+    found = find_file(path)
+    texts = []
+    with DocumentReader(SETTINGS) as reader:
+        pages = reader.pages(found)
+        texts.append(next(pages).text)
+        change(path, prices("999", pages=40))
+        with pytest.raises(SourceChangedError, match=r"a\.pdf.* has changed\. Add it again"):
+            texts += [page.text for page in pages if isinstance(page, Page)]
+    assert all(text.startswith("price 100") for text in texts)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_two_names_of_one_content_never_stand_for_each_other(pair, change):
+    a, b = pair
+    with DocumentReader(ReaderSettings(ocr="off", workers=1, page_seconds=120)) as reader:
+        (page, *_), (other, *_) = (list(reader.pages(find_file(path))) for path in pair)
+        before = np.asarray(reader.render(page))
+        change(a, prices("999"))
+        with pytest.raises(SourceChangedError, match=r"a\.pdf, page 1: .*a\.pdf has changed"):
+            reader.render(page)
+        assert np.array_equal(np.asarray(reader.render(other)), before)
+        a.unlink()
+        with pytest.raises(SourceChangedError, match=r"cannot be read any more \(No such file"):
+            reader.render(page)
+
+
+def test_a_touched_file_is_the_same_file(pair):
+    a, _ = pair
+    with DocumentReader(SETTINGS) as reader:
+        pages = reader.pages(find_file(a))
+        texts = [next(pages).text]
+        a.touch()
+        texts += [page.text for page in pages]
+        assert texts == [f"price 100 page {number}" for number in range(4)]
+
+
+def job(path: Path, data: bytes | None = None) -> dict:
+    found = find_file(path)
+    return {
+        "op": "read",
+        "number": 0,
+        "key": "the same",
+        "kind": "pdf",
+        "name": path.name,
+        "path": str(path),
+        "sha256": found.source.sha256,
+        "stamp": None,
+        "data": data,
+        "passwords": (),
+        "image_pixels": None,
+    }
+
+
+class TouchingRenderer:
+    """The real renderer of a file that is changed during the first jobs on it."""
+
+    def __init__(self, renderer, change, changes: list[int]) -> None:
+        self._renderer, self._change, self._changes = renderer, change, changes
+        self.page_count, self.title = renderer.page_count, renderer.title
+
+    def read(self, number):
+        page = self._renderer.read(number)
+        if self._changes:
+            self._changes.pop()
+            self._change()
+        return page
+
+    def __getattr__(self, name):
+        return getattr(self._renderer, name)
+
+
+def handler(monkeypatch, change, times: int) -> JobHandler:
+    from mmrag.documents import opening
+
+    opened, changes = opening.open_renderer, [0] * times
+    monkeypatch.setattr(
+        opening, "open_renderer", lambda *values: TouchingRenderer(opened(*values), change, changes)
+    )
+    return JobHandler(
+        {"renderer": "pymupdf", "ocr": "off", "ocr_max_side": 800, "max_pixels": 10_000_000, "memory_mb": 0}
+    )
+
+
+def test_a_job_during_which_the_file_changed_is_no_result(pair, monkeypatch):
+    """The worker alone: no look of the parent comes between reading and the reply."""
+    a, _ = pair
+    work = job(a)
+    jobs = handler(monkeypatch, lambda: overwrite(a, prices("999")), times=1)
+    with pytest.raises(SourceChangedError, match="has changed"):
+        jobs.do(work)
+    with pytest.raises(SourceChangedError, match="has changed"):
+        jobs.do(work)  # the same key, and nothing open under it
+
+
+def test_a_job_during_which_the_file_was_touched_is_done_again(pair, monkeypatch):
+    a, _ = pair
+    data = a.read_bytes()
+    reply = handler(monkeypatch, lambda: rename_over(a, data), times=1).do(job(a))
+    assert [word[0] for word in reply["blocks"][0][0]][:2] == ["price", "100"]
+
+
+def test_a_file_that_never_rests_is_given_up(pair, monkeypatch):
+    a, _ = pair
+    data = a.read_bytes()
+    jobs = handler(monkeypatch, lambda: rename_over(a, data), times=9)
+    with pytest.raises(SourceChangedError, match="changes while it is read"):
+        jobs.do(job(a))
+
+
+def test_digests_are_those_of_the_file_as_it_is(tmp_path):
+    """Random writes, renames and touches; the cache always says what hashing says."""
+    rng = np.random.default_rng(5)
+    path, digests = tmp_path / "f", FileDigests()
+    path.write_bytes(b"start")
+    for _ in range(200):
+        data = bytes(rng.integers(0, 3, size=4, dtype=np.uint8))
+        change = CHANGES[rng.integers(len(CHANGES))]
+        if rng.random() < 0.3:
+            path.touch()
+        else:
+            change(path, data)
+        assert digests.look(str(path)).sha256 == digest(str(path))
+
+
+@pytest.fixture
+def qa(embedder):
+    with DocumentQA(MemoryIndex.for_embedder(embedder), embedder=embedder, reader=SETTINGS) as qa:
+        yield qa
+
+
+def test_evidence_is_drawn_from_the_name_that_still_has_the_content(qa, pair, tmp_path):
+    a, b = pair
+    other = tmp_path / "other.pdf"
+    other.write_bytes(prices("999"))
+    qa.add([a, b])
+    (record,) = qa.index.get(qa.index.ids({"page": 0}))
+    before = np.asarray(qa.render(record.page)).copy()
+    overwrite(a, prices("999"))
+    assert np.array_equal(np.asarray(qa.render(record.page)), before)
+    overwrite(b, prices("999"))
+    with pytest.raises(SourceChangedError):
+        qa.render(record.page)
+
+
+def test_a_file_overwritten_while_it_is_added_is_added_as_it_is_then(qa, pair):
+    a, _ = pair
+    a.write_bytes(prices("100", pages=60))
+    changed = []
+
+    def change(progress) -> None:
+        if progress.pages_done and not changed:
+            changed.append(progress.pages_done)
+            overwrite(a, prices("999", pages=50))
+
+    report = qa.add(a, progress=change)
+    assert changed, "the change came in the middle"
+    assert (report.pages, report.skipped) == (50, [])
+    texts = [record.text for record in qa.index.get(qa.index.ids())]
+    assert len(texts) == 50 and all(text.startswith("price 999") for text in texts)
+    (entry,) = qa.status().documents
+    assert entry.complete
+    assert qa.add(a).unchanged == [str(a)]
+
+
+def test_a_file_that_changes_again_is_named_and_leaves_nothing(qa, pair):
+    a, _ = pair
+    a.write_bytes(prices("0", pages=60))
+    versions = iter(range(1, 100))
+
+    def change(progress) -> None:
+        if progress.pages_done:
+            overwrite(a, prices(str(next(versions)), pages=60))
+
+    report = qa.add(a, progress=change)
+    (skipped,) = report.skipped
+    assert "has changed. Add it again." in skipped.reason
+    assert qa.index.count() == 0 and report.pages == 0
+    assert qa.add(a).pages == 60
