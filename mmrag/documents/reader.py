@@ -15,14 +15,13 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmrag.documents.inputs import InputDocument, Skipped
 from mmrag.documents.page_reading import DocumentInfo, OpenDocument, PageReader
 from mmrag.documents.pool import WorkerDiedError, WorkerPool
 from mmrag.documents.settings import ReaderSettings
-from mmrag.documents.stamps import FileDigest, FileDigests, Stamp
+from mmrag.documents.stamps import FileDigests, Stamp
 from mmrag.errors import (
     DocumentError,
     MissingExtraError,
@@ -267,14 +266,14 @@ class DocumentReader:
             return None
         where = source.name if page is None else f"{source.name}, page {page.number + 1}"
         try:
-            looked: FileDigest = self._digests.look(source.path)
+            file = self._digests.look(source.path)
         except OSError as error:
             raise SourceChangedError(
                 f"{where}: {source.path} cannot be read any more ({error.strerror}). Add it again."
             ) from error
-        if looked.sha256 != source.sha256:
+        if file.sha256 != source.sha256:
             raise SourceChangedError(f"{where}: the file at {source.path} has changed. Add it again.")
-        return looked.stamp if looked.is_settled else None
+        return file.stamp if file.is_settled else None
 
     def _pixels(self, budget: int) -> int:
         """Clip a pixel budget to the reader's limit."""

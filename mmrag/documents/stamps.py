@@ -78,18 +78,18 @@ class FileDigests:
         """
         stamp = stamp_of(path)
         with self._lock:
-            known = self._known.get(path)
-        if known is not None and known.is_settled and known.stamp == stamp:
-            return known
+            last = self._known.get(path)
+        if last is not None and last.is_settled and last.stamp == stamp:
+            return last
         is_settled = time.time_ns() - max(stamp[3:]) > SETTLED_SECONDS * 1e9
-        looked = FileDigest(stamp, digest(path), is_settled)
-        self.note(path, looked)
-        return looked
+        file = FileDigest(stamp, digest(path), is_settled)
+        self.note(path, file)
+        return file
 
-    def note(self, path: str, known: FileDigest) -> None:
+    def note(self, path: str, file: FileDigest) -> None:
         """Remember a digest that another process computed."""
         with self._lock:
-            self._known[path] = known
+            self._known[path] = file
             self._known.move_to_end(path)
             while len(self._known) > _MOST_FILES:
                 self._known.popitem(last=False)

@@ -4,7 +4,7 @@ It keeps one document open at a time, answers one job after the other and enforc
 
 * address space (``RLIMIT_AS``), where the platform has it (`mmrag.documents.limits`);
 * a file is read only while it is the one that was indexed: its digest is compared when it is opened, its
-  stamp (`mmrag.documents.stamps`) before and after every job, and a job during which it changed is done again;
+  stamp (`mmrag.documents.stamps`) before and after every job; a job during which it changed is done again;
 * an alarm a few seconds after the longest the parent waits, which ends the process even where a library
   never comes back, so that a child cannot outlive a parent that was killed;
 * no network: a connection is refused by an audit hook, whatever a library tries.
@@ -185,20 +185,20 @@ class JobHandler:
         path = job["path"]
         if job.get("stamp") is not None:  # the parent has hashed the file with this stamp
             self._digests.note(path, FileDigest(job["stamp"], job["sha256"], is_settled=True))
-        looked = _look(self._digests, path)
-        if looked.sha256 != job["sha256"]:
+        file = _look(self._digests, path)
+        if file.sha256 != job["sha256"]:
             raise SourceChangedError(f"the file at {path} has changed. Add it again.")
-        return looked
+        return file
 
     def _is_unchanged(self) -> bool:
         """Check that the open document's file is as it was when it was opened."""
         if self._path is None:
             return True
         try:
-            looked = _look(self._digests, self._path)
+            file = _look(self._digests, self._path)
         except SourceChangedError:
             return False
-        return self._file is not None and looked.is_same(self._file)
+        return self._file is not None and file.is_same(self._file)
 
     def _read(self, renderer: Renderer, number: int, image_pixels: int | None) -> dict[str, Any]:
         """Read text, ink fraction (if OCR may be needed) and, with `image_pixels`, the picture of a page."""

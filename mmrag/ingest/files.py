@@ -8,8 +8,8 @@ Decisions taken here:
   complete; adding an incomplete document again reads the pages that are missing.
 * The entry names the reader settings. Other settings read the pages again; so does adding a file some of
   whose pages were left unread because their OCR took too long, for those pages.
-* A file that changes while it is read is read once more, as it is then; the pages of what it was before, which
-  nobody has any more, are removed. One that changes again is skipped.
+* A file that changes while it is read is read once more, as it is then; the pages of what it was before,
+  which nobody has any more, are removed. One that changes again is skipped.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Ingest:
         return documents
 
     def _add_file(self, document: InputDocument, call: _Call) -> None:
-        """Add one file, and once more as it is then if it changes meanwhile; raises as `_add_document` does."""
+        """Add one file, once more as it is then if it changes meanwhile; raises as `_add_document` does."""
         try:
             self._add_document(document, call)
             return

@@ -1,4 +1,4 @@
-"""A page is read and drawn from the content that was indexed, whatever lies at its path by now, or refused."""
+"""A page is read and drawn from the content that was indexed, whatever lies at its path, or refused."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def test_a_file_that_changes_while_it_is_read_gives_no_page_of_another_content(p
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_two_names_of_one_content_never_stand_for_each_other(pair, change):
-    a, b = pair
-    with DocumentReader(ReaderSettings(ocr="off", workers=1, page_seconds=120)) as reader:
+    a, _ = pair
+    with DocumentReader(SETTINGS) as reader:
         (page, *_), (other, *_) = (list(reader.pages(find_file(path))) for path in pair)
         before = np.asarray(reader.render(page))
         change(a, prices("999"))
