@@ -17,6 +17,8 @@ from typing import Any, TypeAlias, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from mmrag.serving.escaping import as_data
+
 Tokens: TypeAlias = "list[int]"
 
 POSITIONS = 512
@@ -56,7 +58,7 @@ class WordPieces:
         self.first, self.last = cast("list[int]", special)
 
     def tokenize(self, text: str) -> Tokens:
-        """Return token ids without special tokens; any Python string is valid."""
+        """Return token ids without special tokens, also where the text spells one; any string is valid."""
         ids: Tokens = []
         for piece in _pieces(_clean(text)):
             ids += self._tokenizer.encode(piece, add_special_tokens=False).ids
@@ -170,8 +172,11 @@ def _digest_of(path: str, size: int, mtime_ns: int) -> str:
 
 
 def _clean(text: str) -> str:
-    """Join surrogate pairs and replace lone surrogates: the tokenizer takes valid Unicode only."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    """Join surrogate pairs, replace lone surrogates, and part what spells a special token, as ``[SEP]``.
+
+    The tokenizer takes valid Unicode only; it parts brackets itself, so nothing else changes.
+    """
+    return as_data(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
 def _pieces(text: str) -> Iterator[str]:

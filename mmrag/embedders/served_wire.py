@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mmrag.embedders.base import Content, searchable_text
 from mmrag.errors import ServerAnswerError, UnsupportedInputError
 from mmrag.images import data_url
+from mmrag.serving.escaping import as_data
 from mmrag.serving.wire import BODY_KEPT, Json, quote
 from mmrag.types import Page, Query
 
@@ -186,5 +187,7 @@ def messages(item: Item, role: str, pixels: int) -> list[Json]:
 
 
 def sent_text(text: str) -> str:
-    """Return text that UTF-8 can carry; ``""`` for white space only. Lone surrogates occur in PDFs."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if text.strip() else ""
+    """Return text as data that UTF-8 can carry (PDFs have lone surrogates); ``""`` for white space only."""
+    if not text.strip():
+        return ""
+    return as_data(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))

@@ -21,8 +21,9 @@ from mmrag.rerank.protocol import Settings, Verdicts
 from mmrag.rerank.request import instruction_for, system_prompt, user_template, word_limit
 from mmrag.rerank.traces import Trace, read_trace
 from mmrag.rerank.yesno import YesNoScorer
-from mmrag.serving.chat import as_data, chat_messages, cut_text, data_mark, fill_template
+from mmrag.serving.chat import chat_messages, fill_template
 from mmrag.serving.client import parse_chat
+from mmrag.serving.escaping import as_data, cut_text, data_mark
 from mmrag.serving.requests import Request, Requests
 from mmrag.serving.wire import join_url, parse_models
 from mmrag.types import Candidate, Query, Verdict

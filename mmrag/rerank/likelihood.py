@@ -17,7 +17,7 @@ from mmrag.errors import ServerError
 from mmrag.rerank.protocol import Settings, Verdicts
 from mmrag.rerank.request import likelihood_body, text_tokens_body
 from mmrag.rerank.response import read_context, read_likelihood, read_tokens
-from mmrag.serving.chat import as_data
+from mmrag.serving.escaping import as_data
 from mmrag.serving.requests import Request, Requests
 from mmrag.types import Candidate, Query, Verdict
 

@@ -26,16 +26,9 @@ from mmrag.rerank.request import (
 )
 from mmrag.rerank.response import Order, read_order
 from mmrag.rerank.yesno import Thinker
-from mmrag.serving.chat import (
-    as_data,
-    chat_messages,
-    cut_text,
-    data_mark,
-    fill_template,
-    show_picture,
-    text_part,
-)
+from mmrag.serving.chat import chat_messages, fill_template, show_picture, text_part
 from mmrag.serving.client import Json
+from mmrag.serving.escaping import as_data, cut_text, data_mark
 from mmrag.serving.requests import Request, Requests
 from mmrag.types import Candidate, Query, Verdict
 

@@ -17,15 +17,8 @@ from mmrag.rerank.request import (
 )
 from mmrag.rerank.response import read_boxes
 from mmrag.rerank.yesno import YesNoScorer
-from mmrag.serving.chat import (
-    PictureView,
-    as_data,
-    chat_messages,
-    cut_text,
-    data_mark,
-    fill_template,
-    show_picture,
-)
+from mmrag.serving.chat import PictureView, chat_messages, fill_template, show_picture
+from mmrag.serving.escaping import as_data, cut_text, data_mark
 from mmrag.serving.requests import Requests
 from mmrag.types import Candidate, Query, Verdict
 

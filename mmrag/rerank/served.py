@@ -17,8 +17,9 @@ from mmrag.rerank.pointwise import NO_CONTENT, NO_CONTENT_NOTE
 from mmrag.rerank.protocol import Settings, Verdicts
 from mmrag.rerank.request import ModelInput, candidate_input, query_input, text_tokens_body
 from mmrag.rerank.response import read_relevance, read_score, read_served_context, read_tokens
-from mmrag.serving.chat import as_data, cut_text, picture_part, scaled_area, text_part
+from mmrag.serving.chat import picture_part, scaled_area, text_part
 from mmrag.serving.client import Json
+from mmrag.serving.escaping import as_data, cut_text
 from mmrag.serving.requests import Request, Requests
 from mmrag.types import Candidate, Query, Verdict
 

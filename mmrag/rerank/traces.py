@@ -31,8 +31,9 @@ from mmrag.errors import ServerError, check_whole
 from mmrag.images import data_url
 from mmrag.rerank.trace_text import Trace, read_trace
 from mmrag.serving.actions import Actions, Call, arun, run
-from mmrag.serving.chat import SMALLEST_PICTURE, as_data, message_content, text_part
+from mmrag.serving.chat import SMALLEST_PICTURE, message_content, text_part
 from mmrag.serving.client import Json, ServerClient, parse_chat
+from mmrag.serving.escaping import as_data
 from mmrag.serving.prompts import Prompts
 from mmrag.serving.requests import Batch, ReplyCache, Request, Requests, Runner
 from mmrag.types import Candidate, Page, Query, Record, Usage

@@ -1,11 +1,9 @@
-"""Parts of a chat message: text as data, pictures by digest, filled templates.
+"""Parts of a chat message: pictures by digest, filled templates.
 
-Page text is data. Decisions:
+Decisions:
 
-* Data goes between markers whose names end in a digest of the data (``<page-3f9ac1>``), and every ``<``
-  in it that could open a marker is separated from what follows (``< /page-3f9ac1>``). So nothing on a page
-  closes its block, and nothing on it is a control token of a chat template (``<|im_end|>``): servers turn
-  those into real tokens wherever they occur. Bracketed ones (``[INST]``) are separated too.
+* Data goes between markers whose names end in a digest of the data (``<page-3f9ac1>``), and is escaped by
+  `mmrag.serving.escaping`, so nothing on a page closes its block or is a control token of a chat template.
 * Pictures are named by the digest of their data (``uuid``); the data travels next to the messages and is
   inserted where the server needs it (`mmrag.serving.requests`).
 * Messages without a picture are plain text: templates of text-only models take no list of parts.
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmrag.images import data_url
 from mmrag.serving.client import Json
+from mmrag.serving.escaping import as_data
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,21 +28,6 @@ if TYPE_CHECKING:
 
 SMALLEST_PICTURE = 1024  # pixels; a picture is never made smaller to fit a context
 END_OF_THOUGHT = "</think>"
-CUT = " […]"  # marks the end of a text that was cut
-_OPENING = re.compile("([<\uff1c\ufe64])(?=\\S)")  # also wide and small: some tokenizers fold them
-_BRACKET_TOKEN = re.compile(r"\[(?=/?[A-Z_]{2,24}\])")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
-
-
-def as_data(text: str) -> str:
-    """Return the text with everything defused that could close a marker or be a control token."""
-    text = _SURROGATE.sub("\ufffd", text).replace("\x00", "\ufffd")
-    return _BRACKET_TOKEN.sub("[ ", _OPENING.sub(r"\1 ", text))
-
-
-def data_mark(*data: str) -> str:
-    """Return six hexadecimal digits that belong to these texts."""
-    return hashlib.sha256("\x00".join(data).encode("utf-8", errors="replace")).hexdigest()[:6]
 
 
 def picture_part(image: Image, pixels: int) -> tuple[Json, dict[str, str]]:
@@ -80,14 +64,6 @@ def show_picture(image: Image | None, most: int, fraction: float = 1.0) -> Pictu
 def scaled_area(image: Image, most: int, fraction: float) -> int:
     """Return the pixels of a picture shown at a fraction of its area."""
     return max(SMALLEST_PICTURE, int(fraction * min(most, image.width * image.height)))
-
-
-def cut_text(text: str, cap: int) -> str:
-    """Cut a text to `cap` characters, between words if there is a gap near, and mark it as cut."""
-    if len(text) <= cap:
-        return text
-    gap = text.rfind(" ", cap - cap // 8, cap)
-    return text[: gap if gap > 0 else cap] + CUT
 
 
 def fill_template(

@@ -14,10 +14,7 @@ from PIL import Image
 from mmrag.rerank.protocol import Settings
 from mmrag.rerank.request import candidate_input, even_length
 from mmrag.serving.chat import (
-    CUT,
-    as_data,
     chat_messages,
-    cut_text,
     fill_template,
     message_content,
     no_thought,
@@ -25,6 +22,7 @@ from mmrag.serving.chat import (
     text_part,
     thought_message,
 )
+from mmrag.serving.escaping import CUT, as_data, cut_text
 from mmrag.types import Candidate, Page, Record, Source
 
 HOSTILE = [
@@ -59,7 +57,7 @@ def test_no_text_at_all_keeps_a_control_token(text: str) -> None:
 
 
 def test_what_is_no_control_token_stays_as_it_is() -> None:
-    text = "Net sales < 5 % [see note 3], a > b & c; x[i]; [3] > [1]"
+    text = "Net sales < 5 % [see note 3], a > b & c; x[i]; and/or"
     assert as_data(text) == text
 
 

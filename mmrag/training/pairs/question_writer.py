@@ -15,8 +15,9 @@ from typing import Any
 from mmrag.answer.lines import line_boxes
 from mmrag.answer.quotes import find_quote
 from mmrag.errors import ServerError, check_whole
-from mmrag.serving.chat import as_data, fill_template, message_content, show_picture
+from mmrag.serving.chat import fill_template, message_content, show_picture
 from mmrag.serving.client import ServerClient, parse_chat
+from mmrag.serving.escaping import as_data
 from mmrag.serving.prompts import Prompts
 from mmrag.serving.requests import ReplyCache, Request, Requests, Runner
 from mmrag.training.pairs.rules import PACKAGE

@@ -12,6 +12,7 @@ from PIL import Image
 from mmrag.answer import Answerer, ServedAnswerer
 from mmrag.answer.served.answerer import NO_PAGES
 from mmrag.errors import PageError, ServerAnswerError, ServerStatusError
+from mmrag.serving.escaping import data_mark
 from mmrag.types import Answer, Candidate, Page, Query, Ranking, Record, Source, Word
 
 SOURCE = Source("a" * 64, "pdf", "acme.pdf", "/docs/acme.pdf")
@@ -114,9 +115,10 @@ def test_pages_are_numbered_as_shown_with_their_picture_and_text(fake_server):
     kinds = [part["type"] for part in user_parts(fake_server)]
     assert kinds == ["text", "image_url", "text", "text", "image_url", "text"]
     texts = [part["text"] for part in user_parts(fake_server) if part["type"] == "text"]
+    mark = data_mark(QUERY.text, TEXTS[1], "")
     assert texts == [
         "[1] acme.pdf, page 2 of 3 (printed label iv)",
-        f"Text of [1]:\n{TEXTS[1]}",
+        f"Text of [1]:\n<text-{mark}>\n{TEXTS[1]}\n</text-{mark}>",
         "[2] acme.pdf, page 3 of 3",
         "Question: How did net sales change?",
     ]
@@ -156,7 +158,9 @@ def test_a_plain_text_is_shown_and_cited_by_its_id(fake_server):
     ranking = Ranking(QUERY, (Candidate(Record("note-1", None, "The vault opens at noon."), 0.5, 1),))
     fake_server.chat(said("At noon [1].", [(1, "opens at NOON")]))
     answer = answerer(fake_server, render=None).answer(QUERY, ranking)
-    assert user_parts(fake_server)[0]["text"] == "[1] note-1\nThe vault opens at noon."
+    heading, text, _ = (part["text"] for part in user_parts(fake_server))
+    assert heading == "[1] note-1"
+    assert text.splitlines()[2] == "The vault opens at noon."
     (citation,) = answer.citations
     assert (citation.record_id, citation.quote, citation.page, citation.boxes) == (
         "note-1",
@@ -169,7 +173,7 @@ def test_a_plain_text_is_shown_and_cited_by_its_id(fake_server):
 def test_a_long_text_is_sent_whole(fake_server):
     fake_server.chat(said("x [1]"))
     answerer(fake_server, images=False).answer(QUERY, make_ranking(make_page(0, "word " * 500)))
-    assert ("word " * 500).strip() in user_parts(fake_server)
+    assert "word " * 500 in user_parts(fake_server)
 
 
 def test_the_picture_of_a_question_is_sent(fake_server):
