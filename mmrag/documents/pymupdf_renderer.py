@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pymupdf
 from PIL import Image
 
-from mmrag.documents.layout import clip_box, join_rows, words_of_run
+from mmrag.documents.glyphs import LayerBlocks, page_words
+from mmrag.documents.layout import join_rows
+from mmrag.documents.marks import split_marks
+from mmrag.documents.pymupdf_words import layer_blocks
 from mmrag.documents.renderer import MAX_SCALE, PageText, fit_scale, password_message
 from mmrag.documents.textlayer import is_sparse
 from mmrag.errors import DocumentError, PageError, PasswordRequiredError
@@ -20,8 +23,6 @@ from mmrag.types import Word
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Ligatures are written out; characters without a Unicode value stay U+FFFD, so that they are noticed.
-_WORD_FLAGS = pymupdf.TEXT_PRESERVE_WHITESPACE | pymupdf.TEXT_MEDIABOX_CLIP
 _INVISIBLE = 3  # PDF text render mode
 _SHRINK_EVERY = 16  # pages
 
@@ -81,8 +82,7 @@ class PyMuPdfRenderer:
         page = self._load(number)
         size = (float(page.rect.width), float(page.rect.height))
         try:
-            raw = page.get_text("words", flags=_WORD_FLAGS)
-            blocks = _group(raw, page.rotation_matrix, size)
+            blocks = _page_blocks(layer_blocks(page), size)
         except Exception as error:  # noqa: BLE001
             note = f"text layer cannot be read ({_first_line(error)})"
             return PageText(size, self._label(page), notes=(note,))
@@ -118,25 +118,14 @@ class PyMuPdfRenderer:
             self._document.close()
 
 
-def _group(
-    raw: Sequence[tuple[Any, ...]],
-    rotation: Any,  # noqa: ANN401
-    size: tuple[float, float],
-) -> tuple[tuple[tuple[Word, ...], ...], ...]:
-    """Group MuPDF's word tuples (unrotated points) into blocks of lines of words in 0..1 as shown."""
-    blocks: dict[int, dict[int, list[Word]]] = {}
-    for x0, y0, x1, y1, text, block, line, _ in raw:
-        rect = pymupdf.Rect(x0, y0, x1, y1) * rotation
-        box = (rect.x0 / size[0], rect.y0 / size[1], rect.x1 / size[0], rect.y1 / size[1])
-        pieces = text.split()
-        if pieces == [text]:
-            clipped_box = clip_box(box)
-            words = [] if clipped_box is None else [Word(text, clipped_box)]
-        else:
-            words = words_of_run(text, box)
-        if words:
-            blocks.setdefault(block, {}).setdefault(line, []).extend(words)
-    return tuple(join_rows(list(lines.values())) for lines in blocks.values())
+def _page_blocks(layer: LayerBlocks, size: tuple[float, float]) -> tuple[tuple[tuple[Word, ...], ...], ...]:
+    """Convert the layer's lines to blocks of lines of words in 0..1 as shown."""
+    blocks = []
+    for block in layer:
+        lines = [words for line in block if (words := page_words(split_marks(line), size))]
+        if lines:
+            blocks.append(join_rows(lines))
+    return tuple(blocks)
 
 
 def _has_invisible_text(page: Any) -> bool:  # noqa: ANN401
