@@ -36,6 +36,7 @@ from mmrag.types import (
 if TYPE_CHECKING:
     from mmrag.answer import Answerer, ExtractiveAnswerer, ServedAnswerer
     from mmrag.documents import DocumentReader, ReaderSettings
+    from mmrag.documents.reading import ParsedDocument, read
     from mmrag.embedders.base import Content, Embedder
     from mmrag.embedders.mini.embedder import MiniEmbedder
     from mmrag.embedders.served import ServedEmbedder
@@ -64,6 +65,7 @@ _MODULES = {
     "Manifest": "mmrag.index",
     "MemoryIndex": "mmrag.index",
     "MiniEmbedder": "mmrag.embedders.mini.embedder",
+    "ParsedDocument": "mmrag.documents.reading",
     "ReaderSettings": "mmrag.documents",
     "Reranker": "mmrag.rerank",
     "Retriever": "mmrag.retriever",
@@ -72,6 +74,7 @@ _MODULES = {
     "TextEmbedder": "mmrag.embedders.text",
     "ThinkReranker": "mmrag.rerank",
     "load_embedder": "mmrag.models.load",
+    "read": "mmrag.documents.reading",
     "reembed": "mmrag.ingest.reembed",
 }
 
@@ -95,6 +98,7 @@ __all__ = [
     "MemoryIndex",
     "MiniEmbedder",
     "Page",
+    "ParsedDocument",
     "Query",
     "Ranking",
     "ReaderSettings",
@@ -109,6 +113,7 @@ __all__ = [
     "Verdict",
     "Word",
     "load_embedder",
+    "read",
     "reembed",
 ]
 

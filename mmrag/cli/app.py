@@ -22,6 +22,7 @@ COMMANDS = {
     "demo": Entry("mmrag.cli.demo:demo", "Index the sample documents and ask five questions.", ASK),
     "search": Entry("mmrag.cli.search:search", "Rank pages for a question.", ASK),
     "ask": Entry("mmrag.cli.ask:ask", "Answer a question with its evidence.", ASK),
+    "read": Entry("mmrag.cli.read:read", "Print a file as Markdown or JSON, or its tables as CSV.", ASK),
     "index": Entry("mmrag.cli.index:index", "Add files, folders or globs to an index.", BUILD),
     "status": Entry("mmrag.cli.manage:status", "List the files in an index.", BUILD),
     "remove": Entry("mmrag.cli.manage:remove", "Remove a file or a record from an index.", BUILD),

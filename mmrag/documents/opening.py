@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mmrag.documents.renderer import Renderer
+from mmrag.documents.structure.regions import StructureReader
 from mmrag.errors import DocumentError
 
 if TYPE_CHECKING:
@@ -43,6 +44,22 @@ def open_renderer(
 
         return PdfiumRenderer(name, source, passwords)
     return _pymupdf(name, kind, source, passwords)
+
+
+def open_structure(engine: str) -> StructureReader:
+    """Return the reader of structure that goes with a renderer; its models are loaded here.
+
+    Args:
+        engine: ``"pymupdf"`` or ``"pdfium"``.
+    """
+    if engine == "pymupdf":
+        from mmrag.documents.structure.pymupdf_layout import PyMuPdfLayout, is_available
+
+        if is_available():
+            return PyMuPdfLayout()
+    from mmrag.documents.structure.plain import PlainStructure
+
+    return PlainStructure()
 
 
 def _pymupdf(name: str, kind: str, source: str | bytes, passwords: Sequence[str]) -> Renderer:

@@ -180,6 +180,8 @@ class PageReader:
             **more,
         }
         seconds = self._settings.page_seconds
+        if operation == "structure":
+            seconds = self._settings.structure_seconds
         if operation == "ocr":  # what reading and loading the models left of the page's time
             seconds = max(0.1, seconds + self._settings.ocr_seconds - worker.last_seconds)
         worker.document_key = None

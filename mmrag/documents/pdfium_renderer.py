@@ -35,9 +35,11 @@ class PdfiumRenderer:
     def __init__(self, name: str, source: str | bytes, passwords: Sequence[str]) -> None:
         """Open with the first password that fits."""
         self._document: Any = None
+        self.source = source
         for password in (None, *passwords):
             try:
                 self._document = pdfium.PdfDocument(source, password=password)
+                self.password = password
                 break
             except pdfium.PdfiumError as error:
                 if raw.FPDF_GetLastError() != raw.FPDF_ERR_PASSWORD:

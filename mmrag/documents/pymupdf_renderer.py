@@ -63,6 +63,10 @@ class PyMuPdfRenderer:
                 return
         raise PasswordRequiredError(password_message(self._name, len(passwords)))
 
+    def load(self, number: int) -> Any:  # noqa: ANN401
+        """Load a page, for readers of its structure; raises `PageError`."""
+        return self._load(number)
+
     def _load(self, number: int) -> Any:  # noqa: ANN401  (PyMuPDF is not typed)
         """Load a page and keep MuPDF's store small."""
         self._calls += 1

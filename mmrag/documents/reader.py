@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmrag.documents.inputs import InputDocument, Skipped
 from mmrag.documents.page_reading import DocumentInfo, OpenDocument, PageReader
+from mmrag.documents.page_structure import read_blocks, read_blocks_or_note
 from mmrag.documents.pool import WorkerDiedError, WorkerPool
 from mmrag.documents.settings import ReaderSettings
 from mmrag.documents.stamps import FileDigests, Stamp
@@ -148,7 +149,7 @@ class DocumentReader:
         futures: deque[Future[Page | Skipped]] = deque()
         try:
             for number in numbers:
-                futures.append(self._executor().submit(self._pages.read, handle, info, number, pixels))
+                futures.append(self._executor().submit(self._read, handle, info, number, pixels))
                 if len(futures) >= _AHEAD * self.settings.workers:
                     yield futures.popleft().result()
             while futures:
@@ -156,6 +157,40 @@ class DocumentReader:
         finally:
             for future in futures:
                 future.cancel()
+
+    def _read(
+        self, handle: OpenDocument, info: DocumentInfo, number: int, pixels: int | None
+    ) -> Page | Skipped:
+        """Read a page, with its blocks if every page is to have them."""
+        outcome = self._pages.read(handle, info, number, pixels)
+        if self.settings.structure != "full" or isinstance(outcome, Skipped):
+            return outcome
+        return read_blocks_or_note(self._pages, self._pool, handle, outcome)
+
+    def structure(self, page: Page, *, data: bytes | None = None) -> Page:
+        """Read the structure of a page: headings, paragraphs, tables, pictures.
+
+        Args:
+            page: a page of this or an earlier reader.
+            data: the document's bytes where its source has no path.
+
+        Returns:
+            The page with `Page.blocks`; unchanged if it has them.
+
+        Raises:
+            SourceChangedError: the file is gone or is not the file that was read.
+            PageError: its structure cannot be read, or `structure_seconds` is not enough.
+            ValueError: the reader's `ReaderSettings.structure` is ``"off"``.
+        """
+        if page.blocks is not None:
+            return page
+        if self.settings.structure == "off":
+            raise ValueError(
+                "structure must be 'lazy' or 'full' to read the structure of a page, got 'off'. "
+                "Pass ReaderSettings(structure='lazy')."
+            )
+        _, handle = self._open(_document_of(page, data), page)
+        return read_blocks(self._pages, self._pool, handle, page)
 
     def render(self, page: Page, *, max_pixels: int = RENDER_PIXELS, data: bytes | None = None) -> Image:
         """Render a page again from its source, within a pixel budget.
@@ -175,11 +210,7 @@ class DocumentReader:
         from PIL.Image import frombytes
 
         source = page.source
-        if data is None and source.path is None:
-            raise SourceChangedError(
-                f"{source.name}, page {page.number + 1}: its document was given as bytes. Pass data=..."
-            )
-        _, handle = self._open(InputDocument(source, data), page)
+        _, handle = self._open(_document_of(page, data), page)
         with self._pool.worker() as worker:
             try:
                 reply = self._pages.ask(
@@ -288,6 +319,15 @@ class DocumentReader:
                 executor = ThreadPoolExecutor(self.settings.workers, thread_name_prefix="mmrag-reader")
                 self._threads = (os.getpid(), executor)
             return self._threads[1]
+
+
+def _document_of(page: Page, data: bytes | None) -> InputDocument:
+    """Return the document of a page that has been read."""
+    if data is None and page.source.path is None:
+        raise SourceChangedError(
+            f"{page.source.name}, page {page.number + 1}: its document was given as bytes. Pass data=..."
+        )
+    return InputDocument(page.source, data)
 
 
 def _error_of(reply: dict[str, Any], name: str) -> MMRagError:

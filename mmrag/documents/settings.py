@@ -29,6 +29,7 @@ as long on the clock. A child that does nothing is given no patience."""
 
 RendererName = Literal["pymupdf", "pdfium"]
 OcrMode = Literal["auto", "off", "force"]
+StructureMode = Literal["lazy", "full", "off"]
 
 
 def ocr_is_installed() -> bool:
@@ -54,8 +55,11 @@ class ReaderSettings:
         ocr: ``"auto"`` reads a page by OCR where it has no usable text layer, ``"off"`` never,
             ``"force"`` always.
         ocr_max_side: longer side in pixels of the picture that is given to OCR.
+        structure: when the structure of pages (`Page.blocks`) is read: ``"lazy"`` where it is asked for,
+            ``"full"`` with every page, ``"off"`` never.
         page_seconds: time limit for opening a file, and for reading or rendering one page.
         ocr_seconds: time limit for the OCR of one page; it may also use what reading left of its own.
+        structure_seconds: time limit for the structure of one page, loading the models included.
         memory_mb: address space of a worker process in MiB; 0 for no limit. Kept where the
             platform has ``RLIMIT_AS`` (Linux).
         max_pixels: no page picture is larger, and no larger image file is decoded.
@@ -68,15 +72,18 @@ class ReaderSettings:
     renderer: RendererName = "pymupdf"
     ocr: OcrMode = "auto"
     ocr_max_side: int = 1600
+    structure: StructureMode = "lazy"
     page_seconds: float = 10.0
     ocr_seconds: float = 18.0
+    structure_seconds: float = 20.0
     memory_mb: int = 4096
     max_pixels: int = 90_000_000
     workers: int = field(default_factory=default_workers)
 
     def __post_init__(self) -> None:
         """Refuse values that no reader can keep."""
-        for name, choices in (("renderer", get_args(RendererName)), ("ocr", get_args(OcrMode))):
+        modes = {"renderer": RendererName, "ocr": OcrMode, "structure": StructureMode}
+        for name, choices in ((name, get_args(mode)) for name, mode in modes.items()):
             if getattr(self, name) not in choices:
                 choice_list = ", ".join(repr(choice) for choice in choices)
                 raise ValueError(f"{name} must be one of {choice_list}, got {getattr(self, name)!r}.")
@@ -84,6 +91,7 @@ class ReaderSettings:
             "ocr_max_side": 64,
             "page_seconds": 0.01,
             "ocr_seconds": 0.01,
+            "structure_seconds": 0.01,
             "memory_mb": 0,
             "max_pixels": 10_000,
             "workers": 1,
@@ -100,6 +108,8 @@ class ReaderSettings:
     def fingerprint(self) -> str:
         """Digest the settings that change a page's text: 16 hexadecimal digits."""
         content: dict[str, object] = {"version": READER_VERSION, "renderer": self.renderer, "ocr": "off"}
+        if self.structure == "full":  # read later or never, blocks change nothing of what is read now
+            content["structure"] = "full"
         if self.ocr != "off":
             content["ocr"] = self.ocr if ocr_is_installed() else "missing"
             content["ocr_max_side"] = self.ocr_max_side

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from mmrag.documents.ocr import OcrEngine
     from mmrag.documents.renderer import PageText, Renderer
+    from mmrag.documents.structure.regions import StructureReader
     from mmrag.types import Box, Word
 
 ALARM_GRACE = 5.0  # seconds after the parent's limit
@@ -113,9 +114,10 @@ class JobHandler:
         self._file: FileDigest | None = None
         self._digests = FileDigests()
         self._ocr: OcrEngine | None = None
+        self._structure: StructureReader | None = None
 
     def do(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Run one job: ``load_ocr``, ``info``, ``attachment``, ``read``, ``render`` or ``ocr``.
+        """Run one job: ``load_ocr``, ``info``, ``attachment``, ``read``, ``render``, ``ocr`` or ``structure``.
 
         Raises:
             SourceChangedError: the file at the job's path is not, or no more, the content with its digest.
@@ -149,6 +151,8 @@ class JobHandler:
             return {"image": _pack(renderer.render(number, job["max_pixels"]))}
         if job["op"] == "ocr":
             return self._recognise(renderer, number)
+        if job["op"] == "structure":
+            return self._read_structure(renderer, number, job["words"], job["is_exact"])
         return self._read(renderer, number, job["image_pixels"])
 
     def _open(self, job: dict[str, Any]) -> Renderer:
@@ -215,6 +219,19 @@ class JobHandler:
                     raise
                 reply["notes"] = (*page.notes, str(error))
         return reply
+
+    def _read_structure(
+        self, renderer: Renderer, number: int, words: list[Any], is_exact: bool
+    ) -> dict[str, Any]:
+        """Find the regions of a page, with models that are loaded for the first."""
+        from mmrag.documents.opening import open_structure
+        from mmrag.documents.structure.regions import to_plain
+        from mmrag.types import Word
+
+        if self._structure is None:
+            self._structure = open_structure(self._settings["renderer"])
+        of_words = [Word(*values) for values in words]
+        return to_plain(self._structure.read(renderer, number, of_words, is_exact=is_exact))
 
     def _load_ocr(self) -> OcrEngine:
         """Load the models once."""

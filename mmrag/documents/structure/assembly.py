@@ -1,0 +1,220 @@
+"""Regions and words to blocks: every word of the page is in exactly one block.
+
+* A word belongs to the smallest box that holds its centre: a cell before its table, a caption before the
+  picture it is on.
+* A word in a table but in none of its cells (in the gap between two) belongs to the nearest one.
+* Words that no region holds are ``"text"`` blocks of their own, one for each paragraph of the page's text,
+  after the block of the word before them.
+* Within a block, words are in the page's reading order.
+
+Levels of headings follow the size of their letters, in those of the running text, by the scale with which
+browsers show the headings of HTML (2, 1.5, 1.17, 1, 0.83 and 0.67 em), so that a level is the same on every
+page of a document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mmrag.blocks import Block, Cell, Table
+from mmrag.documents.structure.headers import header_sizes
+from mmrag.documents.structure.regions import Grid, Region
+from mmrag.types import Box, Word
+
+HEADING_SIZES = (2.0, 1.5, 1.17, 1.0, 0.83, 0.67)
+"""Size in em of the headings of level 1 to 6: the style sheet that the HTML standard suggests to browsers."""
+
+TABLE_LEAST = 2
+"""Columns of a table; one column in a frame is a text."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """A box that can hold words: a region, or one of its cells."""
+
+    box: Box
+    region: int
+    cell: int | None = None
+
+    @property
+    def area(self) -> float:
+        x0, y0, x1, y1 = self.box
+        return (x1 - x0) * (y1 - y0)
+
+
+def assemble(
+    regions: Sequence[Region],
+    words: Sequence[Word],
+    paragraphs: Sequence[int] = (),
+    kinds: Mapping[int, str] | None = None,
+) -> tuple[Block, ...]:
+    """Make blocks of regions and words.
+
+    Args:
+        regions: in reading order.
+        words: `Page.words`.
+        paragraphs: for each word the number of its paragraph; empty for one paragraph.
+        kinds: kinds of words that are known without a model, by position ("comment", "watermark"): they
+            are blocks of their own, whatever region they are on.
+
+    Returns:
+        Blocks in reading order; each word is in one of them.
+    """
+    known_kinds = kinds or {}
+    groups = _distribute(regions, words, known_kinds)
+    blocks: list[tuple[Block, int | None]] = []
+    for index, region in enumerate(regions):
+        block = _block(region, groups[index], words)
+        if block is not None:
+            blocks.append((block, index))
+    owners = {word: order for order, (block, _) in enumerate(blocks) for word in block.words}
+    free = [position for position in range(len(words)) if position not in owners]
+    return _insert([block for block, _ in blocks], owners, _runs(free, paragraphs, known_kinds), words)
+
+
+def paragraph_numbers(text: str, count: int) -> list[int]:
+    """Return, for each word, the number of its paragraph in `Page.text` (separated by empty lines).
+
+    Args:
+        text: `Page.text`.
+        count: number of `Page.words`; where the text has another number, all are in one paragraph.
+    """
+    numbers = [
+        number for number, paragraph in enumerate(text.split("\n\n")) for _ in range(len(paragraph.split()))
+    ]
+    return numbers if len(numbers) == count else [0] * count
+
+
+def _distribute(
+    regions: Sequence[Region], words: Sequence[Word], known_kinds: Mapping[int, str]
+) -> list[dict[int | None, list[int]]]:
+    """Give each word to a holder: for each region, positions of words by cell (None: the region itself)."""
+    holders = [_Holder(region.box, index) for index, region in enumerate(regions)]
+    for index, region in enumerate(regions):
+        if region.grid is not None:
+            cells = enumerate(region.grid.cells)
+            holders += [_Holder(cell.box, index, number) for number, cell in cells if cell.box is not None]
+    holders.sort(key=lambda holder: (holder.area, holder.cell is None))
+    groups: list[dict[int | None, list[int]]] = [{} for _ in regions]
+    for position, word in enumerate(words):
+        if position in known_kinds:
+            continue
+        holder = next((holder for holder in holders if _holds(holder.box, word.box)), None)
+        if holder is not None:
+            cell = holder.cell
+            grid = regions[holder.region].grid
+            if grid is not None and cell is None:
+                cell = _nearest_cell(grid, word.box)
+            groups[holder.region].setdefault(cell, []).append(position)
+    return groups
+
+
+def _holds(outer: Box, inner: Box) -> bool:
+    """Decide whether the centre of a box is in another."""
+    x, y = (inner[0] + inner[2]) / 2, (inner[1] + inner[3]) / 2
+    return outer[0] <= x <= outer[2] and outer[1] <= y <= outer[3]
+
+
+def _nearest_cell(grid: Grid, box: Box) -> int | None:
+    """Return the number of the cell that is nearest to the centre of a box."""
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+    def distance(number: int) -> float:
+        cell = grid.cells[number].box
+        if cell is None:
+            return float("inf")
+        return max(cell[0] - x, x - cell[2], 0.0) + max(cell[1] - y, y - cell[3], 0.0)
+
+    return min(range(len(grid.cells)), key=distance, default=None)
+
+
+def _block(region: Region, groups: Mapping[int | None, Sequence[int]], words: Sequence[Word]) -> Block | None:
+    """Make a block of a region; None for one without words that is no picture."""
+    positions = tuple(sorted(position for group in groups.values() for position in group))
+    if not positions and region.kind not in ("picture", "formula"):
+        return None
+    if region.grid is not None and region.grid.columns >= TABLE_LEAST:
+        table = _table(region.grid, groups, words)
+        text = "\n".join("\t".join(row) for row in table.grid())
+        return Block("table", text, (region.box,), words=positions, table=table)
+    kind = "text" if region.kind == "table" else region.kind
+    return Block(kind, _text(positions, words), (region.box,), _level(kind, region.size), positions)
+
+
+def _table(grid: Grid, groups: Mapping[int | None, Sequence[int]], words: Sequence[Word]) -> Table:
+    """Make a table of a grid and the words of its cells."""
+    texts = [_text(groups.get(number, ()), words) for number in range(len(grid.cells))]
+    header_rows, header_columns = header_sizes(grid, texts)
+    cells = tuple(
+        Cell(
+            cell.row,
+            cell.column,
+            text,
+            cell.box,
+            cell.row_span,
+            cell.column_span,
+            cell.row < header_rows or cell.column < header_columns,
+            tuple(groups.get(number, ())),
+        )
+        for number, (cell, text) in enumerate(zip(grid.cells, texts, strict=True))
+    )
+    return Table(grid.rows, grid.columns, cells, header_rows, header_columns)
+
+
+def _text(positions: Iterable[int], words: Sequence[Word]) -> str:
+    return " ".join(words[position].text for position in positions)
+
+
+def _level(kind: str, size: float) -> int:
+    """Return the level of a heading; 0 for other kinds."""
+    if kind == "title":
+        return 1
+    if kind != "heading":
+        return 0
+    if size <= 0:
+        return 2
+    nearest = min(range(len(HEADING_SIZES)), key=lambda level: abs(HEADING_SIZES[level] - size))
+    return nearest + 1
+
+
+def _runs(
+    free: Sequence[int], paragraphs: Sequence[int], known_kinds: Mapping[int, str]
+) -> list[tuple[str, list[int]]]:
+    """Group words without a block into runs of one kind and paragraph that no word of a block interrupts."""
+    runs: list[tuple[str, list[int]]] = []
+    for position in free:
+        kind = known_kinds.get(position, "text")
+        if runs:
+            last_kind, run = runs[-1]
+            same_paragraph = not paragraphs or paragraphs[run[-1]] == paragraphs[position]
+            if last_kind == kind and same_paragraph and run[-1] == position - 1:
+                run.append(position)
+                continue
+        runs.append((kind, [position]))
+    return runs
+
+
+def _insert(
+    blocks: list[Block],
+    owners: Mapping[int, int],
+    runs: Sequence[tuple[str, list[int]]],
+    words: Sequence[Word],
+) -> tuple[Block, ...]:
+    """Put each run behind the block of the word before it."""
+    after: dict[int, list[Block]] = {}
+    for kind, run in runs:
+        before = next((owners[position] for position in range(run[0] - 1, -1, -1) if position in owners), -1)
+        block = Block(kind, _text(run, words), (_bounds(run, words),), words=tuple(run))
+        after.setdefault(before, []).append(block)
+    result = list(after.get(-1, ()))
+    for order, block in enumerate(blocks):
+        result += [block, *after.get(order, ())]
+    return tuple(result)
+
+
+def _bounds(run: Sequence[int], words: Sequence[Word]) -> Box:
+    """Return the smallest box that holds all words of a run."""
+    boxes = [box for position in run for box in words[position].boxes]
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)
