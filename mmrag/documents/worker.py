@@ -117,7 +117,7 @@ class JobHandler:
         self._structure: StructureReader | None = None
 
     def do(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Run one job: ``load_ocr``, ``info``, ``attachment``, ``read``, ``render``, ``ocr`` or ``structure``.
+        """Run one job: load_ocr, info, attachment, read, render, ocr or structure.
 
         Raises:
             SourceChangedError: the file at the job's path is not, or no more, the content with its digest.
