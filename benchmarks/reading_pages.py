@@ -83,7 +83,7 @@ class Sheet:
 
     def length(self, text: str, size: float) -> float:
         """Width of a string in points."""
-        return float(_metrics(self.tall).text_length(text, size))
+        return size * sum(_advance(letter, self.tall) for letter in text)
 
     def line(self, x0: float, y0: float, x1: float, y1: float) -> None:
         """Draw a thin line, y down from the top."""
@@ -179,6 +179,12 @@ def _metrics(tall: bool) -> pymupdf.Font:
 
 
 @functools.cache
+def _advance(letter: str, tall: bool) -> float:
+    """Width of a letter, in ems."""
+    return float(_metrics(tall).glyph_advance(ord(letter)))
+
+
+@functools.cache
 def _tall_file() -> bytes:
     """DejaVu Sans (it comes with matplotlib, and fontTools with it), its ascent and descent made tall.
 
@@ -186,15 +192,9 @@ def _tall_file() -> bytes:
         ImportError: matplotlib is not installed.
     """
     import matplotlib
-    from fontTools import subset, ttLib
-
-    unused = [*subset.Options().drop_tables, "FFTM"]
+    from fontTools import ttLib
 
     font = ttLib.TTFont(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
-    options = subset.Options(notdef_outline=True, hinting=False, drop_tables=unused)
-    subsetter = subset.Subsetter(options)
-    subsetter.populate(unicodes=range(32, 127))
-    subsetter.subset(font)
     unit = font["head"].unitsPerEm
     font["hhea"].ascent, font["hhea"].descent = int(2.9 * unit), int(-2.2 * unit)
     font["OS/2"].sTypoAscender, font["OS/2"].sTypoDescender = int(2.9 * unit), int(-2.2 * unit)
@@ -205,7 +205,7 @@ def _tall_file() -> bytes:
 
 
 def _tall_font() -> bytes:
-    widths = " ".join(f"{1000 * _metrics(True).glyph_advance(code):.0f}" for code in range(32, 127))
+    widths = " ".join(f"{1000 * _advance(chr(code), True):.0f}" for code in range(32, 127))
     return (
         b"<</Type/Font/Subtype/TrueType/BaseFont/TallSans/FirstChar 32/LastChar 126/Widths[%b]"
         b"/FontDescriptor 7 0 R/Encoding/WinAnsiEncoding>>" % widths.encode()
