@@ -14,6 +14,7 @@ from PIL import Image
 from mmrag.documents.glyphs import LayerBlocks, page_words
 from mmrag.documents.layout import join_rows
 from mmrag.documents.marks import split_marks
+from mmrag.documents.pymupdf_annotations import form_fields, with_annotations
 from mmrag.documents.pymupdf_words import layer_blocks
 from mmrag.documents.renderer import MAX_SCALE, PageText, fit_scale, password_message
 from mmrag.documents.textlayer import is_sparse
@@ -22,6 +23,8 @@ from mmrag.types import Word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from mmrag.documents.fields import FormField
 
 _INVISIBLE = 3  # PDF text render mode
 _SHRINK_EVERY = 16  # pages
@@ -81,7 +84,7 @@ class PyMuPdfRenderer:
             raise PageError(f"page size must be positive, got {width:g} x {height:g} points", number)
         return page
 
-    def read(self, number: int) -> PageText:
+    def _read_layer(self, number: int) -> PageText:
         """Read the text in MuPDF's block order, which follows the columns of a page."""
         page = self._load(number)
         size = (float(page.rect.width), float(page.rect.height))
@@ -103,6 +106,17 @@ class PyMuPdfRenderer:
             return str(page.get_label() or "").strip()
         except Exception:  # noqa: BLE001  (a broken label costs the label only)
             return ""
+
+    def read(self, number: int) -> PageText:
+        """Read the text layer; of a PDF with its form fields and comments."""
+        text = self._read_layer(number)
+        return with_annotations(self._load(number), text) if self._kind == "pdf" else text
+
+    def form_fields(self, number: int) -> tuple[FormField, ...]:
+        """Return the form fields that a page shows, with their labels; a file of another kind has none."""
+        if self._kind != "pdf":
+            return ()
+        return form_fields(self._load(number), self._read_layer(number))
 
     def render(self, number: int, max_pixels: int, max_side: int | None = None) -> Image.Image:
         """Render the page as shown, annotations included."""

@@ -57,18 +57,18 @@ class FileDigest:
     sha256: str
     is_settled: bool
 
-    def is_same(self, other: FileDigest) -> bool:
+    def is_same(self, file: FileDigest) -> bool:
         """Check for the same stamp and content: nothing has touched the file in between."""
-        return (self.stamp, self.sha256) == (other.stamp, other.sha256)
+        return (self.stamp, self.sha256) == (file.stamp, file.sha256)
 
 
 class FileDigests:
     """Digests of the files that were looked at last; usable from any thread."""
 
     def __init__(self) -> None:
-        """Know no file yet."""
+        """Start without a file."""
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, FileDigest] = OrderedDict()
+        self._files: OrderedDict[str, FileDigest] = OrderedDict()
 
     def look(self, path: str) -> FileDigest:
         """Return a file's digest as it is now; raises `OSError` where it cannot be read.
@@ -78,7 +78,7 @@ class FileDigests:
         """
         stamp = stamp_of(path)
         with self._lock:
-            last = self._known.get(path)
+            last = self._files.get(path)
         if last is not None and last.is_settled and last.stamp == stamp:
             return last
         is_settled = time.time_ns() - max(stamp[3:]) > SETTLED_SECONDS * 1e9
@@ -89,7 +89,7 @@ class FileDigests:
     def note(self, path: str, file: FileDigest) -> None:
         """Remember a digest that another process computed."""
         with self._lock:
-            self._known[path] = file
-            self._known.move_to_end(path)
-            while len(self._known) > _MOST_FILES:
-                self._known.popitem(last=False)
+            self._files[path] = file
+            self._files.move_to_end(path)
+            while len(self._files) > _MOST_FILES:
+                self._files.popitem(last=False)

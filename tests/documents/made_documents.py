@@ -45,3 +45,23 @@ def find(data: bytes, name: str = "document.pdf") -> InputDocument:
     (found,) = discover((name, data))
     assert isinstance(found, InputDocument), found
     return found
+
+
+def raw_pdf(*objects: str | bytes) -> bytes:
+    """A PDF of these objects, numbered from 1; the first is the catalog."""
+    out = b"%PDF-1.7\n"
+    offsets = []
+    for number, content in enumerate(objects, 1):
+        offsets.append(len(out))
+        body = content.encode("latin-1") if isinstance(content, str) else content
+        out += b"%d 0 obj\n%b\nendobj\n" % (number, body)
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    start = len(out)
+    out += b"xref\n0 %d\n0000000000 65535 f \n%b" % (len(objects) + 1, table)
+    return out + b"trailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % (len(objects) + 1, start)
+
+
+def stream(data: str | bytes, entries: str = "") -> bytes:
+    """A stream object of a PDF."""
+    body = data.encode("latin-1") if isinstance(data, str) else data
+    return b"<<%b/Length %d>>stream\n%b\nendstream" % (entries.encode(), len(body), body)
