@@ -13,7 +13,7 @@ OLDEST = OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n $(JOBS) --dist l
 # Processes that run tests, up to 2 GB each.
 JOBS ?= 2
 
-.PHONY: demo test test-oldest clean-install vllm test-vllm test-references lint types notebooks wheels samples clean
+.PHONY: demo test test-oldest clean-install vllm llm test-vllm test-references lint types notebooks wheels samples clean
 
 $(VENV)/demo.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -46,6 +46,9 @@ vllm:                               ## make .venv-vllm, where vLLM runs on a CPU
 
 test-vllm: $(VENV)/dev.stamp vllm   ## every served mode and both integrations, against real servers
 	$(BIN)/python -m pytest -m vllm tests/vllm
+
+llm: vllm                           ## a real language model to measure with; MODEL=NAME takes another of the hub
+	.venv-vllm/bin/python scripts/make_llm.py .venv-vllm/llm $(if $(MODEL),--model $(MODEL))
 
 # Two processes: colpali-engine changes the names under which transformers saves weights.
 test-references: $(VENV)/dev.stamp  ## models of others against colpali-engine and sentence-transformers
