@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from mmrag.cli.command import EXIT_OK, UsageError
+from mmrag.cli.command import EXIT_OK, UsageError, check_question
 from mmrag.cli.common import (
     AnswererOptions,
     EmbedderOptions,
@@ -52,10 +52,12 @@ class FileOptions:
         """Check that there is a question or a file of them, and a file for its answers.
 
         Raises:
-            UsageError: both or neither.
+            UsageError: both or neither, or a question without words.
         """
         if (question is None) == (self.source is None):
             raise UsageError("give either a QUESTION or --from FILE, not both and not neither.")
+        if question is not None:
+            check_question(question)
         if (self.source is None) != (self.target is None):
             raise UsageError("--from and --to go together.")
 

@@ -37,6 +37,16 @@ class UsageError(Exception):
     """Options that are valid one by one and cannot be combined."""
 
 
+def check_question(question: str) -> None:
+    """Refuse a question without words before anything is opened.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if not question.strip():
+        raise UsageError(f"QUESTION must have words, got {question!r}.")
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A row in the table of a `LazyGroup`.

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Argument
 
-from mmrag.cli.command import EXIT_OK
+from mmrag.cli.command import EXIT_OK, check_question
 from mmrag.cli.common import (
     ChannelOptions,
     EmbedderOptions,
@@ -30,6 +30,7 @@ def search(
     rerank: RerankOptions,
 ) -> int:
     """Rank pages for a question."""
+    check_question(query)
     with open_to_read(index, embedder, **rerank.arguments(index.index)) as qa:
         ranking = qa.search(query, channels=channels.names(), **options.arguments())
     if output.json:

@@ -146,6 +146,8 @@ def test_wrong_usage_is_exit_code_two(capsys, arguments, words):
 def test_options_that_do_not_go_together(capsys, index):
     assert call(capsys, "ask", "--index", index)[0] == 2
     assert call(capsys, "ask", "q", "--from", "f", "--index", index)[0] == 2
+    assert call(capsys, "ask", " ", "--index", index)[0] == 2
+    assert call(capsys, "search", "", "--index", index)[0] == 2
     assert call(capsys)[0] == 2
 
 
