@@ -29,7 +29,7 @@ class Part:
         origin: x and y of the first character's origin, on the baseline.
         colour: of the fill, or of the outline where only that is drawn.
         opacity: 0..1.
-        drawn: False for PDF render mode 3 (neither filled nor stroked).
+        is_drawn: False for PDF render mode 3 (neither filled nor stroked).
         is_plain: whether `colour` is known to be what is painted (not a pattern, not a clip).
     """
 
@@ -39,7 +39,7 @@ class Part:
     origin: tuple[float, float]
     colour: Colour = (0, 0, 0)
     opacity: float = 1.0
-    drawn: bool = True
+    is_drawn: bool = True
     is_plain: bool = True
 
 
@@ -90,10 +90,10 @@ def union(boxes: Iterable[Box]) -> Box:
     return min(lefts), min(tops), max(rights), max(bottoms)
 
 
-def overlap(box: Box, other: Box) -> float:
-    """Return the fraction of `box` that `other` covers, 0..1; 0 for a box without area."""
-    width = min(box[2], other[2]) - max(box[0], other[0])
-    height = min(box[3], other[3]) - max(box[1], other[1])
+def overlap(box: Box, cover: Box) -> float:
+    """Return the fraction of `box` that `cover` covers, 0..1; 0 for a box without area."""
+    width = min(box[2], cover[2]) - max(box[0], cover[0])
+    height = min(box[3], cover[3]) - max(box[1], cover[1])
     area = (box[2] - box[0]) * (box[3] - box[1])
     return width * height / area if width > 0 and height > 0 and area > 0 else 0.0
 

@@ -20,7 +20,7 @@ from dataclasses import replace
 from mmrag.documents.glyphs import LayerLine, LayerWord, Part, word_of
 
 SMALL = 0.85
-RAISED = (0.12, 0.9)
+RISE = (0.12, 0.9)
 
 _SUPERSCRIPTS = str.maketrans(
     "0123456789+-\u2212\u2013()abcdefghijklmnoprstuvwxyz",
@@ -60,7 +60,7 @@ def _across(angle: float) -> tuple[float, float]:
 def is_raised(part: Part, base: Part, across: tuple[float, float]) -> bool:
     """Check whether a part is a superscript of what stands before it."""
     rise = sum((p - b) * u for p, b, u in zip(part.origin, base.origin, across, strict=True))
-    return part.size <= SMALL * base.size and RAISED[0] * base.size <= rise <= RAISED[1] * base.size
+    return part.size <= SMALL * base.size and RISE[0] * base.size <= rise <= RISE[1] * base.size
 
 
 def _split(word: LayerWord, before: Part | None, across: tuple[float, float]) -> list[LayerWord]:
@@ -69,12 +69,12 @@ def _split(word: LayerWord, before: Part | None, across: tuple[float, float]) ->
     base = largest if len(word.parts) > 1 or before is None else before
     groups: list[tuple[bool, list[Part]]] = []
     for part in word.parts:
-        raised = is_raised(part, base, across)
-        if groups and groups[-1][0] == raised:
+        has_risen = is_raised(part, base, across)
+        if groups and groups[-1][0] == has_risen:
             groups[-1][1].append(part)
         else:
-            groups.append((raised, [part]))
-    if not any(raised for raised, _ in groups):
+            groups.append((has_risen, [part]))
+    if not any(has_risen for has_risen, _ in groups):
         return [word]
     return _words_of_groups(groups)
 
@@ -83,9 +83,9 @@ def _words_of_groups(groups: list[tuple[bool, list[Part]]]) -> list[LayerWord]:
     """Join what belongs together, and part marks from words."""
     words: list[list[Part]] = []
     joins = True  # whether the next group goes on with the last word
-    for index, (raised, parts) in enumerate(groups):
+    for index, (has_risen, parts) in enumerate(groups):
         text = _text(parts)
-        kind = _kind(text, words, groups[index + 1 :]) if raised else "plain"
+        kind = _kind(text, words, groups[index + 1 :]) if has_risen else "plain"
         if kind in ("exponent", "mark"):
             parts = [_superscript(part) for part in parts]
         if kind in ("mark", "numerator") or not words or not (joins or _goes_on(text)):
@@ -96,10 +96,10 @@ def _words_of_groups(groups: list[tuple[bool, list[Part]]]) -> list[LayerWord]:
     return [word_of(parts) for parts in words]
 
 
-def _kind(text: str, words: list[list[Part]], following: list[tuple[bool, list[Part]]]) -> str:
+def _kind(text: str, words: list[list[Part]], next_groups: list[tuple[bool, list[Part]]]) -> str:
     """Decide what a raised text is: ``"mark"``, ``"exponent"``, ``"numerator"`` or ``"attached"``."""
     lead = _text(words[-1]) if words else ""
-    if following and _text(following[0][1])[:1] in ("/", "\u2044"):
+    if next_groups and _text(next_groups[0][1])[:1] in ("/", "\u2044"):
         return "numerator"
     if _EXPONENT.fullmatch(text) and _TEN.search(lead):
         return "exponent"

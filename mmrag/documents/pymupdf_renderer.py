@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pymupdf
 from PIL import Image
 
-from mmrag.documents.glyphs import LayerBlocks, page_words
-from mmrag.documents.layout import join_rows
-from mmrag.documents.marks import split_marks
+from mmrag.documents.layer import page_blocks, tidy
 from mmrag.documents.pymupdf_annotations import form_fields, with_annotations
 from mmrag.documents.pymupdf_words import layer_blocks
 from mmrag.documents.renderer import MAX_SCALE, PageText, fit_scale, password_message
 from mmrag.documents.textlayer import is_sparse
 from mmrag.errors import DocumentError, PageError, PasswordRequiredError
-from mmrag.types import Word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +86,7 @@ class PyMuPdfRenderer:
         page = self._load(number)
         size = (float(page.rect.width), float(page.rect.height))
         try:
-            blocks = _page_blocks(layer_blocks(page), size)
+            blocks = page_blocks(tidy(layer_blocks(page)), size)
         except Exception as error:  # noqa: BLE001
             note = f"text layer cannot be read ({_first_line(error)})"
             return PageText(size, self._label(page), notes=(note,))
@@ -134,16 +131,6 @@ class PyMuPdfRenderer:
         """Close the file."""
         if not self._document.is_closed:
             self._document.close()
-
-
-def _page_blocks(layer: LayerBlocks, size: tuple[float, float]) -> tuple[tuple[tuple[Word, ...], ...], ...]:
-    """Convert the layer's lines to blocks of lines of words in 0..1 as shown."""
-    blocks = []
-    for block in layer:
-        lines = [words for line in block if (words := page_words(split_marks(line), size))]
-        if lines:
-            blocks.append(join_rows(lines))
-    return tuple(blocks)
 
 
 def _has_invisible_text(page: Any) -> bool:  # noqa: ANN401

@@ -21,7 +21,7 @@ from mmrag.types import Box
 
 # Ligatures are written out; characters without a Unicode value stay U+FFFD, so that they are noticed.
 WORD_FLAGS = pymupdf.TEXT_PRESERVE_WHITESPACE | pymupdf.TEXT_MEDIABOX_CLIP
-_FILLED, _STROKED, _CLIPPED = 16, 32, 64  # bits of a span's char_flags; none of them: render mode 3
+_FILL_BIT, _STROKE_BIT, _CLIP_BIT = 16, 32, 64  # bits of a span's char_flags; none of them: render mode 3
 _LINE_HEIGHTS = (0.7, 1.45)
 """Line heights, in font sizes, that are taken as the font states them: 0.8 to 1.4 in 98 % of the text of
 150 real pages; most of the rest is at 1.6 and from 4 upwards."""
@@ -72,14 +72,14 @@ def _by_block(
     words: Sequence[tuple[Any, ...]], blocks: Sequence[dict[str, Any]], matrix: Matrix
 ) -> Iterator[list[LayerLine]]:
     """Yield the lines of each block that has words."""
-    grouped: dict[int, dict[int, list[tuple[Any, ...]]]] = {}
+    lines_of: dict[int, dict[int, list[tuple[Any, ...]]]] = {}
     for word in words:
-        grouped.setdefault(word[5], {}).setdefault(word[6], []).append(word)
-    numbered = {block["number"]: block.get("lines", ()) for block in blocks}
-    for number, lines in grouped.items():
-        twins = _twins(lines, numbered.get(number, ()))
-        made = [_line(line_words, twins.get(index), matrix) for index, line_words in lines.items()]
-        yield [line for line in made if line.words]
+        lines_of.setdefault(word[5], {}).setdefault(word[6], []).append(word)
+    dicts_of = {block["number"]: block.get("lines", ()) for block in blocks}
+    for number, lines in lines_of.items():
+        twins = _twins(lines, dicts_of.get(number, ()))
+        new_lines = [_line(line_words, twins.get(index), matrix) for index, line_words in lines.items()]
+        yield [line for line in new_lines if line.words]
 
 
 def _twins(
@@ -174,7 +174,7 @@ def _words(
             part_box = box if whole else _inside(box, spans[at]["bbox"], direction)
             parts.append(_part(text[cut : cut + length], part_box, spans[at], matrix))
             cut, start = cut + length, start + length
-        yield word_of(parts if len(parts) == 1 else _joined(parts))
+        yield word_of(parts if len(parts) == 1 else _join_styles(parts))
 
 
 def _across(box: Box, extent: Box, direction: Sequence[float]) -> Box:
@@ -195,21 +195,21 @@ def _inside(box: Box, span: Box, direction: tuple[float, float]) -> Box:
 
 def _part(text: str, box: Box, span: dict[str, Any], matrix: Matrix) -> Part:
     """Make a part, turned to the page as shown."""
-    flags = span.get("char_flags", _FILLED)
+    flags = span.get("char_flags", _FILL_BIT)
     colour = span["color"]
     return Part(
         text,
         _turned_box(box, matrix),
         float(span["size"]),
-        _turned(span["origin"], matrix),
+        _turn(span["origin"], matrix),
         (colour >> 16 & 255, colour >> 8 & 255, colour & 255),
-        span.get("alpha", 255) / 255 if not flags & _CLIPPED else 1.0,
-        bool(flags & (_FILLED | _STROKED | _CLIPPED)),
-        not flags & _CLIPPED,
+        span.get("alpha", 255) / 255 if not flags & _CLIP_BIT else 1.0,
+        bool(flags & (_FILL_BIT | _STROKE_BIT | _CLIP_BIT)),
+        not flags & _CLIP_BIT,
     )
 
 
-def _joined(parts: list[Part]) -> list[Part]:
+def _join_styles(parts: list[Part]) -> list[Part]:
     """Join neighbouring parts that differ in nothing that is seen (a change of font alone)."""
     result: list[Part] = []
     for part in parts:
@@ -223,15 +223,15 @@ def _joined(parts: list[Part]) -> list[Part]:
 
 def _style(part: Part) -> tuple[Any, ...]:
     """Return what parts of one look share; sizes within a tenth of a point are the same."""
-    return round(part.size, 1), part.colour, part.opacity, part.drawn, round(part.origin[1], 1)
+    return round(part.size, 1), part.colour, part.opacity, part.is_drawn, round(part.origin[1], 1)
 
 
 def _rest(part: Part) -> tuple[Any, ...]:
     """Return a part's fields after text and box."""
-    return part.size, part.origin, part.colour, part.opacity, part.drawn, part.is_plain
+    return part.size, part.origin, part.colour, part.opacity, part.is_drawn, part.is_plain
 
 
-def _turned(point: Sequence[float], matrix: Matrix) -> tuple[float, float]:
+def _turn(point: Sequence[float], matrix: Matrix) -> tuple[float, float]:
     """Turn a point to the page as shown."""
     if matrix == _UPRIGHT:
         return point[0], point[1]
@@ -243,5 +243,5 @@ def _turned_box(box: Box, matrix: Matrix) -> Box:
     """Turn a box by quarter turns to the page as shown."""
     if matrix == _UPRIGHT:
         return box
-    (x0, y0), (x1, y1) = _turned(box[:2], matrix), _turned(box[2:], matrix)
+    (x0, y0), (x1, y1) = _turn(box[:2], matrix), _turn(box[2:], matrix)
     return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
