@@ -27,6 +27,8 @@ value, and what to do.
 
 from __future__ import annotations
 
+from mmrag.masking import mask_secrets
+
 
 class MMRagError(Exception):
     """Base of all exceptions that this package raises on purpose."""
@@ -121,9 +123,17 @@ class WorkerError(MMRagError, RuntimeError):
 class ServeError(MMRagError, RuntimeError):
     """A model server cannot be started here, or ended by itself; the message quotes its log."""
 
+    def __init__(self, message: str) -> None:
+        """Write the message without the keys that were sent: logs repeat them."""
+        super().__init__(mask_secrets(message))
+
 
 class ServerError(MMRagError, RuntimeError):
     """Something behind a URL failed."""
+
+    def __init__(self, message: str) -> None:
+        """Write the message without the keys that were sent: servers repeat them."""
+        super().__init__(mask_secrets(message))
 
 
 class ServerUnreachableError(ServerError):
@@ -141,7 +151,7 @@ class ServerStatusError(ServerError):
     def __init__(self, message: str, status: int, body: str) -> None:
         """Keep status and body with the message."""
         self.status = status
-        self.body = body
+        self.body = mask_secrets(body)
         super().__init__(message)
 
 
@@ -154,7 +164,7 @@ class ServerAnswerError(ServerError):
 
     def __init__(self, message: str, raw_text: str) -> None:
         """Keep the raw answer with the message."""
-        self.raw_text = raw_text
+        self.raw_text = mask_secrets(raw_text)
         super().__init__(message)
 
 

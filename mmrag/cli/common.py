@@ -119,7 +119,11 @@ class RenderOptions:
 
     password: Annotated[
         list[str] | None,
-        _reader_option("--password", metavar="TEXT", help="Try this on encrypted files; may be repeated."),
+        _reader_option(
+            "--password",
+            metavar="TEXT",
+            help="Try on encrypted files; may be repeated. MMRAG_PDF_PASSWORD is not seen by others.",
+        ),
     ] = None
     renderer: Annotated[
         Literal["pymupdf", "pdfium"], _reader_option("--renderer", help="What draws pages.")

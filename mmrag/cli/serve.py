@@ -127,10 +127,11 @@ def make_plan(model: str, options: ServeOptions, extra: list[str]) -> ServePlan:
 
 def _run(plan: ServePlan, options: ServeOptions, output: OutputOptions, extra: list[str]) -> int:
     """Start the server, report when it is ready, and wait for a signal."""
-    from mmrag.serving.vllm.plan import flag_value
+    from mmrag.serving.vllm.plan import KEY_VARIABLE, flag_value
     from mmrag.serving.vllm.process import ServerProcess
 
-    server = ServerProcess(plan, options.log, api_key=flag_value(extra, "--api-key") or "")
+    key = plan.environment.get(KEY_VARIABLE) or flag_value(extra, "--api-key") or ""
+    server = ServerProcess(plan, options.log, api_key=key)
     start = _StartReport(server)
     try:
         with _signals(), server:
@@ -190,8 +191,8 @@ def _data(plan: ServePlan) -> dict[str, object]:
         "url": plan.url,
         "model": plan.model,
         "mode": plan.mode,
-        "command": list(plan.command),
-        "environment": dict(plan.environment),
+        "command": plan.shown_command(),
+        "environment": plan.shown_environment(),
     }
 
 

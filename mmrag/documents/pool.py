@@ -26,6 +26,7 @@ from mmrag.documents import pipes as pipes
 from mmrag.documents.limits import TimeLimit
 from mmrag.documents.settings import ReaderSettings
 from mmrag.errors import WorkerError
+from mmrag.masking import without_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -223,6 +224,9 @@ def _bootstrap() -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Return the parent's environment with one thread per library: the pool has one worker per core."""
+    """Return the parent's environment without keys and passwords, which no worker needs.
+
+    One thread per library: the pool has one worker per core. Passwords of files go over the pipe.
+    """
     single_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {**os.environ, **single_thread}
+    return {**without_secrets(os.environ), **single_thread}

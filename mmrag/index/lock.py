@@ -37,7 +37,7 @@ class WriterLock:
         except Timeout:
             raise IndexLockedError(_locked_message(directory, self._holder)) from None
         draft = self._holder.with_name(f"{HOLDER_NAME}.{os.getpid()}")
-        draft.write_text(json.dumps(_this_process()), encoding="utf-8")
+        _write_private(draft, json.dumps(_this_process()))
         draft.replace(self._holder)
 
     def release(self) -> None:
@@ -47,13 +47,26 @@ class WriterLock:
             self._lock.release()
 
 
+def _write_private(path: Path, text: str) -> None:
+    """Write a new file that only this user can read."""
+    path.unlink(missing_ok=True)
+    with open(path, "x", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(text)
+
+
 def _this_process() -> dict[str, str | int]:
     return {
         "pid": os.getpid(),
         "host": socket.gethostname(),
-        "command": " ".join([Path(sys.executable).name, *sys.argv])[:300],
+        "program": _program(),
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def _program() -> str:
+    """Return the script that runs, without its arguments: any of them may be a password."""
+    script = Path(sys.argv[0] or sys.executable)
+    return f"{script.parent.name}/{script.name}" if script.name == "__main__.py" else script.name
 
 
 def _locked_message(directory: Path, holder: Path) -> str:
@@ -66,8 +79,13 @@ def _locked_message(directory: Path, holder: Path) -> str:
         holder_text = (
             "this very process"
             if note["pid"] == os.getpid() and note["host"] == socket.gethostname()
-            else f"process {note['pid']} on {note['host']} ({note['command']}, since {note['started']})"
+            else f"process {note['pid']} on {note['host']} ({_program_of(note)}, since {note['started']})"
         )
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         holder_text = "another process"
     return f"index {directory} may be open for writing once, got {holder_text} holding it. {remedy}"
+
+
+def _program_of(note: dict[str, object]) -> str:
+    """Return the program in a note; notes of older versions hold a whole command, which is not shown."""
+    return str(note.get("program", "program unknown"))

@@ -31,9 +31,10 @@ class ServerClient(Exchanges):
         max_retries: attempts after the first.
         max_concurrency: requests in flight at once, from threads and from each event loop; others wait.
         transport: an httpx transport in place of the network, for a Unix socket or a test.
+        key_over_http: send a key in the clear to hosts beyond this machine and private networks, too.
 
     Raises:
-        ValueError: an argument is out of its range, or `base_url` is not a URL.
+        ValueError: an argument is out of its range, `base_url` is not a URL, or a key would go in the clear.
     """
 
     def get(self, path: str) -> Json:

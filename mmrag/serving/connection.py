@@ -4,7 +4,9 @@ Decisions:
 
 * A key is sent only where the user meant it to go: the argument; else ``MMRAG_API_KEY``, which is
   this package's own; else ``OPENAI_API_KEY``, but only to OpenAI's own host over https. Redirects
-  are not followed. A key is in no repr, no pickle, no log, and is redacted from a server's messages.
+  are not followed. A key is in no repr, no pickle, no log, and is struck out of all that a server repeats.
+* A key goes in the clear (``http``) to this machine; to a private network with a warning; to any other host
+  only with `key_over_http` or ``MMRAG_KEY_OVER_HTTP=1``.
 * `timeout` bounds a whole call: connecting, all attempts, the waits between them and reading. (One
   silent read may use up what was left, so the worst case is twice that.)
 * Retried are failed connections and the statuses 408, 409, 429 and 5xx. A time-out while the server
@@ -34,8 +36,18 @@ from mmrag.errors import (
     ServerUnreachableError,
     check_whole,
 )
+from mmrag.masking import MASK, SHORTEST_SECRET, mask_causes, remember_secret
 from mmrag.serving.transport import ClientPool, Transport
-from mmrag.serving.wire import is_loopback, is_openai, quote, retry_after, split_base_url, status_error
+from mmrag.serving.wire import (
+    BODY_QUOTED,
+    is_loopback,
+    is_openai,
+    is_private,
+    quote,
+    retry_after,
+    split_base_url,
+    status_error,
+)
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +55,7 @@ RETRIED_STATUSES = frozenset({408, 409, 429, *range(500, 600)})
 FIRST_WAIT = 0.5  # seconds before the second attempt; doubles for each further one
 LONGEST_WAIT = 8.0  # seconds, our own back-off
 LONGEST_RETRY_AFTER = 30.0  # seconds, a server's Retry-After
+OPEN_KEY_VARIABLE = "MMRAG_KEY_OVER_HTTP"
 ERROR_BODY_LIMIT = 64_000  # bytes of an error's body that are read
 
 _announced_hosts: set[str] = set()
@@ -76,6 +89,7 @@ class Connection:
         max_retries: int = 2,
         max_concurrency: int = 8,
         transport: Transport | None = None,
+        key_over_http: bool = False,
     ) -> None:
         if not timeout > 0:
             raise ValueError(f"timeout must be more than 0 seconds, got {timeout!r}.")
@@ -84,7 +98,10 @@ class Connection:
         self.timeout = timeout
         self.max_retries = check_whole("max_retries", max_retries, 0)
         self.max_concurrency = check_whole("max_concurrency", max_concurrency)
+        self.key_over_http = key_over_http
         self._key = _find_key(api_key, self.base_url)
+        if transport is None:
+            _check_encrypted(self._key, self.base_url, allowed=key_over_http)
         self._key_refused = api_key == ""
         self._only_model: str | None = None
         self._pool = ClientPool(self.base_url, max_concurrency, transport)
@@ -116,17 +133,24 @@ class Connection:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings without the key; whoever unpickles looks into their own environment."""
-        names = ("root_url", "base_url", "model", "timeout", "max_retries", "max_concurrency", "_key_refused")
+        names = ["root_url", "base_url", "model", "timeout", "max_retries", "max_concurrency"]
+        names += ["key_over_http", "_key_refused"]
         return {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._key = _find_key("" if self._key_refused else None, self.base_url)
+        _check_encrypted(self._key, self.base_url, allowed=self.key_over_http)
         self._only_model = None
         self._pool = ClientPool(self.base_url, self.max_concurrency)
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._key}"} if self._key else {}
+
+    def _without_key(self, content: bytes) -> bytes:
+        """Strike the key out of a reply, which may be cached."""
+        key = self._key or ""
+        return content if len(key) < SHORTEST_SECRET else content.replace(key.encode(), MASK.encode())
 
     def _deadline(self) -> float:
         return time.monotonic() + self.timeout
@@ -155,26 +179,58 @@ class Connection:
         return delay
 
     def _status_error(self, response: httpx.Response, url: str, body: bytes) -> Exception:
-        text = _redact(body.decode("utf-8", errors="replace"), self._key)
-        error = status_error(
-            url, response.status_code, response.reason_phrase, text, response.headers.get("location")
+        text, reason, location = (
+            _redact(part, self._key)
+            for part in (
+                body.decode("utf-8", errors="replace"),
+                response.reason_phrase,
+                response.headers.get("location", ""),
+            )
         )
+        error = status_error(url, response.status_code, reason, text, location or None)
         if response.status_code in RETRIED_STATUSES:
             return AttemptError(error, retry_after(response.headers.get("retry-after")))
         return error
 
     def _announce_host(self, method: str) -> None:
+        """Warn, once a process, of what leaves this machine: pages, and a key in the clear."""
         url = urlsplit(self.base_url)
         host = url.hostname or ""
-        if method == "GET" or self._pool.transport is not None or is_loopback(host):
+        if self._pool.transport is not None or is_loopback(host):
             return
-        with _announced_lock:
-            first = host not in _announced_hosts
-            _announced_hosts.add(host)
-        if first:
+        if method != "GET" and _is_first(host):
             log.warning(
                 "Page text, page pictures and file names leave this machine: they are sent to %s.", url.netloc
             )
+        if self._key and url.scheme == "http" and _is_first(f"{host} key"):
+            log.warning(
+                "The API key goes to %s over plain http: every machine between can read it.", url.netloc
+            )
+
+
+def _is_first(topic: str) -> bool:
+    with _announced_lock:
+        first = topic not in _announced_hosts
+        _announced_hosts.add(topic)
+    return first
+
+
+def _check_encrypted(key: str | None, base_url: str, *, allowed: bool) -> None:
+    """Refuse to send a key in the clear beyond a private network.
+
+    Raises:
+        ValueError: the URL is http, its host is elsewhere, and neither argument nor environment allows it.
+    """
+    url = urlsplit(base_url)
+    host = url.hostname or ""
+    if not key or url.scheme != "http" or is_loopback(host) or is_private(host):
+        return
+    if allowed or os.environ.get(OPEN_KEY_VARIABLE) == "1":
+        return
+    raise ValueError(
+        f"an API key must not go over plain http to another network, got {base_url!r}. Use https; or send no "
+        f"key with api_key=''; or allow it with {OPEN_KEY_VARIABLE}=1."
+    )
 
 
 def _find_key(api_key: str | None, base_url: str) -> str | None:
@@ -194,6 +250,7 @@ def _find_key(api_key: str | None, base_url: str) -> str | None:
         raise ValueError(
             f"{origin} must be printable ASCII without spaces, got something else. Copy the key again."
         )
+    remember_secret(key)
     return key or None
 
 
@@ -208,20 +265,32 @@ def translate_errors(url: str, timeout: float, key: str | None, *, mid_reply: bo
         mid_reply: whether the server had started to answer.
     """
     try:
-        yield
+        with _masked_causes():
+            yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         words = _redact(str(error), key) or "no connection in time"
         raise AttemptError(_no_server(url, words)) from error
     except httpx.TimeoutException as error:
         raise _too_slow(url, timeout) from error
     except httpx.DecodingError as error:
-        raise ServerAnswerError(f"{url} sent a body that cannot be decoded ({error}).", "") from error
+        words = _redact(str(error), key)
+        raise ServerAnswerError(f"{url} sent a body that cannot be decoded ({words}).", "") from error
     except httpx.TransportError as error:
         when = "in the middle of its answer" if mid_reply else "without an answer"
         words = _redact(str(error), key) or type(error).__name__
         raise ServerUnreachableError(
             f"{url} closed the connection {when} ({words}). Look at the server's log."
         ) from error
+
+
+@contextmanager
+def _masked_causes() -> Iterator[None]:
+    """Strike keys out of httpx's own exceptions, which tracebacks print as causes of ours."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        mask_causes(error)
+        raise
 
 
 def _no_server(url: str, words: str) -> ServerUnreachableError:
@@ -246,7 +315,7 @@ def is_event_stream(response: httpx.Response) -> bool:
 def no_event_stream(response: httpx.Response, url: str, body: bytes) -> ServerAnswerError:
     """Return the error of a reply in one piece to a request for a stream."""
     text = body.decode("utf-8", errors="replace")
-    content_type = response.headers.get("content-type", "no content type")
+    content_type = response.headers.get("content-type", "no content type")[:BODY_QUOTED]
     return ServerAnswerError(
         f"{url} must stream events (text/event-stream), got {content_type}: {quote(text)}.", text
     )

@@ -91,7 +91,7 @@ class Exchanges(Connection):
         chunks: list[bytes] = []
         while (chunk := (yield from self.read(response, url, deadline))) is not None:
             chunks.append(chunk)
-        return b"".join(chunks)
+        return self._without_key(b"".join(chunks))
 
     def read(self, response: Response, url: str, deadline: float) -> Actions[bytes | None]:
         """Return the next chunk of a body; None at its end.

@@ -26,6 +26,7 @@ from mmrag.errors import ServerAnswerError, ServerStatusError
 
 Json: TypeAlias = dict[str, Any]
 
+PRIVATE_ENDINGS = (".local", ".lan", ".internal", ".home.arpa", ".localdomain", ".svc", ".cluster.local")
 BODY_KEPT = 2000  # characters of a body that an error keeps
 BODY_QUOTED = 300  # characters of a body that a message quotes
 _VERSION = re.compile(r"v\d+[a-z0-9]*")
@@ -108,6 +109,15 @@ def is_loopback(host: str) -> bool:
         return False
     address = getattr(address, "ipv4_mapped", None) or address
     return address.is_loopback or address.is_unspecified
+
+
+def is_private(host: str) -> bool:
+    """Return whether a host is on a network of one's own, by its address or name. Names are not looked up."""
+    name = host.strip("[]").rstrip(".").lower()
+    try:
+        return not ipaddress.ip_address(name).is_global
+    except ValueError:
+        return "." not in name or name.endswith(PRIVATE_ENDINGS)
 
 
 def is_openai(base_url: str) -> bool:

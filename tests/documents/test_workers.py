@@ -237,3 +237,16 @@ def test_audit_hook_names_what_it_refuses():
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ROOT}
     )
     assert run.stdout.startswith("a reading process may not use the network (socket."), run.stderr
+
+
+def test_a_worker_inherits_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-hunter2")
+    monkeypatch.setenv("MMRAG_PDF_PASSWORD", "hunter2")
+    worker = Worker(ReaderSettings())
+    try:
+        variables = Path(f"/proc/{worker.pid}/environ")
+        if not variables.is_file():
+            pytest.skip("needs /proc")
+        assert b"hunter2" not in variables.read_bytes()
+    finally:
+        worker.kill()

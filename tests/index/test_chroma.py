@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 
@@ -413,6 +414,22 @@ def test_stale_note_of_a_dead_process_blocks_nobody(filled, identity):
     assert note["pid"] == os.getpid() and note["host"] == socket.gethostname()
     index.close()
     assert not (filled / "writer.json").exists()
+
+
+def test_the_note_holds_no_argument_and_is_for_its_user_alone(filled, identity, monkeypatch):
+    """Any argument may be a password: of the program only the name is written, and shown to others."""
+    monkeypatch.setattr(sys, "argv", ["/opt/bin/mmrag", "index", "a.pdf", "--password", "hunter2"])
+    index = ChromaIndex.open(filled, identity)
+    note = filled / "writer.json"
+    assert json.loads(note.read_text())["program"] == "mmrag"
+    assert "hunter2" not in note.read_text()
+    assert os.name == "nt" or stat.S_IMODE(note.stat().st_mode) == 0o600
+    old = {"pid": 1, "host": "h", "command": "mmrag index --password hunter2", "started": "then"}
+    note.write_text(json.dumps(old))  # of a version that wrote whole commands
+    with pytest.raises(IndexLockedError, match="process 1 on h") as caught:
+        ChromaIndex.open(filled, identity)
+    assert "hunter2" not in str(caught.value)
+    index.close()
 
 
 def test_failed_opening_gives_the_lock_back(filled, identity, make_identity):

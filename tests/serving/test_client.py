@@ -7,13 +7,14 @@ import pickle
 import socket
 import threading
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
 import mmrag.serving.connection
-from mmrag.errors import ServerAnswerError, ServerStatusError, ServerUnreachableError
+from mmrag.errors import ServerAnswerError, ServerError, ServerStatusError, ServerUnreachableError
 from mmrag.serving.client import ServerClient
 
 KEY = "sk-very-secret-1234"
@@ -120,6 +121,79 @@ def test_key_is_sent_and_shown_nowhere(fake_server, call, caplog):
     shown = repr(client) + str(caught.value) + caught.value.body + caplog.text
     assert KEY not in shown and KEY.encode() not in pickle.dumps(client)
     assert "api_key=set" in repr(client)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        lambda: httpx.Response(401, text=f"<title>{KEY}</title>"),
+        lambda: httpx.Response(500, extensions={"reason_phrase": f"no {KEY}".encode()}),
+        lambda: httpx.Response(307, headers={"location": f"http://x.example/?k={KEY}"}),
+        lambda: httpx.Response(200, text=f"{KEY} is no JSON"),
+        lambda: httpx.Response(200, json={"error": f"bad {KEY}"}),
+        lambda: httpx.Response(200, text='{"error": "' + KEY.replace("-", "\\u002d") + '"}'),
+        lambda: httpx.Response(200, headers={"content-encoding": "gzip"}, content=KEY.encode()),
+    ],
+)
+def test_a_key_that_a_server_repeats_is_in_no_error(call, reply):
+    transport = httpx.MockTransport(lambda request: reply())
+    client = ServerClient("https://h.example", api_key=KEY, max_retries=0, transport=transport)
+    with pytest.raises(ServerError) as caught:
+        call(client, "post", "x", {})
+    shown = "".join(traceback.format_exception(caught.value)) + repr(vars(caught.value))
+    assert KEY not in shown
+
+
+def test_a_key_in_a_bad_header_is_in_no_traceback(call):
+    def answer(request):
+        raise httpx.RemoteProtocolError(f"illegal header line: {KEY}")
+
+    client = ServerClient(
+        "https://h.example", api_key=KEY, max_retries=0, transport=httpx.MockTransport(answer)
+    )
+    with pytest.raises(ServerError) as caught:
+        call(client, "post", "x", {})
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("http://gpu.example:8000", False),
+        ("http://93.184.216.34", False),
+        ("http://localhost.evil.example", False),
+        ("http://127.0.0.1:8000", True),
+        ("http://[::1]:8000", True),
+        ("http://gpu-box:8000", True),
+        ("http://10.1.2.3:8000", True),
+        ("http://vllm.models.svc.cluster.local", True),
+        ("https://gpu.example", True),
+    ],
+)
+def test_a_key_goes_in_the_clear_to_no_other_network(url, allowed, monkeypatch):
+    ServerClient(url, api_key="")
+    ServerClient(url, api_key=KEY, key_over_http=True)
+    if allowed:
+        ServerClient(url, api_key=KEY)
+        return
+    with pytest.raises(ValueError, match="must not go over plain http to another network") as caught:
+        ServerClient(url, api_key=KEY)
+    assert KEY not in str(caught.value)
+    monkeypatch.setenv("MMRAG_API_KEY", KEY)
+    with pytest.raises(ValueError, match="plain http"):
+        ServerClient(url)
+    monkeypatch.setenv("MMRAG_KEY_OVER_HTTP", "1")
+    ServerClient(url)
+
+
+def test_a_key_in_the_clear_on_a_private_network_is_announced_once(caplog):
+    client = ServerClient("http://10.255.255.1:9", api_key=KEY)
+    for _ in range(2):
+        client._announce_host("GET")  # as every attempt does; no test connects to another machine
+    warnings = [record.message for record in caplog.records]
+    assert warnings == [
+        "The API key goes to 10.255.255.1:9 over plain http: every machine between can read it."
+    ]
 
 
 def test_unpickled_client_works_and_has_the_key_of_its_own_environment(fake_server, monkeypatch):

@@ -82,6 +82,18 @@ def test_a_text_reranker_has_another_head_and_another_prompt(tmp_path: Path) -> 
     assert (value_of(plan, "--chat-template") or "").endswith("qwen3_reranker.jinja")
 
 
+def test_a_key_is_handed_over_by_the_environment_and_shown_nowhere(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "smol", architectures=["LlamaForCausalLM"])
+    for flags in (("--api-key", "sk-hunter22"), ("--api-key=sk-hunter22",)):
+        plan = planned(folder, "answer", *flags, "--max-model-len", "9")
+        assert plan.environment["VLLM_API_KEY"] == "sk-hunter22"
+        assert "hunter" not in " ".join(plan.command) + repr(plan) + plan.shell()
+        assert value_of(plan, "--max-model-len") == "9"
+    several = planned(folder, "answer", "--api-key", "sk-hunter22", "sk-hunter33", "--hf-token", "hf-hunter")
+    assert "sk-hunter33" in several.command
+    assert "hunter" not in repr(several) + several.shell() + str(several.shown_command())
+
+
 def test_a_cross_encoder_needs_no_override(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "ms-marco", architectures=["BertForSequenceClassification"])
     plan = planned(folder)

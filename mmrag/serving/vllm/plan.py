@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmrag.errors import ServeError
+from mmrag.masking import MASK, is_secret_name, mask_arguments
 from mmrag.serving.vllm.facts import ModelFacts, ServingPython
 
 MODES = ("rerank", "embed", "answer")
@@ -31,7 +32,7 @@ _THOUGHT_PARSERS = (
 
 @dataclass(frozen=True, slots=True)
 class ServePlan:
-    """A command that starts a server.
+    """A command that starts a server. Secrets are in no repr and in nothing that is shown.
 
     Attributes:
         command: the program and its arguments.
@@ -42,17 +43,26 @@ class ServePlan:
         notes: reasons for the choice that the user should read.
     """
 
-    command: tuple[str, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)
+    command: tuple[str, ...] = field(repr=False)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     url: str = "http://127.0.0.1:8000"
     model: str = ""
     mode: str = "answer"
     notes: tuple[str, ...] = ()
 
     def shell(self) -> str:
-        """Return the command as a line for a shell, its variables in front."""
-        variables = [f"{name}={shlex.quote(value)}" for name, value in self.environment.items()]
-        return " ".join([*variables, shlex.join(self.command)])
+        """Return the command as a line for a shell, its variables in front and its secrets masked."""
+        environment = self.shown_environment().items()
+        variables = [f"{name}={shlex.quote(value)}" for name, value in environment]
+        return " ".join([*variables, shlex.join(self.shown_command())])
+
+    def shown_command(self) -> list[str]:
+        """Return the command with its secrets masked."""
+        return mask_arguments(self.command)
+
+    def shown_environment(self) -> dict[str, str]:
+        """Return the variables with their secrets masked."""
+        return {name: MASK if is_secret_name(name) else value for name, value in self.environment.items()}
 
 
 def plan_server(
@@ -94,10 +104,13 @@ def plan_server(
     name_flag = ["--served-model-name", name] if facts.folder and not user_name else []
     source = str(facts.folder.resolve()) if facts.folder else model
     command = [python.path, "-m", "vllm.entrypoints.openai.api_server", "--model", source, *name_flag]
-    command += ["--host", host, "--port", str(port), *flags, *extra]
-    return ServePlan(tuple(command), _environment(facts, python), _url(host, port), name, use, tuple(notes))
+    key, arguments = take_key(extra)
+    command += ["--host", host, "--port", str(port), *flags, *arguments]
+    environment = {**_environment(facts, python), **({KEY_VARIABLE: key} if key else {})}
+    return ServePlan(tuple(command), environment, _url(host, port), name, use, tuple(notes))
 
 
+KEY_VARIABLE = "VLLM_API_KEY"
 CPU_CACHE_GB = "4"
 """Memory for keys and values on a CPU; the variable of the same name in the environment says otherwise."""
 
@@ -195,6 +208,24 @@ def _architecture(facts: ModelFacts) -> str | None:
     if facts.name.startswith("Qwen3-VL-"):
         return "Qwen3VLForConditionalGeneration"
     return "Qwen3ForCausalLM" if facts.name.startswith("Qwen3-Reranker") else None
+
+
+def take_key(extra: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the key that the server is to demand, and the arguments without it.
+
+    vLLM takes it from the environment as well, where no other user sees it and no log has it. Several keys
+    stay arguments, since the environment has room for one.
+    """
+    arguments = list(extra)
+    at = next((at for at, word in enumerate(arguments) if word.partition("=")[0] == "--api-key"), None)
+    if at is None:
+        return "", arguments
+    _, equals, value = arguments[at].partition("=")
+    end = at + 1
+    while not equals and end < len(arguments) and not arguments[end].startswith("-"):
+        end += 1
+    values = [value] if equals else arguments[at + 1 : end]
+    return ("", arguments) if len(values) != 1 else (values[0], arguments[:at] + arguments[end:])
 
 
 def flag_value(extra: Sequence[str], *flags: str) -> str | None:

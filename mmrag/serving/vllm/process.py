@@ -19,8 +19,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mmrag.errors import ServeError, ServerError, ServerStatusError
+from mmrag.masking import mask_secrets
 from mmrag.serving.client import ServerClient
-from mmrag.serving.vllm.plan import ServePlan
+from mmrag.serving.vllm.plan import KEY_VARIABLE, ServePlan
 
 TAIL_LINES = 30
 GRACE_SECONDS = 20.0  # time for a server to end by itself before it is killed
@@ -45,7 +46,9 @@ class ServerProcess:
             raise ServeError("mmrag serve runs where vLLM does, on Linux and macOS. Under Windows use WSL.")
         self.plan = plan
         self.log = log
-        self._client = ServerClient(plan.url, api_key=api_key, timeout=5.0, max_retries=0)
+        self._client = ServerClient(
+            plan.url, api_key=api_key, timeout=5.0, max_retries=0, key_over_http=True
+        )  # over http to our own server, even at an address that others reach
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -60,6 +63,8 @@ class ServerProcess:
             os.close(handle)
             self.log = Path(name)
         environment = {**self.plan.environment, **os.environ}  # what the user has set wins
+        if key := self.plan.environment.get(KEY_VARIABLE):
+            environment[KEY_VARIABLE] = key  # but for a key that was asked for in so many words
         environment["PYTHONUNBUFFERED"] = "1"
         try:
             with self.log.open("wb") as log:
@@ -130,7 +135,7 @@ class ServerProcess:
         with self.log.open("rb") as log:
             log.seek(max(0, self.log.stat().st_size - _TAIL_BYTES))
             text = log.read().decode("utf-8", errors="replace")
-        return "\n".join(text.splitlines()[-lines:])
+        return mask_secrets("\n".join(text.splitlines()[-lines:]))
 
     def exit_message(self, when: str) -> str:
         """Return that the server ended, how, and the last lines of its log."""
