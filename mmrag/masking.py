@@ -26,15 +26,17 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _URL_WITH_PASSWORD = re.compile(r"://[^/\s@]*:[^/\s@]+@")
-_COUNTED = re.compile(r"max|num|limit|batch|tokens$", re.IGNORECASE)  # --max-num-batched-tokens is no secret
+_COUNT_NAME = re.compile(
+    r"max|num|limit|batch|tokens$", re.IGNORECASE
+)  # --max-num-batched-tokens is no secret
 
 
 def remember_secret(secret: str) -> None:
-    """Strike this secret out of the errors of this process from now on."""
+    """Keep this secret out of the errors of this process from now on."""
     if len(secret) < SHORTEST_SECRET or secret in _forms:
         return
-    escaped = json.dumps(secret)[1:-1]
-    forms = {secret, escaped, escaped.replace("/", "\\/"), html.escape(secret), quote(secret, safe="")}
+    in_json = json.dumps(secret)[1:-1]
+    forms = {secret, in_json, in_json.replace("/", "\\/"), html.escape(secret), quote(secret, safe="")}
     _forms[secret] = tuple(sorted(forms, key=len, reverse=True))
     while len(_forms) > MOST_SECRETS:
         _forms.pop(next(iter(_forms)), None)
@@ -49,18 +51,18 @@ def mask_secrets(text: str) -> str:
 
 
 def mask_causes(error: BaseException) -> None:
-    """Strike secrets out of an exception and of those that led to it: tracebacks print them all."""
-    seen: set[int] = set()
+    """Replace secrets in an exception and in those that led to it: tracebacks print them all."""
+    known_ids: set[int] = set()
     cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
+    while cause is not None and id(cause) not in known_ids:
+        known_ids.add(id(cause))
         cause.args = tuple(mask_secrets(value) if isinstance(value, str) else value for value in cause.args)
         cause = cause.__cause__ or cause.__context__
 
 
 def is_secret_name(name: str) -> bool:
     """Return whether a variable or a flag of this name is likely to hold a secret."""
-    return bool(_SECRET_NAME.search(name)) and not _COUNTED.search(name)
+    return bool(_SECRET_NAME.search(name)) and not _COUNT_NAME.search(name)
 
 
 def without_secrets(variables: Mapping[str, str]) -> dict[str, str]:
@@ -77,14 +79,14 @@ def mask_arguments(arguments: Sequence[str]) -> list[str]:
 
     ``--api-key x y`` takes all values up to the next flag; ``--api-key=x`` its own.
     """
-    masked: list[str] = []
+    result: list[str] = []
     in_secret = False
     for argument in arguments:
         if argument.startswith("-"):
             name, equals, _ = argument.partition("=")
             in_secret = is_secret_name(name.lstrip("-"))
-            masked.append(f"{name}={MASK}" if in_secret and equals else argument)
+            result.append(f"{name}={MASK}" if in_secret and equals else argument)
             in_secret = in_secret and not equals
         else:
-            masked.append(MASK if in_secret else argument)
-    return masked
+            result.append(MASK if in_secret else argument)
+    return result

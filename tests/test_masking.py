@@ -1,4 +1,4 @@
-"""Laws of secrets: what looks like one is handed to no worker, shown in no command and repeated in no error."""
+"""Laws of secrets: what looks like one reaches no worker, no printed command and no error."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ class Connection:
         return {"Authorization": f"Bearer {self._key}"} if self._key else {}
 
     def _without_key(self, content: bytes) -> bytes:
-        """Strike the key out of a reply, which may be cached."""
+        """Remove the key from a reply, which may be cached."""
         key = self._key or ""
         return content if len(key) < SHORTEST_SECRET else content.replace(key.encode(), MASK.encode())
 
@@ -265,7 +265,7 @@ def translate_errors(url: str, timeout: float, key: str | None, *, mid_reply: bo
         mid_reply: whether the server had started to answer.
     """
     try:
-        with _masked_causes():
+        with _causes_without_key():
             yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         words = _redact(str(error), key) or "no connection in time"
@@ -284,8 +284,8 @@ def translate_errors(url: str, timeout: float, key: str | None, *, mid_reply: bo
 
 
 @contextmanager
-def _masked_causes() -> Iterator[None]:
-    """Strike keys out of httpx's own exceptions, which tracebacks print as causes of ours."""
+def _causes_without_key() -> Iterator[None]:
+    """Remove keys from httpx's own exceptions, which tracebacks print as causes of ours."""
     try:
         yield
     except httpx.HTTPError as error:

@@ -45,8 +45,8 @@ def as_line(text: str) -> str:
     Line breaks, control characters and marks of direction become spaces.
     """
     text = _SURROGATE.sub("\ufffd", text)
-    shown = "".join(char if char.isprintable() or char in _JOINERS else " " for char in text)
-    return as_data(cut_text(" ".join(shown.split()), LINE_CHARS))
+    line = "".join(char if char.isprintable() or char in _JOINERS else " " for char in text)
+    return as_data(cut_text(" ".join(line.split()), LINE_CHARS))
 
 
 def data_mark(*data: str) -> str:
