@@ -4,102 +4,268 @@ Decisions taken here (figures in docs/lab-log.md):
 
 * The picture's longer side is `ReaderSettings.ocr_max_side` (1600); text is *found* on it at 4/5 of
   that and *recognised* from the full picture. Finding costs with the square of the side, recognising
-  by the line.
+  by the line. Tall and wide pictures are looked at in tiles (`ocr_tiles`).
+* Only RapidOCR's finder and recogniser are used: its line classifier turns upright lines upside down
+  (`ocr_orientation` has what is done instead), and its filter drops lines without a word.
 * Short lines are not padded to 320 pixels (RapidOCR's default), which halves recognition on slides.
 * One thread a worker: the pool has one worker a core.
 * The picture is a contiguous array. A reversed view (RGB to BGR by slicing) makes OpenCV copy the whole
   page for every line that is cut out.
+* What has been read is better than nothing: recognition stops before the time of the job is up, and the
+  number of lines left unread is told.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
 import numpy as np
 from rapidocr import RapidOCR
+from rapidocr.ch_ppocr_rec import TextRecInput
 
-from mmrag.documents.layout import bounds, clip_box, reading_order, words_of_run
+from mmrag.documents.layout import bounds, reading_order
+from mmrag.documents.merge import covered_share
+from mmrag.documents.ocr_lines import Line, characters_of, cut, reading_direction, words_of_line
+from mmrag.documents.ocr_orientation import picture_direction, read_lines, turned_box
+from mmrag.documents.ocr_tiles import join_seams, tile_ranges
 from mmrag.types import Box, Word
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 DETECT_FRACTION = 0.8
+LINES_AT_ONCE = 12  # between two looks at the clock
+TIME_FRACTION = 0.85  # of a job's seconds, for recognition
+FLAT = 8.0  # width over height from which a picture is given room above and below to be found in
+COVERED = 0.5  # of a find that lies under words of the file: it is that text
+
+Blocks: TypeAlias = "tuple[tuple[tuple[Word, ...], ...], ...]"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What OCR read.
+
+    Attributes:
+        blocks: blocks of lines of words in reading order, boxes in 0..1 of the picture as it was given.
+        noise: lines left out because they are no text.
+        unread: lines for which there was no time.
+    """
+
+    blocks: Blocks = ()
+    noise: int = 0
+    unread: int = 0
 
 
 class OcrEngine:
     """RapidOCR with its models loaded."""
 
-    def __init__(self, max_side: int) -> None:
-        """Load the models from the wheel."""
+    def __init__(self, max_side: int, model: str | None = None) -> None:
+        """Load the models.
+
+        Args:
+            max_side: longer side in pixels of the pictures that will come.
+            model: path of another recogniser than that of the wheel.
+        """
         cv2.setNumThreads(1)
         logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
         detect_side = max(32, round(max_side * DETECT_FRACTION / 32) * 32)
-        self._engine = RapidOCR(
-            params={
-                "Global.log_level": "critical",
-                "Global.max_side_len": max(2000, max_side),
-                "Global.return_word_box": True,
-                "Global.return_single_char_box": True,
-                "EngineConfig.onnxruntime.intra_op_num_threads": 1,
-                "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-                "Det.limit_type": "max",
-                "Det.limit_side_len": detect_side,
-                "Rec.rec_img_shape": [3, 48, 64],
-            }
+        params: dict[str, Any] = {
+            "Global.log_level": "critical",
+            "Global.use_cls": False,
+            "EngineConfig.onnxruntime.intra_op_num_threads": 1,
+            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+            "Det.limit_type": "max",
+            "Det.limit_side_len": detect_side,
+            "Rec.rec_img_shape": [3, 48, 64],
+        }
+        if model is not None:
+            params["Rec.model_path"] = model
+        engine = RapidOCR(params=params)
+        # since 3.9 RapidOCR loads its models when they are first used
+        self._finder = engine._load_det_model() if hasattr(engine, "_load_det_model") else engine.text_det
+        self._recogniser = engine._load_rec_model() if hasattr(engine, "_load_rec_model") else engine.text_rec
+
+    def read(
+        self,
+        picture: Image,
+        *,
+        regions: Sequence[Box] | None = None,
+        covered: Sequence[Box] = (),
+        seconds: float | None = None,
+    ) -> Reading:
+        """Read an RGB picture.
+
+        Args:
+            picture: a page; upright, upside down or sideways.
+            regions: parts of it to read, in 0..1; None for all of it.
+            covered: boxes of words that are known already, in 0..1; finds under them are not read.
+            seconds: processor time for it; None for no limit.
+        """
+        deadline = None if seconds is None else time.process_time() + TIME_FRACTION * seconds
+        array = np.ascontiguousarray(np.asarray(picture.convert("RGB"))[:, :, ::-1])
+        if regions is None:
+            return self._read_array(array, covered, deadline)
+        readings = [self._read_region(array, region, covered, deadline) for region in regions]
+        return Reading(
+            tuple(block for reading in readings for block in reading.blocks),
+            sum(reading.noise for reading in readings),
+            sum(reading.unread for reading in readings),
         )
 
-    def read(self, picture: Image) -> tuple[tuple[tuple[Word, ...], ...], ...]:
-        """Read an RGB picture: blocks of lines of words in reading order, boxes in 0..1."""
-        array = np.ascontiguousarray(np.asarray(picture.convert("RGB"))[:, :, ::-1])
-        result = self._engine(array)
-        if getattr(result, "txts", None) is None or result.boxes is None:
-            return ()
-        details: Sequence[Any] = result.word_results or ()
-        if len(details) != len(result.txts):
-            details = [()] * len(result.txts)
-        lines = [
-            words
-            for text, quad, detail in zip(result.txts, result.boxes, details, strict=True)
-            if (words := line_words(text, _unit(quad, picture.size), _characters(detail, picture.size)))
+    def _read_region(
+        self, array: NDArray[np.uint8], region: Box, covered: Sequence[Box], deadline: float | None
+    ) -> Reading:
+        """Read a part of a picture as a picture of its own."""
+        height, width = array.shape[:2]
+        x0, y0, x1, y1 = (
+            round(edge * side) for edge, side in zip(region, (width, height) * 2, strict=True)
+        )
+        part = np.ascontiguousarray(array[y0:y1, x0:x1])
+        if 0 in part.shape:
+            return Reading()
+        across, down = (x1 - x0) / width, (y1 - y0) / height
+        left, top = x0 / width, y0 / height
+        inside = [
+            ((box[0] - left) / across, (box[1] - top) / down, (box[2] - left) / across, (box[3] - top) / down)
+            for box in covered
         ]
-        order = reading_order([bounds(line) for line in lines], picture.width / picture.height)
-        return tuple(tuple(tuple(lines[index]) for index in block) for block in order)
+        reading = self._read_array(part, inside, deadline)
+        return Reading(
+            tuple(
+                tuple(tuple(_moved(word, left, top, across, down) for word in line) for line in block)
+                for block in reading.blocks
+            ),
+            reading.noise,
+            reading.unread,
+        )
+
+    def _read_array(
+        self, array: NDArray[np.uint8], covered: Sequence[Box], deadline: float | None
+    ) -> Reading:
+        """Read a BGR picture: find lines, find its direction, read them, order them."""
+        quads = _uncovered(self._find(array), array, covered)
+        if not quads:
+            return Reading()
+        turns, lines = picture_direction(quads, self._recogniser_of(array, deadline))
+        if turns:
+            array = np.ascontiguousarray(np.rot90(array, turns))
+            boxes = [turned_box(box, -turns) for box in covered]
+            quads, lines = _uncovered(self._find(array), array, boxes), {}
+        lines = read_lines(quads, lines, self._recogniser_of(array, deadline))
+        text_lines = [line for line in lines.values() if line.text.strip()]
+        kept_lines = [line for line in text_lines if not line.is_noise]
+        return Reading(
+            _ordered(kept_lines, (array.shape[1], array.shape[0]), turns),
+            noise=len(text_lines) - len(kept_lines),
+            unread=len(quads) - len(lines),
+        )
+
+    def _find(self, array: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Find text in tiles: quadrilaterals in pixels, corners as they lie."""
+        height, width = array.shape[:2]
+        axis = int(height > width)
+        ranges = tile_ranges(max(height, width), min(height, width))
+        quads_by_tile = []
+        for start, end in ranges:
+            tile = array[start:end] if axis else array[:, start:end]
+            offset = np.array([0, start] if axis else [start, 0], dtype=np.float32)
+            quads_by_tile.append([quad + offset for quad in self._find_in_tile(np.ascontiguousarray(tile))])
+        return join_seams(quads_by_tile, ranges, axis)
+
+    def _find_in_tile(self, tile: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Find text in one tile; a flat one gets room above and below."""
+        height, width = tile.shape[:2]
+        room = max(0, round((max(width / FLAT, 64) - height) / 2)) if width > FLAT * height else 0
+        if min(height, width) < 30:
+            room = max(room, 16)
+        if room:
+            tile = cv2.copyMakeBorder(tile, room, room, room, room, cv2.BORDER_REPLICATE)
+        boxes = self._finder(tile).boxes
+        if boxes is None:
+            return []
+        limit = np.array([width, height], dtype=np.float32)
+        quads = [np.clip(np.asarray(box, dtype=np.float32) - room, 0, limit) for box in boxes]
+        return [quad for quad in quads if np.ptp(quad, axis=0).min() >= 3]
+
+    def _recogniser_of(self, array: NDArray[np.uint8], deadline: float | None) -> _Recogniser:
+        """Read lines of a picture, given by their corners."""
+        return _Recogniser(self._recogniser, array, deadline)
 
 
-def line_words(text: str, box: Box, characters: Sequence[tuple[str, Box]]) -> list[Word]:
-    """Split one recognised line into words with boxes.
+class _Recogniser:
+    """Reads lines of one picture until the time is up."""
 
-    Where the recogniser gave one box for each visible character, a word's box is the union of its
-    characters'; otherwise the line's width is divided by the number of characters.
-    """
-    visible = "".join(text.split())
-    if visible != "".join(character for character, _ in characters):
-        return words_of_run(text, box)
-    words: list[Word] = []
-    start = 0
-    for piece in text.split():
-        parts = [Word(character, part) for character, part in characters[start : start + len(piece)]]
-        start += len(piece)
-        clipped_box = clip_box(bounds(parts))
-        if clipped_box is not None:
-            words.append(Word(piece, clipped_box))
-    return words
+    def __init__(self, recogniser: Any, array: NDArray[np.uint8], deadline: float | None) -> None:  # noqa: ANN401
+        """Take the picture."""
+        self._recogniser = recogniser
+        self._array = array
+        self._deadline = deadline
+
+    def __call__(self, corner_list: Sequence[NDArray[np.float32]]) -> list[Line | None]:
+        """Read lines; None for those for which there was no time."""
+        lines: list[Line | None] = [None] * len(corner_list)
+        # lines of one length at once: the shorter ones of a batch are padded
+        order = sorted(range(len(corner_list)), key=lambda index: _shape(corner_list[index]))
+        for start in range(0, len(order), LINES_AT_ONCE):
+            if self._deadline is not None and time.process_time() > self._deadline:
+                break
+            batch = order[start : start + LINES_AT_ONCE]
+            pictures = [cut(self._array, corner_list[index]) for index in batch]
+            result = self._recogniser(TextRecInput(img=pictures, return_word_box=True))
+            for index, text, score, info in zip(
+                batch, result.txts, result.scores, result.word_results, strict=True
+            ):
+                lines[index] = Line(corner_list[index], text, float(score), characters_of(text, info))
+        return lines
 
 
-def _characters(detail: Any, size: tuple[int, int]) -> list[tuple[str, Box]]:  # noqa: ANN401
-    """Read RapidOCR's (character, score, quadrilateral) tuples of one line; boxes in 0..1."""
-    try:
-        return [(str(character), _unit(quad, size)) for character, _, quad in detail]
-    except (TypeError, ValueError):
-        return []
+def _shape(corners: NDArray[np.float32]) -> float:
+    """Return length over height of a line."""
+    along, across = np.linalg.norm(corners[1] - corners[0]), np.linalg.norm(corners[3] - corners[0])
+    return float(along / max(across, 1.0))
 
 
-def _unit(quad: Any, size: tuple[int, int]) -> Box:  # noqa: ANN401
-    """Return the upright box, in 0..1, of a quadrilateral in pixels."""
-    points = np.asarray(quad, dtype=float)
-    (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
-    return (float(x0 / size[0]), float(y0 / size[1]), float(x1 / size[0]), float(y1 / size[1]))
+def _uncovered(
+    quads: Sequence[NDArray[np.float32]], array: NDArray[np.uint8], covered: Sequence[Box]
+) -> list[NDArray[np.float32]]:
+    """Leave out finds that are words of the file."""
+    if not covered:
+        return list(quads)
+    size = np.array([array.shape[1], array.shape[0]], dtype=float)
+    return [quad for quad in quads if covered_share(_bounds(quad, size), covered) < COVERED]
+
+
+def _bounds(quad: NDArray[np.float32], size: NDArray[np.float64]) -> Box:
+    """Return the upright box of a quadrilateral, in 0..1."""
+    (x0, y0), (x1, y1) = quad.min(axis=0) / size, quad.max(axis=0) / size
+    return (float(x0), float(y0), float(x1), float(y1))
+
+
+def _ordered(lines: Sequence[Line], size: tuple[int, int], turns: int) -> Blocks:
+    """Order lines as the upright picture is read; boxes in 0..1 of the picture as it was given."""
+    word_lines = [words for line in lines if (words := words_of_line(line, size))]
+    order = reading_order([bounds(words) for words in word_lines], size[0] / size[1])
+    return tuple(
+        tuple(
+            tuple(
+                Word(word.text, turned_box(word.box, turns), None, word.confidence)
+                for word in reading_direction(word_lines[index])
+            )
+            for index in block
+        )
+        for block in order
+    )
+
+
+def _moved(word: Word, left: float, top: float, across: float, down: float) -> Word:
+    """Map a word of a part of a picture to the picture."""
+    x0, y0, x1, y1 = word.box
+    box = (left + x0 * across, top + y0 * down, left + x1 * across, top + y1 * down)
+    return Word(word.text, box, None, word.confidence)

@@ -52,7 +52,7 @@ class Worker:
         self._process = _start_child()
         self._jobs = cast("IO[bytes]", self._process.stdin)
         self._replies = cast("IO[bytes]", self._process.stdout)
-        names = ("renderer", "ocr", "ocr_max_side", "memory_mb", "max_pixels")
+        names = ("renderer", "ocr", "ocr_max_side", "ocr_model", "memory_mb", "max_pixels")
         hello = {name: getattr(settings, name) for name in names}
         try:
             self._exchange(hello, START_SECONDS)

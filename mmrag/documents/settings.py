@@ -18,6 +18,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from mmrag.documents.ocr_languages import check_model, model_name, model_path
 from mmrag.machine import default_workers
 
 READER_VERSION = 2
@@ -54,7 +55,12 @@ class ReaderSettings:
             Image files are read by Pillow with either.
         ocr: ``"auto"`` reads a page by OCR where it has no usable text layer, ``"off"`` never,
             ``"force"`` always.
-        ocr_max_side: longer side in pixels of the picture that is given to OCR.
+        ocr_max_side: longer side in pixels of the picture that is given to OCR; of tall and wide pages the
+            shorter side is what it is on a page of usual shape.
+        ocr_language: language or script of scans, as in `mmrag.documents.ocr_languages.MODELS`; ``""`` for
+            the model in RapidOCR's wheel, which reads Latin letters, Chinese and Japanese. Others need a
+            model that is to be downloaded: the error says which.
+        ocr_models: folder of downloaded models; ``""`` for RapidOCR's own.
         structure: when the structure of pages (`Page.blocks`) is read: ``"lazy"`` where it is asked for,
             ``"full"`` with every page, ``"off"`` never.
         page_seconds: time limit for opening a file, and for reading or rendering one page.
@@ -66,12 +72,15 @@ class ReaderSettings:
         workers: worker processes.
 
     Raises:
-        ValueError: an unknown renderer or OCR mode, or a limit out of range.
+        ValueError: an unknown renderer, OCR mode or OCR language, a limit out of range, or an OCR language
+            whose model is not there.
     """
 
     renderer: RendererName = "pymupdf"
     ocr: OcrMode = "auto"
     ocr_max_side: int = 1600
+    ocr_language: str = ""
+    ocr_models: str = ""
     structure: StructureMode = "lazy"
     page_seconds: float = 10.0
     ocr_seconds: float = 18.0
@@ -99,6 +108,13 @@ class ReaderSettings:
         for name, smallest in least.items():
             if not getattr(self, name) >= smallest:
                 raise ValueError(f"{name} must be at least {smallest}, got {getattr(self, name)!r}.")
+        check_model(self.ocr_language, self.ocr_models, is_needed=self.ocr_runs)
+
+    @property
+    def ocr_model(self) -> str | None:
+        """Path of the recogniser for `ocr_language`; None for that of RapidOCR's wheel."""
+        path = model_path(self.ocr_language, self.ocr_models) if self.ocr_runs else None
+        return None if path is None else str(path)
 
     @property
     def ocr_runs(self) -> bool:
@@ -113,4 +129,7 @@ class ReaderSettings:
         if self.ocr != "off":
             content["ocr"] = self.ocr if ocr_is_installed() else "missing"
             content["ocr_max_side"] = self.ocr_max_side
+            model = model_name(self.ocr_language)
+            if model is not None:
+                content["ocr_model"] = model
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

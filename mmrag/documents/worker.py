@@ -50,7 +50,6 @@ _ERROR_NAMES = (
     (PageError, "page"),
     (DocumentError, "document"),
 )
-EVEN = 24  # levels of 255 that are still the same colour
 
 
 def main() -> None:
@@ -150,7 +149,7 @@ class JobHandler:
         if job["op"] == "render":
             return {"image": _pack(renderer.render(number, job["max_pixels"]))}
         if job["op"] == "ocr":
-            return self._recognise(renderer, number)
+            return self._recognise(renderer, job)
         if job["op"] == "structure":
             return self._read_structure(renderer, number, job["words"], job["is_exact"])
         return self._read(renderer, number, job["image_pixels"])
@@ -205,12 +204,12 @@ class JobHandler:
         return self._file is not None and file.is_same(self._file)
 
     def _read(self, renderer: Renderer, number: int, image_pixels: int | None) -> dict[str, Any]:
-        """Read text, ink fraction (if OCR may be needed) and, with `image_pixels`, the picture of a page."""
+        """Read text, regions for OCR and, with `image_pixels`, the picture of a page."""
         page = renderer.read(number)
         reply = _plain(page)
         # without words the picture is all there is: one that cannot be rendered is no page
         if self._settings["ocr"] == "auto" or not page.words:
-            reply["ink"] = _ink(renderer, number, page)
+            reply["regions"] = _regions(renderer, number, page)
         if image_pixels is not None:
             try:
                 reply["image"] = _pack(renderer.render(number, image_pixels))
@@ -238,58 +237,44 @@ class JobHandler:
         if self._ocr is None:
             from mmrag.documents.ocr import OcrEngine
 
-            self._ocr = OcrEngine(self._settings["ocr_max_side"])
+            self._ocr = OcrEngine(self._settings["ocr_max_side"], self._settings["ocr_model"])
         return self._ocr
 
-    def _recognise(self, renderer: Renderer, number: int) -> dict[str, Any]:
-        """Render the page and read it by OCR."""
-        side = self._settings["ocr_max_side"]
-        picture = renderer.render(number, min(self._settings["max_pixels"], side * side), side)
-        return {"blocks": _plain_blocks(self._load_ocr().read(picture))}
+    def _recognise(self, renderer: Renderer, job: dict[str, Any]) -> dict[str, Any]:
+        """Render the page and read it, or regions of it, by OCR."""
+        from mmrag.documents.ocr_tiles import picture_side
+
+        width, height = job["size"]
+        side = picture_side(width, height, self._settings["ocr_max_side"])
+        pixels = max(self._settings["ocr_max_side"] ** 2, side * side * min(width, height) / max(width, height))
+        picture = renderer.render(job["number"], min(self._settings["max_pixels"], round(pixels)), side)
+        reading = self._load_ocr().read(
+            picture, regions=job["regions"], covered=job["covered"], seconds=job["seconds"]
+        )
+        return {
+            "blocks": _plain_blocks(reading.blocks),
+            "noise": reading.noise,
+            "unread_lines": reading.unread,
+        }
 
 
-def _look(digests: FileDigests, path: str) -> FileDigest:
-    """Return a file's digest; a file that cannot be read is one that has changed."""
-    try:
-        return digests.look(path)
-    except OSError as error:
-        raise SourceChangedError(
-            f"{path} cannot be read any more ({error.strerror}). Add it again."
-        ) from error
-
-
-def _ink(renderer: Renderer, number: int, page: PageText) -> float | None:
-    """Measure the fraction of the page that is ink outside its words; None if the text is long enough.
+def _regions(renderer: Renderer, number: int, page: PageText) -> tuple[Box, ...]:
+    """List the parts of a page that may hold text without a word of the layer.
 
     Raises:
         PageError: the page has no text and cannot be rendered either: there is nothing to index.
     """
+    from mmrag.documents.ocr_regions import regions_to_read
     from mmrag.documents.textlayer import is_sparse
 
-    if not is_sparse(page.text) or page.invisible:
-        return None
     try:
         picture = renderer.render(number, THUMBNAIL_SIDE * THUMBNAIL_SIDE, THUMBNAIL_SIDE)
     except PageError:
         if not page.words:
             raise
-        return None
-    return ink_share(picture, [word.box for word in page.words])
-
-
-def ink_share(picture: Image, boxes: list[tuple[float, float, float, float]]) -> float:
-    """Measure the fraction of pixels outside the boxes that differ from the most common grey level."""
-    import numpy as np
-
-    grey = np.asarray(picture.convert("L")).astype(np.int16)
-    background = int(np.bincount(grey.ravel(), minlength=256).argmax())
-    ink = np.abs(grey - background) > EVEN
-    height, width = ink.shape
-    for x0, y0, x1, y1 in boxes:
-        # a pixel more on each side: an antialiased edge is the word's own
-        top, left = max(0, int(y0 * height) - 1), max(0, int(x0 * width) - 1)
-        ink[top : int(y1 * height) + 2, left : int(x1 * width) + 2] = False
-    return float(ink.mean())
+        return ()
+    boxes = [box for word in page.words for box in word.boxes]
+    return regions_to_read(picture, boxes, page.pictures, is_sparse(page.text))
 
 
 def _plain(page: PageText) -> dict[str, Any]:
