@@ -43,6 +43,7 @@ DETECT_FRACTION = 0.8
 LINES_AT_ONCE = 12  # between two looks at the clock
 TIME_FRACTION = 0.85  # of a job's seconds, for recognition
 FLAT = 8.0  # width over height from which a picture is given room above and below to be found in
+LEAST_NOISE = 3  # characters: less is a mark in a picture, and not worth a word
 COVERED = 0.5  # of a find that lies under words of the file: it is that text
 
 Blocks: TypeAlias = "tuple[tuple[tuple[Word, ...], ...], ...]"
@@ -124,9 +125,7 @@ class OcrEngine:
     ) -> Reading:
         """Read a part of a picture as a picture of its own."""
         height, width = array.shape[:2]
-        x0, y0, x1, y1 = (
-            round(edge * side) for edge, side in zip(region, (width, height) * 2, strict=True)
-        )
+        x0, y0, x1, y1 = (round(edge * side) for edge, side in zip(region, (width, height) * 2, strict=True))
         part = np.ascontiguousarray(array[y0:y1, x0:x1])
         if 0 in part.shape:
             return Reading()
@@ -163,7 +162,7 @@ class OcrEngine:
         kept_lines = [line for line in text_lines if not line.is_noise]
         return Reading(
             _ordered(kept_lines, (array.shape[1], array.shape[0]), turns),
-            noise=len(text_lines) - len(kept_lines),
+            noise=sum(len(line.text) >= LEAST_NOISE for line in text_lines if line.is_noise),
             unread=len(quads) - len(lines),
         )
 
@@ -229,7 +228,7 @@ class _Recogniser:
 def _shape(corners: NDArray[np.float32]) -> float:
     """Return length over height of a line."""
     along, across = np.linalg.norm(corners[1] - corners[0]), np.linalg.norm(corners[3] - corners[0])
-    return float(along / max(across, 1.0))
+    return float(along) / max(float(across), 1.0)
 
 
 def _uncovered(

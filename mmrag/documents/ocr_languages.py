@@ -26,9 +26,9 @@ MODELS = {
 """Models of RapidOCR for other scripts, by the name in their file, with the languages that each is for."""
 
 IN_THE_WHEEL = (
-    "af", "az", "bs", "ca", "ch", "cs", "cy", "da", "de", "en", "es", "et", "eu", "fi", "fr", "ga", "gl", "hr",
-    "hu", "id", "is", "it", "ja", "latin", "la", "lb", "lt", "lv", "mi", "ms", "mt", "nl", "no", "oc", "pl", "pt",
-    "qu", "rm", "ro", "sk", "sl", "sq", "sv", "sw", "tl", "tr", "uz", "vi", "zh",
+    "af", "az", "bs", "ca", "ch", "cs", "cy", "da", "de", "en", "es", "et", "eu", "fi", "fr", "ga", "gl",
+    "hr", "hu", "id", "is", "it", "ja", "latin", "la", "lb", "lt", "lv", "mi", "ms", "mt", "nl", "no", "oc",
+    "pl", "pt", "qu", "rm", "ro", "sk", "sl", "sq", "sv", "sw", "tl", "tr", "uz", "vi", "zh",
 )  # fmt: skip
 """Languages of the model in the wheel, as RapidOCR lists them."""
 

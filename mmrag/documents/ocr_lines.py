@@ -207,5 +207,3 @@ def reading_direction(words: Sequence[Word]) -> list[Word]:
 def _is_right_to_left(word: Word) -> bool:
     """Check whether a word is of Hebrew or Arabic letters (Unicode blocks 0590-08FF and their forms)."""
     return any("\u0590" <= letter <= "\u08ff" or "\ufb1d" <= letter <= "\ufefc" for letter in word.text)
-
-

@@ -2,8 +2,8 @@
 
 Decisions taken here (general rules; what they cost on real pages is in docs/lab-log.md):
 
-* **All of the page**: it has no word and some ink, or fewer than 100 letters and digits (`textlayer.is_sparse`)
-  while at least 2 % of its area is ink outside the words.
+* **All of the page**: it has no word and some ink, or fewer than 100 letters and digits
+  (`textlayer.is_sparse`) while at least 2 % of its area is ink outside the words.
 * **Pictures** of at least 1 % of the page, in which something is drawn outside the words: at least `BUSY` of
   their pixels differ from their left neighbour. Pictures that touch are one (a scan often comes in strips).
 * **All of the page** again, where text may be drawn as curves: if that holds for `BUSY_REST` of the page's
@@ -102,9 +102,7 @@ def _share(mask: NDArray[np.bool_], box: Box) -> float:
 
 def joined(boxes: Sequence[Box]) -> list[Box]:
     """Join boxes that touch or overlap, clipped to the page, until none does."""
-    left = [
-        (max(0.0, box[0]), max(0.0, box[1]), min(1.0, box[2]), min(1.0, box[3])) for box in boxes
-    ]
+    left = [(max(0.0, box[0]), max(0.0, box[1]), min(1.0, box[2]), min(1.0, box[3])) for box in boxes]
     left = [box for box in left if box[2] > box[0] and box[3] > box[1]]
     separate: list[Box] = []
     while left:
@@ -114,9 +112,7 @@ def joined(boxes: Sequence[Box]) -> list[Box]:
             separate.append(box)
             continue
         separate.remove(near)
-        left.append(
-            (min(box[0], near[0]), min(box[1], near[1]), max(box[2], near[2]), max(box[3], near[3]))
-        )
+        left.append((min(box[0], near[0]), min(box[1], near[1]), max(box[2], near[2]), max(box[3], near[3])))
     return sorted(separate, key=lambda box: (box[1], box[0]))
 
 

@@ -12,6 +12,7 @@ Decisions taken here:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ def picture_side(width: float, height: float, page_side: int) -> int:
     if ratio <= LONGEST:
         return page_side
     page_ratio = ratio / TILE_SHAPE
-    return round(page_side * min(page_ratio, (MOST_TILES * page_ratio) ** 0.5))
+    return round(page_side * min(page_ratio, math.sqrt(MOST_TILES * page_ratio)))
 
 
 def tile_ranges(length: int, across: int) -> list[tuple[int, int]]:

@@ -25,6 +25,7 @@ from mmrag.types import Box, HiddenText, Page, Source, Word
 Blocks: TypeAlias = "list[list[list[tuple[str, Box, Box | None, float | None]]]]"
 """Blocks of lines of words as plain values: text, box, tail, confidence."""
 
+
 @dataclass(frozen=True)
 class DocumentInfo:
     """Page count and title of a document.

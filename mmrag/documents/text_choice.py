@@ -2,8 +2,8 @@
 
 Pure decisions; running OCR is a function that the caller passes. Decisions taken here:
 
-* **Merged by region**: where a layer is usable it stays, word for word. OCR reads the parts of the page that may
-  hold text without a word of the layer (`ocr_regions`), and what lies on the layer's words is dropped.
+* **Merged by region**: where a layer is usable it stays, word for word. OCR reads the parts of the page that
+  may hold text without a word of the layer (`ocr_regions`); what lies on the layer's words is dropped.
 * **Compared**: a layer that looks wrong (`textlayer.looks_poor`) is compared with OCR's text. After `AGREED`
   pages of a document on which they agree, or `COMPARED` on which OCR was not sure enough to decide, the
   document's layer is trusted, but for pages of which less than half as much is known as of those.
@@ -240,7 +240,9 @@ class _Page:
         added = without_known(reading.blocks, self.plain.blocks)
         left = _Reading(added, reading.noise, reading.unread)
         if not added:
-            return TextChoice(self.plain.blocks, self.plain.text_source, (*self.plain.notes, *notes, *left.notes))
+            return TextChoice(
+                self.plain.blocks, self.plain.text_source, (*self.plain.notes, *notes, *left.notes)
+            )
         blocks = insert_blocks(self.plain.blocks, added)
         return TextChoice(blocks, "both", (*self.plain.notes, *notes, f"{reason}, OCR used", *left.notes))
 

@@ -101,7 +101,7 @@ def _is_readable(token: str) -> bool:
 
 
 def _is_latin(letter: str) -> bool:
-    """Check whether a letter is Latin; the ranges before Greek, and the additions for Vietnamese and others."""
+    """Check whether a letter is Latin: what is before Greek, and the additions for other languages."""
     return letter < "\u0370" or "\u1e00" <= letter <= "\u1eff" or "\ufb00" <= letter <= "\ufb06"
 
 

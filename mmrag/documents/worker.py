@@ -246,7 +246,9 @@ class JobHandler:
 
         width, height = job["size"]
         side = picture_side(width, height, self._settings["ocr_max_side"])
-        pixels = max(self._settings["ocr_max_side"] ** 2, side * side * min(width, height) / max(width, height))
+        pixels = max(
+            self._settings["ocr_max_side"] ** 2, side * side * min(width, height) / max(width, height)
+        )
         picture = renderer.render(job["number"], min(self._settings["max_pixels"], round(pixels)), side)
         reading = self._load_ocr().read(
             picture, regions=job["regions"], covered=job["covered"], seconds=job["seconds"]
@@ -256,6 +258,16 @@ class JobHandler:
             "noise": reading.noise,
             "unread_lines": reading.unread,
         }
+
+
+def _look(digests: FileDigests, path: str) -> FileDigest:
+    """Return a file's digest; a file that cannot be read is one that has changed."""
+    try:
+        return digests.look(path)
+    except OSError as error:
+        raise SourceChangedError(
+            f"{path} cannot be read any more ({error.strerror}). Add it again."
+        ) from error
 
 
 def _regions(renderer: Renderer, number: int, page: PageText) -> tuple[Box, ...]:
