@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from mmrag.blocks import Block, Cell, Table
 from mmrag.documents.structure.headers import header_sizes
 from mmrag.documents.structure.regions import Grid, Region
+from mmrag.documents.structure.spans import spread_names, without_blank_lines
 from mmrag.types import Box, Word
 
 HEADING_SIZES = (2.0, 1.5, 1.17, 1.0, 0.83, 0.67)
@@ -144,7 +145,10 @@ def _block(region: Region, groups: Mapping[int | None, Sequence[int]], words: Se
 
 def _table(grid: Grid, groups: Mapping[int | None, Sequence[int]], words: Sequence[Word]) -> Table:
     """Make a table of a grid and the words of its cells."""
-    texts = [_text(groups.get(number, ()), words) for number in range(len(grid.cells))]
+    grid, groups = without_blank_lines(grid, groups)
+    header_rows, _ = header_sizes(grid, _texts(grid, groups, words))
+    grid, groups = spread_names(grid, groups, words, header_rows)
+    texts = _texts(grid, groups, words)
     header_rows, header_columns = header_sizes(grid, texts)
     cells = tuple(
         Cell(
@@ -160,6 +164,11 @@ def _table(grid: Grid, groups: Mapping[int | None, Sequence[int]], words: Sequen
         for number, (cell, text) in enumerate(zip(grid.cells, texts, strict=True))
     )
     return Table(grid.rows, grid.columns, cells, header_rows, header_columns)
+
+
+def _texts(grid: Grid, groups: Mapping[int | None, Sequence[int]], words: Sequence[Word]) -> list[str]:
+    """Return the texts of the cells."""
+    return [_text(groups.get(number, ()), words) for number in range(len(grid.cells))]
 
 
 def _text(positions: Iterable[int], words: Sequence[Word]) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmrag.documents.structure.drawn_page import draw_page
+from mmrag.documents.structure.mupdf_tables import read_tables
 from mmrag.documents.structure.regions import Grid, GridCell, Layout, Region
 from mmrag.documents.structure.turning import turn_box, turn_of
 from mmrag.errors import PageError
@@ -92,9 +93,10 @@ class PyMuPdfLayout:
 
         page.get_layout(return_raw=True)
         groups = page.layout_information or []
-        finder = page.find_tables(use_layout=True, union=True, refine=True)
-        tables = [table for table in getattr(finder, "tables", ()) if _is_table(table)]
+        page_tables = read_tables(page)
+        tables = page_tables.tables
         boxes = _merge([(*group["group_bbox"], group["class_name"]) for group in groups], tables)
+        boxes += [(*title, "caption") for title in page_tables.titles]
         flags = pymupdf.TEXT_COLLECT_VECTORS | pymupdf.TEXT_PRESERVE_IMAGES | pymupdf.TEXT_ACCURATE_BBOXES
         blocks = page.get_text("dict", flags=flags)["blocks"]
         grids = {tuple(table.bbox): table for table in tables}
@@ -152,17 +154,14 @@ def _copy(page: Any, degrees: int) -> Any:  # noqa: ANN401
     return copy[0]
 
 
-def _is_table(table: Any) -> bool:  # noqa: ANN401
-    """Decide whether a find is more than a frame around text."""
-    return bool(table.placements) and table.col_count > 1
-
-
 def _merge(groups: list[tuple[Any, ...]], tables: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Put the tables in the place of the layout's, and drop what lies within a table."""
     boxes = [(*table.bbox, "table") for table in tables]
     for group in groups:
         box = group[:4]
-        if group[4] == "picture" or not any(_share(box, table.bbox) > PART_OF_TABLE for table in tables):
+        is_table = group[4] == "table" and any(_share(table.bbox, box) > PART_OF_TABLE for table in tables)
+        is_within = any(_share(box, table.bbox) > PART_OF_TABLE for table in tables)
+        if not is_table and (group[4] == "picture" or not is_within):
             boxes.append(group)
     return boxes
 
