@@ -37,6 +37,7 @@ from mmrag.ingest.items import add_images, add_texts
 from mmrag.ingest.pictures import PagePictures
 from mmrag.ingest.removal import delete_records, remove
 from mmrag.ingest.report import AddProgress, AddReport, Laps, Status
+from mmrag.ingest.structure import page_blocks
 from mmrag.rerank.stage import DEFAULT_DEPTH, RerankStage, writable_folder
 from mmrag.retriever import CHANNELS, Retriever, SearchRequest, as_query
 from mmrag.serving.twins import in_thread, signature_of
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from mmrag.answer import Answerer
+    from mmrag.blocks import Block
     from mmrag.documents import DocumentReader, ReaderSettings
     from mmrag.embedders.base import Embedder
     from mmrag.index.filters import Filter
@@ -482,6 +484,17 @@ class DocumentQA:
         """
         return self._pictures.render(page, max_pixels)
 
+    def blocks(self, page: Page) -> tuple[Block, ...]:
+        """Return the structure of a page: headings, paragraphs, lists, tables with cells, pictures.
+
+        Read from the page's file when it is first asked for, and kept in the index unless it is read-only.
+
+        Raises:
+            SourceChangedError: the file is gone, or is not the file that was indexed.
+            PageError: its structure cannot be read.
+        """
+        return page_blocks(self.index, lambda: self.reader, page)
+
     def picture_path(self, page: Page, *, max_pixels: int = PICTURE_PIXELS) -> Path:
         """Return the path of a PNG of the page, rendered once and kept in the index's ``pictures/``.
 
@@ -558,6 +571,7 @@ class DocumentQA:
     aremove = in_thread(remove)
     areembed = in_thread(reembed)
     arender = in_thread(render)
+    ablocks = in_thread(blocks)
     apicture_path = in_thread(picture_path)
     astatus = in_thread(status)
     aclose = in_thread(close)

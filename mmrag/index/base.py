@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Protocol, runtime_checkable
 
+from mmrag.blocks import Block
 from mmrag.index.filters import Filter
 from mmrag.types import Budget, Hit, Matrix, Metadata, Record, Scalar
 
@@ -172,6 +173,13 @@ class Index(Protocol):
 
     def remove_document(self, document_id: str) -> int:
         """Remove a file's entry, its page records and its kept bytes. Returns the page records."""
+        ...
+
+    def put_blocks(self, id: str, blocks: Sequence[Block]) -> None:
+        """Keep the blocks of a record's page, as `add` does those of `Page.blocks`.
+
+        They are replaced with the record. An id that is not there, or has no page, is passed over.
+        """
         ...
 
     def put_blob(self, key: str, data: bytes) -> None:

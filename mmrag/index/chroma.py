@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mmrag.blocks import Block
 from mmrag.errors import IndexFormatError, IndexReadOnlyError
 from mmrag.index.base import DocumentEntry, EmbedderIdentity, Manifest, manifest_for
 from mmrag.index.directory import CHROMA_PREFIX, STORE_NAME, check_directory, check_embedder
@@ -184,6 +185,11 @@ class ChromaIndex:
             deleted_ids = self._store.remove_document(document_id)
             self._follow(deleted_ids, None)
         return len(deleted_ids)
+
+    def put_blocks(self, id: str, blocks: Sequence[Block]) -> None:
+        """See `Index.put_blocks`."""
+        self._require_writable()
+        self._store.put_blocks(id, blocks)
 
     def put_blob(self, key: str, data: bytes) -> None:
         """See `Index.put_blob`."""

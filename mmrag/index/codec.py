@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmrag.blocks import Block
 from mmrag.index.base import DocumentEntry
 from mmrag.types import Box, HiddenText, Metadata, Page, Scalar, Source, Word
 
@@ -143,7 +144,13 @@ def encode_page(page: Page, record_id: str, record_text: str) -> str:
     return json.dumps(values, separators=(",", ":"))
 
 
-def decode_page(data: str, words: tuple[Word, ...], record_id: str, record_text: str) -> Page:
+def decode_page(
+    data: str,
+    words: tuple[Word, ...],
+    record_id: str,
+    record_text: str,
+    blocks: tuple[Block, ...] | None = None,
+) -> Page:
     """Invert `encode_page`."""
     values = json.loads(data)
     width, height = values.pop("size")
@@ -151,6 +158,7 @@ def decode_page(data: str, words: tuple[Word, ...], record_id: str, record_text:
         id=values.pop("id", record_id),
         text=values.pop("text", record_text),
         words=words,
+        blocks=blocks,
         size=(width, height),
         source=Source(**values.pop("source")),
         notes=tuple(values.pop("notes")),

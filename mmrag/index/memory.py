@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mmrag.blocks import Block
 from mmrag.index.base import DocumentEntry, EmbedderIdentity, Manifest, manifest_for
 from mmrag.index.codec import encode_words
 from mmrag.index.filters import Filter, kind_of, matches, metadata_values, validate
@@ -192,6 +193,13 @@ class MemoryIndex:
             for key in [key for key in self._blobs if key[:16] == document_id and len(key) == 64]:
                 del self._blobs[key]
             return self.delete(pages)
+
+    def put_blocks(self, id: str, blocks: Sequence[Block]) -> None:
+        """See `Index.put_blocks`."""
+        with self._lock:
+            record = self._records.get(id)
+            if record is not None and record.page is not None:
+                self._records[id] = replace(record, page=replace(record.page, blocks=tuple(blocks)))
 
     def put_blob(self, key: str, data: bytes) -> None:
         """See `Index.put_blob`."""

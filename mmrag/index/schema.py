@@ -38,6 +38,16 @@ CREATE TABLE blobs(key TEXT PRIMARY KEY, data BLOB NOT NULL);
 """
 
 
+BLOCKS = "CREATE TABLE IF NOT EXISTS blocks(seq INTEGER PRIMARY KEY, data BLOB NOT NULL)"
+"""Blocks of pages; an index that earlier code wrote gets the table when it is opened for writing."""
+
+
+def has_blocks(connection: sqlite3.Connection) -> bool:
+    """Return whether the file has the table of blocks, which files of earlier code lack."""
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'blocks'"
+    return connection.execute(query).fetchone() is not None
+
+
 def check_header(path: Path) -> None:
     """See in the first bytes of a file whether this package wrote it, without opening it as SQLite.
 
@@ -65,6 +75,7 @@ def create_file(path: Path, manifest: Manifest) -> None:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         for statement in filter(str.strip, _SCHEMA.split(";\n")):
             connection.execute(statement)
+        connection.execute(BLOCKS)
         LexicalTable.create(connection)
         state = {
             "manifest": json.dumps(asdict(manifest)),

@@ -21,14 +21,16 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mmrag.blocks import Block
 from mmrag.errors import IndexFormatError
 from mmrag.index import codec
 from mmrag.index.base import FORMAT_VERSION, DocumentEntry, Manifest
+from mmrag.index.block_codec import decode_blocks, encode_blocks
 from mmrag.index.database import Database
 from mmrag.index.filters import KIND_BOOL, Filter, kind_of, metadata_values, to_sql, validate
 from mmrag.index.lexical import LEXICAL_VERSION, LexicalTable, match_expression
 from mmrag.index.records import check_metadata, plain_metadata
-from mmrag.index.schema import create_file
+from mmrag.index.schema import BLOCKS, create_file, has_blocks
 from mmrag.types import Hit, Metadata, Record, Scalar
 
 _CHUNK = 500
@@ -72,6 +74,7 @@ class RecordStore:
                 if not read_only:
                     self.database.open_writer()
                     self._refill_lexical()
+                    self._add_blocks_table()
             except BaseException:
                 self.database.close()
                 raise
@@ -129,6 +132,14 @@ class RecordStore:
             LexicalTable.put(connection, connection.execute("SELECT seq, text FROM records").fetchall())
             self.set_state(connection, "lexical", str(LEXICAL_VERSION))
 
+    def _add_blocks_table(self) -> None:
+        """Add the table of blocks to a file of earlier code."""
+        with self.database.read() as connection:
+            if has_blocks(connection):
+                return
+        with self.database.write() as connection:
+            connection.execute(BLOCKS)
+
     # -- records ----------------------------------------------------------------------------
 
     def add(self, pairs: Sequence[tuple[Record, NDArray[np.float16]]]) -> None:
@@ -144,6 +155,7 @@ class RecordStore:
                 connection.execute("INSERT OR REPLACE INTO first VALUES (?, ?)", (seq, first))
                 _put_metadata(connection, seq, record.metadata)
                 LexicalTable.put(connection, [(seq, record.text)])
+                _put_blocks(connection, seq, None if record.page is None else record.page.blocks)
             self._mark_pending(connection, [record.id for record, _ in pairs])
             self._grow(connection)
 
@@ -155,7 +167,7 @@ class RecordStore:
 
     def _delete(self, connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
         seqs = self.seqs(connection, ids)
-        for table in ("records", "vectors", "first", "metadata"):
+        for table in ("records", "vectors", "first", "metadata", "blocks"):
             connection.executemany(f"DELETE FROM {table} WHERE seq = ?", ((s,) for s in seqs.values()))
         LexicalTable.delete(connection, list(seqs.values()))
         if seqs:
@@ -178,26 +190,46 @@ class RecordStore:
     def get(self, connection: sqlite3.Connection, ids: Sequence[str], *, matrices: bool) -> list[Record]:
         """Get records in the order of `ids`; missing ones are left out."""
         records: dict[str, Record] = {}
+        blocks = "NULL"
+        if has_blocks(connection):
+            blocks = "(SELECT data FROM blocks WHERE blocks.seq = records.seq)"
         matrix = "(SELECT matrix FROM vectors WHERE vectors.seq = records.seq)" if matrices else "NULL"
         for marks, part in _chunks(list(dict.fromkeys(ids))):
             rows = connection.execute(
-                f"SELECT id, text, metadata, page, words, {matrix} FROM records WHERE id IN ({marks})", part
+                f"SELECT id, text, metadata, page, words, {blocks}, {matrix} FROM records "
+                f"WHERE id IN ({marks})",
+                part,
             )
             for row in rows:
                 records[row[0]] = self._record(*row)
         return [records[id] for id in ids if id in records]
 
     def _record(
-        self, id: str, text: str, metadata: str, page: str | None, words: bytes | None, matrix: bytes | None
+        self,
+        id: str,
+        text: str,
+        metadata: str,
+        page: str | None,
+        words: bytes | None,
+        blocks: bytes | None,
+        matrix: bytes | None,
     ) -> Record:
         page_words = codec.decode_words(words or b"")
+        page_blocks = None if blocks is None else decode_blocks(blocks)
         return Record(
             id=id,
             matrix=None if matrix is None else codec.decode_matrix(matrix, self.manifest.dim).copy(),
             text=text,
             metadata=codec.decode_metadata(metadata),
-            page=None if page is None else codec.decode_page(page, page_words, id, text),
+            page=None if page is None else codec.decode_page(page, page_words, id, text, page_blocks),
         )
+
+    def put_blocks(self, id: str, blocks: Sequence[Block]) -> None:
+        """Keep the blocks of a record's page; passed over where there is none."""
+        with self.database.write() as connection:
+            row = connection.execute("SELECT seq FROM records WHERE id = ? AND page IS NOT NULL", (id,))
+            for (seq,) in row.fetchall():
+                _put_blocks(connection, seq, blocks)
 
     @staticmethod
     def seqs(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, int]:
@@ -356,6 +388,14 @@ def _record_row(record: Record) -> tuple[str, str | None, str, str, str | None, 
         None if page is None else codec.encode_page(page, record.id, record.text),
         None if page is None else codec.encode_words(page.words),
     )
+
+
+def _put_blocks(connection: sqlite3.Connection, seq: int, blocks: Sequence[Block] | None) -> None:
+    """Set the blocks of a record; None takes them away."""
+    if blocks is None:
+        connection.execute("DELETE FROM blocks WHERE seq = ?", (seq,))
+    else:
+        connection.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?)", (seq, encode_blocks(blocks)))
 
 
 def _put_metadata(connection: sqlite3.Connection, seq: int, metadata: Metadata) -> None:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mmrag.errors import PageError, SourceChangedError
 from mmrag.files import atomic_write
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from mmrag.documents import DocumentReader
+
+
+T = TypeVar("T")
 
 
 class PagePictures:
@@ -78,20 +81,32 @@ class PagePictures:
 
 
 def render_page(index: Index, reader: DocumentReader, page: Page, *, max_pixels: int) -> Image:
-    """Render a page of this index as RGB within a pixel budget.
+    """Render a page of this index as RGB within a pixel budget; raises as `from_source` does."""
+    return from_source(
+        index, page, lambda again, data: reader.render(again, max_pixels=max_pixels, data=data)
+    )
+
+
+def from_source(index: Index, page: Page, read: Callable[[Page, bytes | None], T]) -> T:
+    """Read something of a page again from its file, or from the bytes that the index keeps.
 
     A document with several names is read from the first that still has the indexed content.
 
+    Args:
+        index: of the page.
+        page: to read again.
+        read: called with the page, at a path that is tried, and with its bytes where it has none.
+
     Raises:
         SourceChangedError: the file is gone, or is not the file that was indexed.
-        PageError: the page cannot be rendered.
+        PageError: `read` raised it.
     """
     data = None if page.source.path is not None else index.get_blob(blob_key(page))
     failure: SourceChangedError | None = None
     for path in _paths(index, page, only_own=data is not None):
         try:
             source = replace(page.source, path=path)
-            return reader.render(replace(page, source=source), max_pixels=max_pixels, data=data)
+            return read(replace(page, source=source), data)
         except SourceChangedError as error:
             failure = failure or error
     assert failure is not None  # there is at least one path

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from mmrag.blocks import Block, Cell, Table
 from mmrag.errors import IndexReadOnlyError
 from mmrag.index.base import DocumentEntry, Index
 from mmrag.index.chroma import ChromaIndex
@@ -95,6 +96,60 @@ def test_page_comes_back_as_it_was(home):
     assert [word.text for word in found.page.words] == [word.text for word in page.words]
     for got, given in zip(found.page.words, page.words, strict=True):
         assert got.box == pytest.approx(given.box, abs=BOX_STEP)
+
+
+ROWS = "\tsales é\tsales é\n\t12\t13"
+TABLE = Table(
+    2,
+    3,
+    (
+        Cell(0, 0, "", None, row_span=2),
+        Cell(0, 1, "sales é", (0.25, 0.5, 0.75, 0.625), column_span=2, is_header=True, words=(1, 2)),
+        Cell(1, 1, "12", (0.25, 0.625, 0.5, 0.75), words=(3,)),
+        Cell(1, 2, "13", (0.5, 0.625, 0.75, 0.75), words=(4,)),
+    ),
+    header_rows=1,
+    header_columns=1,
+    continues=True,
+)
+BLOCKS = (
+    Block("heading", "漢字", ((0.125, 0.0, 1.0, 0.25),), level=2, words=(0,)),
+    Block(
+        "table", "\tsales é\tsales é\n\t12\t13", ((0.25, 0.5, 0.75, 0.75),), words=(1, 2, 3, 4), table=TABLE
+    ),
+    Block("picture", ""),
+)
+
+
+def test_blocks_of_a_page_come_back_as_they_were(home):
+    page = replace(make_page(0), blocks=BLOCKS)
+    home.index.add([Record(page.id, basis(0), page.text, {}, page)])
+    (found,) = home.reader.get([page.id])
+    assert found.page.blocks == BLOCKS
+
+
+def test_blocks_may_come_later_and_go_with_the_record(home):
+    page, other = make_page(0), make_page(1)
+    home.index.add([Record(p.id, basis(0), p.text, {}, p) for p in (page, other)])
+    assert [record.page.blocks for record in home.reader.get([page.id, other.id])] == [None, None]
+    home.index.put_blocks(page.id, BLOCKS[:1])
+    home.index.put_blocks(page.id, BLOCKS)
+    home.index.put_blocks(other.id, ())
+    assert [record.page.blocks for record in home.reader.get([page.id, other.id])] == [BLOCKS, ()]
+    home.index.add([Record(page.id, basis(0), page.text, {}, page)])  # another reading: what it says holds
+    assert home.reader.get([page.id])[0].page.blocks is None
+    home.index.put_blocks(page.id, BLOCKS)
+    home.index.delete([page.id])
+    home.index.add([Record(page.id, basis(0), page.text, {}, page)])
+    assert home.reader.get([page.id])[0].page.blocks is None
+
+
+def test_blocks_of_what_is_no_page_are_passed_over(home):
+    home.index.add([Record("note", basis(0), "a text")])
+    home.index.put_blocks("note", BLOCKS)
+    home.index.put_blocks("not there", BLOCKS)
+    (found,) = home.reader.get(["note", "not there"])
+    assert (found.text, found.page) == ("a text", None)
 
 
 def test_record_without_page_has_its_own_id_and_text(home):
@@ -605,6 +660,7 @@ def test_a_reader_does_not_write(home):
         lambda: home.reader.put_document(entry()),
         lambda: home.reader.remove_document("ab" * 8),
         lambda: home.reader.put_blob("ab" * 32, b""),
+        lambda: home.reader.put_blocks("anything", ()),
     ):
         with pytest.raises(IndexReadOnlyError, match="was opened with read_only=True"):
             write()

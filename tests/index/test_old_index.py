@@ -68,3 +68,17 @@ def test_the_file_that_an_old_index_holds_is_known_when_it_is_added_again(old_in
         pdf = qa.index.get_blob(document.sha256)
         report = qa.add([("handbook.pdf", pdf)])
         assert (report.unchanged, report.pages, qa.status().records) == (["handbook.pdf"], 0, 5)
+
+
+def test_an_old_index_keeps_the_structure_of_its_pages(old_index):
+    with DocumentQA.open(old_index, read_only=True) as qa:  # has no table for it, and cannot make one
+        page = qa.search("How many litres does the tank hold?")[0].page
+        blocks = qa.blocks(page)
+        assert qa.index.get([page.id])[0].page.blocks is None
+
+    with DocumentQA.open(old_index) as qa:
+        assert qa.blocks(page) == blocks
+        assert sorted(word for block in blocks for word in block.words) == list(range(len(page.words)))
+
+    with DocumentQA.open(old_index, read_only=True) as qa:
+        assert [block.text for block in qa.index.get([page.id])[0].page.blocks] == [b.text for b in blocks]
