@@ -2,6 +2,10 @@
 
 Everything that knows Chroma stands in this file: its distances become scores here, its telemetry is
 off, it embeds nothing itself.
+
+Chroma's own settings read the environment and the file ``.env`` of whatever directory the process stands
+in, and some of them name a host to send vectors to or a module to import. Here they are passed as arguments,
+and nothing is read.
 """
 
 # ruff: noqa: ANN401  (Chroma is not typed)
@@ -10,12 +14,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-import chromadb
 import numpy as np
-from chromadb.config import Settings
 from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
@@ -50,11 +53,7 @@ class ChromaVectors:
         if not create and not directory.is_dir():
             raise ChromaError(f"{directory} is missing")
         self._lock = threading.Lock()
-        self._client = _call_chroma(
-            lambda: chromadb.PersistentClient(
-                str(directory), settings=Settings(anonymized_telemetry=False, allow_reset=False)
-            )
-        )
+        self._client = _call_chroma(_open_client, directory)
         try:
             self._collection = _call_chroma(self._make if create else self._find, owner)
             self._max_batch = _call_chroma(self._client.get_max_batch_size)
@@ -106,6 +105,32 @@ class ChromaVectors:
                 _call_chroma(close)
             except ChromaError as error:
                 logger.warning("Chroma did not close cleanly: %s", error)
+
+
+def _open_client(directory: Path) -> Any:
+    """Open Chroma in a directory; importing it already reads ``.env``, and fails where that is malformed."""
+    import chromadb
+
+    return chromadb.PersistentClient(
+        str(directory), settings=_settings_class()(anonymized_telemetry=False, allow_reset=False)
+    )
+
+
+@cache
+def _settings_class() -> type[Any]:
+    """Return Chroma's settings as a class that takes arguments and defaults, and reads nothing."""
+    from chromadb.config import Settings
+
+    class ArgumentSettings(Settings):
+        model_config: ClassVar[dict[str, Any]] = {**Settings.model_config, "env_file": None}
+
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[Any], init_settings: Any, *sources: Any, **named_sources: Any
+        ) -> tuple[Any, ...]:
+            return (init_settings,)
+
+    return ArgumentSettings
 
 
 def _call_chroma(call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
