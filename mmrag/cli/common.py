@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
@@ -148,10 +148,13 @@ class ReaderOptions(RenderOptions):
         Ocr,
         _reader_option("--ocr", help="auto: where a page has no usable text layer."),
     ] = "auto"
+    attachments: Annotated[
+        bool, _reader_option("--attachments", help="Read files attached to PDFs, as documents of their own.")
+    ] = False
 
     def reader_settings(self) -> ReaderSettings:
-        """Return the reader's settings, OCR among them."""
-        return self.settings(self.ocr)
+        """Return the reader's settings, OCR and attachments among them."""
+        return replace(self.settings(self.ocr), attachments=self.attachments)
 
 
 def check_inputs(inputs: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ Decisions taken here:
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -121,6 +122,13 @@ def with_labels(page_blocks: Blocks, fields: Sequence[FormField]) -> tuple[FormF
 def printed_words(blocks: Blocks, fields: Sequence[FormField], drawn_words: Sequence[Word]) -> Blocks:
     """Return a page's words without those that its fields draw."""
     return _split_off(blocks, fields, drawn_words)[0]
+
+
+def plain_name(name: str) -> str:
+    """Return the last part of a field's name in words: ``form1[0].ApplicantName[0]`` is Applicant Name."""
+    last = re.sub(r"\[\d+\]$", "", name.rsplit(".", 1)[-1])
+    last = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", last)
+    return re.sub(r"[\W_]+", " ", last).strip()
 
 
 # ---- words of the fields ---------------------------------------------------------------------------

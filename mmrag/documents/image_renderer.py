@@ -14,6 +14,7 @@ Decisions taken here:
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from PIL import Image
@@ -104,6 +105,10 @@ class ImageRenderer:
                 f"image must have at most {self._max_pixels} pixels (max_pixels), got {width} x {height}",
                 number,
             )
+
+    def attached_files(self) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        """Yield nothing: a picture carries no files."""
+        return iter(())
 
     def close(self) -> None:
         """Close the file."""

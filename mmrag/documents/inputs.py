@@ -56,11 +56,20 @@ class InputDocument:
 
     Attributes:
         source: kind, name and location.
-        data: the bytes, for bytes and PIL input; None for a file.
+        data: the bytes, for bytes, PIL input and attached files; None for a file.
+        parent: of an attached file, the path or name of the document that carries it.
     """
 
     source: Source
     data: bytes | None = field(default=None, repr=False)
+    parent: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name that tells it from others: its path, or the name of bytes and images."""
+        if self.parent is not None:
+            return f"{self.parent}/{self.source.name.rsplit('/', 1)[-1]}"
+        return self.source.path or self.source.name
 
 
 @dataclass(frozen=True)

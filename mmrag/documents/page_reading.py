@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from mmrag.documents.attachments import attached_note, plain_names
 from mmrag.documents.inputs import InputDocument, Skipped
 from mmrag.documents.layout import join_text
 from mmrag.documents.merge import Lines, words_of
@@ -175,12 +176,17 @@ def _make_page(
         source=source,
         total_pages=info.total_pages,
         text_source=choice.text_source,
-        notes=(*reply["notes"], *choice.notes),
+        notes=(*reply["notes"], *choice.notes, *_attached_notes(reply["attached"])),
         confidence=mean_confidence(words),
         hidden=tuple(HiddenText(text, box, reason) for text, box, reason in reply["hidden"]),
         section=reply["section"],
         image=image,
     )
+
+
+def _attached_notes(names: Sequence[str]) -> tuple[str, ...]:
+    """Word the note of a page that carries attached files; none without."""
+    return (attached_note(plain_names(names)),) if names else ()
 
 
 def _words(blocks: Blocks) -> Lines:

@@ -7,6 +7,7 @@ lines. Boxes are turned to the page as shown by PDFium itself (rotation, crop bo
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmrag.documents.layout import bounds, clip_box, join_rows, reading_order
@@ -22,7 +23,7 @@ except ImportError as error:
     raise MissingExtraError("Reading PDF with renderer='pdfium'", "pdfium") from error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from PIL.Image import Image
 
@@ -93,9 +94,20 @@ class PdfiumRenderer:
         finally:
             page.close()
 
+    def attached_files(self) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        """Yield the name of each file attached to the whole document, and a function for its bytes."""
+        for position in range(self._document.count_attachments()):
+            attachment = self._document.get_attachment(position)
+            yield str(attachment.get_name()), partial(_attached_bytes, attachment)
+
     def close(self) -> None:
         """Close the file."""
         self._document.close()
+
+
+def _attached_bytes(attachment: Any) -> bytes:  # noqa: ANN401
+    """Unpack an attached file."""
+    return bytes(attachment.get_data())
 
 
 def _lines(page: Any, textpage: Any) -> list[tuple[Word, ...]]:  # noqa: ANN401

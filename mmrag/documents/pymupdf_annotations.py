@@ -19,7 +19,7 @@ import pymupdf
 
 from mmrag.blocks import Box, Word
 from mmrag.documents.comments import Comment, with_comments
-from mmrag.documents.fields import FormField, place_fields, printed_words, with_labels
+from mmrag.documents.fields import FormField, place_fields, plain_name, printed_words, with_labels
 from mmrag.documents.renderer import PageText
 
 _HIDDEN = 2 | 32  # annotation flags Hidden and NoView
@@ -123,8 +123,10 @@ def _field(page: Any, widget: Any, size: tuple[float, float]) -> FormField | Non
     flags = page.parent.xref_get_key(widget.xref, "F")[1]
     if kind is None or (flags.isdigit() and int(flags) & _HIDDEN) or widget.rect.is_empty:
         return None
-    name = str(widget.field_label or "").strip()
-    field = FormField(kind, _box(page, widget.rect, size), name=name or _plain_name(widget.field_name))
+    name = str(widget.field_label or "").strip() or plain_name(str(widget.field_name or ""))
+    field = FormField(
+        kind, _box(page, widget.rect, size), name=name or plain_name(str(widget.field_name or ""))
+    )
     if kind in ("tick", "radio"):
         return replace(field, is_on=_is_on(page.parent, widget))
     if kind == "signature":
@@ -132,14 +134,6 @@ def _field(page: Any, widget: Any, size: tuple[float, float]) -> FormField | Non
     if kind == "text" and widget.field_flags & _PASSWORD:
         return replace(field, kind="password")
     return _with_value(field, widget)
-
-
-def _plain_name(name: str | None) -> str:
-    """Return the last part of a field's name in words: ``form1[0].Applicant_Name[0]``."""
-    last = (name or "").rsplit(".", 1)[-1]
-    last = re.sub(r"\[\d+\]$", "", last)
-    last = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", last)
-    return re.sub(r"[\W_]+", " ", last).strip()
 
 
 def _with_value(field: FormField, widget: Any) -> FormField:  # noqa: ANN401

@@ -12,14 +12,15 @@ import pymupdf
 from PIL import Image
 
 from mmrag.documents.layer import page_blocks, tidy
-from mmrag.documents.pymupdf_annotations import form_fields, with_annotations
+from mmrag.documents.pymupdf_annotations import form_fields
+from mmrag.documents.pymupdf_facts import DocumentFacts
 from mmrag.documents.pymupdf_words import layer_blocks
 from mmrag.documents.renderer import MAX_SCALE, PageText, fit_scale, password_message
 from mmrag.documents.textlayer import is_sparse
 from mmrag.errors import DocumentError, PageError, PasswordRequiredError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mmrag.documents.fields import FormField
 
@@ -46,13 +47,15 @@ class PyMuPdfRenderer:
         except Exception as error:
             raise DocumentError(f"{name}: {kind} cannot be opened ({_first_line(error)}).") from error
         self._decrypt(passwords)
+        self._facts = DocumentFacts(name, self._document)
+        self._document = self._facts.document
         try:
             self.page_count = int(self._document.page_count)
         except Exception as error:
             raise DocumentError(f"{name}: its pages cannot be counted ({_first_line(error)}).") from error
         if self.page_count < 1:
             raise DocumentError(f"{name}: {kind} has no pages.")
-        self.title = str((self._document.metadata or {}).get("title") or "").strip()
+        self.title = self._facts.title
 
     def _decrypt(self, passwords: Sequence[str]) -> None:
         """Try the passwords in order."""
@@ -105,15 +108,18 @@ class PyMuPdfRenderer:
             return ""
 
     def read(self, number: int) -> PageText:
-        """Read the text layer; of a PDF with its form fields and comments."""
-        text = self._read_layer(number)
-        return with_annotations(self._load(number), text) if self._kind == "pdf" else text
+        """Read the text layer with the page's section; of a PDF with form fields and comments, too."""
+        return self._facts.complete(self._load(number), self._read_layer(number))
 
     def form_fields(self, number: int) -> tuple[FormField, ...]:
         """Return the form fields that a page shows, with their labels; a file of another kind has none."""
         if self._kind != "pdf":
             return ()
         return form_fields(self._load(number), self._read_layer(number))
+
+    def attached_files(self) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        """Yield the name of each attached file, and a function that returns its bytes."""
+        return self._facts.attached_files()
 
     def render(self, number: int, max_pixels: int, max_side: int | None = None) -> Image.Image:
         """Render the page as shown, annotations included."""

@@ -15,9 +15,11 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mmrag.documents.inputs import InputDocument, Skipped
+from mmrag.documents.attachments import DEEPEST, MOST_BYTES, plain_names
+from mmrag.documents.inputs import InputDocument, Skipped, discover
 from mmrag.documents.page_reading import DocumentInfo, OpenDocument, PageReader
 from mmrag.documents.page_structure import read_blocks, read_blocks_or_note
 from mmrag.documents.pool import WorkerDiedError, WorkerPool
@@ -224,6 +226,58 @@ class DocumentReader:
             raise PageError(f"{source.name}, page {page.number + 1}: {reply['message']}.", page.number)
         width, height, samples = reply["image"]
         return frombytes("RGB", (width, height), samples)
+
+    def attachments(self, document: InputDocument) -> Iterator[InputDocument | Skipped]:
+        """Read the files attached to a document, as documents of their own, and those attached to them.
+
+        Yields:
+            `InputDocument` with its bytes, named ``portfolio.pdf/a.pdf``, for each attached file that can be
+            read; `Skipped` for each other. None for a document that carries no file.
+
+        Raises:
+            DocumentError: see `info`.
+        """
+        bytes_left = MOST_BYTES
+        level = [document]
+        for _ in range(DEEPEST):
+            carriers, level = level, []
+            for carrier in carriers:
+                for item in self._attached(carrier, bytes_left):
+                    if isinstance(item, InputDocument):
+                        bytes_left -= len(item.data or b"")
+                        level.append(item)
+                    yield item
+
+    def _attached(self, carrier: InputDocument, bytes_left: int) -> Iterator[InputDocument | Skipped]:
+        """Read the files that a document itself carries, within a number of bytes."""
+        if carrier.source.kind != "pdf":
+            return
+        try:
+            _, handle = self._open(carrier)
+        except DocumentError:
+            if carrier.parent is None:
+                raise
+            return  # whoever reads it as a document says why it cannot be opened
+        names = plain_names(self._attachment_job(handle, "attachments").get("names", ()))
+        for position, name in enumerate(names):
+            reply = self._attachment_job(handle, "attachment", position=position, most_bytes=bytes_left)
+            if not reply["ok"]:
+                yield Skipped(f"{carrier.name}/{name}", str(reply["message"]))
+                continue
+            bytes_left -= len(reply["data"])
+            (item,) = discover((f"{carrier.source.name}/{name}", reply["data"]))
+            if isinstance(item, Skipped):
+                yield replace(item, name=f"{carrier.name}/{name}")
+            else:
+                yield replace(item, parent=carrier.name)
+
+    def _attachment_job(self, handle: OpenDocument, operation: str, **more: object) -> dict[str, Any]:
+        """Run one job on attached files; a process that dies costs this one."""
+        with self._pool.worker() as worker:
+            try:
+                return self._pages.ask(worker, handle, operation, 0, **more)
+            except WorkerDiedError as death:
+                return {"ok": False, "message": f"reading it {death}"}
 
     # ---- opening ----
 

@@ -7,6 +7,7 @@ one thread.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -32,6 +33,7 @@ class PageText:
         notes: what should be known of this page.
         hidden: text that no eye sees on the page; not in `blocks`.
         pictures: boxes of the raster pictures on the page, in 0..1 as shown.
+        attached: names of files attached to the page, on the first page of those attached to the file, too.
         section: titles of the sections that the page begins in or holds, outermost first.
     """
 
@@ -43,6 +45,7 @@ class PageText:
     hidden: tuple[HiddenText, ...] = ()
     pictures: tuple[Box, ...] = ()
     section: tuple[str, ...] = ()
+    attached: tuple[str, ...] = ()
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -75,6 +78,10 @@ class Renderer(Protocol):
 
         A page is scaled to fill the budget but not beyond 300 dpi; a picture file is never enlarged.
         """
+        ...
+
+    def attached_files(self) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        """Yield the name of each file attached to the document, and a function that returns its bytes."""
         ...
 
     def close(self) -> None:

@@ -70,6 +70,7 @@ class ReaderSettings:
             platform has ``RLIMIT_AS`` (Linux).
         max_pixels: no page picture is larger, and no larger image file is decoded.
         workers: worker processes.
+        attachments: read files that are attached to PDFs as documents of their own.
 
     Raises:
         ValueError: an unknown renderer, OCR mode or OCR language, a limit out of range, or an OCR language
@@ -88,6 +89,7 @@ class ReaderSettings:
     memory_mb: int = 4096
     max_pixels: int = 90_000_000
     workers: int = field(default_factory=default_workers)
+    attachments: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values that no reader can keep."""

@@ -19,9 +19,11 @@ import signal
 import sys
 import threading
 import time
+from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
 from mmrag.documents import pipes as pipes
+from mmrag.documents.attachments import MOST_BYTES, MOST_FILES
 from mmrag.documents.limits import limit_memory, resident_mb, set_alarm
 from mmrag.documents.settings import PATIENCE
 from mmrag.documents.stamps import FileDigest, FileDigests
@@ -116,7 +118,7 @@ class JobHandler:
         self._structure: StructureReader | None = None
 
     def do(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Run one job: load_ocr, info, attachment, read, render, ocr or structure.
+        """Run one job: load_ocr, info, attachments, attachment, read, render, ocr or structure.
 
         Raises:
             SourceChangedError: the file at the job's path is not, or no more, the content with its digest.
@@ -143,6 +145,10 @@ class JobHandler:
         """Run one job on the open document."""
         if job["op"] == "info":
             return {"total_pages": renderer.page_count, "title": renderer.title}
+        if job["op"] == "attachments":
+            return {"names": [name for name, _ in islice(renderer.attached_files(), MOST_FILES)]}
+        if job["op"] == "attachment":
+            return _attachment(renderer, job["position"], job["most_bytes"])
         number = job["number"]
         if not 0 <= number < renderer.page_count:
             raise PageError(f"there is no such page; the file has {renderer.page_count}", number)
@@ -260,6 +266,26 @@ class JobHandler:
         }
 
 
+def _attachment(renderer: Renderer, position: int, most_bytes: int) -> dict[str, Any]:
+    """Return the bytes of an attached file.
+
+    Raises:
+        DocumentError: it is too large, damaged or not there.
+    """
+    _, read = next(islice(renderer.attached_files(), position, None), (None, None))
+    if read is None:
+        raise DocumentError("there is no such attached file")
+    try:
+        data = bytes(read())
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise DocumentError(f"the attached file cannot be unpacked ({error})"[:200]) from error
+    if len(data) > most_bytes:
+        raise DocumentError(f"attached files must have at most {MOST_BYTES} bytes together")
+    return {"data": data}
+
+
 def _look(digests: FileDigests, path: str) -> FileDigest:
     """Return a file's digest; a file that cannot be read is one that has changed."""
     try:
@@ -300,6 +326,7 @@ def _plain(page: PageText) -> dict[str, Any]:
         "hidden": tuple((hidden.text, _plain_box(hidden.box), hidden.reason) for hidden in page.hidden),
         "pictures": tuple(map(_plain_box, page.pictures)),
         "section": tuple(page.section),
+        "attached": tuple(page.attached),
     }
 
 

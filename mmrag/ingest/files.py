@@ -8,6 +8,9 @@ Decisions taken here:
   complete; adding an incomplete document again reads the pages that are missing.
 * The entry names the reader settings. Other settings read the pages again; so does adding a file some of
   whose pages were left unread because their OCR took too long, for those pages.
+* An attached file is a document of its own, named after the one that carries it (``portfolio.pdf/a.pdf``);
+  it goes with its carrier, and when this has changed. Adding a known carrier again with ``attachments=True``
+  adds what it carries; the pages of the carrier are not read again.
 * A file that changes while it is read is read once more, as it is then; the pages of what it was before,
   which nobody has any more, are removed. One that changes again is skipped.
 """
@@ -103,6 +106,7 @@ class Ingest:
         """Add one file, once more as it is then if it changes meanwhile; raises as `_add_document` does."""
         try:
             self._add_document(document, call)
+            self._add_attachments(document, call)
             return
         except SourceChangedError:
             if document.data is not None or not Path(name_of(document)).is_file():
@@ -112,6 +116,21 @@ class Ingest:
                 call.report.skipped.append(item)
             else:
                 self._add_document(item, call)
+                self._add_attachments(item, call)
+
+    def _add_attachments(self, carrier: InputDocument, call: _Call) -> None:
+        """Add the files that a document carries, if the settings say so; what cannot be read is skipped."""
+        if not self._reader.settings.attachments:
+            return
+        for item in self._reader.attachments(carrier):
+            if isinstance(item, Skipped):
+                call.report.skipped.append(item)
+                continue
+            try:
+                self._add_document(item, call)
+            except DocumentError as error:
+                reason = str(error).removeprefix(f"{item.source.name}: ")
+                call.report.skipped.append(Skipped(name=name_of(item), reason=reason))
 
     def _add_document(self, document: InputDocument, call: _Call) -> None:
         """Add one file, or find that there is nothing to do.

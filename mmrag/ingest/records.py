@@ -28,7 +28,7 @@ RESERVED_KEYS = (
 
 def name_of(document: InputDocument) -> str:
     """Return the name that the index knows a document by: its path, or the name of bytes and images."""
-    return document.source.path or document.source.name
+    return document.name
 
 
 def checked_metadata(metadata: Mapping[str, Scalar] | None) -> dict[str, Scalar]:

@@ -13,10 +13,21 @@ from mmrag.ingest.records import name_metadata
 def drop_name(index: Index, entry: DocumentEntry, name: str) -> int:
     """Take a name from a document, and remove the document with its last name.
 
+    The names of the files attached to it, which begin with its own, go too.
+
     Returns:
         Number of pages removed.
     """
-    names = tuple(kept_name for kept_name in entry.names if kept_name != name)
+    count = _without_names(index, entry, {name})
+    for carried_entry in index.documents():
+        if old_names := {name2 for name2 in carried_entry.names if name2.startswith(f"{name}/")}:
+            count += _without_names(index, carried_entry, old_names)
+    return count
+
+
+def _without_names(index: Index, entry: DocumentEntry, old_names: set[str]) -> int:
+    """Take names from a document; return the number of pages removed with its last one."""
+    names = tuple(name for name in entry.names if name not in old_names)
     if not names:
         return index.remove_document(entry.id)
     index.put_document(replace(entry, names=names))
