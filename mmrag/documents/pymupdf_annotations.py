@@ -54,7 +54,7 @@ def with_annotations(page: Any, text: PageText) -> PageText:  # noqa: ANN401  (P
         text: what was read of it, with the words that annotations draw.
     """
     try:
-        kinds = Counter(_subtype(page, xref) for xref, *_ in page.annot_xrefs())
+        kinds = Counter(_subtype(kind) for _, kind, *_ in page.annot_xrefs())
     except Exception as error:  # noqa: BLE001  (MuPDF raises whatever it likes for a broken list)
         return replace(text, notes=(*text.notes, f"annotations cannot be read ({error})"[:200]))
     notes = list(text.notes)
@@ -84,8 +84,14 @@ def form_fields(page: Any, text: PageText) -> tuple[FormField, ...]:  # noqa: AN
     return with_labels(printed_words(text.blocks, fields, drawn_words), fields)
 
 
-def _subtype(page: Any, xref: int) -> str:  # noqa: ANN401
-    return str(page.parent.xref_get_key(xref, "Subtype")[1]).removeprefix("/")
+def _subtype(kind: int) -> str:
+    return str(pymupdf.mupdf.pdf_string_from_annot_type(kind))
+
+
+def _entry(document: Any, xref: int, key: str) -> tuple[str, str]:  # noqa: ANN401
+    """Return type and value of an annotation's entry; one without an object of its own has none."""
+    kind, value = document.xref_get_key(xref, key) if xref > 0 else ("null", "null")
+    return str(kind), str(value)
 
 
 def _unread_notes(kinds: Counter[str]) -> list[str]:
@@ -120,7 +126,7 @@ def read_fields(page: Any, size: tuple[float, float]) -> tuple[tuple[FormField, 
 def _field(page: Any, widget: Any, size: tuple[float, float]) -> FormField | None:  # noqa: ANN401
     """Convert a widget; None for a hidden one and for a button that does something."""
     kind = _WIDGET_KINDS.get(widget.field_type)
-    flags = page.parent.xref_get_key(widget.xref, "F")[1]
+    flags = _entry(page.parent, widget.xref, "F")[1]
     if kind is None or (flags.isdigit() and int(flags) & _HIDDEN) or widget.rect.is_empty:
         return None
     name = str(widget.field_label or "").strip() or plain_name(str(widget.field_name or ""))
@@ -151,7 +157,7 @@ def _with_value(field: FormField, widget: Any) -> FormField:  # noqa: ANN401
 
 def _is_on(document: Any, widget: Any) -> bool:  # noqa: ANN401
     """Return the state that is drawn; the field's value where nothing says which state is drawn."""
-    kind, state = document.xref_get_key(widget.xref, "AS")
+    kind, state = _entry(document, widget.xref, "AS")
     if kind == "name":
         return bool(state != "/Off")
     return str(widget.field_value or "Off") not in ("Off", "False", "No", "")
@@ -217,7 +223,7 @@ def _comment(page: Any, annotation: Any, size: tuple[float, float]) -> Comment |
 
 def _rich_text(page: Any, annotation: Any) -> str:  # noqa: ANN401
     """Return a comment's formatted text without its tags, where it has no plain one."""
-    kind, value = page.parent.xref_get_key(annotation.xref, "RC")
+    kind, value = _entry(page.parent, annotation.xref, "RC")
     if kind != "string":
         return ""
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", value)).split())

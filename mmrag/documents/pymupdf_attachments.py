@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pymupdf
@@ -20,22 +20,29 @@ def page_file_names(page: Any) -> list[str]:  # noqa: ANN401
     return [_file_name(annotation.file_info, "") for annotation in _annotations(page)]
 
 
-def attached_files(document: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+def attached_files(document: Any) -> Iterator[tuple[str, Callable[[], bytes]]]:  # noqa: ANN401
     """Yield the name of each attached file, and a function that returns its bytes."""
     for name in _keys(document):
         yield _file_name(document.embfile_info(name), name), _opener(document, name)
     for number in range(min(document.page_count, _MOST_PAGES)):
-        page = document.load_page(number)
-        for annotation in _annotations(page):
-            yield _file_name(annotation.file_info, ""), annotation.get_file
+        for position, name in enumerate(page_file_names(document.load_page(number))):
+            yield name, _page_opener(document, number, position)
 
 
 def _keys(document: Any) -> list[str]:  # noqa: ANN401
     return list(document.embfile_names()) if document.is_pdf else []
 
 
-def _opener(document: Any, name: str) -> Any:  # noqa: ANN401
-    return lambda: document.embfile_get(name)
+def _opener(document: Any, name: str) -> Callable[[], bytes]:  # noqa: ANN401
+    return lambda: bytes(document.embfile_get(name))
+
+
+def _page_opener(document: Any, number: int, position: int) -> Callable[[], bytes]:  # noqa: ANN401
+    def read() -> bytes:
+        page = document.load_page(number)  # an annotation lives as long as its page
+        return bytes(list(_annotations(page))[position].get_file())
+
+    return read
 
 
 def _file_name(info: dict[str, Any], default: str) -> str:
