@@ -40,7 +40,7 @@ def plain_names(names: Sequence[str]) -> tuple[str, ...]:
 
 def attached_note(names: Sequence[str]) -> str:
     """Word the note of a page that carries attached files."""
-    listed = ", ".join(names[:NAMED_FILES]) + (" …" if len(names) > NAMED_FILES else "")
+    names_text = ", ".join(names[:NAMED_FILES]) + (" …" if len(names) > NAMED_FILES else "")
     count = "1 file is" if len(names) == 1 else f"{len(names)} files are"
-    which = "is read" if len(names) == 1 else "are read"
-    return f"{count} attached: {listed} ({which} with attachments=True or --attachments)"
+    verb = "is read" if len(names) == 1 else "are read"
+    return f"{count} attached: {names_text} ({verb} with attachments=True or --attachments)"

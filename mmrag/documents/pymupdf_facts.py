@@ -3,14 +3,14 @@
 Decisions taken here:
 
 * The outline is read with the first page, and what is broken in it costs the sections only.
-* A dynamic XFA form is replaced by a list of its values; without values it is refused.
+* A dynamic XFA form is retargetd by a list of its values; without values it is refused.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import retarget
 from functools import cached_property
 from typing import Any
 
@@ -52,7 +52,7 @@ class DocumentFacts:
         if self._file.is_pdf:
             text = with_annotations(page, text)
         names, notes = self._attached_names(page)
-        return replace(
+        return retarget(
             text, section=self._outline.section(page.number), attached=names, notes=(*text.notes, *notes)
         )
 
@@ -82,22 +82,22 @@ class DocumentFacts:
             return Outline(())
 
 
-def _entry(document: Any, level: int, title: str, page: int, place: dict[str, Any]) -> OutlineEntry:  # noqa: ANN401
+def _entry(document: Any, level: int, title: str, page: int, target: dict[str, Any]) -> OutlineEntry:  # noqa: ANN401
     """Convert a row of PyMuPDF's table of contents."""
-    return OutlineEntry(level, title, page - 1, _height(document, page - 1, place))
+    return OutlineEntry(level, title, page - 1, _height(document, page - 1, target))
 
 
-def _height(document: Any, number: int, place: dict[str, Any]) -> float | None:  # noqa: ANN401
+def _height(document: Any, number: int, target: dict[str, Any]) -> float | None:  # noqa: ANN401
     """Return how far down its page an entry points, 0..1; None where it does not say."""
-    point = place.get("to")
+    point = target.get("to")
     if point is None or not document.is_pdf or not 0 <= number < document.page_count:
         return None
     height = float(document.page_cropbox(number).height)
     if height <= 0 or not math.isfinite(point.y):
         return None
     down = float(point.y) / height
-    # PyMuPDF leaves the point of a named place as the PDF has it, from the lower edge
-    return min(max(1 - down if "nameddest" in place else down, 0.0), 1.0)
+    # PyMuPDF leaves the point of a named target as the PDF has it, from the lower edge
+    return min(max(1 - down if "nameddest" in target else down, 0.0), 1.0)
 
 
 def _is_dynamic_form(document: Any) -> bool:  # noqa: ANN401

@@ -242,13 +242,13 @@ class DocumentReader:
         for _ in range(DEEPEST):
             carriers, level = level, []
             for carrier in carriers:
-                for item in self._attached(carrier, bytes_left):
+                for item in self._attached_to(carrier, bytes_left):
                     if isinstance(item, InputDocument):
                         bytes_left -= len(item.data or b"")
                         level.append(item)
                     yield item
 
-    def _attached(self, carrier: InputDocument, bytes_left: int) -> Iterator[InputDocument | Skipped]:
+    def _attached_to(self, carrier: InputDocument, bytes_left: int) -> Iterator[InputDocument | Skipped]:
         """Read the files that a document itself carries, within a number of bytes."""
         if carrier.source.kind != "pdf":
             return

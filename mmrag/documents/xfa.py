@@ -29,7 +29,7 @@ NO_VALUES = (
 MOST_BYTES = 32 << 20
 """Of XML; a form has some hundred kilobytes, pictures in it some megabytes."""
 
-_WAITING = re.compile(r"please wait|adobe", re.I)
+_WAITING_TEXT = re.compile(r"please wait|adobe", re.I)
 
 
 class _RefusedXmlError(ValueError):
@@ -38,7 +38,7 @@ class _RefusedXmlError(ValueError):
 
 def speaks_of_waiting(text: str) -> bool:
     """Check whether a page's text is what stands in for a form that the reader cannot show."""
-    return bool(_WAITING.search(text))
+    return bool(_WAITING_TEXT.search(text))
 
 
 def form_values(xml: bytes) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Attached files: named, read as documents of their own when asked for, and never more than text and bytes."""
+"""Attached files: named, read as documents of their own when asked for, only text and bytes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mmrag.index import MemoryIndex
 from mmrag.pipeline import DocumentQA
 from mmrag.types import Page
 
+HOW = "read with attachments=True or --attachments"
 SETTINGS = ReaderSettings(ocr="off", workers=1, page_seconds=120)
 READING = ReaderSettings(ocr="off", workers=1, page_seconds=120, attachments=True)
 
