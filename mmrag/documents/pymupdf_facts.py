@@ -3,14 +3,14 @@
 Decisions taken here:
 
 * The outline is read with the first page, and what is broken in it costs the sections only.
-* A dynamic XFA form is retargetd by a list of its values; without values it is refused.
+* A dynamic XFA form is replaced by a list of its values; without values it is refused.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import retarget
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -52,7 +52,7 @@ class DocumentFacts:
         if self._file.is_pdf:
             text = with_annotations(page, text)
         names, notes = self._attached_names(page)
-        return retarget(
+        return replace(
             text, section=self._outline.section(page.number), attached=names, notes=(*text.notes, *notes)
         )
 
