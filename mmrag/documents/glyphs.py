@@ -54,7 +54,7 @@ class LayerWord:
     @property
     def main(self) -> Part:
         """Return the part with the most characters, the first of several."""
-        return max(self.parts, key=lambda part: len(part.text))
+        return self.parts[0] if len(self.parts) == 1 else max(self.parts, key=lambda part: len(part.text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, Any
 import pymupdf
 from PIL import Image
 
+from mmrag.documents.glyphs import LayerBlocks
 from mmrag.documents.layer import page_blocks, tidy
 from mmrag.documents.pymupdf_annotations import form_fields
 from mmrag.documents.pymupdf_facts import DocumentFacts
+from mmrag.documents.pymupdf_paint import clipped_words, page_paints, picture_boxes, struck_areas
 from mmrag.documents.pymupdf_words import layer_blocks
 from mmrag.documents.renderer import MAX_SCALE, PageText, fit_scale, password_message
-from mmrag.documents.textlayer import is_sparse
+from mmrag.documents.visibility import Sight, hidden_notes, hidden_text, sight
 from mmrag.errors import DocumentError, PageError, PasswordRequiredError
+from mmrag.types import Box
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from mmrag.documents.fields import FormField
 
-_INVISIBLE = 3  # PDF text render mode
 _SHRINK_EVERY = 16  # pages
 
 pymupdf.TOOLS.mupdf_display_errors(False)
@@ -89,14 +91,38 @@ class PyMuPdfRenderer:
         page = self._load(number)
         size = (float(page.rect.width), float(page.rect.height))
         try:
-            blocks = page_blocks(tidy(layer_blocks(page)), size)
+            layer = layer_blocks(page)
         except Exception as error:  # noqa: BLE001
             note = f"text layer cannot be read ({_first_line(error)})"
             return PageText(size, self._label(page), notes=(note,))
-        text = PageText(size, self._label(page), blocks)
-        if blocks and is_sparse(text.text) and _has_invisible_text(page):
-            return PageText(size, text.label, blocks, invisible=True)
-        return text
+        view, pictures, notes = self._look(page, layer, size)
+        return PageText(
+            size,
+            self._label(page),
+            page_blocks(tidy(view.blocks), size),
+            invisible=view.invisible,
+            notes=(*notes, *hidden_notes(view.hidden)),
+            hidden=tuple(view.hidden),
+            pictures=pictures,
+        )
+
+    def _look(
+        self,
+        page: Any,  # noqa: ANN401
+        layer: LayerBlocks,
+        size: tuple[float, float],
+    ) -> tuple[Sight, tuple[Box, ...], tuple[str, ...]]:
+        """Find out what is seen of a layer, and where pictures are; all of it is if MuPDF cannot say."""
+        try:
+            paints = page_paints(page)
+            view = sight(layer, paints, size, lambda scale: _picture(page, scale), struck_areas(page))
+            words = [word for block in layer for line in block for word in line.words]
+            clip_words = clipped_words(page, words, size)
+            view.hidden += [text for word in clip_words for text in hidden_text([word], "clipped", size)]
+            return view, picture_boxes(paints, size), ()
+        except Exception as error:  # noqa: BLE001  (MuPDF raises whatever it likes for a damaged page)
+            note = f"hidden text cannot be told from visible text ({_first_line(error)})"
+            return Sight(layer), (), (note,)
 
     def _label(self, page: Any) -> str:  # noqa: ANN401
         """Return the printed label; ``""`` if the file has none or its label tree is broken."""
@@ -126,10 +152,7 @@ class PyMuPdfRenderer:
         page = self._load(number)
         scale = min(MAX_SCALE, fit_scale(page.rect.width, page.rect.height, max_pixels, max_side))
         try:
-            pixmap = page.get_pixmap(
-                matrix=pymupdf.Matrix(scale, scale), alpha=False, colorspace=pymupdf.csRGB
-            )
-            return Image.frombytes("RGB", (pixmap.width, pixmap.height), pixmap.samples)
+            return _picture(page, scale)
         except Exception as error:
             raise PageError(f"page cannot be rendered ({_first_line(error)})", number) from error
 
@@ -139,13 +162,10 @@ class PyMuPdfRenderer:
             self._document.close()
 
 
-def _has_invisible_text(page: Any) -> bool:  # noqa: ANN401
-    """Check whether most of a page's text is drawn invisibly."""
-    try:
-        kinds = [span["type"] == _INVISIBLE for span in page.get_texttrace() for _ in span["chars"]]
-    except Exception:  # noqa: BLE001  (only saves OCR: without an answer OCR runs)
-        return False
-    return bool(kinds) and sum(kinds) * 2 > len(kinds)
+def _picture(page: Any, scale: float) -> Image.Image:  # noqa: ANN401
+    """Draw a page as shown, annotations included."""
+    pixmap = page.get_pixmap(matrix=pymupdf.Matrix(scale, scale), alpha=False, colorspace=pymupdf.csRGB)
+    return Image.frombytes("RGB", (pixmap.width, pixmap.height), pixmap.samples)
 
 
 def _first_line(error: BaseException) -> str:
