@@ -1,0 +1,1 @@
+"""Two packs of drawn documents with their truth; `scripts/make_packs.py` writes them."""
