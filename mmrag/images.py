@@ -1,5 +1,8 @@
 """Images as the rest of the package wants them: loaded, upright RGB on white, sent as a data URL.
 
+Whatever is decoded is of a format that Pillow decodes by itself, and is measured before its pixels are read.
+A name is opened where Python code gives it, never where it stands in a message (`message_image`).
+
 A component that shows pages to a model draws them by a `Render` function. `ShowsPages` is the protocol of
 such a component, and `with_page_renderer` gives it a function where its user has set none.
 """
@@ -10,7 +13,7 @@ import base64
 import binascii
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 from urllib.parse import unquote, urlsplit
@@ -24,6 +27,20 @@ Component = TypeVar("Component")
 
 Render = Callable[[Page, int], Image.Image]
 """Draws a page within a number of pixels."""
+
+FORMATS = (
+    "PNG", "JPEG", "JPEG2000", "TIFF", "WEBP", "GIF", "BMP", "DIB", "PPM", "ICO", "PCX", "QOI", "AVIF",
+)  # fmt: skip
+"""Formats that Pillow decodes by itself; none that starts another program (EPS, WMF)."""
+
+MESSAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF")
+"""Formats of pictures in messages: those that chats use, whose header tells the size that is decoded."""
+
+MOST_PIXELS = 90_000_000
+"""Largest picture decoded, as `mmrag.documents.ReaderSettings` has it."""
+
+MESSAGE_PIXELS = 50_000_000
+"""Largest picture of a message: decoded in this process, as 200 MB at most."""
 
 LARGEST_PNG = 1_000_000
 """Bytes of a PNG in a data URL; a page that is a photograph is larger and becomes a JPEG."""
@@ -111,29 +128,94 @@ def _file_bytes(image: Image.Image, kind: str, **options: int) -> bytes:
     return buffer.getvalue()
 
 
-def load_image(source: str | os.PathLike[str] | bytes | io.BytesIO | Image.Image) -> Image.Image:
+def load_image(
+    source: str | os.PathLike[str] | bytes | io.BytesIO | Image.Image,
+    *,
+    max_pixels: int = MOST_PIXELS,
+    formats: Sequence[str] = FORMATS,
+) -> Image.Image:
     """Load an image from a path, ``file:`` or ``data:`` URI, bytes or a PIL image, and decode it.
 
-    Nothing is downloaded.
+    Nothing is downloaded, and no other program is started.
+
+    Args:
+        source: a PIL image is returned as it is.
+        max_pixels: a larger picture is refused before it is decoded.
+        formats: Pillow's names of the formats that are read.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DocumentError: it cannot be read as an image.
+        DocumentError: it cannot be read as an image of these formats, or is too large.
         ValueError: an address on the network.
         TypeError: another type.
     """
     if isinstance(source, Image.Image):
         return source
     try:
-        image = Image.open(_file_of(source))
+        file = _file_of(source)
+    except binascii.Error as error:
+        raise DocumentError(f"an image must be readable, got {_short(source)}: {error}.") from error
+    try:
+        image = _open(file, formats)
+        _check_pixels(image, max_pixels, source)
         image.load()
     except FileNotFoundError as error:
         raise FileNotFoundError(f"an image must be there to be read, got {_short(source)}.") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, ValueError) and not isinstance(error, binascii.Error):
-            raise
+    except (DocumentError, MemoryError):
+        raise
+    except Exception as error:  # of Pillow's decoders, which raise anything over damaged data
         raise DocumentError(f"an image must be readable, got {_short(source)}: {error}.") from error
     return image
+
+
+def message_image(source: object) -> Image.Image:
+    """Load the image of a message, whose text may come from anyone: data, or what only Python code can make.
+
+    Args:
+        source: a ``data:`` URI; or bytes, a `pathlib.Path` or a PIL image, which are no texts.
+
+    Raises:
+        ValueError: any other text, such as a path, a ``file:`` URI or an address on the network.
+        DocumentError: it cannot be read as an image, or is too large.
+    """
+    if isinstance(source, str) and not source.startswith("data:"):
+        raise ValueError(
+            f"an image in a message must be a data URI, got {_short(source)}: names there are not opened. "
+            "For a file of yours pass pathlib.Path(...), or mmrag.images.load_image(...)."
+        )
+    if isinstance(source, (str, bytes, bytearray, io.BytesIO)):
+        return load_image(source, max_pixels=MESSAGE_PIXELS, formats=MESSAGE_FORMATS)
+    return load_image(cast("Any", source))
+
+
+def check_image_file(path: Path) -> None:
+    """Read the header of a file, to be sure that it is a picture.
+
+    Raises:
+        DocumentError: it is none of the formats that are read.
+    """
+    try:
+        _open(path, FORMATS).close()
+    except Exception as error:  # of Pillow's plugins, which raise anything over damaged data
+        raise DocumentError(f"an image must be readable, got {_short(str(path))}: {error}.") from error
+
+
+def _open(file: Path | io.BytesIO, formats: Sequence[str]) -> Image.Image:
+    Image.init()  # loads the plugins; which there are depends on Pillow's version and build
+    return Image.open(file, formats=[name for name in formats if name in Image.OPEN])
+
+
+def _check_pixels(image: Image.Image, most: int, source: object) -> None:
+    """Refuse a picture over the limit.
+
+    Raises:
+        DocumentError: it has more pixels.
+    """
+    if image.width * image.height > most:
+        raise DocumentError(
+            f"an image must have at most {most} pixels, got {image.width} x {image.height} "
+            f"of {_short(source)}. Make it smaller first."
+        )
 
 
 def _file_of(source: Any) -> Path | io.BytesIO:  # noqa: ANN401  every type is checked here

@@ -21,12 +21,7 @@ from PIL import Image
 
 from mmrag.documents.renderer import PageText, fit_scale
 from mmrag.errors import DocumentError, PageError
-from mmrag.images import to_rgb
-
-FORMATS = (
-    "PNG", "JPEG", "JPEG2000", "TIFF", "WEBP", "GIF", "BMP", "DIB", "PPM", "ICO", "PCX", "QOI", "AVIF",
-)  # fmt: skip
-"""Formats that Pillow decodes by itself; none that starts another program (EPS, WMF)."""
+from mmrag.images import FORMATS, to_rgb
 
 
 class ImageRenderer:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrag.hosts.metadata import metadata_boxes
-from mmrag.images import load_image
+from mmrag.images import check_image_file, load_image
+from mmrag.serving.escaping import as_line, data_block, data_mark
 from mmrag.types import Answer, Candidate, Citation, Query, Ranking
 
 if TYPE_CHECKING:
@@ -122,9 +123,14 @@ def source_title(metadata: Mapping[str, Any], id: str | None = None) -> str:
 
 def source_heading(number: int, metadata: Mapping[str, Any]) -> str:
     """Return the line above a source in a prompt: its number, file and printed page label."""
-    origin = [str(metadata["file_name"])] if "file_name" in metadata else []
-    origin += [f"page {metadata['page_label']}"] if "page_label" in metadata else []
+    origin = [as_line(str(metadata["file_name"]))] if "file_name" in metadata else []
+    origin += [f"page {as_line(str(metadata['page_label']))}"] if "page_label" in metadata else []
     return f"Source {number}" + (f" ({', '.join(origin)})" if origin else "") + ":"
+
+
+def source_text(number: int, metadata: Mapping[str, Any], text: str) -> str:
+    """Return a source as it stands in a prompt: its heading, and its text between markers, as data."""
+    return f"{source_heading(number, metadata)}\n{data_block('text', data_mark(text), text)}\n"
 
 
 def source_origin(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,6 +157,7 @@ def source_image(metadata: Mapping[str, Any], name: str) -> dict[str, str] | Non
 
     Raises:
         FileNotFoundError: the file is gone.
+        DocumentError: the file is no picture, and so is not read and sent as one.
     """
     if path := metadata.get("image_path"):
         file = Path(str(path))
@@ -158,6 +165,7 @@ def source_image(metadata: Mapping[str, Any], name: str) -> dict[str, str] | Non
             raise FileNotFoundError(
                 f"image_path of {name} must be a file, got {path}. Retrieve again, or pass images=False."
             )
+        check_image_file(file)
         data = base64.b64encode(file.read_bytes()).decode("ascii")
         return {"base64": data, "mime_type": mimetypes.guess_type(file.name)[0] or "image/png"}
     if image := metadata.get("image"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmrag.embedders.base import Content
 from mmrag.hosts.items import ImageSource
-from mmrag.images import load_image
+from mmrag.images import load_image, message_image
 from mmrag.types import Budget, Query
 
 
@@ -46,8 +46,11 @@ def text_image_query(text: str | None, image: ImageSource | None = None) -> Quer
 def as_query(value: Any) -> Query:  # noqa: ANN401  a user's value
     """Return a question from text, ``{"text", "image"}``, content blocks, or a `Query`.
 
+    Messages may be written by anyone, so a text in the place of an image must be a data URI; a path is opened
+    only as a `pathlib.Path`, which no message can hold. See `mmrag.images.message_image`.
+
     Raises:
-        ValueError: an empty question, more than one image, an unknown key or kind of block.
+        ValueError: an empty question, more than one image, an unknown key or block, or an image by name.
         TypeError: another type.
         FileNotFoundError: an image that is not there.
     """
@@ -60,7 +63,7 @@ def as_query(value: Any) -> Query:  # noqa: ANN401  a user's value
         if unknown:
             raise ValueError(f"a question has the keys 'text' and 'image', got {unknown[0]!r}.")
         image = value.get("image")
-        return Query(text=value.get("text"), image=None if image is None else load_image(image))
+        return Query(text=value.get("text"), image=None if image is None else message_image(image))
     if isinstance(value, Sequence) and all(isinstance(block, (str, Mapping)) for block in value):
         return _query_of_blocks(value)
     raise TypeError(
@@ -85,7 +88,7 @@ def _query_of_blocks(blocks: Sequence[Any]) -> Query:
             raise ValueError(f"a question's blocks must be text or image, got {kind!r}. Leave it out.")
     if len(images) > 1:
         raise ValueError(f"a question may have one image, got {len(images)}. Ask once for each.")
-    return Query(text="\n".join(texts), image=load_image(images[0]) if images else None)
+    return Query(text="\n".join(texts), image=message_image(images[0]) if images else None)
 
 
 def _block_image(block: Mapping[str, Any]) -> str:

@@ -121,7 +121,7 @@ def _settings_class() -> type[Any]:
     """Return Chroma's settings as a class that takes arguments and defaults, and reads nothing."""
     from chromadb.config import Settings
 
-    class ArgumentSettings(Settings):
+    class ArgumentSettings(Settings):  # type: ignore[misc]  # Chroma is not typed
         model_config: ClassVar[dict[str, Any]] = {**Settings.model_config, "env_file": None}
 
         @classmethod

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import io
+import random
+import struct
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from mmrag import Answer, Budget, Citation, Query, Ranking, Record
+from mmrag.errors import DocumentError
 from mmrag.hosts.inputs import as_budget, as_ids, as_metadata, as_query, budget_pair, text_image_query
 from mmrag.hosts.metadata import answer_boxes, caller_lists, evidence_metadata, metadata_boxes
+from mmrag.images import load_image
 
 BOX = (0.1, 0.2, 0.3, 0.4)
 
 
 @pytest.fixture
-def red(tmp_path: Path) -> str:
+def red(tmp_path: Path) -> Path:
     Image.new("RGB", (4, 4), "red").save(tmp_path / "red.png")
-    return str(tmp_path / "red.png")
+    return tmp_path / "red.png"
+
+
+def data_uri(data: bytes, kind: str = "png") -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 @pytest.mark.parametrize("value", [Budget(1, 2), (1, 2), [1, 2], {"query": 1, "document": 2}])
@@ -32,14 +45,82 @@ def test_other_budgets_are_refused(value: object) -> None:
         as_budget(value)
 
 
-def test_a_question_is_text_an_image_or_blocks(red: str) -> None:
+def test_a_question_is_text_an_image_or_blocks(red: Path) -> None:
     query = Query(text="a")
     assert as_query(query) is query
     assert as_query("a") == query
-    both = as_query(["a", {"type": "image_url", "image_url": {"url": red}}])
+    both = as_query(["a", {"type": "image_url", "image_url": {"url": data_uri(red.read_bytes())}}])
     assert (both.text, both.image.size) == ("a", (4, 4))
     assert as_query({"image": red}).text is None
-    assert text_image_query("", red).image.size == (4, 4)
+    assert text_image_query("", str(red)).image.size == (4, 4)
+
+
+def message_forms(url: str) -> list[Any]:
+    """Every place of a message in which an image's address may stand."""
+    return [
+        {"image": url},
+        [{"type": "image_url", "image_url": {"url": url}}],
+        [{"type": "image_url", "image_url": url}],
+        ["look", {"type": "image", "url": url}],
+    ]
+
+
+def test_a_message_opens_no_file_by_name(red: Path) -> None:
+    for url in (
+        str(red),
+        red.as_uri(),
+        f"FILE://{red}",
+        "~/a.png",
+        "red.png",
+        "https://example.org/a.png",
+        "",
+    ):
+        for value in message_forms(url):
+            with pytest.raises(ValueError, match=r"must be a data URI|must have 'url' or 'base64'"):
+                as_query(value)
+
+
+def test_a_message_starts_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow hands EPS to Ghostscript, which has run commands written in pictures."""
+    monkeypatch.setattr(subprocess, "check_call", lambda *_, **__: pytest.fail("a program was started"))
+    picture = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n9 9 moveto\n%%EOF\n"
+    for value in message_forms(data_uri(picture)):
+        with pytest.raises(DocumentError, match="must be readable"):
+            as_query(value)
+
+
+def small_bomb() -> bytes:
+    """Return a PNG of a few kilobytes that claims, and holds, 60 million pixels."""
+    buffer = io.BytesIO()
+    Image.new("1", (10_000, 6_000)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_picture_is_measured_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = small_bomb()
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("it was decoded"))
+    for value in message_forms(data_uri(bomb)):
+        with pytest.raises(DocumentError, match="at most 50000000 pixels, got 10000 x 6000"):
+            as_query(value)
+
+
+def test_an_icon_with_a_larger_picture_inside_is_no_picture_of_a_message() -> None:
+    icon = struct.pack("<3H4B2H2I", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(small_bomb()), 22) + small_bomb()
+    with pytest.raises(DocumentError, match="must be readable"):
+        as_query({"image": icon})
+
+
+def test_damaged_pictures_end_in_one_kind_of_error(red: Path) -> None:
+    generator = random.Random(0)
+    for kind in ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"):
+        buffer = io.BytesIO()
+        Image.effect_noise((40, 30), 60).convert("RGB").save(buffer, kind)
+        for _ in range(60):
+            data = bytearray(buffer.getvalue())
+            for _ in range(generator.randrange(1, 20)):
+                data[generator.randrange(len(data))] = generator.randrange(256)
+            with contextlib.suppress(DocumentError):
+                load_image(bytes(data), max_pixels=1_000_000)
 
 
 @pytest.mark.parametrize(

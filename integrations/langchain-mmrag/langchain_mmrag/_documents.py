@@ -53,7 +53,7 @@ def as_query(value: Any) -> Query:
     """Return a question from text, ``{"text", "image"}``, a message, content blocks, or a `Query`.
 
     Raises:
-        ValueError: an empty question, more than one image, an unknown key or kind of block.
+        ValueError: an empty question, more than one image, an unknown key or kind of block, an image by name.
         TypeError: another type.
         FileNotFoundError: an image that is not there.
     """

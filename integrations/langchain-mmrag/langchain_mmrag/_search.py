@@ -12,7 +12,7 @@ from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 from mmrag import Budget, DocumentQA
 from mmrag.hosts import stores
-from mmrag.hosts.inputs import as_budget
+from mmrag.hosts.inputs import as_budget, text_image_query
 from mmrag.types import Candidate, Ranking, Record
 
 from langchain_mmrag._documents import as_query, to_documents
@@ -79,7 +79,7 @@ class StoreSearch(VectorStore):
 
     def similarity_search_by_image(self, uri: Any, k: int = 4, **options: Any) -> list[Document]:
         """Return the best `k` for an image alone; options as in `similarity_search`."""
-        return self.similarity_search({"image": uri}, k, **options)
+        return self.similarity_search(text_image_query(None, uri), k, **options)
 
     def similarity_search_by_vector(
         self,
@@ -108,7 +108,8 @@ class StoreSearch(VectorStore):
 
     async def asimilarity_search_by_image(self, uri: Any, k: int = 4, **options: Any) -> list[Document]:
         """Run `similarity_search_by_image` without blocking the event loop."""
-        return await self.asimilarity_search({"image": uri}, k, **options)
+        question = await asyncio.to_thread(text_image_query, None, uri)  # it decodes the image
+        return await self.asimilarity_search(question, k, **options)
 
     # ---- helpers ----
 

@@ -15,6 +15,7 @@ from langchain_core.messages.content import (
     create_image_block,
 )
 from mmrag.hosts.answers import citation_marks, source_image, source_origin, source_title, source_url
+from mmrag.serving.escaping import as_data, as_line
 
 
 def documents_to_content_blocks(
@@ -46,7 +47,7 @@ def documents_to_content_blocks(
                 f"document [{number}] must have text or a picture to show, got neither ({title}). "
                 "Leave it out, or retrieve with images=True."
             )
-        heading = f"[{number}] {title}"
+        heading, words = f"[{number}] {as_line(title)}", as_data(words)  # no page looks like another source
         blocks.append(TextContentBlock(type="text", text=f"{heading}\n{words}" if words else heading))
         if picture is not None:
             blocks.append(picture)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
@@ -80,7 +81,7 @@ def test_a_question_may_be_written_in_every_form_of_the_host(colours, swatches) 
         "red",
         Query("red"),
         {"text": "red"},
-        {"image": str(red)},
+        {"image": red},
         {"text": "which colour?", "image": Image.open(red)},
         HumanMessage("red"),
         HumanMessage([text, {"type": "image", "base64": data, "mime_type": "image/png"}]),
@@ -103,9 +104,11 @@ def test_a_question_may_be_written_in_every_form_of_the_host(colours, swatches) 
         ([{"type": "audio", "base64": "x"}], {}, ValueError, "must be text or image, got 'audio'"),
         ([{"type": "image", "file_id": "x"}], {}, ValueError, "must have 'url' or 'base64'"),
         ([{"type": "image", "url": "data:,"}] * 2, {}, ValueError, "may have one image, got 2"),
-        ([{"type": "image", "url": "https://example.org/a.png"}], {}, ValueError, "Download it"),
+        ([{"type": "image", "url": "https://example.org/a.png"}], {}, ValueError, "must be a data URI"),
+        (HumanMessage([{"type": "image", "url": "file:///a.png"}]), {}, ValueError, "must be a data URI"),
         (7, {}, TypeError, "a question must be text"),
-        ({"image": "/no/such.png"}, {}, FileNotFoundError, "must be there to be read"),
+        ({"image": "/no/such.png"}, {}, ValueError, "must be a data URI"),
+        ({"image": Path("/no/such.png")}, {}, FileNotFoundError, "must be there to be read"),
         ("x", {"k": 0}, ValueError, "k must be a whole number of at least 1, got 0"),
         ("x", {"budget": 16}, ValueError, "pair of numbers, got 16"),
         ("x", {"filter": {"page": {"$near": 1}}}, ValueError, r"unknown filter operator '\$near'"),

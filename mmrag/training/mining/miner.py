@@ -308,11 +308,9 @@ def _exclusive(target: Path) -> Iterator[None]:
 def _query(question: MiningQuestion) -> Query:
     if question.image is None:
         return Query(text=question.text)
-    from PIL import Image
+    from mmrag.images import load_image
 
-    with Image.open(question.image) as picture:
-        picture.load()
-        return Query(text=question.text or None, image=picture)
+    return Query(text=question.text or None, image=load_image(question.image))
 
 
 def _query_data(question: MiningQuestion) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from llama_index.readers.mmrag.contents import image_path_of, node_text, to_source_item
 from llama_index.readers.mmrag.nodes import PageWithScore, with_metadata
-from mmrag.hosts.answers import evidence_image, source_heading
+from mmrag.hosts.answers import evidence_image, source_text
 from mmrag.hosts.metadata import evidence_metadata
 from mmrag.hosts.sources import PageSources, page_groups
 from mmrag.types import Candidate, Citation
@@ -47,7 +47,7 @@ class Source:
             )
         node = Node(
             id_=first.node_id,
-            text_resource=MediaResource(text=f"{source_heading(self.number, first.metadata)}\n{text}\n"),
+            text_resource=MediaResource(text=source_text(self.number, first.metadata, text)),
             image_resource=None if path is None else MediaResource(path=Path(path)),
             metadata=dict(first.metadata),
             excluded_llm_metadata_keys=list(first.metadata),
