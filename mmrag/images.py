@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 from urllib.parse import unquote, urlsplit
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from mmrag.errors import DocumentError
 from mmrag.types import Page
@@ -47,6 +47,12 @@ LARGEST_PNG = 1_000_000
 
 JPEG_QUALITY = 90
 
+DARK_GAIN = 2.0
+"""A transparent picture is laid on black where this many times as much can be seen as on white."""
+
+LOOK_PIXELS = 2_000_000
+"""Size at which a transparent picture is looked at for that."""
+
 TRANSPARENT_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 
 
@@ -74,6 +80,8 @@ def with_page_renderer(component: Component, render: Render) -> Component:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert any Pillow mode to upright RGB; what is transparent becomes white, as paper is.
 
+    A picture of light on nothing, which would be lost on white, is laid on black.
+
     EXIF orientation is applied. 16-bit samples are scaled by the depth in use; 32-bit and float samples by
     the image's own range.
     """
@@ -89,10 +97,41 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return grey.convert("RGB")
     if upright.mode in TRANSPARENT_MODES or "transparency" in upright.info:
         straight = upright.convert("LA") if upright.mode == "La" else upright  # Pillow has no La to RGBA
-        layer = straight.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
+        return _on_paper(straight.convert("RGBA"))
     return upright.convert("RGB")
+
+
+def _on_paper(layer: Image.Image) -> Image.Image:
+    """Put a transparent picture on white, as on paper; on black if it can be seen far better there.
+
+    Light letters on nothing would be lost on white. What can be seen is measured by the differences between
+    neighbours: a sheet of paper with dark letters and a transparent rim is as good on either.
+    """
+    if layer.getchannel("A").getextrema() == (255, 255):
+        return layer.convert("RGB")
+    small = layer.reduce(max(1, round((layer.width * layer.height / LOOK_PIXELS) ** 0.5)))
+    on_white, on_black = (_differences(_laid_on(colour, small)) for colour in ("white", "black"))
+    return _laid_on("black" if on_black > DARK_GAIN * on_white else "white", layer)
+
+
+def _laid_on(colour: str, layer: Image.Image) -> Image.Image:
+    """Put a transparent picture on a colour."""
+    return Image.alpha_composite(Image.new("RGBA", layer.size, colour), layer).convert("RGB")
+
+
+def _differences(image: Image.Image) -> float:
+    """Sum the differences in grey between neighbours, across and down."""
+    grey = image.convert("L")
+    width, height = grey.size
+    pairs = (
+        ((1, 0, width, height), (0, 0, width - 1, height)),
+        ((0, 1, width, height), (0, 0, width, height - 1)),
+    )
+    total = 0.0
+    for first, second in pairs:
+        if first[2] > first[0] and first[3] > first[1]:
+            total += ImageStat.Stat(ImageChops.difference(grey.crop(first), grey.crop(second))).sum[0]
+    return total
 
 
 def _range(image: Image.Image) -> tuple[float, float]:

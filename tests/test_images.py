@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from mmrag.errors import DocumentError
 from mmrag.images import Render, ShowsPages, data_url, load_image, to_rgb, with_page_renderer
@@ -141,3 +141,44 @@ def test_everything_of_ours_that_shows_pages_is_seen_to() -> None:
     for component in (ThinkReranker(url), ServedAnswerer(url), TraceWriter(url)):
         assert isinstance(component, ShowsPages)
         assert with_page_renderer(component, white).render is white
+
+
+def letters(colour: tuple[int, int, int, int], size: tuple[int, int] = (300, 60)) -> Image.Image:
+    layer = Image.new("RGBA", size, (0, 0, 0, 0))
+    ImageDraw.Draw(layer).text((10, 10), "Paid in full", fill=colour, font=ImageFont.load_default(32))
+    return layer
+
+
+@pytest.mark.parametrize("grey", [0, 60, 128, 200, 235, 255])
+def test_transparent_letters_of_any_colour_can_be_read(grey: int) -> None:
+    picture = to_rgb(letters((grey, grey, grey, 255))).convert("L")
+    low, high = picture.getextrema()
+    assert high - low >= 120
+    assert picture.getpixel((0, 0)) == (0 if grey > 170 else 255)
+
+
+@pytest.mark.parametrize("colour", [(255, 255, 120, 255), (255, 255, 255, 200), (190, 255, 255, 255)])
+def test_light_letters_are_laid_on_black(colour: tuple[int, int, int, int]) -> None:
+    assert to_rgb(letters(colour)).getpixel((0, 0)) == (0, 0, 0)
+
+
+def test_a_sheet_with_a_transparent_rim_stays_on_white() -> None:
+    layer = Image.new("RGBA", (400, 500), (0, 0, 0, 0))
+    layer.paste((255, 255, 255, 255), (20, 20, 380, 480))
+    draw = ImageDraw.Draw(layer)
+    for row in range(12):
+        draw.text(
+            (40, 40 + 35 * row), "A line of ordinary text", fill="black", font=ImageFont.load_default(20)
+        )
+    assert to_rgb(layer).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_modes_with_transparency_follow_the_same_rule() -> None:
+    light = letters((255, 255, 255, 255))
+    grey = light.convert("LA")
+    palette = Image.new("P", (40, 40), 0)
+    palette.putpalette([0, 0, 0, 255, 255, 255])
+    palette.paste(1, (10, 10, 30, 30))
+    palette.info["transparency"] = 0
+    assert to_rgb(grey).getpixel((0, 0)) == to_rgb(palette).getpixel((0, 0)) == (0, 0, 0)
+    assert to_rgb(Image.new("RGBA", (1, 1), (0, 0, 0, 0))).getpixel((0, 0)) == (255, 255, 255)

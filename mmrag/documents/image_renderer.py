@@ -4,8 +4,9 @@ Decisions taken here:
 
 * Animations (GIF, WebP, APNG) are one page, the first frame; a note names the number of frames. An
   animation is a moving picture, not a document of many pages.
-* EXIF orientation is applied. Transparency is laid on white. 16-bit and float samples are scaled to
-  8 bits (16-bit by the depth that is used; 32-bit and float by the picture's own range).
+* EXIF orientation is applied. Transparency is laid on white, or on black where that shows more. 16-bit
+  and float samples are scaled to 8 bits (16-bit by the depth that is used; 32-bit and float by the
+  picture's own range).
 * A picture larger than the pixel limit is refused before it is decoded; a JPEG is first decoded at
   1/2, 1/4 or 1/8 of its size where that brings it under the limit.
 * The size in points follows the file's dpi where it names a credible one (30 to 2400), else 72.

@@ -2,7 +2,8 @@
 
 Decisions taken here:
 
-* The kind is decided by content. A suffix only words the reason where the content is unknown.
+* The kind is decided by content. Where it is not read, the reason says what it is (`file_kinds`) and what to
+  do, and names a suffix that says otherwise.
 * A folder is walked in sorted order. Links to files are followed, links to folders are not (loops).
   Hidden files and folders, unknown kinds and special files are named as skipped.
 * A path that exists is a path, even with ``*`` or ``[`` in its name; otherwise these make a glob.
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias
 
+from mmrag.documents.file_kinds import describe
 from mmrag.types import Source
 
 if TYPE_CHECKING:
@@ -248,12 +250,12 @@ def _sniff(file: IO[bytes], name: str) -> tuple[str | None, str]:
         return "pdf", "pdf"
     if head.startswith(b"PK"):
         kind = _sniff_zip(file)
-        return (kind, kind) if kind else (None, _unknown(name, "a zip archive"))
+        return (kind, kind) if kind else (None, _unknown(name, *describe(head, file)))
     if re.match(rb"P[1-6][\s#]", head):
         return "image", "ppm"
     if _is_svg(head):
         return "svg", "svg"
-    return None, _unknown(name, "of unknown kind")
+    return None, _unknown(name, *describe(head, file))
 
 
 def _is_svg(head: bytes) -> bool:
@@ -275,8 +277,9 @@ def _sniff_zip(file: IO[bytes]) -> str | None:
     return None
 
 
-def _unknown(name: str, description: str) -> str:
-    """Word the reason for an unknown kind; name the suffix if it suggests another one."""
+def _unknown(name: str, description: str, advice: str) -> str:
+    """Word the reason for a kind that is not read and what to do; name a suffix that suggests another."""
+    hint = f": {advice}" if advice else ""
     suffix = Path(name).suffix.lower()
     known_suffixes = {
         ".pdf",
@@ -293,5 +296,5 @@ def _unknown(name: str, description: str) -> str:
         ".bmp",
     }
     if suffix in known_suffixes:
-        return f"its name ends in {suffix}, but its content is {description}"
-    return f"{description}; PDF, XPS, EPUB, SVG and picture files are read"
+        return f"its name ends in {suffix}, but its content is {description}{hint}"
+    return f"{description}{hint}; PDF, XPS, EPUB, SVG and picture files are read"

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from mmrag.documents import InputDocument, Skipped, discover
+from mmrag.documents.file_kinds import AS_TEXT
 
 PDF = b"%PDF-1.4\n%%EOF"
 
@@ -90,9 +91,9 @@ def test_a_folder_is_walked_in_sorted_order_and_everything_is_accounted_for(tmp_
         ("a/empty.pdf", "empty file"),
         ("z.png", ""),
         ("b.pdf", ""),
-        ("c.txt", "of unknown kind; PDF, XPS, EPUB, SVG and picture files are read"),
-        ("d.docx", "a zip archive; PDF, XPS, EPUB, SVG and picture files are read"),
-        ("e.pdf", "its name ends in .pdf, but its content is of unknown kind"),
+        ("c.txt", f"plain text: {AS_TEXT}; PDF, XPS, EPUB, SVG and picture files are read"),
+        ("d.docx", "a Word document (DOCX): save it as PDF; PDF, XPS, EPUB, SVG and picture files are read"),
+        ("e.pdf", f"its name ends in .pdf, but its content is plain text: {AS_TEXT}"),
         ("link.pdf", f"dangling link to {tmp_path}/gone"),
         ("loop", "a link to a folder is not followed"),
         ("pipe.pdf", "not a regular file"),

@@ -146,8 +146,8 @@ def test_every_file_ends_as_pages_or_as_one_clear_line(outcomes):
         ("bomb.png", "at most 90000000 pixels (max_pixels), got 30000 x 30000"),
         ("truncated.png", "image cannot be decoded"),
         ("truncated.jpg", "image cannot be decoded"),
-        ("not-an.epub", "its name ends in .epub, but its content is a zip archive"),
-        ("text.pdf", "its name ends in .pdf, but its content is of unknown kind"),
+        ("not-an.epub", "its name ends in .epub, but its content is a damaged zip archive"),
+        ("text.pdf", "its name ends in .pdf, but its content is plain text"),
         ("empty.pdf", "empty file"),
     ],
 )
