@@ -19,8 +19,9 @@ from dataclasses import dataclass
 
 from mmrag.blocks import Block, Cell, Table
 from mmrag.documents.structure.headers import header_sizes
+from mmrag.documents.structure.pieces import Piece, pieces
 from mmrag.documents.structure.regions import Grid, Region
-from mmrag.documents.structure.spans import spread_names, without_blank_lines
+from mmrag.documents.structure.spans import align_names, spread_names, without_blank_lines
 from mmrag.types import Box, Word
 
 HEADING_SIZES = (2.0, 1.5, 1.17, 1.0, 0.83, 0.67)
@@ -64,14 +65,14 @@ def assemble(
     """
     known_kinds = kinds or {}
     groups = _distribute(regions, words, known_kinds)
-    blocks: list[tuple[Block, int | None]] = []
-    for index, region in enumerate(regions):
-        block = _block(region, groups[index], words)
-        if block is not None:
-            blocks.append((block, index))
-    owners = {word: order for order, (block, _) in enumerate(blocks) for word in block.words}
+    blocks = [
+        block
+        for region, region_groups in zip(regions, groups, strict=True)
+        for block in _blocks(region, region_groups, words)
+    ]
+    owners = {word: order for order, block in enumerate(blocks) for word in block.words}
     free = [position for position in range(len(words)) if position not in owners]
-    return _insert([block for block, _ in blocks], owners, _runs(free, paragraphs, known_kinds), words)
+    return _insert(blocks, owners, _runs(free, paragraphs, known_kinds), words)
 
 
 def paragraph_numbers(text: str, count: int) -> list[int]:
@@ -130,23 +131,45 @@ def _nearest_cell(grid: Grid, box: Box) -> int | None:
     return min(range(len(grid.cells)), key=distance, default=None)
 
 
-def _block(region: Region, groups: Mapping[int | None, Sequence[int]], words: Sequence[Word]) -> Block | None:
-    """Make a block of a region; None for one without words that is no picture."""
-    positions = tuple(sorted(position for group in groups.values() for position in group))
+def _blocks(region: Region, groups: Mapping[int | None, Sequence[int]], words: Sequence[Word]) -> list[Block]:
+    """Make blocks of a region: none of one without words that is no picture, several of several tables."""
+    positions = _positions(groups)
     if not positions and region.kind not in ("picture", "formula"):
-        return None
-    if region.grid is not None and region.grid.columns >= TABLE_LEAST:
-        table = _table(region.grid, groups, words)
-        text = "\n".join("\t".join(row) for row in table.grid())
-        return Block("table", text, (region.box,), words=positions, table=table)
-    kind = "text" if region.kind == "table" else region.kind
-    return Block(kind, _text(positions, words), (region.box,), _level(kind, region.size), positions)
+        return []
+    if region.grid is None or region.grid.columns < TABLE_LEAST:
+        kind = "text" if region.kind == "table" else region.kind
+        return [Block(kind, _text(positions, words), (region.box,), _level(kind, region.size), positions)]
+    parts = pieces(region.grid, groups, words)
+    if len(parts) == 1:
+        return [_table_block(parts[0], region.box, words)]
+    return [
+        _table_block(part, _bounds(_positions(part.groups), words), words)
+        for part in parts
+        if _positions(part.groups)
+    ]
 
 
-def _table(grid: Grid, groups: Mapping[int | None, Sequence[int]], words: Sequence[Word]) -> Table:
+def _positions(groups: Mapping[int | None, Sequence[int]]) -> tuple[int, ...]:
+    """Return the positions of all words of some cells, in reading order."""
+    return tuple(sorted(position for group in groups.values() for position in group))
+
+
+def _table_block(piece: Piece, box: Box, words: Sequence[Word]) -> Block:
+    """Make a block of a table, or of a title between two."""
+    positions = _positions(piece.groups)
+    table = None if piece.is_title else _table(piece, words)
+    if table is None or table.columns < TABLE_LEAST:
+        kind = "caption" if piece.is_title else "text"
+        return Block(kind, _text(positions, words), (box,), words=positions)
+    text = "\n".join("\t".join(row) for row in table.grid())
+    return Block("table", text, (box,), words=positions, table=table)
+
+
+def _table(piece: Piece, words: Sequence[Word]) -> Table:
     """Make a table of a grid and the words of its cells."""
-    grid, groups = without_blank_lines(grid, groups)
+    grid, groups = without_blank_lines(piece.grid, piece.groups)
     header_rows, _ = header_sizes(grid, _texts(grid, groups, words))
+    grid, groups = align_names(grid, groups, header_rows)
     grid, groups = spread_names(grid, groups, words, header_rows)
     texts = _texts(grid, groups, words)
     header_rows, header_columns = header_sizes(grid, texts)

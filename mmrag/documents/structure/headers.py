@@ -11,11 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from mmrag.documents.structure.figures import FIGURE, YEAR, has_values
 from mmrag.documents.structure.regions import Grid
 
-_FIGURE = re.compile(r"\d")
 _LETTER = re.compile(r"[^\W\d_]")
-_YEAR = re.compile(r"(?:1[89]|20|21)\d\d")
 MOST_HEADER_ROWS = 4
 """Rows of a header that is found without the model's marks."""
 
@@ -57,7 +56,7 @@ def _marked_rows(grid: Grid) -> int:
 def _rows_without_figures(rows: Sequence[Sequence[str]]) -> int:
     """Count the rows at the top without figures, if a column below them has figures."""
     for number, row in enumerate(rows[: MOST_HEADER_ROWS + 1]):
-        if any(_FIGURE.search(text) and not _YEAR.fullmatch(text) for text in row):
+        if has_values(row, rows[number + 1] if number + 1 < len(rows) else ()):
             return number
     return 0
 
@@ -69,8 +68,8 @@ def _header_columns(rows: Sequence[Sequence[str]], header_rows: int) -> int:
     if len(first) * 2 < len(body) or len(set(first)) * 2 < len(first):
         return 0  # mostly blank or repeated: a value, or a group that is named once
     values = [text for row in body for text in row[1:] if text]
-    figures = sum(bool(_FIGURE.search(text)) for text in values)
+    figures = sum(bool(FIGURE.search(text)) for text in values)
     if figures * 2 < len(values) or not values:
         return 0
-    names = sum(bool(_LETTER.search(text) or _YEAR.fullmatch(text)) for text in first)
+    names = sum(bool(_LETTER.search(text) or YEAR.fullmatch(text)) for text in first)
     return int(names * 2 > len(first))

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmrag.documents.structure.drawn_page import draw_page
-from mmrag.documents.structure.mupdf_tables import read_tables
 from mmrag.documents.structure.regions import Grid, GridCell, Layout, Region
 from mmrag.documents.structure.turning import turn_box, turn_of
 from mmrag.errors import PageError
@@ -93,10 +92,9 @@ class PyMuPdfLayout:
 
         page.get_layout(return_raw=True)
         groups = page.layout_information or []
-        page_tables = read_tables(page)
-        tables = page_tables.tables
+        finder = page.find_tables(use_layout=True, union=True, refine=True)
+        tables = [table for table in getattr(finder, "tables", ()) if _is_table(table)]
         boxes = _merge([(*group["group_bbox"], group["class_name"]) for group in groups], tables)
-        boxes += [(*title, "caption") for title in page_tables.titles]
         flags = pymupdf.TEXT_COLLECT_VECTORS | pymupdf.TEXT_PRESERVE_IMAGES | pymupdf.TEXT_ACCURATE_BBOXES
         blocks = page.get_text("dict", flags=flags)["blocks"]
         grids = {tuple(table.bbox): table for table in tables}
@@ -152,6 +150,11 @@ def _copy(page: Any, degrees: int) -> Any:  # noqa: ANN401
     upright.set_rotation((upright.rotation + degrees) % 360)
     upright.remove_rotation()
     return copy[0]
+
+
+def _is_table(table: Any) -> bool:  # noqa: ANN401
+    """Decide whether a find is more than a frame around text."""
+    return bool(table.placements) and table.col_count > 1
 
 
 def _merge(groups: list[tuple[Any, ...]], tables: Sequence[Any]) -> list[tuple[Any, ...]]:

@@ -1,5 +1,8 @@
 """Grids as their words show them: columns without a word are none, and names over groups of columns.
 
+A name at the left of its column and figures at the right of it may be in two columns of the grid; where there
+are as many names as columns of values, the first name is that of the first of them, and so on.
+
 The table models give a span to a name that is centred over its group of columns. A name that begins with the
 first of its columns looks like a name of that column alone; it is spread over the unnamed columns right of it
 where that makes all groups of the row equally large.
@@ -14,6 +17,7 @@ from mmrag.documents.structure.regions import Grid, GridCell
 from mmrag.types import Word
 
 LEAST_GROUPS = 2
+LEAST_COLUMNS = 2  # of a group
 
 
 def without_blank_lines(
@@ -59,6 +63,35 @@ def _needed(spans: Sequence[tuple[int, int]]) -> list[int]:
     return sorted(needed)
 
 
+def align_names(
+    grid: Grid, groups: Mapping[int | None, Sequence[int]], header_rows: int
+) -> tuple[Grid, dict[int | None, Sequence[int]]]:
+    """Put names into the columns of their values where they are in the columns beside them.
+
+    Args:
+        grid: of a table.
+        groups: positions of words by number of the cell.
+        header_rows: rows that name columns; only one row of names is aligned.
+    """
+    filled = [(number, cell) for number, cell in enumerate(grid.cells) if groups.get(number)]
+    names = sorted(cell.column for _, cell in filled if cell.row == 0)
+    values = sorted({cell.column for _, cell in filled if cell.row > 0})
+    is_simple = all(cell.row_span == cell.column_span == 1 for _, cell in filled)
+    pairs = dict(zip(names, values, strict=False))
+    near = all(abs(name - value) <= 1 for name, value in pairs.items())
+    if header_rows != 1 or len(names) != len(values) or names == values or not (is_simple and near):
+        return grid, dict(groups)
+    columns = {value: number for number, value in enumerate(values)}
+    cells = [
+        (replace(cell, column=columns[pairs[cell.column] if cell.row == 0 else cell.column]), groups[number])
+        for number, cell in filled
+    ]
+    return (
+        Grid(grid.rows, len(values), tuple(cell for cell, _ in cells)),
+        {number: positions for number, (_, positions) in enumerate(cells)},
+    )
+
+
 def spread_names(
     grid: Grid, groups: Mapping[int | None, Sequence[int]], words: Sequence[Word], header_rows: int
 ) -> tuple[Grid, dict[int | None, Sequence[int]]]:
@@ -102,18 +135,16 @@ def _spread_row(
 ) -> tuple[Grid, dict[int | None, Sequence[int]]] | None:
     """Spread the names of one row; None where they are right as they are, or where it is not clear."""
     names = [n for n, cell in enumerate(grid.cells) if cell.row == row and cell.column and groups.get(n)]
-    if len(names) < LEAST_GROUPS or any(grid.cells[name].row_span > 1 for name in names):
+    if not ranges or len(names) < LEAST_GROUPS or any(grid.cells[name].row_span > 1 for name in names):
         return None
-    columns = [_start(groups[name], words, ranges) for name in names]
-    starts = [column for column in columns if column is not None]
-    if len(starts) < len(names) or _is_complete(grid, names):
+    if _is_complete(grid, names):
+        return None
+    of_grid = [grid.cells[name].column for name in names]
+    of_words = [_start(groups[name], words, ranges) for name in names]
+    starts = next((starts for starts in (of_grid, of_words) if _are_equal(starts, grid.columns)), None)
+    if starts is None or not all(column in ranges for column in range(starts[0], grid.columns)):
         return None
     ends = [*starts[1:], grid.columns]
-    sizes = {end - start for start, end in zip(starts, ends, strict=True)}
-    if len(sizes) != 1 or min(sizes) < LEAST_GROUPS or starts != sorted(starts):
-        return None
-    if not all(column in ranges for column in range(starts[0], grid.columns)):
-        return None
     numbers = [n for n, cell in enumerate(grid.cells) if cell.row != row or cell.column < starts[0]]
     numbers = [n for n in numbers if n not in names]
     cells = [(grid.cells[n], groups.get(n, ())) for n in numbers]
@@ -126,6 +157,12 @@ def _spread_row(
     )
 
 
+def _are_equal(starts: Sequence[int], columns: int) -> bool:
+    """Decide whether groups that begin at these columns are equally large, of two columns or more."""
+    sizes = {end - start for start, end in zip(starts, [*starts[1:], columns], strict=True)}
+    return len(sizes) == 1 and min(sizes) >= LEAST_COLUMNS
+
+
 def _is_complete(grid: Grid, names: Sequence[int]) -> bool:
     """Decide whether names cover all columns from the first of them on."""
     columns = {
@@ -136,10 +173,9 @@ def _is_complete(grid: Grid, names: Sequence[int]) -> bool:
     return columns == set(range(min(columns), grid.columns))
 
 
-def _start(
-    positions: Sequence[int], words: Sequence[Word], ranges: Mapping[int, tuple[float, float]]
-) -> int | None:
-    """Return the first column that ends right of the middle of a name; None right of all."""
+def _start(positions: Sequence[int], words: Sequence[Word], ranges: Mapping[int, tuple[float, float]]) -> int:
+    """Return the first column that ends right of the middle of a name; the last if none does."""
     left = min(words[position].box[0] for position in positions)
     right = max(words[position].box[2] for position in positions)
-    return next((column for column in sorted(ranges) if ranges[column][1] >= (left + right) / 2), None)
+    columns = sorted(ranges)
+    return next((column for column in columns if ranges[column][1] >= (left + right) / 2), columns[-1])

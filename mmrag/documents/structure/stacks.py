@@ -2,29 +2,36 @@
 
 A new table begins at a row whose cells are in other columns than all rows before it (but for the first
 column), or under a title: a row of one cell, set off from the row above, that is followed by a row without
-figures over columns that have figures.
+figures over rows that have figures.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-_FIGURE = re.compile(r"\d")
+from mmrag.documents.structure.figures import FIGURE, has_values
+
 SET_OFF = 0.25
 """Of a row's height: by so much more than usual a title is away from the row above it."""
 
 
 @dataclass(frozen=True, slots=True)
 class GridRow:
-    """A row of a grid: its texts by column, and the vertical extent of its words."""
+    """A row of a grid: its texts by column, and the vertical extent of its words.
+
+    Attributes:
+        texts: by column, ``""`` for none.
+        top, bottom: of its words.
+        is_run: whether its words follow each other as those of a sentence do, whatever cells they are in.
+    """
 
     texts: tuple[str, ...]
     top: float
     bottom: float
+    is_run: bool = False
 
     @property
     def columns(self) -> frozenset[int]:
@@ -33,8 +40,8 @@ class GridRow:
 
     @property
     def is_lone(self) -> bool:
-        """Whether one cell has text."""
-        return sum(bool(text) for text in self.texts) == 1
+        """Return whether one cell has text, or its words are one run over several."""
+        return self.is_run or sum(bool(text) for text in self.texts) == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +118,17 @@ def _is_set_off(rows: Sequence[GridRow], number: int) -> bool:
 
 
 def _is_header(rows: Sequence[GridRow], number: int) -> bool:
-    """Decide whether a row names columns: it has no figures, and a column below it mostly has."""
+    """Decide whether a row names columns: it has no figures, and most rows below it have some.
+
+    Which columns they are in is not asked: those of several tables in one grid are nobody's.
+    """
     row = rows[number]
-    if row.is_lone or any(_FIGURE.search(text) for text in row.texts):
+    if row.is_lone or has_values(row.texts, rows[number + 1].texts):
         return False
     below = []
     for later in rows[number + 1 :]:
         if later.is_lone:
             break
         below.append(later)
-    return any(
-        sum(bool(_FIGURE.search(later.texts[column])) for later in below) * 2 > len(below)
-        for column, text in enumerate(row.texts)
-        if text
-    )
+    with_figures = sum(any(FIGURE.search(text) for text in later.texts) for later in below)
+    return with_figures * 2 > len(below)

@@ -1,11 +1,12 @@
 """The direction of reading on a page, from its words, and boxes on a page that is turned.
 
 A word of several letters is wider than high unless it runs up or down the page; where the words of a line
-follow each other says which.
+follow each other says which way. Words of scripts that are written from right to left are not looked at.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -34,27 +35,39 @@ def is_upright(word: Word, aspect: float) -> bool | None:
 
 
 def turn_of(words: Sequence[Word], aspect: float) -> int:
-    """Return the degrees (0, 90, 270), clockwise, by which the page is turned to read most of its words.
+    """Return the degrees (0, 90, 180, 270), clockwise, by which a page is turned to read most of its words.
 
     Args:
         words: in reading order.
         aspect: width of the page divided by its height.
     """
+    words = [word for word in words if not _is_leftwards(word.text)]
     shapes = [is_upright(word, aspect) for word in words]
-    if sum(shape is False for shape in shapes) <= sum(shape is True for shape in shapes):
-        return 0
-    downwards = upwards = 0
-    for first, second in pairwise(words):
-        if _share_column(first.box, second.box):
-            downwards += second.box[1] >= first.box[3]
-            upwards += second.box[3] <= first.box[1]
-    return 90 if upwards > downwards else 270
+    pairs = [(first.box, second.box) for first, second in pairwise(words)]
+    if sum(shape is False for shape in shapes) > sum(shape is True for shape in shapes):
+        return 270 if _is_onwards(pairs, 1) else 90
+    return 0 if _is_onwards(pairs, 0) else 180
 
 
-def _share_column(first: Box, second: Box) -> bool:
-    """Decide whether two boxes share most of their extent across the page."""
-    shared = min(first[2], second[2]) - max(first[0], second[0])
-    return shared > 0.5 * min(first[2] - first[0], second[2] - second[0])
+def _is_onwards(pairs: Sequence[tuple[Box, Box]], axis: int) -> bool:
+    """Decide whether words that are beside each other on an axis (0 across, 1 down) follow it."""
+    balance = 0
+    for first, second in pairs:
+        if _share_line(first, second, 1 - axis):
+            balance += second[axis] >= first[axis + 2]
+            balance -= second[axis + 2] <= first[axis]
+    return balance >= 0
+
+
+def _share_line(first: Box, second: Box, axis: int) -> bool:
+    """Decide whether two boxes share most of their extent on an axis."""
+    shared = min(first[axis + 2], second[axis + 2]) - max(first[axis], second[axis])
+    return shared > 0.5 * min(first[axis + 2] - first[axis], second[axis + 2] - second[axis])
+
+
+def _is_leftwards(text: str) -> bool:
+    """Decide whether a word is written from right to left."""
+    return any(unicodedata.bidirectional(character) in ("R", "AL") for character in text)
 
 
 def turn_box(box: Box, degrees: int) -> Box:
