@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 SCALE = 100 / 72  # pixels a point
 MOST_PIXELS = 4_000_000
-LEAST_LETTER = 6.0  # pixels that the smallest suspect's font size should have
+LEAST_LETTER = 10.0  # pixels that the smallest suspect's font size should have
 MOST_SCALE = 3.0
 FLAT = 12  # levels of 255
 CONTRAST = 1.1  # by WCAG 2's formula; #f4f4f4 on white, #101010 on black
 _SCAN_NOISE = 24  # levels that the paper of a scan varies by
 _FILLS = 0.6
-_TOWARDS = 0.25
+_TOWARDS = 0.15
 _ASIDE = 0.25
 _NEAR = 40  # levels from a colour to a stroke of it
 

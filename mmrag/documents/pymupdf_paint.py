@@ -18,7 +18,7 @@ from mmrag.documents.pymupdf_words import WORD_FLAGS
 from mmrag.documents.visibility import Paint
 from mmrag.types import Box
 
-_KINDS = {"fill-image": "image", "fill-imgmask": "image", "fill-path": "path", "stroke-path": "path"}
+_KINDS = {"fill-image": "image", "fill-imgmask": "image", "fill-path": "path", "stroke-path": "line"}
 _KINDS |= {"fill-shade": "path"}
 _FAR = 1e6  # points; paths without end are not anywhere
 

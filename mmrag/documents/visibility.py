@@ -37,6 +37,7 @@ _LIGHT = 1.6  # contrast to white paper below which a colour is suspect
 _FAINT = 0.35  # opacity
 _LEAST_OPACITY = 0.03  # opacity that nobody sees
 _AREA = 3.0  # points: what is thinner is a line
+_BAR = 40.0  # points: the thickest line that is taken for a bar
 _COVERS = 0.6  # of a word's box
 _STRIKE_HEIGHTS = (0.12, 0.5)  # font sizes above the baseline
 _STRIKE_THICK = 0.2  # font sizes
@@ -48,7 +49,7 @@ class Paint:
     """Something that is painted on a page.
 
     Attributes:
-        kind: ``"text"``, ``"path"`` or ``"image"``.
+        kind: ``"text"``, ``"path"`` (a filled area), ``"line"`` (the outline of one) or ``"image"``.
         box: in points as shown.
     """
 
@@ -136,7 +137,9 @@ def _struck_words(words: Sequence[tuple[LayerLine, LayerWord]], paints: Sequence
     """Return the identities of words that thin lines strike out; such a line is no longer than they are."""
     boxes = _boxes([word.box for _, word in words])
     result: set[int] = set()
-    for box in dict.fromkeys(paint.box for paint in paints if paint.kind == "path" and _is_thin(paint.box)):
+    for box in dict.fromkeys(
+        paint.box for paint in paints if paint.kind in ("path", "line") and _is_thin(paint.box)
+    ):
         x0, y0, x1, y1 = box
         touches = (boxes[:, 0] < x1) & (boxes[:, 2] > x0) & (boxes[:, 1] < y1) & (boxes[:, 3] > y0)
         near = (words[int(index)] for index in np.flatnonzero(touches))
@@ -181,18 +184,22 @@ def _strikes_through(strike: Box, line: LayerLine, word: LayerWord) -> bool:
     )
 
 
+def _is_area(paint: Paint) -> bool:
+    """Check whether a paint may cover a word; an outline only if it is a bar drawn as a thick line."""
+    width, height = paint.box[2] - paint.box[0], paint.box[3] - paint.box[1]
+    if paint.kind == "text" or min(width, height) < _AREA:
+        return False
+    return paint.kind != "line" or (
+        min(width, height) <= _BAR and max(width, height) >= 2 * min(width, height)
+    )
+
+
 class _Grounds:
     """Areas and pictures of a page, to look up what is painted where a word stands."""
 
     def __init__(self, paints: Sequence[Paint]) -> None:
         """Sort the paints by kind; lines are left out."""
-        areas = [
-            (order, paint)
-            for order, paint in enumerate(paints)
-            if paint.kind != "text"
-            and paint.box[2] - paint.box[0] >= _AREA
-            and paint.box[3] - paint.box[1] >= _AREA
-        ]
+        areas = [(order, paint) for order, paint in enumerate(paints) if _is_area(paint)]
         texts = [(order, paint) for order, paint in enumerate(paints) if paint.kind == "text"]
         self._areas = _boxes([paint.box for _, paint in areas])
         self._area_orders = np.array([order for order, _ in areas], int)

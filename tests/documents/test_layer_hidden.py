@@ -55,6 +55,11 @@ def under_a_black_bar(page):
     page.draw_rect((60, 284, 400, 306), fill=(0, 0, 0))
 
 
+def under_a_thick_line(page):
+    page.insert_text((72, 300), SECRET, fontsize=12)
+    page.draw_line((60, 295), (400, 295), width=20)
+
+
 def under_white_with_other_text(page):
     page.insert_text((72, 300), SECRET, fontsize=12, color=(1, 0, 0))
     page.draw_rect((60, 284, 400, 306), fill=(1, 1, 1), color=None)
@@ -103,6 +108,7 @@ HIDERS = {
     on_its_own_colour: "same colour as the paper",
     transparent: "transparent",
     under_a_black_bar: "covered",
+    under_a_thick_line: "covered",
     under_white_with_other_text: "covered",
     under_a_picture: "covered",
     tiny: "too small",
@@ -169,6 +175,17 @@ def in_a_frame_painted_later(page):
     page.draw_rect((60, 280, 400, 310), color=(0, 0, 0), width=2)
 
 
+def small_on_a_map(page):
+    page.draw_rect((60, 280, 400, 310), fill=(0.95, 0.94, 0.87), color=None)
+    page.insert_text((72, 300), SECRET, fontsize=4, color=(0.2, 0.2, 0.4))
+    page.draw_polyline([(20, 20), (500, 100), (300, 700)], color=(0.2, 0.2, 0.4), fill=None)
+
+
+def in_a_legend_painted_later(page):
+    page.insert_text((72, 300), SECRET, fontsize=4.5, color=(0.2, 0.2, 0.4))
+    page.draw_rect((60, 280, 400, 310), fill=(0.95, 0.94, 0.87), color=None, fill_opacity=0.4)
+
+
 def under_a_clear_pane(page):
     page.insert_text((72, 300), SECRET, fontsize=12)
     page.draw_rect((60, 280, 400, 310), fill=(1, 0.9, 0), color=None, fill_opacity=0.3)
@@ -186,6 +203,8 @@ def under_a_clear_pane(page):
         crossed_by_a_grid,
         in_a_frame_painted_later,
         under_a_clear_pane,
+        small_on_a_map,
+        in_a_legend_painted_later,
     ],
 )
 @pytest.mark.parametrize("rotation", [0, 270])
