@@ -148,13 +148,32 @@ class ReaderOptions(RenderOptions):
         Ocr,
         _reader_option("--ocr", help="auto: where a page has no usable text layer."),
     ] = "auto"
+    ocr_language: Annotated[
+        str,
+        _reader_option(
+            "--ocr-language",
+            metavar="NAME",
+            help="Of scans, as ru or korean; Latin letters, Chinese and Japanese need none.",
+        ),
+    ] = ""
+    ocr_models: Annotated[
+        str,
+        _reader_option(
+            "--ocr-models", metavar="FOLDER", help="Where downloaded models of other OCR languages are."
+        ),
+    ] = ""
     attachments: Annotated[
         bool, _reader_option("--attachments", help="Read files attached to PDFs, as documents of their own.")
     ] = False
 
     def reader_settings(self) -> ReaderSettings:
         """Return the reader's settings, OCR and attachments among them."""
-        return replace(self.settings(self.ocr), attachments=self.attachments)
+        return replace(
+            self.settings(self.ocr),
+            attachments=self.attachments,
+            ocr_language=self.ocr_language,
+            ocr_models=self.ocr_models,
+        )
 
 
 def check_inputs(inputs: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from mmrag.types import Box, Word
 Lines: TypeAlias = "list[list[list[Word]]]"
 """Blocks of lines of words."""
 
-SAME = 0.5
+SAME_SHARE = 0.5
 """Of the smaller of two words' areas: where they share more, they are the same word."""
 
 
@@ -44,22 +44,46 @@ def covered_share(box: Box, words: Sequence[Box]) -> float:
 
 def without_known(read: Lines, layer: Lines) -> Lines:
     """Leave out words of OCR that lie on words of the layer; lines and blocks without words go, too."""
-    known = [box for block in layer for line in block for word in line for box in word.boxes]
+    layer_boxes = [box for block in layer for line in block for word in line for box in word.boxes]
     blocks = [
-        [words for line in block if (words := [word for word in line if not _is_known(word.box, known)])]
+        [
+            words
+            for line in block
+            if (words := [word for word in line if not _is_known(word.box, layer_boxes)])
+        ]
         for block in read
     ]
     return [block for block in blocks if block]
 
 
-def _is_known(box: Box, known: Sequence[Box]) -> bool:
-    """Check whether a box shares more than `SAME` of the smaller area with one of others."""
-    own = _area(box)
-    for other in known:
-        shared = (max(box[0], other[0]), max(box[1], other[1]), min(box[2], other[2]), min(box[3], other[3]))
+def words_inside(read: Lines, regions: Sequence[Box]) -> Lines:
+    """Keep the words whose middle is in one of the regions; lines and blocks without words go."""
+    blocks = [
+        [words for line in block if (words := [word for word in line if _is_inside(word.box, regions)])]
+        for block in read
+    ]
+    return [block for block in blocks if block]
+
+
+def _is_inside(box: Box, regions: Sequence[Box]) -> bool:
+    """Check whether the middle of a box is in one of the regions."""
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    return any(x0 <= x <= x1 and y0 <= y <= y1 for x0, y0, x1, y1 in regions)
+
+
+def _is_known(box: Box, layer_boxes: Sequence[Box]) -> bool:
+    """Check whether a box shares more than `SAME_SHARE` of the smaller area with one of others."""
+    own_area = _area(box)
+    for layer_box in layer_boxes:
+        shared = (
+            max(box[0], layer_box[0]),
+            max(box[1], layer_box[1]),
+            min(box[2], layer_box[2]),
+            min(box[3], layer_box[3]),
+        )
         if shared[2] > shared[0] and shared[3] > shared[1]:
-            smaller = min(own, _area(other))
-            if _area(shared) > SAME * smaller:
+            smaller = min(own_area, _area(layer_box))
+            if _area(shared) > SAME_SHARE * smaller:
                 return True
     return False
 
@@ -76,27 +100,27 @@ def insert_blocks(layer: Lines, added: Lines) -> Lines:
     without one, before the first block that begins below its middle; else at the end. Blocks of one place
     keep their order.
     """
-    places: list[list[list[list[Word]]]] = [[] for _ in range(len(layer) + 1)]
+    followers_by_position: list[list[list[list[Word]]]] = [[] for _ in range(len(layer) + 1)]
     boxes = [_block_box(block) for block in layer]
     for block in added:
-        places[_place(_block_box(block), boxes)].append(block)
-    merged = list(places[0])
-    for block, followers in zip(layer, places[1:], strict=True):
-        merged += [block, *followers]
-    return merged
+        followers_by_position[_position_of(_block_box(block), boxes)].append(block)
+    ordered_blocks = list(followers_by_position[0])
+    for block, followers in zip(layer, followers_by_position[1:], strict=True):
+        ordered_blocks += [block, *followers]
+    return ordered_blocks
 
 
-def _place(box: Box, layer: Sequence[Box]) -> int:
+def _position_of(box: Box, layer: Sequence[Box]) -> int:
     """Return the number of layer blocks before a block."""
     middle = (box[1] + box[3]) / 2
     above = [
         index
-        for index, other in enumerate(layer)
-        if (other[1] + other[3]) / 2 <= middle and other[0] < box[2] and box[0] < other[2]
+        for index, layer_box in enumerate(layer)
+        if (layer_box[1] + layer_box[3]) / 2 <= middle and layer_box[0] < box[2] and box[0] < layer_box[2]
     ]
     if above:
         return max(above) + 1
-    below = [index for index, other in enumerate(layer) if (other[1] + other[3]) / 2 > middle]
+    below = [index for index, layer_box in enumerate(layer) if (layer_box[1] + layer_box[3]) / 2 > middle]
     return min(below) if below else len(layer)
 
 

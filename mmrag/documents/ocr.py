@@ -44,7 +44,7 @@ LINES_AT_ONCE = 12  # between two looks at the clock
 TIME_FRACTION = 0.85  # of a job's seconds, for recognition
 FLAT = 8.0  # width over height from which a picture is given room above and below to be found in
 LEAST_NOISE = 3  # characters: less is a mark in a picture, and not worth a word
-COVERED = 0.5  # of a find that lies under words of the file: it is that text
+COVERED_SHARE = 0.5  # of a find that lies under words of the file: it is that text
 
 Blocks: TypeAlias = "tuple[tuple[tuple[Word, ...], ...], ...]"
 
@@ -55,13 +55,13 @@ class Reading:
 
     Attributes:
         blocks: blocks of lines of words in reading order, boxes in 0..1 of the picture as it was given.
-        noise: lines left out because they are no text.
-        unread: lines for which there was no time.
+        noise_lines: lines left out because they are no text.
+        unread_lines: lines for which there was no time.
     """
 
     blocks: Blocks = ()
-    noise: int = 0
-    unread: int = 0
+    noise_lines: int = 0
+    unread_lines: int = 0
 
 
 class OcrEngine:
@@ -98,7 +98,7 @@ class OcrEngine:
         picture: Image,
         *,
         regions: Sequence[Box] | None = None,
-        covered: Sequence[Box] = (),
+        known_boxes: Sequence[Box] = (),
         seconds: float | None = None,
     ) -> Reading:
         """Read an RGB picture.
@@ -106,22 +106,22 @@ class OcrEngine:
         Args:
             picture: a page; upright, upside down or sideways.
             regions: parts of it to read, in 0..1; None for all of it.
-            covered: boxes of words that are known already, in 0..1; finds under them are not read.
+            known_boxes: boxes of words that are known already, in 0..1; finds under them are not read.
             seconds: processor time for it; None for no limit.
         """
         deadline = None if seconds is None else time.process_time() + TIME_FRACTION * seconds
         array = np.ascontiguousarray(np.asarray(picture.convert("RGB"))[:, :, ::-1])
         if regions is None:
-            return self._read_array(array, covered, deadline)
-        readings = [self._read_region(array, region, covered, deadline) for region in regions]
+            return self._read_array(array, known_boxes, deadline)
+        readings = [self._read_region(array, region, known_boxes, deadline) for region in regions]
         return Reading(
             tuple(block for reading in readings for block in reading.blocks),
-            sum(reading.noise for reading in readings),
-            sum(reading.unread for reading in readings),
+            sum(reading.noise_lines for reading in readings),
+            sum(reading.unread_lines for reading in readings),
         )
 
     def _read_region(
-        self, array: NDArray[np.uint8], region: Box, covered: Sequence[Box], deadline: float | None
+        self, array: NDArray[np.uint8], region: Box, known_boxes: Sequence[Box], deadline: float | None
     ) -> Reading:
         """Read a part of a picture as a picture of its own."""
         height, width = array.shape[:2]
@@ -133,37 +133,37 @@ class OcrEngine:
         left, top = x0 / width, y0 / height
         inside = [
             ((box[0] - left) / across, (box[1] - top) / down, (box[2] - left) / across, (box[3] - top) / down)
-            for box in covered
+            for box in known_boxes
         ]
         reading = self._read_array(part, inside, deadline)
         return Reading(
             tuple(
-                tuple(tuple(_moved(word, left, top, across, down) for word in line) for line in block)
+                tuple(tuple(_move_word(word, left, top, across, down) for word in line) for line in block)
                 for block in reading.blocks
             ),
-            reading.noise,
-            reading.unread,
+            reading.noise_lines,
+            reading.unread_lines,
         )
 
     def _read_array(
-        self, array: NDArray[np.uint8], covered: Sequence[Box], deadline: float | None
+        self, array: NDArray[np.uint8], known_boxes: Sequence[Box], deadline: float | None
     ) -> Reading:
         """Read a BGR picture: find lines, find its direction, read them, order them."""
-        quads = _uncovered(self._find(array), array, covered)
+        quads = _without_known(self._find(array), array, known_boxes)
         if not quads:
             return Reading()
         turns, lines = picture_direction(quads, self._recogniser_of(array, deadline))
         if turns:
             array = np.ascontiguousarray(np.rot90(array, turns))
-            boxes = [turned_box(box, -turns) for box in covered]
-            quads, lines = _uncovered(self._find(array), array, boxes), {}
+            boxes = [turned_box(box, -turns) for box in known_boxes]
+            quads, lines = _without_known(self._find(array), array, boxes), {}
         lines = read_lines(quads, lines, self._recogniser_of(array, deadline))
         text_lines = [line for line in lines.values() if line.text.strip()]
         kept_lines = [line for line in text_lines if not line.is_noise]
         return Reading(
-            _ordered(kept_lines, (array.shape[1], array.shape[0]), turns),
-            noise=sum(len(line.text) >= LEAST_NOISE for line in text_lines if line.is_noise),
-            unread=len(quads) - len(lines),
+            _order_lines(kept_lines, (array.shape[1], array.shape[0]), turns),
+            noise_lines=sum(len(line.text) >= LEAST_NOISE for line in text_lines if line.is_noise),
+            unread_lines=len(quads) - len(lines),
         )
 
     def _find(self, array: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
@@ -231,14 +231,14 @@ def _shape(corners: NDArray[np.float32]) -> float:
     return float(along) / max(float(across), 1.0)
 
 
-def _uncovered(
-    quads: Sequence[NDArray[np.float32]], array: NDArray[np.uint8], covered: Sequence[Box]
+def _without_known(
+    quads: Sequence[NDArray[np.float32]], array: NDArray[np.uint8], known_boxes: Sequence[Box]
 ) -> list[NDArray[np.float32]]:
     """Leave out finds that are words of the file."""
-    if not covered:
+    if not known_boxes:
         return list(quads)
     size = np.array([array.shape[1], array.shape[0]], dtype=float)
-    return [quad for quad in quads if covered_share(_bounds(quad, size), covered) < COVERED]
+    return [quad for quad in quads if covered_share(_bounds(quad, size), known_boxes) < COVERED_SHARE]
 
 
 def _bounds(quad: NDArray[np.float32], size: NDArray[np.float64]) -> Box:
@@ -247,7 +247,7 @@ def _bounds(quad: NDArray[np.float32], size: NDArray[np.float64]) -> Box:
     return (float(x0), float(y0), float(x1), float(y1))
 
 
-def _ordered(lines: Sequence[Line], size: tuple[int, int], turns: int) -> Blocks:
+def _order_lines(lines: Sequence[Line], size: tuple[int, int], turns: int) -> Blocks:
     """Order lines as the upright picture is read; boxes in 0..1 of the picture as it was given."""
     word_lines = [words for line in lines if (words := words_of_line(line, size))]
     order = reading_order([bounds(words) for words in word_lines], size[0] / size[1])
@@ -263,7 +263,7 @@ def _ordered(lines: Sequence[Line], size: tuple[int, int], turns: int) -> Blocks
     )
 
 
-def _moved(word: Word, left: float, top: float, across: float, down: float) -> Word:
+def _move_word(word: Word, left: float, top: float, across: float, down: float) -> Word:
     """Map a word of a part of a picture to the picture."""
     x0, y0, x1, y1 = word.box
     box = (left + x0 * across, top + y0 * down, left + x1 * across, top + y1 * down)

@@ -45,8 +45,8 @@ def model_name(language: str) -> str | None:
     for model, languages in MODELS.items():
         if name == model or name in languages:
             return f"{model}_PP-OCRv5_rec_mobile.onnx"
-    known = sorted({*IN_THE_WHEEL, *MODELS, *(name for names in MODELS.values() for name in names)})
-    raise ValueError(f"ocr_language must be one of {', '.join(known)}, got {language!r}.")
+    known_names = sorted({*IN_THE_WHEEL, *MODELS, *(name for names in MODELS.values() for name in names)})
+    raise ValueError(f"ocr_language must be one of {', '.join(known_names)}, got {language!r}.")
 
 
 def model_path(language: str, folder: str) -> Path | None:
@@ -89,8 +89,8 @@ def check_model(language: str, folder: str, *, is_needed: bool) -> None:
 def download_address(name: str) -> str:
     """Return the address that RapidOCR's own list has for a model; its name where the list has none."""
     try:
-        listed = (_package() / "default_models.yaml").read_text(encoding="utf-8")
+        model_list = (_package() / "default_models.yaml").read_text(encoding="utf-8")
     except OSError:
         return name
-    addresses = re.findall(rf"https?://\S*/{re.escape(name)}", listed)
+    addresses = re.findall(rf"https?://\S*/{re.escape(name)}", model_list)
     return addresses[0] if addresses else f"{name} (see RapidOCR's list of models)"

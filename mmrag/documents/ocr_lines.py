@@ -6,8 +6,8 @@ Decisions taken here:
   where it is read from top to bottom, 2 upside down, 3 from bottom to top. A line's corners are kept in the
   order in which it is read, so that nothing else has to know of directions.
 * A line is noise where the engine is unsure of it (below `UNSURE`) and it holds neither a known word of
-  three letters nor a number of two digits; below `NOTHING` it is noise whatever it holds. Right lines have
-  .9 and more (the tenth percentile of clean and of photographed pages), the same lines upside down have .6
+  three letters nor a number of two digits; below `NOTHING_READ` it is noise whatever it holds. Right lines
+  have .9 and more (the tenth percentile of clean and of photographed pages), the same lines upside down .6
   in the middle.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNSURE = 0.65
-NOTHING = 0.3
+NOTHING_READ = 0.3
 TALL = 1.5
 """Height over width from which a line is taken to be read from top to bottom or from bottom to top."""
 
@@ -80,7 +80,7 @@ def is_noise(text: str, confidence: float) -> bool:
     """Check whether the text of a line that the engine is unsure of is no text at all."""
     if confidence >= UNSURE:
         return False
-    return confidence < NOTHING or not (_NUMBER.search(text) or any(map(is_known, _WORD.findall(text))))
+    return confidence < NOTHING_READ or not (_NUMBER.search(text) or any(map(is_known, _WORD.findall(text))))
 
 
 def is_tall(quad: NDArray[np.float32]) -> bool:
@@ -149,23 +149,23 @@ def words_of_line(line: Line, size: tuple[float, float]) -> list[Word]:
     """
     pieces = line.text.split()
     if len(line.characters) != sum(map(len, pieces)):
-        return _divided(line, size)
+        return _divide_evenly(line, size)
     words = []
     first = 0
     for piece in pieces:
-        own = line.characters[first : first + len(piece)]
+        own_characters = line.characters[first : first + len(piece)]
         first += len(piece)
-        box = clip_box(_part(line.corners, own[0].start, own[-1].end, size))
+        box = clip_box(_part(line.corners, own_characters[0].start, own_characters[-1].end, size))
         if box is not None:
-            confidence = sum(character.confidence for character in own) / len(own)
+            confidence = sum(character.confidence for character in own_characters) / len(own_characters)
             words.append(Word(piece, box, None, confidence))
     return words
 
 
-def _divided(line: Line, size: tuple[float, float]) -> list[Word]:
+def _divide_evenly(line: Line, size: tuple[float, float]) -> list[Word]:
     """Split a line of which only the text is known."""
-    divided = words_of_run(line.text, (0.0, 0.0, 1.0, 1.0))
-    parts = [(word.text, _part(line.corners, word.box[0], word.box[2], size)) for word in divided]
+    even_words = words_of_run(line.text, (0.0, 0.0, 1.0, 1.0))
+    parts = [(word.text, _part(line.corners, word.box[0], word.box[2], size)) for word in even_words]
     boxes = [(text, clip_box(part)) for text, part in parts]
     return [Word(text, box, None, line.confidence) for text, box in boxes if box is not None]
 
@@ -191,17 +191,18 @@ def reading_direction(words: Sequence[Word]) -> list[Word]:
     The engine reads a picture from left to right, so Arabic and Hebrew come back to front. Numbers and
     Latin words keep their own order.
     """
-    if not words or sum(map(_is_right_to_left, words)) * 2 <= len(words):
+    with_letters = [word for word in words if any(letter.isalpha() for letter in word.text)]
+    if sum(map(_is_right_to_left, words)) * 2 <= len(with_letters):
         return list(words)
-    ordered: list[Word] = []
+    ordered_words: list[Word] = []
     run: list[Word] = []
     for word in reversed(words):
         if _is_right_to_left(word):
-            ordered += [*reversed(run), Word(word.text[::-1], word.box, word.tail, word.confidence)]
+            ordered_words += [*reversed(run), Word(word.text[::-1], word.box, word.tail, word.confidence)]
             run = []
         else:
             run.append(word)
-    return [*ordered, *reversed(run)]
+    return [*ordered_words, *reversed(run)]
 
 
 def _is_right_to_left(word: Word) -> bool:

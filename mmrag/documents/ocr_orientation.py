@@ -67,9 +67,9 @@ def picture_direction(
     confidence = mean_confidence(lines.values())
     if confidence >= SURE:
         return first, lines
-    others = _read(sample, quads, first + 2, recognise)
-    if mean_confidence(others.values()) >= confidence + MARGIN:
-        return first + 2, others
+    other_lines = _read(sample, quads, first + 2, recognise)
+    if mean_confidence(other_lines.values()) >= confidence + MARGIN:
+        return first + 2, other_lines
     # a picture that reads badly both ways stays as it lies
     return (0, lines if first == 0 else {}) if confidence < RETRY else (first, lines)
 
@@ -90,21 +90,21 @@ def _read(
 
 
 def read_lines(
-    quads: Sequence[NDArray[np.float32]], known: dict[int, Line], recognise: Recognise
+    quads: Sequence[NDArray[np.float32]], known_lines: dict[int, Line], recognise: Recognise
 ) -> dict[int, Line]:
     """Read all lines of an upright picture, those that read badly in other directions too.
 
     Args:
         quads: what text was found, corners as they lie.
-        known: lines that have been read already, by position.
+        known_lines: lines that have been read already, by position.
         recognise: reads lines.
 
     Returns:
         Lines by position; without those for which there was no time.
     """
     directions = _directions(quads)
-    left = [position for position in range(len(quads)) if position not in known]
-    lines = dict(known)
+    left = [position for position in range(len(quads)) if position not in known_lines]
+    lines = dict(known_lines)
     for first in sorted({directions[position][0] for position in left}):
         group = [position for position in left if directions[position][0] == first]
         lines |= _read(group, quads, first, recognise)
@@ -117,11 +117,11 @@ def read_lines(
     return lines
 
 
-def _take_better(lines: dict[int, Line], others: dict[int, Line]) -> None:
+def _take_better(lines: dict[int, Line], other_lines: dict[int, Line]) -> None:
     """Replace lines by other readings that are clearly better."""
-    for position, other in others.items():
-        if other.confidence >= lines[position].confidence + MARGIN:
-            lines[position] = other
+    for position, other_line in other_lines.items():
+        if other_line.confidence >= lines[position].confidence + MARGIN:
+            lines[position] = other_line
 
 
 def _directions(quads: Sequence[NDArray[np.float32]]) -> list[tuple[int, ...]]:

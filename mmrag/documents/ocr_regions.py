@@ -81,7 +81,7 @@ def regions_to_read(
     if (not words and share > 0) or (sparse and share >= SPARSE_INK):
         return (WHOLE,)
     edges = edge_mask(picture, words)
-    large = [box for box in joined(pictures) if _area(box) >= LEAST_AREA and _side(box) >= LEAST_SIDE]
+    large = [box for box in join_boxes(pictures) if _area(box) >= LEAST_AREA and _side(box) >= LEAST_SIDE]
     regions = [box for box in large if _share(edges, box) >= BUSY]
     if any(_area(box) >= MOST for box in regions):
         return (WHOLE,)
@@ -100,14 +100,14 @@ def _share(mask: NDArray[np.bool_], box: Box) -> float:
     return float(part.mean()) if part.size else 0.0
 
 
-def joined(boxes: Sequence[Box]) -> list[Box]:
+def join_boxes(boxes: Sequence[Box]) -> list[Box]:
     """Join boxes that touch or overlap, clipped to the page, until none does."""
     left = [(max(0.0, box[0]), max(0.0, box[1]), min(1.0, box[2]), min(1.0, box[3])) for box in boxes]
     left = [box for box in left if box[2] > box[0] and box[3] > box[1]]
     separate: list[Box] = []
     while left:
         box = left.pop()
-        near = next((other for other in separate if _touch(box, other)), None)
+        near = next((other_box for other_box in separate if _touch(box, other_box)), None)
         if near is None:
             separate.append(box)
             continue

@@ -80,15 +80,21 @@ def join_seams(
     Returns:
         Quadrilaterals; each line once.
     """
-    joined = list(quads_by_tile[0]) if quads_by_tile else []
+    joined_quads = list(quads_by_tile[0]) if quads_by_tile else []
     for tile in range(1, len(quads_by_tile)):
         zone = (ranges[tile][0], ranges[tile - 1][1])
         for quad in quads_by_tile[tile]:
-            same = [index for index, other in enumerate(joined) if _is_same(quad, other, zone, axis)]
-            parts = [quad, *(joined[index] for index in same)]
-            joined = [other for index, other in enumerate(joined) if index not in same]
-            joined.append(quad if len(parts) == 1 else hull(parts))
-    return joined
+            same_positions = [
+                index
+                for index, joined_quad in enumerate(joined_quads)
+                if _is_same(quad, joined_quad, zone, axis)
+            ]
+            parts = [quad, *(joined_quads[index] for index in same_positions)]
+            joined_quads = [
+                joined_quad for index, joined_quad in enumerate(joined_quads) if index not in same_positions
+            ]
+            joined_quads.append(quad if len(parts) == 1 else hull(parts))
+    return joined_quads
 
 
 def _is_same(

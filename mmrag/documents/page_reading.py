@@ -101,7 +101,7 @@ class PageReader:
         number: int,
         size: tuple[float, float],
         regions: Sequence[Box] | None,
-        covered: Sequence[Box],
+        known_boxes: Sequence[Box],
     ) -> dict[str, Any]:
         """Run OCR in a worker, which loads the models with its first page."""
         if not worker.has_ocr:
@@ -111,7 +111,7 @@ class PageReader:
                 return load_reply
             worker.has_ocr = True
             worker.last_seconds += reading
-        return self.ask(worker, handle, "ocr", number, size=size, regions=regions, covered=covered)
+        return self.ask(worker, handle, "ocr", number, size=size, regions=regions, known_boxes=known_boxes)
 
     def ask(
         self, worker: Worker, handle: OpenDocument, operation: str, number: int, **more: object
@@ -145,8 +145,8 @@ class PageReader:
         # after an error the document may not be open: its bytes are sent again with the next job
         worker.document_key = handle.key if reply["ok"] else None
         if not reply["ok"] and reply["error"] == "changed":
-            place = source.name if operation == "info" else f"{source.name}, page {number + 1}"
-            raise SourceChangedError(f"{place}: {reply['message']}")
+            where = source.name if operation == "info" else f"{source.name}, page {number + 1}"
+            raise SourceChangedError(f"{where}: {reply['message']}")
         return reply
 
 

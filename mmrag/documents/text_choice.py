@@ -4,9 +4,9 @@ Pure decisions; running OCR is a function that the caller passes. Decisions take
 
 * **Merged by region**: where a layer is usable it stays, word for word. OCR reads the parts of the page that
   may hold text without a word of the layer (`ocr_regions`); what lies on the layer's words is dropped.
-* **Compared**: a layer that looks wrong (`textlayer.looks_poor`) is compared with OCR's text. After `AGREED`
-  pages of a document on which they agree, or `COMPARED` on which OCR was not sure enough to decide, the
-  document's layer is trusted, but for pages of which less than half as much is known as of those.
+* **Compared**: a layer that looks wrong (`textlayer.looks_poor`) is compared with OCR's text. After
+  `AGREEING_PAGES` of a document, or `COMPARED_PAGES` where OCR was not sure enough to decide, the document's
+  layer is trusted, but for pages of which less than half as much is known as of those.
 * **Told**: mean confidence below `UNSURE_PAGE`, lines left out as noise, lines for which there was no time.
 """
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from mmrag.documents.layout import join_text
-from mmrag.documents.merge import Lines, insert_blocks, without_known, words_of
+from mmrag.documents.merge import Lines, insert_blocks, without_known, words_inside, words_of
 from mmrag.documents.pool import WorkerDiedError
 from mmrag.documents.settings import OcrMode, ocr_is_installed
 from mmrag.documents.textlayer import (
@@ -33,8 +33,8 @@ from mmrag.documents.textlayer import (
 from mmrag.types import Box, Word
 
 UNSURE_PAGE = 0.8
-AGREED = 2
-COMPARED = 4
+AGREEING_PAGES = 2
+COMPARED_PAGES = 4
 AGREES = 0.6
 _CACHE_SIZE = 256  # documents whose comparisons are remembered
 
@@ -74,13 +74,16 @@ class OcrDiedError(WorkerDiedError):
 class _Comparisons:
     """How the layer of one document did beside OCR."""
 
-    agreed: int = 0
-    undecided: int = 0
+    agreeing_pages: int = 0
+    undecided_pages: int = 0
     fractions: list[float] = field(default_factory=list)
 
     def is_trusted(self, fraction: float) -> bool:
         """Check whether a page of which this fraction of words is known need not be compared."""
-        if self.agreed < AGREED and self.agreed + self.undecided < COMPARED:
+        if (
+            self.agreeing_pages < AGREEING_PAGES
+            and self.agreeing_pages + self.undecided_pages < COMPARED_PAGES
+        ):
             return False
         return fraction >= sum(self.fractions) / len(self.fractions) / 2
 
@@ -116,12 +119,12 @@ class TextChooser:
             return plain_choice
         page = _Page(plain_choice, recognise)
         if self._mode == "force":
-            return page.replaced("OCR was asked for")
+            return page.replace_layer("OCR was asked for")
         if garbage is not None:
-            return page.replaced(garbage) if text or regions else plain_choice
+            return page.replace_layer(garbage) if text or regions else plain_choice
         if looks_poor(text) and not self._is_trusted(key, text):
-            return self._compared(key, page, text)
-        return page.merged(SPARSE if is_sparse(text) else INK, regions) if regions else plain_choice
+            return self._compare(key, page, text, regions)
+        return page.merge_regions(SPARSE if is_sparse(text) else INK, regions) if regions else plain_choice
 
     def _is_trusted(self, key: str, text: str) -> bool:
         """Check whether the document's layer did well enough beside OCR."""
@@ -129,7 +132,7 @@ class TextChooser:
             comparisons = self._documents.get(key)
             return comparisons is not None and comparisons.is_trusted(readable_fraction(text)[0])
 
-    def _compared(self, key: str, page: _Page, text: str) -> TextChoice:
+    def _compare(self, key: str, page: _Page, text: str, regions: Sequence[Box]) -> TextChoice:
         """Compare the layer with OCR's text; the layer stays unless OCR is clearly better."""
         fraction = readable_fraction(text)[0]
         reason = f"text layer looks wrong ({fraction:.0%} of its words are known)"
@@ -146,15 +149,16 @@ class TextChooser:
         if not agrees:
             note = f"{reason}, but OCR is not surer of its own: layer kept"
             return TextChoice(page.plain.blocks, "layer", (note,))
-        return page.joined(reading, (f"{reason}, but OCR agrees with it: layer kept",))
+        inside = _Reading(words_inside(reading.blocks, regions), reading.noise, reading.unread_lines)
+        return page.join_reading(inside, (f"{reason}, but OCR agrees with it: layer kept",))
 
     def _remember(self, key: str, fraction: float, agrees: bool) -> None:
         """Count a comparison."""
         with self._lock:
             comparisons = self._documents.setdefault(key, _Comparisons())
             self._documents.move_to_end(key)
-            comparisons.agreed += agrees
-            comparisons.undecided += not agrees
+            comparisons.agreeing_pages += agrees
+            comparisons.undecided_pages += not agrees
             comparisons.fractions.append(fraction)
             while len(self._documents) > _CACHE_SIZE:
                 self._documents.popitem(last=False)
@@ -166,7 +170,7 @@ class _Reading:
 
     blocks: Lines
     noise: int
-    unread: int
+    unread_lines: int
 
     @property
     def confidence(self) -> float | None:
@@ -182,8 +186,8 @@ class _Reading:
             notes.append(f"OCR is unsure of this page (confidence {confidence:.2f})")
         if self.noise:
             notes.append(f"left out what OCR cannot read ({_lines(self.noise)})")
-        if self.unread:
-            notes.append(f"OCR ran out of time, text is missing ({_lines(self.unread)})")
+        if self.unread_lines:
+            notes.append(f"OCR ran out of time, text is missing ({_lines(self.unread_lines)})")
         return tuple(notes)
 
 
@@ -198,10 +202,12 @@ class _Page:
         """Run OCR on regions (None: the page), or return the choice that is left without it."""
         plain = self.plain
         if not ocr_is_installed():
-            return self._missing(reason, whole=regions is None)
-        covered = [] if regions is None else [box for word in words_of(plain.blocks) for box in word.boxes]
+            return self._without_ocr(reason, whole=regions is None)
+        known_boxes = (
+            [] if regions is None else [box for word in words_of(plain.blocks) for box in word.boxes]
+        )
         try:
-            result = self.recognise(regions, covered)
+            result = self.recognise(regions, known_boxes)
         except WorkerDiedError as death:
             notes = (*plain.notes, f"{reason}, and OCR {death}")
             raise OcrDiedError(TextChoice(plain.blocks, "unread", notes)) from death
@@ -209,9 +215,9 @@ class _Page:
             notes = (*plain.notes, f"{reason}, and OCR failed ({result['message']})")
             return TextChoice(plain.blocks, plain.text_source, notes)
         blocks = [[[Word(*values) for values in line] for line in block] for block in result["blocks"]]
-        return _Reading(blocks, result["noise"], result["unread_lines"])
+        return _Reading(blocks, result["noise_lines"], result["unread_lines"])
 
-    def _missing(self, reason: str, whole: bool) -> TextChoice:
+    def _without_ocr(self, reason: str, whole: bool) -> TextChoice:
         """Return the choice without the extra ``ocr``."""
         plain = self.plain
         if not plain.blocks:
@@ -220,7 +226,7 @@ class _Page:
         source = "unread" if reason == SPARSE else plain.text_source
         return TextChoice(plain.blocks, source, (*plain.notes, note))
 
-    def replaced(self, reason: str) -> TextChoice:
+    def replace_layer(self, reason: str) -> TextChoice:
         """Read the page by OCR, which takes the layer's place if there is any text."""
         reading = self.read(reason, None)
         if isinstance(reading, TextChoice):
@@ -230,15 +236,15 @@ class _Page:
             return TextChoice(self.plain.blocks, self.plain.text_source, tuple(dict.fromkeys(notes)))
         return TextChoice(reading.blocks, "ocr", (f"{reason}, OCR used", *reading.notes))
 
-    def merged(self, reason: str, regions: Sequence[Box]) -> TextChoice:
+    def merge_regions(self, reason: str, regions: Sequence[Box]) -> TextChoice:
         """Read regions by OCR and join what is there with the layer."""
         reading = self.read(reason, regions)
-        return reading if isinstance(reading, TextChoice) else self.joined(reading, (), reason)
+        return reading if isinstance(reading, TextChoice) else self.join_reading(reading, (), reason)
 
-    def joined(self, reading: _Reading, notes: tuple[str, ...], reason: str = INK) -> TextChoice:
+    def join_reading(self, reading: _Reading, notes: tuple[str, ...], reason: str = INK) -> TextChoice:
         """Join OCR's words that the layer has not with the layer."""
         added = without_known(reading.blocks, self.plain.blocks)
-        left = _Reading(added, reading.noise, reading.unread)
+        left = _Reading(added, reading.noise, reading.unread_lines)
         if not added:
             return TextChoice(
                 self.plain.blocks, self.plain.text_source, (*self.plain.notes, *notes, *left.notes)

@@ -257,12 +257,12 @@ class JobHandler:
         )
         picture = renderer.render(job["number"], min(self._settings["max_pixels"], round(pixels)), side)
         reading = self._load_ocr().read(
-            picture, regions=job["regions"], covered=job["covered"], seconds=job["seconds"]
+            picture, regions=job["regions"], known_boxes=job["known_boxes"], seconds=job["seconds"]
         )
         return {
             "blocks": _plain_blocks(reading.blocks),
-            "noise": reading.noise,
-            "unread_lines": reading.unread,
+            "noise_lines": reading.noise_lines,
+            "unread_lines": reading.unread_lines,
         }
 
 
