@@ -44,6 +44,7 @@ LINES_AT_ONCE = 12  # between two looks at the clock
 TIME_FRACTION = 0.85  # of a job's seconds, for recognition
 FLAT = 8.0  # width over height from which a picture is given room above and below to be found in
 LEAST_NOISE = 3  # characters: less is a mark in a picture, and not worth a word
+LEAST_FOREIGN = 2
 COVERED_SHARE = 0.5  # of a find that lies under words of the file: it is that text
 
 Blocks: TypeAlias = "tuple[tuple[tuple[Word, ...], ...], ...]"
@@ -57,11 +58,14 @@ class Reading:
         blocks: blocks of lines of words in reading order, boxes in 0..1 of the picture as it was given.
         noise_lines: lines left out because they are no text.
         unread_lines: lines for which there was no time.
+        foreign_lines: lines of which hardly a character was read, where at least half of the long ones
+            are so: their script is not the model's.
     """
 
     blocks: Blocks = ()
     noise_lines: int = 0
     unread_lines: int = 0
+    foreign_lines: int = 0
 
 
 class OcrEngine:
@@ -118,6 +122,7 @@ class OcrEngine:
             tuple(block for reading in readings for block in reading.blocks),
             sum(reading.noise_lines for reading in readings),
             sum(reading.unread_lines for reading in readings),
+            sum(reading.foreign_lines for reading in readings),
         )
 
     def _read_region(
@@ -143,6 +148,7 @@ class OcrEngine:
             ),
             reading.noise_lines,
             reading.unread_lines,
+            reading.foreign_lines,
         )
 
     def _read_array(
@@ -164,6 +170,7 @@ class OcrEngine:
             _order_lines(kept_lines, (array.shape[1], array.shape[0]), turns),
             noise_lines=sum(len(line.text) >= LEAST_NOISE for line in text_lines if line.is_noise),
             unread_lines=len(quads) - len(lines),
+            foreign_lines=_foreign_count(list(lines.values())),
         )
 
     def _find(self, array: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
@@ -223,6 +230,13 @@ class _Recogniser:
             ):
                 lines[index] = Line(corner_list[index], text, float(score), characters_of(text, info))
         return lines
+
+
+def _foreign_count(lines: Sequence[Line]) -> int:
+    """Count lines in another script; a few beside many that are read are marks in a picture."""
+    long_count = sum(line.is_long for line in lines)
+    count = sum(line.is_foreign for line in lines)
+    return count if count >= LEAST_FOREIGN and 2 * count >= long_count else 0
 
 
 def _shape(corners: NDArray[np.float32]) -> float:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from mmrag.documents.layout import join_text
@@ -32,7 +32,7 @@ from mmrag.documents.textlayer import (
 )
 from mmrag.types import Box, Word
 
-UNSURE_PAGE = 0.8
+UNSURE_PAGE = 0.85
 AGREEING_PAGES = 2
 COMPARED_PAGES = 4
 AGREES = 0.6
@@ -149,7 +149,7 @@ class TextChooser:
         if not agrees:
             note = f"{reason}, but OCR is not surer of its own: layer kept"
             return TextChoice(page.plain.blocks, "layer", (note,))
-        inside = _Reading(words_inside(reading.blocks, regions), reading.noise, reading.unread_lines)
+        inside = replace(reading, blocks=words_inside(reading.blocks, regions))
         return page.join_reading(inside, (f"{reason}, but OCR agrees with it: layer kept",))
 
     def _remember(self, key: str, fraction: float, agrees: bool) -> None:
@@ -169,8 +169,9 @@ class _Reading:
     """What OCR gave: words, and what is to be told of it."""
 
     blocks: Lines
-    noise: int
-    unread_lines: int
+    noise_lines: int = 0
+    unread_lines: int = 0
+    foreign_lines: int = 0
 
     @property
     def confidence(self) -> float | None:
@@ -184,8 +185,13 @@ class _Reading:
         notes = []
         if confidence is not None and confidence < UNSURE_PAGE:
             notes.append(f"OCR is unsure of this page (confidence {confidence:.2f})")
-        if self.noise:
-            notes.append(f"left out what OCR cannot read ({_lines(self.noise)})")
+        if self.foreign_lines:
+            notes.append(
+                f"OCR reads hardly a character of {_lines(self.foreign_lines)}: "
+                "another script than its model's (ocr_language)"
+            )
+        if self.noise_lines:
+            notes.append(f"left out what OCR cannot read ({_lines(self.noise_lines)})")
         if self.unread_lines:
             notes.append(f"OCR ran out of time, text is missing ({_lines(self.unread_lines)})")
         return tuple(notes)
@@ -215,7 +221,7 @@ class _Page:
             notes = (*plain.notes, f"{reason}, and OCR failed ({result['message']})")
             return TextChoice(plain.blocks, plain.text_source, notes)
         blocks = [[[Word(*values) for values in line] for line in block] for block in result["blocks"]]
-        return _Reading(blocks, result["noise_lines"], result["unread_lines"])
+        return _Reading(blocks, result["noise_lines"], result["unread_lines"], result["foreign_lines"])
 
     def _without_ocr(self, reason: str, whole: bool) -> TextChoice:
         """Return the choice without the extra ``ocr``."""
@@ -244,7 +250,7 @@ class _Page:
     def join_reading(self, reading: _Reading, notes: tuple[str, ...], reason: str = INK) -> TextChoice:
         """Join OCR's words that the layer has not with the layer."""
         added = without_known(reading.blocks, self.plain.blocks)
-        left = _Reading(added, reading.noise, reading.unread_lines)
+        left = replace(reading, blocks=added)
         if not added:
             return TextChoice(
                 self.plain.blocks, self.plain.text_source, (*self.plain.notes, *notes, *left.notes)

@@ -14,9 +14,11 @@ Decisions taken here (general rules, fixed before any evaluation):
 * **A layer that looks wrong**: of at least 12 tokens in Latin letters, less than half are words that are
   known (`lexicon`). That is a layer of another language, of codes and names, of spaced letters, of somebody's
   bad OCR, or of a font that maps its glyphs to other letters. The page is read by OCR too, and *agreement*
-  decides, not the vocabulary: where the two share less than .6 of their words, OCR is sure of what it read
-  (.85) and knows more of its words than the layer, OCR's text is taken. Real English pages have .8 and more
-  known words, shifted and spaced layers less than .1. Layers in other scripts are never judged.
+  decides, not the vocabulary. OCR's text is taken where OCR is sure of it (.85), the two share less than .6
+  of their words, and either their letters do not agree at all (less than .4 of the pairs: shifted and junk
+  layers have .0 to .14, a language whose accents OCR does not know .77) and more of OCR's words are known, or
+  far more of OCR's words are known (by .3: spaced letters). Real English pages have .8 and more known
+  words. Layers in other scripts are never judged.
 * **Blank**: no text and one even colour: nothing to read, OCR is not run.
 """
 
@@ -25,6 +27,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from itertools import pairwise
 
 from mmrag.documents.lexicon import is_known, plain_letters
 
@@ -37,6 +40,8 @@ POOR_FRACTION = 0.5
 POOR_LEAST = 12
 LATIN_FRACTION = 0.6
 AGREEMENT = 0.6
+PAIR_AGREEMENT = 0.4
+FAR_MORE = 0.3
 SURE = 0.85
 
 _MARKS = ".,;:!?()[]{}<>\"'\u2018\u2019\u201c\u201d\u00ab\u00bb*\u2022\u2013\u2014-/|"
@@ -122,10 +127,23 @@ def agreement(first: str, second: str) -> float:
     return 2 * sum((counts[0] & counts[1]).values()) / total if total else 0.0
 
 
+def letter_agreement(first: str, second: str) -> float:
+    """Measure how many pairs of neighbouring letters two texts share, without white space, case and accents.
+
+    Returns:
+        Twice the shared pairs over all pairs, 0..1; 0 where either has none.
+    """
+    counts = []
+    for text in (first, second):
+        letters = [letter for letter in plain_letters(text) if letter.isalpha()]
+        counts.append(Counter(pairwise(letters)))
+    total = sum(counts[0].values()) + sum(counts[1].values())
+    return 2 * sum((counts[0] & counts[1]).values()) / total if total else 0.0
+
+
 def ocr_is_better(layer: str, read: str, confidence: float) -> bool:
     """Check whether OCR's text is to be taken for a layer that looks wrong."""
-    return (
-        confidence >= SURE
-        and agreement(layer, read) < AGREEMENT
-        and readable_fraction(read)[0] > readable_fraction(layer)[0]
-    )
+    if confidence < SURE or agreement(layer, read) >= AGREEMENT:
+        return False
+    gain = readable_fraction(read)[0] - readable_fraction(layer)[0]
+    return gain >= FAR_MORE or (gain > 0 and letter_agreement(layer, read) < PAIR_AGREEMENT)

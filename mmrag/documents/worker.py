@@ -263,6 +263,7 @@ class JobHandler:
             "blocks": _plain_blocks(reading.blocks),
             "noise_lines": reading.noise_lines,
             "unread_lines": reading.unread_lines,
+            "foreign_lines": reading.foreign_lines,
         }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 
@@ -69,6 +70,8 @@ def test_agreement_decides_and_not_the_vocabulary():
     assert ocr_is_better(SPACED, ENGLISH, 0.99)
     assert not ocr_is_better(SHIFTED, ENGLISH, 0.7)  # OCR is not sure
     assert not ocr_is_better(GERMAN, GERMAN.replace("ü", "u"), 0.99)
+    vietnamese = "Đập được xây dựng năm 1968. Chiều cao của tường là 85 mét. Nước hồ rất trong."
+    assert not ocr_is_better(vietnamese, re.sub("[ậợựềủướấ]", "", vietnamese), 0.99)  # letters OCR has not
     assert not ocr_is_better(GERMAN, "xvq jjk wpt " * 9, 0.99)  # OCR reads nothing that is known
 
 
@@ -96,7 +99,13 @@ class Ocr:
             for block in blocks_of(text, confidence, y)
             if text
         ]
-        self.reply = {"ok": True, "blocks": plain, "noise_lines": noise, "unread_lines": unread}
+        self.reply = {
+            "ok": True,
+            "blocks": plain,
+            "noise_lines": noise,
+            "unread_lines": unread,
+            "foreign_lines": 0,
+        }
         self.asked = []
 
     def __call__(self, regions, known_boxes):
