@@ -17,6 +17,7 @@ from mmrag.types import Page
 
 _MARKUP = re.compile(r"([\\`*\[\]<&|~$])|(?<![^\W_])(_)|(_)(?![^\W_])")
 _LINE_START = re.compile(r"^(#{1,6}(?=\s|$)|[-+=>]|\d{1,9}(?=[.)]))")
+_CLOSING = re.compile(r"(?:^|(?<=\s))#+$")
 _BULLET = re.compile("^(?:[•‣▪▫◦●○■□*·➢✓-]|\N{EN DASH}|\N{EM DASH})\\s+")
 HEADER_SEPARATOR = " / "
 """Between the rows of a header that become one."""
@@ -68,6 +69,11 @@ def _escape_start(mark: str) -> str:
     return mark + "\\" if mark.isdigit() else "\\" + mark
 
 
+def _escape_closing(match: re.Match[str]) -> str:
+    """Escape what would close a heading and not be shown."""
+    return "\\" + match.group(0)
+
+
 def _dense_levels(blocks: Iterable[Block]) -> dict[int, int]:
     """Return a number from 1 to 6 for each level that is used."""
     used = sorted({block.level for block in blocks if block.level})
@@ -78,7 +84,7 @@ def _block(block: Block, levels: dict[int, int]) -> str:
     """Write one block that is no table."""
     text = escape(block.text)
     if block.level:
-        return f"{'#' * levels[block.level]} {text.rstrip('#')}"
+        return f"{'#' * levels[block.level]} {_CLOSING.sub(_escape_closing, text)}"
     if block.kind == "list-item":
         return _list_item(block.text)
     if block.kind == "picture" and not text:

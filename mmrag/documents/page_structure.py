@@ -8,6 +8,7 @@ from mmrag.blocks import Block
 from mmrag.documents.page_reading import OpenDocument, PageReader
 from mmrag.documents.pool import WorkerDiedError, WorkerPool
 from mmrag.documents.structure.assembly import assemble, paragraph_numbers
+from mmrag.documents.structure.page_kinds import known_kinds
 from mmrag.documents.structure.regions import from_plain
 from mmrag.errors import MissingExtraError, PageError
 from mmrag.types import Page
@@ -39,7 +40,7 @@ def read_blocks(pages: PageReader, pool: WorkerPool, handle: OpenDocument, page:
         raise PageError(f"{name}: {reply['message']}.", page.number)
     layout = from_plain(reply)
     paragraphs = paragraph_numbers(page.text, len(page.words))
-    blocks = assemble(layout.regions, page.words, paragraphs)
+    blocks = assemble(layout.regions, page.words, paragraphs, known_kinds(page))
     return replace(page, blocks=blocks, notes=(*page.notes, *layout.notes))
 
 
