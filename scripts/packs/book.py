@@ -165,6 +165,17 @@ class Book(Sheet):
         left = x - {"left": 0.0, "center": width / 2, "right": width}[align]
         return self.spot(left, y - ASCENT * size, left + width, y + DESCENT * size)
 
+    def write_up(self, x: float, y: float, words: str, size: float, font: str, color: Color = BLACK) -> Spot:
+        """One line that runs upwards from (x, y), its baseline at x."""
+        self.canvas.saveState()
+        self.canvas.translate(x, self.height - y)
+        self.canvas.rotate(90)
+        self.canvas.setFillColor(color)
+        self.canvas.setFont(font, size)
+        self.canvas.drawString(0, 0, words)
+        self.canvas.restoreState()
+        return self.spot(x - ASCENT * size, y - stringWidth(words, font, size), x + DESCENT * size, y)
+
     def lines(
         self,
         x: float,

@@ -92,7 +92,8 @@ class Press:
             wide = [
                 self._natural(cell.text + cell.mark + cell.power, face.bold, column.limit) for cell in cells
             ]
-            heads = [stringWidth(word, face.bold, self.size) for word in column.path[-1].split(" ")]
+            parts = [] if self.look.turned else column.path[-1].split(" ")
+            heads = [stringWidth(word, face.bold, self.size) for word in parts]
             widths.append(max([*wide, *heads, self.size * 1.2]))
         return [wide + 2 * self._pad() for wide in widths]
 
@@ -159,6 +160,8 @@ class Press:
         )
         count = max(count, len(self._lines(grid.stub, self.lead - 1, face.bold)))
         band, leaf = self._height(1), self._height(count)
+        if self.look.turned:
+            leaf = max(stringWidth(c.path[-1], face.bold, self.size) for c in grid.columns) + 2 * self._pad()
         bottom = y + band * (levels - 1) + leaf
         if self.look.dark:
             self.book.box(self.x, y, self.edges[-1] - self.x, bottom - y, fill=DARK)
@@ -169,15 +172,22 @@ class Press:
         self._put(grid.stub, self.lead - 1, bottom - leaf, leaf, "left", face.bold, head=True)
         for position, column in enumerate(grid.columns):
             at = position + self.lead
-            spot = self._put(
-                column.path[-1], at, bottom - leaf, leaf, self._head_align(column), face.bold, head=True
-            )
+            spot = self._leaf(column, at, bottom, leaf)
             self.plate.heads.setdefault(position, spot)
             if self.look.rules == "grid":
                 short = len(column.path) < levels
                 self.book.rule(self.edges[at], y if short else bottom - leaf, self.edges[at], bottom, MILD)
         self._head_rules(y, bottom)
         return bottom
+
+    def _leaf(self, column: Column, at: int, bottom: float, height: float) -> Spot:
+        """The head next to the figures, level or running upwards."""
+        font, text = self.look.face.bold, column.path[-1]
+        if not self.look.turned:
+            return self._put(text, at, bottom - height, height, self._head_align(column), font, head=True)
+        x = (self.edges[at] + self.edges[at + 1]) / 2 + self.size * 0.34
+        color = WHITE if self.look.dark else BLACK
+        return self.book.write_up(x, bottom - self._pad(), text, self.size, font, color)
 
     def _head_align(self, column: Column) -> str:
         return "center" if self.look.rules == "grid" and column.align == "right" else column.align

@@ -11,7 +11,7 @@ from packs.figures import same
 from packs.forms_people import section
 from packs.grid import Column, Grid, Row, figure, words
 from packs.names import Kit
-from packs.paper import Paper, Style, dated
+from packs.paper import Paper, Style, dated, money
 from packs.prose import paragraph
 from packs.truth import Query, Wording, ask_cells
 
@@ -291,7 +291,7 @@ def handover(kit: Kit, style: Style) -> Paper:
         ),
         Field(
             "Deposit",
-            f"{style.hand.write(kit.rng.randint(6, 30) * 100)} {style.currency}".replace("\u00a0", " "),
+            money(kit.rng.randint(6, 30) * 100, 0, style),
             "deposit",
             ("How high is the deposit {where}?",),
         ),

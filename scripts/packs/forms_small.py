@@ -5,7 +5,7 @@ from __future__ import annotations
 from packs.book import BLACK, GREY, MILD, Book
 from packs.fields import Field, Form
 from packs.names import TOWNS, Kit
-from packs.paper import Paper, Style, dated
+from packs.paper import Paper, Style, dated, money
 from packs.truth import Query
 
 
@@ -103,7 +103,7 @@ def ticket(kit: Kit, style: Style) -> Paper:
             Field("Class", kit.pick(("1", "2")), "class"),
             Field(
                 "Price",
-                f"{style.hand.write(kit.rng.uniform(9, 190), 2)} {style.currency}",
+                money(round(kit.rng.uniform(9, 190), 2), 2, style),
                 "price",
                 ("How much did the ticket cost {where}?",),
             ),

@@ -75,6 +75,7 @@ class Look:
     caption: str = "above"  # or "below"
     heads: str = "repeat"  # or "once": over more pages
     dark: bool = False  # white heads on a dark band
+    turned: bool = False  # heads of columns run upwards
 
 
 @dataclass(frozen=True)

@@ -74,8 +74,12 @@ def dated(label: str, date: datetime.date, shape: str, spoken: str = "", *asks: 
     return Field(label, day(date, shape), spoken, asks, same_day(date, shape))
 
 
+def money(value: float, decimals: int, style: Style) -> str:
+    """An amount with its currency, as printed; a plain space stands for one that does not break."""
+    text = style.hand.write(value, decimals).replace("\u00a0", " ")
+    return f"{style.currency} {text}" if style.currency_first else f"{text} {style.currency}"
+
+
 def amount(label: str, value: float, style: Style, spoken: str = "", *asks: str) -> Field:
     """A field with an amount of money; with and without the currency is accepted."""
-    text = style.hand.write(value, 2)
-    printed = f"{style.currency} {text}" if style.currency_first else f"{text} {style.currency}"
-    return Field(label, printed.replace("\u00a0", " "), spoken, asks, same(text, value, 2))
+    return Field(label, money(value, 2, style), spoken, asks, same(style.hand.write(value, 2), value, 2))

@@ -398,11 +398,9 @@ def survey(kit: Kit, hand: Hand) -> Topic:
         "Area / Suburbs": "people in the suburbs",
         "Area / Villages": "people in the villages",
     }
-    rows = [
-        Row(
-            "Persons asked", tuple(figure(float(kit.rng.randint(120, 2_400)), hand) for _ in columns), "total"
-        )
-    ]
+    total = kit.rng.randint(700, 4_800)
+    persons = [total, *_parts(kit, total, 3), *_parts(kit, total, 3)]
+    rows = [Row("Persons asked", tuple(figure(float(count), hand) for count in persons), "total")]
     for group, names in {
         "How do you go to work?": ("By bicycle", "By bus or tram", "By car", "On foot"),
         "How satisfied are you with your area?": (

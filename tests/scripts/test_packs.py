@@ -27,7 +27,7 @@ from packs.names import Kit  # noqa: E402
 from packs.scanner import SCANNERS, scan  # noqa: E402
 from packs.truth import Drawing, Query  # noqa: E402
 
-EVERY = 7  # has tables upright and sideways, drawn fields and the file's own, and scans
+EVERY = 4  # has tables upright and sideways, drawn fields and those of the file, sums and scans
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +230,8 @@ def test_no_two_documents_answer_the_same_question():
         assert len(set(roots)) == len(roots) and len(set(people)) == len(people)
 
 
+@pytest.mark.slow
 def test_evaluate_reads_it(tmp_path, capsys):
-    make_packs.make(tmp_path, packs=("tables",), every=40)
+    make_packs.make(tmp_path, packs=("tables",), every=48)
     code = main(["evaluate", str(tmp_path / "tables"), "--index", str(tmp_path / "index")])
     assert not code and "nDCG" in capsys.readouterr().out
