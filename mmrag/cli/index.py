@@ -24,7 +24,7 @@ from mmrag.cli.common import (
 )
 from mmrag.cli.data import report_data
 from mmrag.cli.progress import Progress
-from mmrag.cli.texts import report_text, skipped_lines
+from mmrag.cli.texts import skipped_lines
 from mmrag.errors import DocumentError
 from mmrag.index.directory import STORE_NAME
 
@@ -110,7 +110,7 @@ def index(
 
 def _summary(report: AddReport, count: int, traces: int | None, folder: Path) -> tuple[dict[str, Any], str]:
     """Return the report, and how much the index holds, as data and as text."""
-    data, text = report_data(report), f"{report_text(report)}\n{count} pages and records in {folder}"
+    data, text = report_data(report), f"{report}\n{count} pages and records in {folder}"
     if traces is None:
         return data, text
     return {**data, "traces": traces}, f"{text}\n{traces} traces in {folder / 'traces'}"

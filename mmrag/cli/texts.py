@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrag.cli.snippets import Snippet, snippet
+from mmrag.ingest.report import skipped_lines as skipped_lines
 from mmrag.types import Answer, Candidate, Ranking, Usage, describe_place
 
 if TYPE_CHECKING:
-    from mmrag.documents import Skipped
     from mmrag.index.base import DocumentEntry
     from mmrag.ingest.reembed import ReembedReport
-    from mmrag.ingest.report import AddReport, Status
+    from mmrag.ingest.report import Status
 
 INDENT = " " * 5
 
@@ -134,32 +134,6 @@ def answer_text(answer: Answer, pictures: dict[int, str]) -> str:
 
 
 # ---- indexes -----------------------------------------------------------------------------------------
-
-
-def report_text(report: AddReport) -> str:
-    """Return what an `add` did: counts, notes, and a line for each file or page skipped."""
-    rate = f", {report.pages / report.seconds:.1f} pages/s" if report.pages and report.seconds else ""
-    kinds = {
-        "added": report.added,
-        "replaced (the file had changed)": report.replaced,
-        "read again (other reader settings, or pages left unread)": report.reread,
-        "known under another name": report.renamed,
-        "unchanged": report.unchanged,
-    }
-    parts = [f"{len(names)} {kind}" for kind, names in kinds.items() if names]
-    files = f"Files: {', '.join(parts)}. " if parts else ""
-    lines = [f"{files}{report.pages} pages in {report.seconds:.1f} s{rate}"]
-    lines += [f"  {count} pages: {note}" for note, count in report.notes.items()]
-    return "\n".join([*lines, *skipped_lines(report.skipped)])
-
-
-def skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
-    """Return a heading and a line for each file or page that was skipped."""
-    lines = [f"Skipped ({len(skipped)}):"] if skipped else []
-    for item in skipped:
-        name = item.name if item.page is None else f"{item.name}, page {item.page + 1}"
-        lines.append(f"  {name}: {item.reason}")
-    return lines
 
 
 def reembed_text(report: ReembedReport) -> str:

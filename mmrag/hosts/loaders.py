@@ -90,9 +90,24 @@ def discovered_pages(
             if isinstance(document, Skipped):
                 raise DocumentError(f"{document.name}: {document.reason}")
             yield from readable_pages(reader, document, image_pixels)
+            if reader.settings.attachments:
+                yield from _attached_pages(reader, document, image_pixels)
         except DocumentError as error:
             if len(documents) == 1:
                 raise
+            logger.warning("left out %s", error)
+
+
+def _attached_pages(
+    reader: DocumentReader, document: InputDocument, image_pixels: int | None
+) -> Iterator[Page]:
+    """Yield the pages of the files attached to a document; what cannot be read is logged."""
+    for item in reader.attachments(document):
+        try:
+            if isinstance(item, Skipped):
+                raise DocumentError(f"{item.name}: {item.reason}")
+            yield from readable_pages(reader, item, image_pixels)
+        except DocumentError as error:
             logger.warning("left out %s", error)
 
 

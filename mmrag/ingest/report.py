@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,6 +15,9 @@ from mmrag.index.base import DocumentEntry
 if TYPE_CHECKING:
     from mmrag.documents import InputDocument, Skipped
     from mmrag.types import Page
+
+MOST_ALIKE = 5
+"""Notes of one kind that are printed one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,21 @@ class AddReport:
             for note in page.notes:
                 self.notes[note] = self.notes.get(note, 0) + 1
 
+    def __str__(self) -> str:
+        """Say what was done: counts, what the reader noted, and a line for each file or page skipped."""
+        rate = f", {self.pages / self.seconds:.1f} pages/s" if self.pages and self.seconds else ""
+        kinds = {
+            "added": self.added,
+            "replaced (the file had changed)": self.replaced,
+            "read again (other reader settings, or pages left unread)": self.reread,
+            "known under another name": self.renamed,
+            "unchanged": self.unchanged,
+        }
+        parts = [f"{len(names)} {kind}" for kind, names in kinds.items() if names]
+        files = f"Files: {', '.join(parts)}. " if parts else ""
+        head = f"{files}{self.pages} pages in {self.seconds:.1f} s{rate}"
+        return "\n".join([head, *note_lines(self.notes), *skipped_lines(self.skipped)])
+
     def copy(self) -> AddReport:
         """Return a copy with lists and counts of its own."""
         return deepcopy(self)
@@ -78,6 +97,39 @@ class AddReport:
         """Set everything to what it is in a copy."""
         for attribute in fields(self):
             setattr(self, attribute.name, getattr(copy, attribute.name))
+
+
+def note_lines(notes: Mapping[str, int]) -> list[str]:
+    """Return a line for each note with its number of pages, the most frequent first.
+
+    Notes that differ only in figures and names (a confidence, the files attached) are one line if they are
+    more than `MOST_ALIKE`.
+    """
+    groups: dict[str, list[tuple[str, int]]] = {}
+    for note, count in notes.items():
+        groups.setdefault(_pattern(note), []).append((note, count))
+    lines: list[tuple[int, str]] = []
+    for pairs in groups.values():
+        if len(pairs) > MOST_ALIKE:
+            lines.append((sum(count for _, count in pairs), f"{pairs[0][0]}, and the like"))
+        else:
+            lines += [(count, note) for note, count in pairs]
+    lines.sort(key=lambda line: -line[0])  # stable: equal counts stay in the order of the pages
+    return [f"  {count} {'page' if count == 1 else 'pages'}: {note}" for count, note in lines]
+
+
+def _pattern(note: str) -> str:
+    """Return what is the same in notes of one kind: the words before a colon or bracket, without figures."""
+    return re.sub(r"\d+(?:[.,]\d+)*", "0", re.split(r"[:(]", note)[0]).replace("files are", "file is").strip()
+
+
+def skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
+    """Return a heading and a line for each file or page that was skipped."""
+    lines = [f"Skipped ({len(skipped)}):"] if skipped else []
+    for item in skipped:
+        name = item.name if item.page is None else f"{item.name}, page {item.page + 1}"
+        lines.append(f"  {name}: {item.reason}")
+    return lines
 
 
 @dataclass(frozen=True, slots=True)
