@@ -7,6 +7,7 @@ words by position.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -35,6 +36,20 @@ BLOCK_KINDS = (
 
 RUNNING_KINDS = frozenset({"header", "footer", "watermark"})
 """Kinds that are repeated on many pages and are never an answer."""
+
+
+_MARK = re.compile(
+    r"[()\[\],;*\u2020\u2021]*[\u00b9\u00b2\u00b3\u2070-\u207f\u02b0-\u02ff\u1d2c-\u1d6a"
+    r"()\[\],;*\u2020\u2021]*"
+)
+
+
+def is_footnote_mark(text: str) -> bool:
+    """Check whether a word is nothing but superscript characters and signs such as * and a dagger.
+
+    Readers write the raised mark after a figure so: "250" and "\u2079" are two words.
+    """
+    return bool(_MARK.fullmatch(text)) and any(c not in "()[],;" for c in text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ justified lines; a gutter between columns is 1 or more."""
 _NUMBER = re.compile(
     r"^[(\[]?[-+\u2212\u2013~<>≈≤≥±]?\s*(?:US|C|A|NZ|HK)?[$€£¥]?\s*[-+\u2212]?"
     r"(?:\d{1,3}(?:[,.' \u00a0\u202f]\d{3})+|\d+)?"
-    r"(?:[.,]\d+)?\s*(?:%|[x\u00d7]|[kKmMbB]|bn|mn|tn|pp|bps|pts?|°C|°F|€|£|million|billion|percent)?[)\]]?%?[*†‡]*$"
+    r"(?:[.,]\d+)?\s*(?:%|[x\u00d7]|[kKmMbB]|bn|mn|tn|pp|bps|pts?|°C|°F|€|£|million|billion|percent)?[)\]]?%?[*†‡\u00b9\u00b2\u00b3\u2070-\u2079]*$"
 )
 _PERIOD = re.compile(
     r"^(?:FY|CY|H[12]|[1-4]H|Q[1-4]|[1-4]Q)?[ '\u2019/-]?(?:(?:19|20)\d\d|\d\d)?[EFAP]?[*†]?$", re.I
@@ -39,7 +39,7 @@ _BLANK_CELL = re.compile(r"^(?:[-\u2013\u2014\u2212.…]+|n/?a\.?|n\.?m\.?|nil|n
 def is_number(text: str) -> bool:
     """Whether the text is one figure with its currency, sign, unit or brackets ("(4.1)%", "$5 million")."""
     text = text.strip()
-    return bool(text) and any(c.isdigit() for c in text) and bool(_NUMBER.match(text.replace(" ", "")))
+    return bool(text) and any(c.isdecimal() for c in text) and bool(_NUMBER.match(text.replace(" ", "")))
 
 
 def is_period(text: str) -> bool:
@@ -140,7 +140,10 @@ Row = list[Run]
 
 def union_box(words: Iterable[Word]) -> Box:
     """The smallest box round the words, in 0..1."""
-    boxes = [word.box for word in words]
+    return _union([word.box for word in words])
+
+
+def _union(boxes: Sequence[Box]) -> Box:
     return (
         min(box[0] for box in boxes),
         min(box[1] for box in boxes),
@@ -150,15 +153,14 @@ def union_box(words: Iterable[Word]) -> Box:
 
 
 def line_boxes(words: Sequence[Word]) -> tuple[Box, ...]:
-    """One box for each line that the words, in reading order, stand on."""
-    groups: list[list[Word]] = []
-    for word in words:
-        last = groups[-1][-1] if groups else None
-        if last is not None and _same_line(last.box, word.box):
-            groups[-1].append(word)
+    """One box for each line that the words, in reading order, stand on; a cut word stands on two."""
+    groups: list[list[Box]] = []
+    for box in (box for word in words for box in word.boxes):
+        if groups and _same_line(groups[-1][-1], box):
+            groups[-1].append(box)
         else:
-            groups.append([word])
-    return tuple(union_box(group) for group in groups)
+            groups.append([box])
+    return tuple(_union(group) for group in groups)
 
 
 def _same_line(left: Box, right: Box) -> bool:

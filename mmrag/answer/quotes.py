@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mmrag.blocks import is_footnote_mark
 from mmrag.types import Box, Word
 
 SHORTEST_FUZZY = 16  # characters; a shorter quote one edit away is often another passage
@@ -56,14 +57,14 @@ def find_quote(quote: str, words: Sequence[str]) -> list[range]:
 def line_boxes(words: Sequence[Word]) -> tuple[Box, ...]:
     """Return one box for each line of consecutive words."""
     boxes: list[Box] = []
-    for word in words:
-        x0, y0, x1, y1 = word.box
+    for box in (box for word in words for box in word.boxes):
+        x0, y0, x1, y1 = box
         if boxes:
             a0, b0, a1, b1 = boxes[-1]
             if b0 <= (y0 + y1) / 2 <= b1 and x0 >= a0:
                 boxes[-1] = (a0, min(b0, y0), max(a1, x1), max(b1, y1))
                 continue
-        boxes.append(word.box)
+        boxes.append(box)
     return tuple(boxes)
 
 
@@ -71,6 +72,8 @@ def _fold(words: Sequence[str]) -> _FoldedText:
     page_text = _FoldedText()
     text: list[str] = []
     for index, word in enumerate(words):
+        if is_footnote_mark(word):
+            continue  # a quote may leave it out
         raw = unicodedata.normalize("NFKC", word).casefold()
         before_joins = False
         for at, char in enumerate(raw):

@@ -10,6 +10,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from mmrag.blocks import is_footnote_mark
+
 _STOP = """
 a an the of in on at to for from by with and or but as is are was were be been being do does did
 done has have had having it its this that these those there here he she they them his her their we
@@ -142,8 +144,10 @@ def equals(term: str) -> frozenset[str]:
 def content_stems(text: str) -> list[str]:
     """Stems of the words that carry meaning, in their order, repeats kept."""
     found = []
-    for match in WORD.finditer(text):
+    for match in WORD.finditer(text.replace("\u00ad", "")):
         word = match.group()
+        if is_footnote_mark(word):
+            continue
         if word.lower() in STOP and not (word.isupper() and len(word) > 1):
             continue
         found.append("%" if word == "%" else stem(word))

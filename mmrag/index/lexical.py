@@ -7,6 +7,7 @@ also under a filter.
 
 `lexical_terms` turns text into terms on both sides:
 
+* Footnote marks (words of superscripts) out, words cut by a soft hyphen at a line's end joined.
 * NFKC, soft hyphens and zero-width characters out, case folded; FTS5 then removes diacritics.
 * "1,234" and "1234" are one term, "24.1" stays one term, "10-K" gives 10, k and 10k, "e-mail" gives
   e, mail and email, a word cut at a line's end is also joined, "U.S." is us, "company's" is company.
@@ -26,7 +27,9 @@ import sqlite3
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
-LEXICAL_VERSION = 1
+from mmrag.blocks import is_footnote_mark
+
+LEXICAL_VERSION = 2
 """Of what `lexical_terms` gives; an index made by another version is filled anew."""
 
 _STOP_WORDS = """
@@ -56,6 +59,8 @@ _TOKEN = re.compile(
     rf"|(?P<word>{_WORD}(?:-\s*\n\s*{_WORD}|-{_WORD})*)"
 )
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+_CUT = re.compile(r"(?<=[^\W\d_])\u00ad[ \t]*\r?\n\s*(?=[^\W\d_])")  # a soft hyphen at a line's end
+_MARK = re.compile(r"(?<!\S)\S*[\u00b9\u00b2\u00b3\u2070-\u207f\u1d2c-\u1d6a\u02b0-\u02ff]\S*")
 _HYPHENS = re.compile("[\u2010-\u2015\u2212]")
 _HYPHEN = re.compile(r"-\s*")
 
@@ -71,6 +76,7 @@ def lexical_terms(text: str, *, query: bool = False) -> list[str]:
     Returns:
         Terms of letters, digits, marks and, inside numbers, dots; never an empty term.
     """
+    text = _MARK.sub(_without_mark, _CUT.sub("", text))
     # NFKC would turn the non-breaking hyphen and friends into plain ones too, but not all of them
     text = _HYPHENS.sub("-", unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))).casefold()
     terms: list[str] = []
@@ -85,6 +91,11 @@ def lexical_terms(text: str, *, query: bool = False) -> list[str]:
         elif token != "s" or text[match.start() - 1 : match.start()] not in ("'", "\u2019"):
             terms += _word_terms(token)
     return terms
+
+
+def _without_mark(match: re.Match[str]) -> str:
+    """Leave a footnote mark out: it is a word of its own, and no figure."""
+    return "" if is_footnote_mark(match.group()) else match.group()
 
 
 def _pairs(run: str, *, query: bool) -> list[str]:

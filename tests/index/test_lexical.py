@@ -24,7 +24,7 @@ from mmrag.index.lexical import STOP_WORDS, LexicalTable, lexical_terms, match_e
         ("U.S. sales", ["us", "sales"]),
         ("company's don't", ["company", "don", "t"]),
         ("soft\u00adhyphen zero\u200bwidth", ["softhyphen", "zerowidth"]),
-        ("\uff26\uff35\uff2c\uff2c \ufb01ne ²", ["full", "fine", "2"]),
+        ("\uff26\uff35\uff2c\uff2c \ufb01ne m²", ["full", "fine", "m2"]),
         ("Straße", ["strasse"]),
         ("snake_case a&b", ["snake", "case", "a", "b"]),
         ("हिन्दी भाषा।", ["हिन्दी", "भाषा"]),
