@@ -22,6 +22,8 @@ try:
 except ImportError as error:
     raise MissingExtraError("Reading PDF with renderer='pdfium'", "pdfium") from error
 
+from mmrag.documents.pdfium_facts import DocumentFacts  # needs what was tried above
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -50,6 +52,9 @@ class PdfiumRenderer:
         self.page_count = len(self._document)
         if self.page_count < 1:
             raise DocumentError(f"{name}: pdf has no pages.")
+        self._facts = DocumentFacts(self._document)
+        if (reason := self._facts.refusal()) is not None:
+            raise DocumentError(f"{name}: {reason}")
         self.title = str(self._document.get_metadata_value("Title") or "").strip()
 
     def _load(self, number: int) -> Any:  # noqa: ANN401  (pypdfium2 is not typed)
@@ -76,8 +81,8 @@ class PdfiumRenderer:
             blocks = tuple(join_rows([lines[index] for index in block]) for block in order)
             text = PageText((size[0], size[1]), label, blocks)
             if blocks and is_sparse(text.text) and _is_invisible(page):
-                return PageText(text.size, label, blocks, invisible=True)
-            return text
+                text = PageText(text.size, label, blocks, invisible=True)
+            return self._facts.complete(page, number, text)
         finally:
             textpage.close()
             page.close()

@@ -11,7 +11,7 @@ def test_a_report_says_what_was_done_in_lines():
         added=["a.pdf", "b.pdf"],
         unchanged=["c.pdf"],
         skipped=[
-            Skipped("d.docx", "a Word document (DOCX): save it as PDF"),
+            Skipped("d.docx", "a Word document (DOCX)"),
             Skipped("a.pdf", "damaged", page=2),
         ],
         notes={"1 film is not read": 1, "OCR used": 4},
