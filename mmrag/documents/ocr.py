@@ -30,7 +30,15 @@ from rapidocr.ch_ppocr_rec import TextRecInput
 
 from mmrag.documents.layout import bounds, reading_order
 from mmrag.documents.merge import covered_share
-from mmrag.documents.ocr_lines import Line, characters_of, cut, reading_direction, words_of_line
+from mmrag.documents.ocr_lines import (
+    Line,
+    characters_of,
+    cut,
+    reading_direction,
+    skew,
+    straight_box,
+    words_of_line,
+)
 from mmrag.documents.ocr_orientation import picture_direction, read_lines, turned_box
 from mmrag.documents.ocr_tiles import join_seams, tile_ranges
 from mmrag.types import Box, Word
@@ -45,6 +53,7 @@ TIME_FRACTION = 0.85  # of a job's seconds, for recognition
 FLAT = 8.0  # width over height from which a picture is given room above and below to be found in
 LEAST_NOISE = 3  # characters: less is a mark in a picture, and not worth a word
 LEAST_FOREIGN = 2
+LEAST_SKEW = 0.008  # radians, about half a degree: a line of 80 characters climbs by a third of its height
 COVERED_SHARE = 0.5  # of a find that lies under words of the file: it is that text
 
 Blocks: TypeAlias = "tuple[tuple[tuple[Word, ...], ...], ...]"
@@ -263,8 +272,14 @@ def _bounds(quad: NDArray[np.float32], size: NDArray[np.float64]) -> Box:
 
 def _order_lines(lines: Sequence[Line], size: tuple[int, int], turns: int) -> Blocks:
     """Order lines as the upright picture is read; boxes in 0..1 of the picture as it was given."""
-    word_lines = [words for line in lines if (words := words_of_line(line, size))]
-    order = reading_order([bounds(words) for words in word_lines], size[0] / size[1])
+    pairs = [(words, line) for line in lines if (words := words_of_line(line, size))]
+    word_lines = [words for words, _ in pairs]
+    angle = skew([line for _, line in pairs])
+    if abs(angle) < LEAST_SKEW:
+        boxes = [bounds(words) for words in word_lines]
+    else:
+        boxes = [straight_box(line, angle, size) for _, line in pairs]
+    order = reading_order(boxes, size[0] / size[1])
     return tuple(
         tuple(
             tuple(

@@ -232,3 +232,22 @@ def reading_direction(words: Sequence[Word]) -> list[Word]:
 def _is_right_to_left(word: Word) -> bool:
     """Check whether a word is of Hebrew or Arabic letters (Unicode blocks 0590-08FF and their forms)."""
     return any("\u0590" <= letter <= "\u08ff" or "\ufb1d" <= letter <= "\ufefc" for letter in word.text)
+
+
+def skew(lines: Sequence[Line]) -> float:
+    """Return the angle in radians by which a picture's long lines fall to the right; 0 without any."""
+    steps = [line.corners[1] - line.corners[0] for line in lines if line.is_long]
+    angles = [float(np.arctan2(down, right)) for right, down in steps if right > abs(down)]
+    return float(np.median(angles)) if angles else 0.0
+
+
+def straight_box(line: Line, angle: float, size: tuple[float, float]) -> Box:
+    """Return the box, in units of the picture's sides, that a line has when the skew is taken out.
+
+    It is for ordering lines, and may leave the picture.
+    """
+    middle = np.array(size, dtype=float) / 2
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    points = ((line.corners - middle) @ turn + middle) / size
+    (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+    return (float(x0), float(y0), float(x1), float(y1))

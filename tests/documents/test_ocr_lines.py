@@ -109,6 +109,23 @@ def test_a_long_line_of_few_characters_is_of_another_script(text, foreign):
     assert not Line(short, text, 0.9).is_foreign  # too short to tell
 
 
+@pytest.mark.parametrize("degrees", [-6, -2, 0, 3])
+def test_the_skew_of_lines_is_found_and_taken_out(degrees):
+    angle = np.deg2rad(degrees)
+    middle = np.array([400.0, 300.0])
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    straight = [
+        np.array([[50, y], [700, y], [700, y + 20], [50, y + 20]], dtype=float) for y in range(50, 550, 30)
+    ]
+    lines = [Line(((one - middle) @ turn + middle).astype(np.float32), "words", 0.9) for one in straight]
+    found_angle = ocr_lines.skew(lines)
+    assert np.rad2deg(found_angle) == pytest.approx(degrees, abs=0.01)
+    for line, one in zip(lines, straight, strict=True):
+        box = ocr_lines.straight_box(line, found_angle, (800, 600))
+        expected = (*(one.min(axis=0) / (800, 600)), *(one.max(axis=0) / (800, 600)))
+        assert box == pytest.approx(expected, abs=1e-4)
+
+
 def test_lines_read_from_right_to_left_are_put_in_order():
     words = [Word(text, (x, 0, x + 0.1, 1)) for x, text in enumerate(["2024", "\u05dd\u05d5\u05dc\u05e9"])]
     ordered = ocr_lines.reading_direction(words)
