@@ -59,8 +59,8 @@ class DocumentFacts:
             notes.append(FIELDS_NOTE)
         if any(kinds[kind] for kind in _COMMENTS):
             notes.append(COMMENTS_NOTE)
-        attached = self._attached_names() if number == 0 else ()
-        return replace(text, section=self._outline.section(number), attached=attached, notes=tuple(notes))
+        names = self._attached_names() if number == 0 else ()
+        return replace(text, section=self._outline.section(number), attached=names, notes=tuple(notes))
 
     def _attached_names(self) -> tuple[str, ...]:
         document = self._document
