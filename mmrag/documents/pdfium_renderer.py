@@ -2,19 +2,25 @@
 
 PDFium gives characters in the order of the file, without blocks; `layout.reading_order` orders the
 lines. Boxes are turned to the page as shown by PDFium itself (rotation, crop box).
+What is drawn twice, cut or marked is told as with PyMuPDF; text that no eye sees and turned lines are not
+told apart with this renderer.
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mmrag.documents.layout import bounds, clip_box, join_rows, reading_order
+from mmrag.documents.glyphs import LayerLine, LayerWord, Part, page_box, page_words, union, word_of
+from mmrag.documents.hyphens import join_hyphens
+from mmrag.documents.layer import tidy
+from mmrag.documents.layout import bounds, join_rows, reading_order
 from mmrag.documents.renderer import MAX_SCALE, PageText, fit_scale, password_message
 from mmrag.documents.textlayer import is_sparse
 from mmrag.errors import DocumentError, MissingExtraError, PageError, PasswordRequiredError
-from mmrag.types import Word
 
 try:
     import pypdfium2 as pdfium
@@ -72,14 +78,19 @@ class PdfiumRenderer:
     def read(self, number: int) -> PageText:
         """Read words from characters; lines are ordered by `layout.reading_order`."""
         page = self._load(number)
-        size = tuple(float(side) for side in page.get_size())
+        width, height = page.get_size()
+        size = (float(width), float(height))
         label = str(self._document.get_page_label(number) or "").strip()
         textpage = page.get_textpage()
         try:
-            lines = _lines(page, textpage)
+            (layer,) = tidy([_lines(page, textpage, size)]) or ([],)
+            lines = [words for line in layer if (words := page_words(line, size))]
             order = reading_order([bounds(line) for line in lines], size[0] / size[1])
-            blocks = tuple(join_rows([lines[index] for index in block]) for block in order)
-            text = PageText((size[0], size[1]), label, blocks)
+            blocks = tuple(
+                tuple(map(tuple, join_rows(join_hyphens([lines[index] for index in block]))))
+                for block in order
+            )
+            text = PageText(size, label, blocks)
             if blocks and is_sparse(text.text) and _is_invisible(page):
                 text = PageText(text.size, label, blocks, invisible=True)
             return self._facts.complete(page, number, text)
@@ -115,50 +126,76 @@ def _attached_bytes(attachment: Any) -> bytes:  # noqa: ANN401
     return bytes(attachment.get_data())
 
 
-def _lines(page: Any, textpage: Any) -> list[tuple[Word, ...]]:  # noqa: ANN401
+def _lines(page: Any, textpage: Any, size: tuple[float, float]) -> list[LayerLine]:  # noqa: ANN401
     """Group words into lines; a line ends at a line break or before a word that is left of it or far away."""
-    lines: list[list[Word]] = [[]]
-    for text, box, breaks in _runs(page, textpage):
+    lines: list[list[LayerWord]] = [[]]
+    for word, breaks in _runs(page, textpage, size):
         if breaks and lines[-1]:
             lines.append([])
-        if not text:
+        if word is None or page_box(word.box, size) is None:
             continue
-        clipped_box = clip_box(box)
-        if clipped_box is None:
-            continue
-        if lines[-1] and _jumps(lines[-1][-1].box, clipped_box):
+        if lines[-1] and _jumps(lines[-1][-1], word):
             lines.append([])
-        lines[-1].append(Word(text, clipped_box))
-    return [tuple(line) for line in lines if line]
+        lines[-1].append(word)
+    return [LayerLine(tuple(line)) for line in lines if line]
 
 
-def _jumps(before: Sequence[float], after: Sequence[float]) -> bool:
-    """Decide whether a word starts a new line: left of the last word, or three line heights away."""
-    height = before[3] - before[1]
-    return after[0] < before[0] or abs(after[1] - before[1]) > height or after[0] - before[2] > 3 * height
+def _jumps(before: LayerWord, after: LayerWord) -> bool:
+    """Decide whether a word starts a new line: left of the last word, or far away from it."""
+    size = max(before.main.size, after.main.size)
+    if after.box[0] < before.box[0] or after.box[0] - before.box[2] > 3 * size:
+        return True
+    return abs(after.main.origin[1] - before.main.origin[1]) > size
 
 
-def _runs(page: Any, textpage: Any) -> Iterator[tuple[str, tuple[float, float, float, float], bool]]:  # noqa: ANN401
-    """Yield ``(word, box as shown, starts a line)``; an empty word is a line break only."""
-    word = ""
-    edges: list[float] = []
+def _runs(
+    page: Any,  # noqa: ANN401
+    textpage: Any,  # noqa: ANN401
+    size: tuple[float, float],
+) -> Iterator[tuple[LayerWord | None, bool]]:
+    """Yield ``(word, starts a line)``; None is a line break only."""
+    parts: list[Part] = []
     fresh = False
     for index in range(textpage.count_chars()):
         character = _character(textpage, index)
         if character.isspace() or character == "":
-            if word:
-                yield word, _unit_box(page, edges), fresh
-                word, edges, fresh = "", [], False
+            if parts:
+                yield word_of(parts), fresh
+                parts, fresh = [], False
             fresh = fresh or character in "\r\n"
             continue
-        left, bottom, right, top = textpage.get_charbox(index)
-        if not edges:
-            edges = [left, bottom, right, top]
+        part = _part(page, textpage, index, character, size)
+        if parts and parts[-1].size == part.size and abs(parts[-1].origin[1] - part.origin[1]) < 0.1:
+            last = parts[-1]
+            parts[-1] = replace(last, text=last.text + character, box=union((last.box, part.box)))
         else:
-            edges = [min(edges[0], left), min(edges[1], bottom), max(edges[2], right), max(edges[3], top)]
-        word += character
-    if word:
-        yield word, _unit_box(page, edges), fresh
+            parts.append(part)
+    if parts:
+        yield word_of(parts), fresh
+
+
+def _part(
+    page: Any,  # noqa: ANN401
+    textpage: Any,  # noqa: ANN401
+    index: int,
+    character: str,
+    size: tuple[float, float],
+) -> Part:
+    """Read box, size and origin of one character, in points as shown."""
+    left, bottom, right, top = textpage.get_charbox(index)
+    box = _unit_box(page, (left, bottom, right, top))
+    x, y, matrix = ctypes.c_double(), ctypes.c_double(), raw.FS_MATRIX()
+    raw.FPDFText_GetCharOrigin(textpage, index, x, y)
+    origin = _unit_box(page, (x.value, y.value, x.value, y.value))
+    letter = float(raw.FPDFText_GetFontSize(textpage, index))
+    if raw.FPDFText_GetMatrix(textpage, index, matrix):
+        letter *= math.hypot(matrix.c, matrix.d)
+    return Part(
+        character,
+        (box[0] * size[0], box[1] * size[1], box[2] * size[0], box[3] * size[1]),
+        round(letter, 1),
+        (origin[0] * size[0], origin[1] * size[1]),
+    )
 
 
 def _character(textpage: Any, index: int) -> str:  # noqa: ANN401
