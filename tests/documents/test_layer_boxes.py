@@ -54,7 +54,7 @@ MARKED = {
 @pytest.mark.parametrize(("drawn", "expected"), MARKED.items())
 def test_a_raised_mark_never_becomes_a_digit_of_the_figure_before_it(drawn, expected, engine):
     if engine == "pdfium" and drawn[1] in ("a", "*"):
-        expected = [expected[1], expected[0]]  # PDFium gives a small letter or sign as a line of its own
+        expected = [drawn[1], drawn[0]]  # PDFium gives a small letter or sign as a line of its own
     document = pymupdf.open()
     raised(document.new_page(), 72, 100, *drawn, after=" people")
     assert texts(read(document, engine)) == [*expected, "people"]
