@@ -8,12 +8,42 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import IO, Any
+
+# C0 but tab and line feed, DEL and C1, marks of direction that override, and halves of characters
+ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def utf8_name(name: str) -> str:
+    r"""Return a file name that UTF-8 can write; bytes of another encoding become escapes: ``caf\xe9.pdf``.
+
+    Python holds such bytes as lone surrogates, which open the file and which no text may hold.
+    """
+    try:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # surrogates that stand for no byte
+        return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def visible(text: str) -> str:
+    r"""Return a text with every character that a terminal acts on as an escape; tabs and line breaks stay.
+
+    The bytes of a file name that are not UTF-8 are shown as such: ``caf\xe9.pdf``.
+    """
+    return ACTIVE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    if 0xDC80 <= code <= 0xDCFF:
+        code -= 0xDC00  # Python's stand-in for a byte of a file name
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 @contextmanager

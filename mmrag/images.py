@@ -223,7 +223,7 @@ def message_image(source: object) -> Image.Image:
             "For a file of yours pass pathlib.Path(...), or mmrag.images.load_image(...)."
         )
     if isinstance(source, (str, bytes, bytearray, io.BytesIO)):
-        return load_image(source, max_pixels=MESSAGE_PIXELS, formats=MESSAGE_FORMATS)
+        return load_image(cast("Any", source), max_pixels=MESSAGE_PIXELS, formats=MESSAGE_FORMATS)
     return load_image(cast("Any", source))
 
 

@@ -112,8 +112,8 @@ def _prepare_streams() -> None:
         stream = getattr(sys, name)
         if stream is None:  # the shell's >&-
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
-        elif isinstance(stream, TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="backslashreplace")  # a page's words may not be in ASCII, the locale's
+        elif isinstance(stream, TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")  # the locale may be ASCII, a file's name no UTF-8
 
 
 def _flush() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +30,9 @@ from mmrag.files import read_json_lines
 if TYPE_CHECKING:
     from mmrag.pipeline import DocumentQA
     from mmrag.types import Answer
+
+LONGEST_NAME = 200  # bytes; file systems take 255
+_PATH_CHARACTER = re.compile("[/\\\\:\x00-\x1f\ud800-\udfff]")
 
 _file_option = partial(Option, rich_help_panel="Files")
 
@@ -101,10 +105,28 @@ def _ask_file(
 ) -> int:
     """Answer every question of a JSON Lines file."""
     requests = list(_requests(source))
+    if evidence_dir is not None:
+        check_folder_names(requests, source)
     _write_answers(qa, requests, target, evidence_dir, search)
     count = len(requests)
     output.write({"questions": count, "to": str(target)}, f"{count} answers in {target}")
     return EXIT_OK
+
+
+def check_folder_names(requests: Sequence[dict[str, Any]], source: Path) -> None:
+    """Check that each id can be the name of a folder, and of none elsewhere.
+
+    Raises:
+        ValueError: an id is ``..``, a path, empty or too long.
+    """
+    for request in requests:
+        name = str(request.get("id", "1"))
+        length = len(name.encode(errors="replace"))
+        if name in ("", ".", "..") or _PATH_CHARACTER.search(name) or length > LONGEST_NAME:
+            raise ValueError(
+                f"with --evidence-dir each 'id' of {source} names a folder in it and must be a file name, "
+                f"got {name[:80]!r}. Use letters, digits, '-' and '_'."
+            )
 
 
 def _write_answers(

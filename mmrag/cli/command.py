@@ -9,7 +9,6 @@ A terminal gets Typer's panels; a pipe gets the same groups as plain text, and n
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import sys
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from typing import Any, ClassVar, Literal, cast, get_type_hints
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from mmrag.cli.visible import VisibleFormatter, complain, visible_json
 from mmrag.errors import MMRagError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_SKIPPED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
@@ -194,21 +194,23 @@ def exit_code(run: Callable[[], int], path: str, *, as_json: bool = False, verbo
         verbose: log on standard error, with the traceback of an error.
     """
     level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
     try:
         return run()
     except BrokenPipeError:
         raise  # nobody reads on; `mmrag.cli.app.main` ends quietly
     except UsageError as error:
-        sys.stderr.write(f"{path}: {error}\n")
+        complain(f"{path}: {error}")
         return EXIT_USAGE
     except (MMRagError, ValueError, OSError) as error:
         if verbose:
             logging.getLogger(__name__).exception("failed")
         if as_json:
-            sys.stdout.write(json.dumps({"error": type(error).__name__, "message": str(error)}) + "\n")
-        sys.stderr.write(f"{path}: {error}\n")
+            sys.stdout.write(visible_json({"error": type(error).__name__, "message": str(error)}) + "\n")
+        complain(f"{path}: {error}")
         return EXIT_FAILED
     except KeyboardInterrupt:
-        sys.stderr.write("\nInterrupted. What was committed is kept; the same command resumes from there.\n")
+        complain("\nInterrupted. What was committed is kept; the same command resumes from there.")
         return EXIT_INTERRUPTED

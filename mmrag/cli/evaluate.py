@@ -26,6 +26,7 @@ from mmrag.cli.common import (
 from mmrag.cli.data import usage_data
 from mmrag.cli.progress import Progress
 from mmrag.cli.texts import cost_text
+from mmrag.cli.visible import complain
 from mmrag.samples import sample_pack
 from mmrag.types import Answer, Budget, Usage
 
@@ -155,7 +156,7 @@ def _write(report: Report, data: dict[str, Any], options: MeasureOptions) -> Non
 def _add(qa: DocumentQA, pack: Pack) -> None:
     with Progress() as progress:
         report = qa.add(pack.documents_path, progress=progress.show_add)
-    sys.stderr.write(f"{report}\n")
+    complain(str(report))
 
 
 def _measure(

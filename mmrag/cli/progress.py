@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from mmrag.cli.visible import complain, visible
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -53,11 +55,10 @@ class Progress:
     def show(self, count: int, total: int, text: str) -> None:
         """Move the bar, or write a line if the last is a minute old."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=count, total=total, description=text[:100])
+            self._bar.update(self._task, completed=count, total=total, description=visible(text)[:100])
         elif self._clock() >= self._next:
             self._next = self._clock() + INTERVAL
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
+            complain(text)
 
 
 def _rich_bar() -> Any:  # noqa: ANN401  rich is imported where a bar is drawn

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from typer import Argument, Option
 from mmrag.cli.command import EXIT_OK, EXIT_SKIPPED, UsageError
 from mmrag.cli.common import ReaderOptions, check_inputs
 from mmrag.cli.texts import say, say_json, skipped_lines
+from mmrag.cli.visible import complain
 
 if TYPE_CHECKING:
     from mmrag.documents.export import ExportedTable
@@ -75,7 +75,7 @@ def read(
     document = read_document(file, pages=pages, settings=reader.reader_settings(), password=reader.password)
     _write(document, output)
     for line in (*_note_lines(document), *skipped_lines(document.skipped)):
-        sys.stderr.write(line + "\n")
+        complain(line)
     return EXIT_SKIPPED if document.skipped else EXIT_OK
 
 

@@ -17,6 +17,7 @@ from typer import Argument, Option
 
 from mmrag.cli.command import EXIT_OK, UsageError
 from mmrag.cli.common import OutputOptions
+from mmrag.cli.visible import complain, visible
 from mmrag.errors import ServeError
 
 if TYPE_CHECKING:
@@ -175,10 +176,10 @@ class _StartReport:
     def __call__(self, seconds: float) -> None:
         if self._live:
             last = self._server.tail(1)
-            sys.stderr.write(f"\r\x1b[K{f'Starting, {seconds:.0f} s  {last}'[:100]}")
+            sys.stderr.write(f"\r\x1b[K{visible(f'Starting, {seconds:.0f} s  {last}')[:100]}")
         elif seconds >= self._next:
             self._next = seconds + INTERVAL
-            sys.stderr.write(f"Starting, {seconds:.0f} s; its log: {self._server.log}\n")
+            complain(f"Starting, {seconds:.0f} s; its log: {self._server.log}")
         sys.stderr.flush()
 
     def clear(self) -> None:
@@ -204,5 +205,4 @@ def _report_ready(server: ServerProcess, plan: ServePlan, seconds: float, output
 
 
 def _note(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    complain(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrag.cli.snippets import Snippet, snippet
+from mmrag.cli.visible import visible, visible_json
 from mmrag.ingest.report import skipped_lines as skipped_lines
 from mmrag.types import Answer, Candidate, Ranking, Usage, describe_place
 
@@ -26,14 +26,13 @@ RELATIVE_STAGES = ("fused", "retrieval", "reranked")
 
 def say(text: str) -> None:
     """Print a text and a line break at once, since another process may wait for it."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(visible(text) + "\n")
     sys.stdout.flush()
 
 
 def say_json(data: Any, indent: int | None = 2) -> None:  # noqa: ANN401  whatever JSON holds
     """Print data as JSON."""
-    # escaped where the stream's own escapes would be no JSON
-    say(json.dumps(data, ensure_ascii=(sys.stdout.encoding or "utf-8").lower() != "utf-8", indent=indent))
+    say(visible_json(data, indent))
 
 
 # ---- rankings ----------------------------------------------------------------------------------------
@@ -44,7 +43,7 @@ def print_ranking(ranking: Ranking) -> None:
     live = sys.stdout.isatty()
     for candidate in ranking:
         say(candidate_line(candidate))
-        piece = snippet(candidate.record.text, ranking.query.text or "")
+        piece = snippet(visible(candidate.record.text), ranking.query.text or "")
         if piece.text:
             _print_snippet(piece, live=live)
     if not ranking:
@@ -180,6 +179,6 @@ def _print_status_table(entries: Sequence[DocumentEntry]) -> None:
     table.columns[1].justify = "right"
     table.columns[2].overflow = "fold"
     for entry in entries:
-        names, notes = Text("\n".join(entry.names)), Text("\n".join(_marks(entry)))
+        names, notes = Text(visible("\n".join(entry.names))), Text(visible("\n".join(_marks(entry))))
         table.add_row(entry.id, str(entry.total_pages), names, notes)
     Console().print(table)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from mmrag.cli.command import (
 from mmrag.cli.common import OutputOptions, ReaderOptions, check_inputs
 from mmrag.cli.progress import Progress
 from mmrag.cli.texts import say, say_json
+from mmrag.cli.visible import complain
 
 if TYPE_CHECKING:
     from mmrag.training.pairs import PairSettings, QuestionWriter
@@ -98,7 +98,7 @@ def run_stage(
             stage, config, check=check, resume=not no_resume, say=lines.append if output.json else say
         )
     except FloatingPointError as error:
-        sys.stderr.write(f"mmrag train: {error}\n")
+        complain(f"mmrag train: {error}")
         return EXIT_FAILED
     if output.json:
         say_json({"to": None if target is None else str(target), "said": lines}, indent=None)

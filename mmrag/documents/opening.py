@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrag.documents.renderer import Renderer
@@ -30,6 +31,7 @@ def open_renderer(
         PasswordRequiredError: it is encrypted and no password fits.
         MissingExtraError: the engine is an extra that is not installed.
     """
+    source = _by_utf8_name(source)
     if kind == "image":
         from mmrag.documents.image_renderer import ImageRenderer
 
@@ -44,6 +46,16 @@ def open_renderer(
 
         return PdfiumRenderer(name, source, passwords)
     return _pymupdf(name, kind, source, passwords)
+
+
+def _by_utf8_name(source: str | bytes) -> str | bytes:
+    """Return the bytes of a file whose name is not UTF-8, which libraries in C cannot open by name."""
+    if isinstance(source, str):
+        try:
+            source.encode("utf-8")
+        except UnicodeEncodeError:
+            return Path(source).read_bytes()
+    return source
 
 
 def open_structure(engine: str) -> StructureReader:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrag.embedders.base import searchable_text
+from mmrag.files import utf8_name
 from mmrag.types import Matrix, Page, Record, Scalar
 
 if TYPE_CHECKING:
@@ -47,7 +48,11 @@ def checked_metadata(metadata: Mapping[str, Scalar] | None) -> dict[str, Scalar]
 
 
 def name_metadata(names: Sequence[str]) -> dict[str, Scalar | tuple[Scalar, ...]]:
-    """Return the keys that follow from a document's names; several names make several values."""
+    """Return the keys that follow from a document's names; several names make several values.
+
+    Names that are not UTF-8 are written as `mmrag.files.utf8_name` has them.
+    """
+    names = [utf8_name(name) for name in names]
     files = tuple(dict.fromkeys(Path(name).name for name in names))
     paths = tuple(names)
     path_value = paths if len(paths) > 1 else paths[0]

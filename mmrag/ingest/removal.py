@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mmrag.files import utf8_name
 from mmrag.index.base import DocumentEntry, Index
 from mmrag.ingest.records import name_metadata
 
@@ -82,8 +83,13 @@ def remove(index: Index, target: str) -> int:
 
 
 def _entries_by_name(entries: Sequence[DocumentEntry], target: str) -> list[tuple[DocumentEntry, str]]:
-    """Return entries and names that equal `target` or its absolute path; else those of this file name."""
+    """Return entries and names that equal `target` or its absolute path; else those of this file name.
+
+    A name that is not UTF-8 may be given as it is, or as it is shown (`mmrag.files.utf8_name`).
+    """
     pairs = [(entry, name) for entry in entries for name in entry.names]
     absolute = str(Path(target).expanduser().absolute())
-    exact = [(entry, name) for entry, name in pairs if name in (target, absolute)]
-    return exact or [(entry, name) for entry, name in pairs if Path(name).name == target]
+    exact = [(entry, name) for entry, name in pairs if {name, utf8_name(name)} & {target, absolute}]
+    return exact or [
+        (entry, name) for entry, name in pairs if target in (Path(name).name, utf8_name(Path(name).name))
+    ]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmrag.files import visible
 from mmrag.index.base import DocumentEntry
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class AddReport:
         parts = [f"{len(names)} {kind}" for kind, names in kinds.items() if names]
         files = f"Files: {', '.join(parts)}. " if parts else ""
         head = f"{files}{self.pages} pages in {self.seconds:.1f} s{rate}"
-        return "\n".join([head, *note_lines(self.notes), *skipped_lines(self.skipped)])
+        return visible("\n".join([head, *note_lines(self.notes), *skipped_lines(self.skipped)]))
 
     def copy(self) -> AddReport:
         """Return a copy with lists and counts of its own."""

@@ -104,8 +104,8 @@ def test_an_absolute_path_is_a_url() -> None:
 
 def test_a_picture_is_data_or_an_address(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
-    path.write_bytes(b"jpeg")
-    data = base64.b64encode(b"jpeg").decode()
+    Image.new("RGB", (4, 4)).save(path)
+    data = base64.b64encode(path.read_bytes()).decode()
     assert source_image({"image_path": str(path)}, "x") == {"base64": data, "mime_type": "image/jpeg"}
     assert source_image({"image": "data:image/png;base64,QQ=="}, "x") == {
         "base64": "QQ==",
