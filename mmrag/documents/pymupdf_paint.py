@@ -19,7 +19,7 @@ from mmrag.documents.visibility import Paint
 from mmrag.types import Box
 
 _KINDS = {"fill-image": "image", "fill-imgmask": "image", "fill-path": "path", "stroke-path": "line"}
-_KINDS |= {"fill-shade": "path"}
+_KINDS |= {"fill-shade": "path", "stroke-text": "outline"}
 _FAR = 1e6  # points; paths without end are not anywhere
 
 
@@ -28,7 +28,7 @@ def page_paints(page: Any) -> list[Paint]:  # noqa: ANN401  (PyMuPDF is not type
     matrix = page.rotation_matrix
     paints = []
     for kind, box in page.get_bboxlog():
-        name = "text" if kind.endswith("-text") else _KINDS.get(kind)
+        name = _KINDS.get(kind, "text" if kind.endswith("-text") else None)
         if name is not None and max(map(abs, box)) < _FAR:
             rect = pymupdf.Rect(box) * matrix if page.rotation else box
             paints.append(Paint(name, (rect[0], rect[1], rect[2], rect[3])))

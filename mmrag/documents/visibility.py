@@ -39,8 +39,11 @@ _LEAST_OPACITY = 0.03  # opacity that nobody sees
 _AREA = 3.0  # points: what is thinner is a line
 _BAR = 40.0  # points: the thickest line that is taken for a bar
 _COVERS = 0.6  # of a word's box
+_TEXTS = ("text", "outline")
+_ALIKE = 1.5  # heights of a word: a larger text over it is a watermark, and replaces nothing
 _STRIKE_HEIGHTS = (0.12, 0.5)  # font sizes above the baseline
 _STRIKE_THICK = 0.2  # font sizes
+_SPACE = 0.4  # font sizes, the widest space between two words of a line
 _STRIKE_WORDS = 0.75  # of the line's length that words must take up; the rules of a chart are longer
 
 
@@ -49,7 +52,8 @@ class Paint:
     """Something that is painted on a page.
 
     Attributes:
-        kind: ``"text"``, ``"path"`` (a filled area), ``"line"`` (the outline of one) or ``"image"``.
+        kind: ``"text"``, ``"outline"`` (of letters),
+            ``"path"`` (a filled area), ``"line"`` (the outline of one) or ``"image"``.
         box: in points as shown.
     """
 
@@ -91,6 +95,7 @@ def sight(
     words = [(line, word) for block in blocks for line in block for word in line.words]
     if not words:
         return Sight(blocks)
+    lines = {id(word): line for line, word in words}
     reasons: dict[int, str] = {}
     lined_out = _struck_words(words, paints)
     for _, word in words:
@@ -106,6 +111,8 @@ def sight(
         layer_letters = 0
         for word in suspects:
             reason = _proved_reason(word, pixels, grounds, visible)
+            if reason is None and word.main.is_drawn and grounds.is_replaced(word, lines[id(word)]):
+                reason = "covered"
             if reason is not None:
                 reasons[id(word)] = reason
             if not word.main.is_drawn or (reason is None and grounds.is_under_picture(word)):
@@ -146,9 +153,11 @@ def _struck_words(words: Sequence[tuple[LayerLine, LayerWord]], paints: Sequence
         crossed_words = [word for line, word in near if _strikes_through(box, line, word)]
         if not crossed_words:
             continue
-        reach = union(word.box for word in crossed_words)
         low, high = (0, 2) if x1 - x0 >= y1 - y0 else (1, 3)
-        shared = min(reach[high], box[high]) - max(reach[low], box[low])
+        shared = sum(
+            min(word.box[high], box[high]) - max(word.box[low], box[low]) + _SPACE * word.main.size
+            for word in crossed_words
+        )
         if shared >= _STRIKE_WORDS * (box[high] - box[low]):
             result.update(map(id, crossed_words))
     return result
@@ -187,7 +196,7 @@ def _strikes_through(strike: Box, line: LayerLine, word: LayerWord) -> bool:
 def _is_area(paint: Paint) -> bool:
     """Check whether a paint may cover a word; an outline only if it is a bar drawn as a thick line."""
     width, height = paint.box[2] - paint.box[0], paint.box[3] - paint.box[1]
-    if paint.kind == "text" or min(width, height) < _AREA:
+    if paint.kind in _TEXTS or min(width, height) < _AREA:
         return False
     return paint.kind != "line" or (
         min(width, height) <= _BAR and max(width, height) >= 2 * min(width, height)
@@ -200,12 +209,13 @@ class _Grounds:
     def __init__(self, paints: Sequence[Paint]) -> None:
         """Sort the paints by kind; lines are left out."""
         areas = [(order, paint) for order, paint in enumerate(paints) if _is_area(paint)]
-        texts = [(order, paint) for order, paint in enumerate(paints) if paint.kind == "text"]
+        texts = [(order, paint) for order, paint in enumerate(paints) if paint.kind in _TEXTS]
         self._areas = _boxes([paint.box for _, paint in areas])
         self._area_orders = np.array([order for order, _ in areas], int)
         self._is_image = np.array([paint.kind == "image" for _, paint in areas], bool)
         self._texts = _boxes([paint.box for _, paint in texts])
         self._text_orders = np.array([order for order, _ in texts], int)
+        self._is_outline = np.array([paint.kind == "outline" for _, paint in texts], bool)
 
     def is_suspect(self, word: LayerWord) -> bool:
         """Check whether a word may be hidden."""
@@ -222,6 +232,40 @@ class _Grounds:
         """Check whether anything is painted after a word, over it."""
         return bool(self._later(word).any())
 
+    def is_outlined(self, word: LayerWord) -> bool:
+        """Check whether the outline of letters is drawn where a word stands."""
+        return bool((self._at(word) & self._is_outline).any())
+
+    def is_replaced(self, word: LayerWord, line: LayerLine) -> bool:
+        """Check whether an area was painted over a word, and then another text of its height over that."""
+        orders = self._area_orders[self._over(word)]
+        own_orders = self._text_orders[self._is_text_of(word.box) | self._is_text_of(line.box)]
+        if not len(orders) or not len(own_orders) or orders.max() < own_orders.max():
+            return False
+        x0, y0, x1, y1 = word.box
+        texts, middle = self._texts, (y0 + y1) / 2
+        touches = (texts[:, 0] < x1) & (texts[:, 2] > x0) & (texts[:, 1] <= middle) & (middle <= texts[:, 3])
+        alike = texts[:, 3] - texts[:, 1] <= _ALIKE * (y1 - y0)
+        first = orders[orders > own_orders.max()].min()
+        return bool((touches & alike & (self._text_orders > first)).any())
+
+    def _is_text_of(self, box: Box) -> NDArray[np.bool_]:
+        """Return which text begins and ends where a word or an upright line does, the nearest of several."""
+        height, middle = box[3] - box[1], (box[1] + box[3]) / 2
+        apart = np.abs(self._texts[:, [0, 2]] - np.array([box[0], box[2]])).sum(axis=1)
+        apart[(self._texts[:, 1] > middle) | (self._texts[:, 3] < middle)] = np.inf
+        nearest: NDArray[np.bool_] = apart <= min(height, apart.min(initial=np.inf) + 0.02 * height)
+        return nearest
+
+    def _at(self, word: LayerWord) -> NDArray[np.bool_]:
+        """Return which texts stand where the middle of a word does."""
+        x, y = (word.box[0] + word.box[2]) / 2, (word.box[1] + word.box[3]) / 2
+        texts = self._texts
+        here: NDArray[np.bool_] = (
+            (texts[:, 0] <= x) & (x <= texts[:, 2]) & (texts[:, 1] <= y) & (y <= texts[:, 3])
+        )
+        return here
+
     def _over(self, word: LayerWord) -> NDArray[np.bool_]:
         """Return which areas take up most of a word's box."""
         if not len(self._areas):
@@ -237,13 +281,7 @@ class _Grounds:
         covers = self._over(word)
         if not covers.any() or not len(self._texts):
             return covers
-        x, y = (word.box[0] + word.box[2]) / 2, (word.box[1] + word.box[3]) / 2
-        here = (
-            (self._texts[:, 0] <= x)
-            & (x <= self._texts[:, 2])
-            & (self._texts[:, 1] <= y)
-            & (y <= self._texts[:, 3])
-        )
+        here = self._at(word)
         last = self._text_orders[here].max() if here.any() else -1
         return covers & (self._area_orders > last)
 
@@ -269,6 +307,8 @@ def _proved_reason(
         return "same colour as the paper" if pixels.is_ground(word.box, part.colour) else "invisible"
     if not part.is_plain:
         return None
+    if grounds.is_outlined(word):
+        return None  # its outline may be what is seen
     if pixels.fills(word.box, part.colour) and pixels.is_ground(word.box, part.colour):
         return "covered" if is_covered else "same colour as the paper"
     return "covered" if is_covered and not pixels.shows(word.box, part.colour) else None

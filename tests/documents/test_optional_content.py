@@ -1,4 +1,4 @@
-"""Parts of a page that are switched off, cut off by a clipping path or outside the crop box are no words."""
+"""What is switched off, cut off by a path or the crop box, or written over, is no word; what is seen is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def words(contents: str, state: str = "ON", page: str = "") -> list[str]:
         f"<</Type/Catalog/Pages 2 0 R/OCProperties<</OCGs[6 0 R]/D<</{state}[6 0 R]>>>>>>",
         "<</Type/Pages/Kids[3 0 R]/Count 1>>",
         f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 400 300]{page}/Contents 4 0 R"
-        "/Resources<</Font<</F 5 0 R>>/Properties<</L 6 0 R>>>>>>",
+        "/Resources<</Font<</F 5 0 R>>/Properties<</L 6 0 R>>/ExtGState<</M<</BM/Multiply>>>>>>>>",
         stream(SHOWN + contents),
         "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
         "<</Type/OCG/Name(L)>>",
@@ -45,3 +45,36 @@ def test_a_clipping_path_cuts_words_off(box, is_seen):
 @pytest.mark.parametrize(("box", "is_seen"), [("40 180 380 290", True), ("40 230 380 290", False)])
 def test_the_crop_box_cuts_words_off(box, is_seen):
     assert ("Zebra" in words(SECRET, page=f"/CropBox[{box}]")) == is_seen
+
+
+PATCH = "1 g 50 190 200 25 re f 0 g\n"
+BAR = "0 g 50 190 200 25 re f\n"
+
+
+@pytest.mark.parametrize(
+    ("patch", "ink", "text"),
+    [(PATCH, "0 g", "Lion gate"), (BAR, "1 g", "Redacted now"), (BAR, "1 g", "Zebra stripes")],
+)
+def test_what_was_written_over_a_patch_replaces_what_is_under_it(patch, ink, text):
+    new = f"BT {ink} /F 12 Tf 1 0 0 1 60 200 Tm ({text}) Tj ET\n"
+    read = words(SECRET + patch + new)
+    assert "crossing" not in read
+    assert read[4:] == text.split()
+
+
+def test_a_highlighter_replaces_nothing_and_neither_does_a_watermark():
+    marker = "q /M gs 1 1 0 rg 50 190 200 25 re f Q\n"
+    large = "BT .9 g /F 60 Tf 1 0 0 1 40 180 Tm (DRAFT) Tj ET\n"
+    assert {"Zebra", "crossing"} <= set(words(SECRET + marker))
+    assert {"Zebra", "crossing"} <= set(words(SECRET + marker + large))
+
+
+def test_white_letters_with_a_dark_outline_are_seen():
+    outlined = "BT 1 g 0 G .5 w 2 Tr /F 24 Tf 1 0 0 1 60 200 Tm (Zebra) Tj ET\n"
+    assert "Zebra" in words(outlined)
+
+
+def test_an_axis_through_its_labels_strikes_nothing_out_and_a_line_through_words_does():
+    labels = "".join(f"BT 0 g /F 12 Tf 1 0 0 1 {60 + 60 * i} 200 Tm ({2010 + i}) Tj ET\n" for i in range(5))
+    assert {"2010", "2014"} <= set(words(labels + "0 G .8 w 50 204 m 350 204 l S"))
+    assert "crossing" not in words(SECRET + "0 G .8 w 58 204 m 140 204 l S")
