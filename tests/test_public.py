@@ -14,9 +14,9 @@ import mmrag
 
 NAMES = """
     Answer Answerer Box Budget Candidate ChromaIndex Citation Content DocumentQA DocumentReader Embedder
-    ExtractiveAnswerer LocalReranker MLLMEmbedder MMRagError Manifest MemoryIndex MiniEmbedder Page Query
-    Ranking ReaderSettings Record Reranker Retriever ServedAnswerer ServedEmbedder Source TextEmbedder
-    ThinkReranker Verdict Word load_embedder reembed
+    ExtractiveAnswerer LocalReranker MLLMEmbedder MMRagError Manifest MemoryIndex MiniEmbedder Page
+    ParsedDocument Query Ranking ReaderSettings Record Reranker Retriever ServedAnswerer ServedEmbedder
+    Source TextEmbedder ThinkReranker Verdict Word load_embedder read reembed
 """
 
 MODULES = {

@@ -17,7 +17,7 @@ from mmrag.types import Page
 
 _MARKUP = re.compile(r"([\\`*\[\]<&|~$])|(?<![^\W_])(_)|(_)(?![^\W_])")
 _LINE_START = re.compile(r"^(#{1,6}(?=\s|$)|[-+=>]|\d{1,9}(?=[.)]))")
-_CLOSING = re.compile(r"(?:^|(?<=\s))#+$")
+_CLOSING_MARK = re.compile(r"(?:^|(?<=\s))#+$")
 _BULLET = re.compile("^(?:[•‣▪▫◦●○■□*·➢✓-]|\N{EN DASH}|\N{EM DASH})\\s+")
 HEADER_SEPARATOR = " / "
 """Between the rows of a header that become one."""
@@ -84,7 +84,7 @@ def _block(block: Block, levels: dict[int, int]) -> str:
     """Write one block that is no table."""
     text = escape(block.text)
     if block.level:
-        return f"{'#' * levels[block.level]} {_CLOSING.sub(_escape_closing, text)}"
+        return f"{'#' * levels[block.level]} {_CLOSING_MARK.sub(_escape_closing, text)}"
     if block.kind == "list-item":
         return _list_item(block.text)
     if block.kind == "picture" and not text:

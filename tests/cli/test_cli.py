@@ -408,3 +408,54 @@ def test_a_stream_that_cannot_take_a_character_or_is_closed_ends_no_command(tmp_
     closed = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], capture_output=True, check=False)
     assert closed.returncode == 1
     assert b"Traceback" not in closed.stderr
+
+
+@pytest.fixture(scope="module")
+def tables_pdf(tmp_path_factory):
+    import pymupdf
+
+    path = tmp_path_factory.mktemp("read") / "tables.pdf"
+    document = pymupdf.open()
+    for number in range(2):
+        page = document.new_page()
+        page.insert_text((72, 80), f"Part {number + 1}", fontsize=20)
+        page.insert_text((72, 120), "The lakes are measured every spring by the harbour office.", fontsize=11)
+        for row, texts in enumerate((("Lake", "Depth"), ("Alder", "12"), ("Birk", f"3{number}"))):
+            for column, text in enumerate(texts):
+                box = pymupdf.Rect(72 + 120 * column, 150 + 20 * row, 192 + 120 * column, 170 + 20 * row)
+                page.draw_rect(box, width=0.7)
+                page.insert_text((box.x0 + 5, box.y1 - 6), text, fontsize=10)
+        page.insert_text((72, 260), "All depths are in metres below the mark at the old bridge.", fontsize=11)
+    document.save(path)
+    return path
+
+
+def test_read_prints_markdown(capsys, tables_pdf):
+    code, out, err = call(capsys, "read", tables_pdf, "--ocr", "off")
+    assert (code, err) == (0, "")
+    assert "# Part 1" in out and "| Lake | Depth |\n| --- | --- |\n| Alder | 12 |\n| Birk | 30 |" in out
+    assert call(capsys, "read", tables_pdf, "--ocr", "off", "--markdown")[1] == out
+
+
+def test_read_prints_json_of_some_pages(capsys, tables_pdf):
+    code, out, _ = call(capsys, "read", tables_pdf, "--ocr", "off", "--pages", "2", "--json")
+    (page,) = json.loads(out)["pages"]
+    assert (code, page["page"]) == (0, 1)
+    assert [block["table"]["rows"] for block in page["blocks"] if "table" in block] == [3]
+
+
+def test_read_writes_tables_as_csv(capsys, tables_pdf, tmp_path):
+    target = tmp_path / "lakes.csv"
+    code, out, _ = call(capsys, "read", tables_pdf, "--ocr", "off", "--tables", target)
+    assert code == 0 and "lakes-1.csv: page 1, 3 rows" in out
+    assert (tmp_path / "lakes-2.csv").read_bytes() == b"Lake,Depth\r\nAlder,12\r\nBirk,31\r\n"
+    assert call(capsys, "read", tables_pdf, "--ocr", "off", "--pages", "2", "--tables", target)[0] == 0
+    assert target.read_bytes() == (tmp_path / "lakes-2.csv").read_bytes()
+
+
+def test_read_says_what_is_wrong(capsys, tables_pdf, tmp_path):
+    assert call(capsys, "read", tmp_path / "none.pdf")[0] == 1
+    code, _, err = call(capsys, "read", tables_pdf, "--ocr", "off", "--pages", "7")
+    assert code == 1 and "pages must be among the 2 of the file, got '7'" in err
+    code, _, err = call(capsys, "read", tables_pdf, "--json", "--markdown")
+    assert code == 2 and "exclude each other" in err

@@ -102,6 +102,14 @@ def test_no_word_is_lost_or_doubled_whatever_the_regions(seed):
     assert from_plain(to_plain(Layout(tuple(regions), ("note",)))) == Layout(tuple(regions), ("note",))
 
 
+def test_a_head_over_nothing_is_the_text_of_its_page():
+    words = (word("Chapter", 0.1, 0.05, 0.2, 0.07), word("7", 0.5, 0.95, 0.52, 0.97))
+    regions = [Region("header", (0.0, 0.0, 1.0, 0.1)), Region("footer", (0.0, 0.9, 1.0, 1.0))]
+    assert [block.kind for block in assemble(regions, words)] == ["text", "text"]
+    words += (word("It", 0.1, 0.5, 0.2, 0.52),)
+    assert [block.kind for block in assemble(regions, words)] == ["header", "footer", "text"]
+
+
 def test_comments_and_text_across_the_page_are_of_their_own_kinds():
     lines = [[word(f"w{n}", 0.1, 0.1 * n, 0.3, 0.1 * n + 0.03)] for n in range(1, 6)]
     comment = [

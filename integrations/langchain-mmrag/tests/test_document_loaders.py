@@ -66,3 +66,18 @@ def test_passwords_open_and_are_not_shown(tmp_path) -> None:
     loader = MMRagPDFLoader(file, password="open-sesame")
     assert "painting" in loader.load()[0].page_content
     assert "open-sesame" not in repr(loader)
+
+
+def test_blocks_are_documents_with_kind_section_and_boxes(report) -> None:
+    pages = MMRagPDFLoader(report).load()
+    blocks = MMRagPDFLoader(report, blocks=True).load()
+    assert len({block.id for block in blocks}) == len(blocks) > len(pages)
+    assert {block.metadata["page"] for block in blocks} == set(range(8))
+    for block in blocks:
+        assert block.page_content and block.metadata["kind"] not in ("header", "footer")
+        assert all(0 <= edge <= 1 for box in json.loads(block.metadata["bbox"]) for edge in box)
+        json.dumps(block.metadata)
+    tables = [block for block in blocks if block.metadata["kind"] == "table"]
+    assert tables and all("| --- |" in table.page_content for table in tables)
+    assert any(block.metadata["section"] for block in blocks)
+    assert MMRagPDFLoader(report, blocks=True).load() == blocks

@@ -138,3 +138,14 @@ def test_bad_input_is_refused(reader, tmp_path):
         MMRagPDFReader(ocr="perhaps")
     with pytest.raises(TypeError, match=r"MMRagPDFReader takes .*, got dpi"):
         MMRagPDFReader(dpi=100)
+
+
+def test_blocks_are_documents_with_kind_section_and_boxes(pdfs):
+    reader = MMRagPDFReader(with_images=False, blocks=True)
+    documents = reader.load_data(pdfs / "harbor.pdf")
+    assert len({document.id_ for document in documents}) == len(documents) >= 3
+    assert {document.metadata["page"] for document in documents} == {0, 1, 2}
+    for document in documents:
+        assert set(document.metadata) - {"level"} == KEYS - {"image_path"} | {"kind", "bbox", "section"}
+        assert document.get_content(metadata_mode=MetadataMode.EMBED) == document.text != ""
+    assert any("24 million" in document.text for document in documents)

@@ -5,6 +5,7 @@
 * A word in a table but in none of its cells (in the gap between two) belongs to the nearest one.
 * Words that no region holds are ``"text"`` blocks of their own, one for each paragraph of the page's text,
   after the block of the word before them.
+* Running heads and feet of a page without any other text are its text.
 * Within a block, words are in the page's reading order.
 
 Levels of headings follow the size of their letters, in those of the running text, by the scale with which
@@ -15,7 +16,7 @@ page of a document.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mmrag.blocks import Block, Cell, Table
 from mmrag.documents.structure.headers import header_sizes
@@ -72,7 +73,16 @@ def assemble(
     ]
     owners = {word: order for order, block in enumerate(blocks) for word in block.words}
     free = [position for position in range(len(words)) if position not in owners]
-    return _insert(blocks, owners, _runs(free, paragraphs, known_kinds), words)
+    return _with_text(_insert(blocks, owners, _runs(free, paragraphs, known_kinds), words))
+
+
+def _with_text(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+    """Return blocks of which some are no running heads: what is over or under nothing is the page's text."""
+    if any(block.text and block.kind not in ("header", "footer", "watermark") for block in blocks):
+        return blocks
+    return tuple(
+        replace(block, kind="text") if block.kind in ("header", "footer") else block for block in blocks
+    )
 
 
 def paragraph_numbers(text: str, count: int) -> list[int]:

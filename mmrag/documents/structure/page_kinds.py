@@ -39,10 +39,10 @@ def _kind(words: Sequence[Word], positions: Sequence[int]) -> str | None:
     return "watermark" if len(across) * 2 > len(positions) else None
 
 
-def _lies_across(words: Sequence[Word], position: int, own: set[int]) -> bool:
+def _lies_across(words: Sequence[Word], position: int, own_positions: set[int]) -> bool:
     """Decide whether a word's box holds several words of other paragraphs."""
     box = words[position].box
-    count = sum(number not in own and _is_in(word.box, box) for number, word in enumerate(words))
+    count = sum(number not in own_positions and _is_in(word.box, box) for number, word in enumerate(words))
     return count >= LEAST_WORDS
 
 

@@ -32,9 +32,9 @@ def without_blank_lines(
     Returns:
         The grid, and the words by the numbers of its cells.
     """
-    filled = [cell for number, cell in enumerate(grid.cells) if groups.get(number)]
-    rows = _needed([(cell.row, cell.row_span) for cell in filled])
-    columns = _needed([(cell.column, cell.column_span) for cell in filled])
+    word_cells = [cell for number, cell in enumerate(grid.cells) if groups.get(number)]
+    rows = _needed([(cell.row, cell.row_span) for cell in word_cells])
+    columns = _needed([(cell.column, cell.column_span) for cell in word_cells])
     if len(rows) == grid.rows and len(columns) == grid.columns:
         return grid, dict(groups)
     cells: list[GridCell] = []
@@ -73,10 +73,10 @@ def align_names(
         groups: positions of words by number of the cell.
         header_rows: rows that name columns; only one row of names is aligned.
     """
-    filled = [(number, cell) for number, cell in enumerate(grid.cells) if groups.get(number)]
-    names = sorted(cell.column for _, cell in filled if cell.row == 0)
-    values = sorted({cell.column for _, cell in filled if cell.row > 0})
-    is_simple = all(cell.row_span == cell.column_span == 1 for _, cell in filled)
+    word_cells = [(number, cell) for number, cell in enumerate(grid.cells) if groups.get(number)]
+    names = sorted(cell.column for _, cell in word_cells if cell.row == 0)
+    values = sorted({cell.column for _, cell in word_cells if cell.row > 0})
+    is_simple = all(cell.row_span == cell.column_span == 1 for _, cell in word_cells)
     pairs = dict(zip(names, values, strict=False))
     near = all(abs(name - value) <= 1 for name, value in pairs.items())
     if header_rows != 1 or len(names) != len(values) or names == values or not (is_simple and near):
@@ -84,7 +84,7 @@ def align_names(
     columns = {value: number for number, value in enumerate(values)}
     cells = [
         (replace(cell, column=columns[pairs[cell.column] if cell.row == 0 else cell.column]), groups[number])
-        for number, cell in filled
+        for number, cell in word_cells
     ]
     return (
         Grid(grid.rows, len(values), tuple(cell for cell, _ in cells)),
@@ -105,9 +105,9 @@ def spread_names(
     """
     ranges = _column_ranges(grid, groups, words, header_rows)
     for row in range(header_rows - 1):
-        spread = _spread_row(grid, groups, words, row, ranges)
-        if spread is not None:
-            grid, groups = spread
+        result = _spread_row(grid, groups, words, row, ranges)
+        if result is not None:
+            grid, groups = result
     return grid, dict(groups)
 
 

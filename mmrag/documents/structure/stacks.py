@@ -73,7 +73,7 @@ def bands(rows: Sequence[GridRow]) -> list[Band]:
 
 
 def _is_value(rows: Sequence[GridRow], row: int) -> bool:
-    """Whether a lone row is as near to the row above it as rows of one table are."""
+    """Decide whether a lone row is as near to the row above it as rows of one table are."""
     return not _is_set_off(rows, row)
 
 

@@ -1,4 +1,4 @@
-"""`MMRagPDFReader`: one document per page, with its text (OCR if it has no text layer) and its picture."""
+"""`MMRagPDFReader`: one document per page or block, with its text (or OCR's) and the page's picture."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from llama_index.core.utils import get_cache_dir
 
 from llama_index.readers.mmrag.nodes import page_node
 from mmrag import DocumentReader, ReaderSettings
+from mmrag.hosts.blocks import BlockItem, BlockItems, structure_settings
 from mmrag.hosts.loaders import PICTURE_PIXELS, input_documents, readable_pages, save_page_image
 from mmrag.hosts.metadata import file_page_metadata
 from mmrag.types import Page
 
 
 class MMRagPDFReader(BasePydanticReader):
-    """PDF, XPS, EPUB, SVG and image files to one `Document` per page.
+    """PDF, XPS, EPUB, SVG and image files to one `Document` per page, or per block.
 
     Args:
         with_images: whether each page is drawn and its picture's path kept with it.
@@ -28,6 +29,8 @@ class MMRagPDFReader(BasePydanticReader):
         ocr: ``"auto"``, ``"off"`` or ``"force"``; see `mmrag.documents.ReaderSettings`.
         renderer: ``"pymupdf"`` or ``"pdfium"``.
         max_pixels: of a picture.
+        blocks: one document per heading, paragraph, list item or table instead of one per page. Its metadata
+            also has ``kind``, ``section`` (the headings over it) and ``bbox``; a table is Markdown.
         password: for encrypted files. Never written, pickled or shown; the environment variable
             ``MMRAG_PDF_PASSWORD`` is tried, too.
 
@@ -40,6 +43,7 @@ class MMRagPDFReader(BasePydanticReader):
     ocr: str = Field(default="auto", description="auto, off or force.")
     renderer: str = Field(default="pymupdf", description="pymupdf or pdfium.")
     max_pixels: int = Field(default=PICTURE_PIXELS, gt=0, description="Of a picture.")
+    blocks: bool = Field(default=False, description="One document per block.")
     password: SecretStr | None = Field(default=None, exclude=True, repr=False)
 
     def __init__(self, **settings: Any) -> None:
@@ -89,19 +93,22 @@ class MMRagPDFReader(BasePydanticReader):
             raise ValueError("load_data takes a file, a folder or a list of them, got none.")
         password = None if self.password is None else self.password.get_secret_value()
         pixels = self.max_pixels if self.with_images else None
+        items = BlockItems()
         with DocumentReader(self._settings(), password=password) as reader:
             for path in [source] if isinstance(source, (str, Path)) else list(source):
                 is_folder = fs is None and Path(path).expanduser().is_dir()
                 for document in input_documents([_input(path, fs)], strict=not is_folder):
                     for page in readable_pages(reader, document, pixels):
-                        yield self._document(page, extra_info or {})
+                        yield from self._documents(page, items, extra_info or {})
 
-    def _document(self, page: Page, extra: Mapping[str, Any]) -> Document:
+    def _documents(self, page: Page, items: BlockItems, extra: Mapping[str, Any]) -> Iterator[Document]:
         picture = save_page_image(page, self._picture_path(page), replace=False)
-        metadata = {**extra, **file_page_metadata(page, image_path=picture)}
-        node = page_node(page.id, page.text, metadata, picture, as_document=True)
-        assert isinstance(node, Document)  # as_document
-        return node
+        parts = [BlockItem(page.id, page.text, file_page_metadata(page, image_path=picture))]
+        for part in items.of_page(page, picture) if self.blocks else parts:
+            image = None if self.blocks else picture
+            node = page_node(part.id, part.text, {**extra, **part.metadata}, image, as_document=True)
+            assert isinstance(node, Document)  # as_document
+            yield node
 
     def _picture_path(self, page: Page) -> Path:
         """Return a path that names page and size, so that a picture that is there can be kept."""
@@ -109,7 +116,8 @@ class MMRagPDFReader(BasePydanticReader):
         return base.expanduser().absolute() / f"{page.document_id}-p{page.number}-{self.max_pixels}.png"
 
     def _settings(self) -> ReaderSettings:
-        return ReaderSettings(ocr=self.ocr, renderer=self.renderer)  # type: ignore[arg-type]  # it checks
+        settings = ReaderSettings(ocr=self.ocr, renderer=self.renderer)  # type: ignore[arg-type]  # it checks
+        return structure_settings(settings) if self.blocks else settings
 
 
 def _input(path: str | Path, fs: Any) -> Any:

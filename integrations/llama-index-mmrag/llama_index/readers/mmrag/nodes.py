@@ -26,8 +26,8 @@ from llama_index.readers.mmrag.contents import (
     node_text,
 )
 
-SHOWN_TO_MODELS = ("file_name", "page_label")
-"""Keys of a page that a language model sees; an embedder sees none, as in mmrag's own indexes."""
+SHOWN_TO_MODELS = ("file_name", "page_label", "section")
+"""Keys of a page or block that a language model sees; an embedder sees none, as in mmrag's own indexes."""
 
 
 class PageWithScore(NodeWithScore):
