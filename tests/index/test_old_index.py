@@ -67,7 +67,8 @@ def test_the_file_that_an_old_index_holds_is_known_when_it_is_added_again(old_in
         document = qa.status().documents[0]
         pdf = qa.index.get_blob(document.sha256)
         report = qa.add([("handbook.pdf", pdf)])
-        assert (report.unchanged, report.pages, qa.status().records) == (["handbook.pdf"], 0, 5)
+        # the reader reads more than it did then: the pages are read again, and are as many as before
+        assert (report.reread, report.added, qa.status().records) == (["handbook.pdf"], [], 5)
 
 
 def test_an_old_index_keeps_the_structure_of_its_pages(old_index):
