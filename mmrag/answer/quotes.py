@@ -22,6 +22,7 @@ from mmrag.blocks import is_footnote_mark
 from mmrag.types import Box, Word
 
 SHORTEST_FUZZY = 16  # characters; a shorter quote one edit away is often another passage
+LONGEST_FUZZY = 2000  # characters; work grows with the lengths of quote and page
 EDIT_EVERY = 10  # one edit is allowed for so many characters of the quote
 _DASHES = frozenset("-\u2010\u2011\u2012\u2013\u2014\u2212")
 
@@ -109,7 +110,7 @@ def _counts(raw: str, at: int, char: str) -> tuple[bool, bool]:
 
 def _approximate_match(quote: str, needle: str, words: Sequence[str], page: _FoldedText) -> list[range]:
     allowed = len(needle) // EDIT_EVERY
-    if len(needle) < SHORTEST_FUZZY or not page.text:
+    if not SHORTEST_FUZZY <= len(needle) <= LONGEST_FUZZY or not page.text:
         return []
     text = _codes(page.text)
     pattern = _codes(needle)

@@ -11,7 +11,8 @@ import logging
 import sys
 from typing import Any
 
-from mmrag.files import ACTIVE, visible
+from mmrag.files import ACTIVE
+from mmrag.files import visible as visible
 
 
 def visible_json(data: Any, indent: int | None = None) -> str:  # noqa: ANN401  whatever JSON holds

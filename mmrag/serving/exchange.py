@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from itertools import count
 
+from mmrag.errors import ServerAnswerError
 from mmrag.serving.actions import Actions, Pause
 from mmrag.serving.connection import (
     ERROR_BODY_LIMIT,
@@ -16,6 +18,8 @@ from mmrag.serving.connection import (
 )
 from mmrag.serving.transport import Close, Open, Read, Response
 from mmrag.serving.wire import EventReader, Json, join_url, parse_models, parse_object
+
+MOST_REPLY_BYTES = 200_000_000  # vectors of 64 pages of 1,000 tokens as text are a tenth of it
 
 
 class Exchanges(Connection):
@@ -83,14 +87,24 @@ class Exchanges(Connection):
             if response.head.status_code == 200:
                 return response
             start = b""
-            while len(start) < ERROR_BODY_LIMIT and (chunk := (yield Read(response))) is not None:
+            while len(start) < ERROR_BODY_LIMIT and time.monotonic() < deadline:
+                chunk = yield Read(response)
+                if chunk is None:
+                    break
                 start += chunk
             raise self._status_error(response.head, url, start[:ERROR_BODY_LIMIT])
 
     def _read_all(self, response: Response, url: str, deadline: float) -> Actions[bytes]:
         chunks: list[bytes] = []
+        size = 0
         while (chunk := (yield from self.read(response, url, deadline))) is not None:
             chunks.append(chunk)
+            size += len(chunk)
+            if size > MOST_REPLY_BYTES:  # after decompression: a small body may hold a large one
+                raise ServerAnswerError(
+                    f"{url} must answer within {MOST_REPLY_BYTES} bytes, got more. Ask for less at a time.",
+                    "",
+                )
         return self._without_key(b"".join(chunks))
 
     def read(self, response: Response, url: str, deadline: float) -> Actions[bytes | None]:

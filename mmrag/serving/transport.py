@@ -153,7 +153,11 @@ class Open:
         """Send it without blocking the event loop."""
         await stack.aclose()
         client = await stack.enter_async_context(self.pool.aclient())
-        head = await client.send(self._request(client), stream=True)
+        left = max(0.001, self.deadline - time.monotonic())
+        try:  # a head that drips in resets the limit of each read
+            head = await asyncio.wait_for(client.send(self._request(client), stream=True), left)
+        except asyncio.TimeoutError as error:
+            raise httpx.ReadTimeout("no whole head in time") from error
         stack.push_async_callback(head.aclose)
         chunks = head.aiter_bytes()
         return Response(head, await stack.enter_async_context(aclosing(cast("Any", chunks))))

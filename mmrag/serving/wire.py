@@ -27,6 +27,7 @@ from mmrag.errors import ServerAnswerError, ServerStatusError
 Json: TypeAlias = dict[str, Any]
 
 PRIVATE_ENDINGS = (".local", ".lan", ".internal", ".home.arpa", ".localdomain", ".svc", ".cluster.local")
+MOST_EVENT_BYTES = 1_000_000  # of one streamed event; an event is a few words
 BODY_KEPT = 2000  # characters of a body that an error keeps
 BODY_QUOTED = 300  # characters of a body that a message quotes
 _VERSION = re.compile(r"v\d+[a-z0-9]*")
@@ -130,6 +131,11 @@ def is_openai(base_url: str) -> bool:
 # ------------------------------------------------------------------------------------------ replies
 
 
+def load_json(text: str) -> Any:  # noqa: ANN401  whatever JSON holds
+    """Parse JSON; whole numbers too long for a float become infinite, which checks of replies refuse."""
+    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= 300 else float(digits))
+
+
 def parse_object(body: bytes, url: str) -> Json:
     """Return the JSON object that a reply with status 200 carries.
 
@@ -138,7 +144,7 @@ def parse_object(body: bytes, url: str) -> Json:
     """
     text = body.decode("utf-8", errors="replace")
     try:
-        value = json.loads(text)
+        value = load_json(text)
     except (ValueError, RecursionError) as error:
         raise ServerAnswerError(
             f"{url} answered 200 with something that is not JSON ({error}): {quote(text)}. "
@@ -252,6 +258,11 @@ class EventReader:
 
     def feed(self, chunk: bytes) -> list[Json]:
         """Return the events that this chunk completes."""
+        if len(self._tail) > MOST_EVENT_BYTES:
+            raise ServerAnswerError(
+                f"{self._url} must end an event within {MOST_EVENT_BYTES} bytes, got a longer one.",
+                self._last,
+            )
         lines = re.split(rb"\r\n|\n|\r", self._tail + chunk)
         self._tail = lines.pop()
         if not self._tail and chunk.endswith(b"\r"):
@@ -290,7 +301,7 @@ class EventReader:
             return []
         self._last = data.decode("utf-8", errors="replace")
         try:
-            event = json.loads(data)
+            event = load_json(self._last)
         except (ValueError, RecursionError) as error:
             raise ServerAnswerError(
                 f"{self._url} streamed an event that is not JSON ({error}): {quote(self._last)}.", self._last
@@ -362,8 +373,8 @@ def retry_after(value: str | None, now: datetime | None = None) -> float | None:
         return float(value)
     try:
         when = parsedate_to_datetime(value)
-    except (TypeError, ValueError):
+        if when.tzinfo is None:
+            when = when.replace(tzinfo=timezone.utc)
+        return max(0.0, (when - (now or datetime.now(timezone.utc))).total_seconds())
+    except (TypeError, ValueError, OverflowError, IndexError):  # of dates that are none
         return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=timezone.utc)
-    return max(0.0, (when - (now or datetime.now(timezone.utc))).total_seconds())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,6 @@ from mmrag.types import Box, Candidate, Citation
 
 MOST_POSITIONS = 4  # a quote that occurs more often on a page gets no box
 NO_ANSWER = "The pages shown do not answer the question."
-_FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n?\s*```", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +122,10 @@ class AnswerReader:
     def _payload(self) -> dict[str, Any]:
         """Return the answer's JSON object, its types checked."""
         content = self._content.rest.strip()
-        fence = _FENCE.fullmatch(content)
         try:
             # strict=False: models write line breaks into strings where no schema holds them.
             payload = json.loads(
-                fence.group(1) if fence else content, strict=False, object_pairs_hook=_refuse_repeated_keys
+                _without_fence(content), strict=False, object_pairs_hook=_refuse_repeated_keys
             )
         except (ValueError, RecursionError) as error:
             raise self._error(
@@ -206,6 +203,13 @@ class _QuoteSearch:
         for position in positions if self._words else ():
             new = line_boxes([self._words[i] for i in position])
             self.boxes += [box for box in new if box not in self.boxes]
+
+
+def _without_fence(content: str) -> str:
+    """Return what stands between the lines of a fence around the content, or the content."""
+    first, line_break, rest = content.partition("\n")
+    is_fence = line_break and first.rstrip().lower() in ("```", "```json") and rest.endswith("```")
+    return rest.removesuffix("```") if is_fence else content
 
 
 def _is_citation(item: Any) -> bool:  # noqa: ANN401

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _MARKER = re.compile(r"\[(\d{1,2}(?:[,;\s]+\d{1,2})*)\]")
-_MAYBE_MARKER = re.compile(r"\s*\[[\d,;\s]{0,40}$|\s+$")
+_OPEN_MARKER = re.compile(r"\[[\d,;\s]{0,40}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _THOUGHT_END = "</think>"
 
@@ -34,6 +34,7 @@ class ThoughtFilter:
         self.raw = ""
         self.rest = ""
         self._after_thought = False
+        self._position = 0  # where the end of the thought may begin
 
     @property
     def in_thought(self) -> bool:
@@ -46,10 +47,16 @@ class ThoughtFilter:
         if self._after_thought:
             self.rest += piece
             return piece
-        text = self.raw.lstrip()
-        if _THOUGHT_END in text and text[0] not in "{`":
-            text = text.partition(_THOUGHT_END)[2]
-        elif not text or text[0] not in "{`":
+        start = len(self.raw) - len(self.raw.lstrip()) if self._position == 0 else 0
+        is_json = self._position == 0 and self.raw[start : start + 1] in ("{", "`")
+        end = self.raw.find(_THOUGHT_END, self._position)
+        if is_json:
+            text = self.raw[start:]
+        elif end >= 0:
+            text = self.raw[end + len(_THOUGHT_END) :]
+        else:
+            # white space alone may still turn out to be the start of JSON
+            self._position = max(0, len(self.raw) - len(_THOUGHT_END)) if self.raw[start:] else 0
             return ""
         self._after_thought = True
         self.rest = text
@@ -158,8 +165,11 @@ class Markers:
     def feed(self, piece: str) -> str:
         """Return the text that no later piece can change."""
         text = self._tail + piece
-        maybe = _MAYBE_MARKER.search(text)
-        cut = maybe.start() if maybe else len(text)
+        cut = len(text)
+        bracket = text.rfind("[", max(0, cut - 41))
+        if bracket >= 0 and _OPEN_MARKER.fullmatch(text, bracket):
+            cut = bracket  # perhaps the start of a marker
+        cut = len(text[:cut].rstrip())
         self._tail = text[cut:]
         return self._give(text[:cut])
 
