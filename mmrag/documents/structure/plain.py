@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmrag.documents.structure.regions import Grid, GridCell, Layout, Region
+from mmrag.documents.structure.turning import turn_box, turn_of
 from mmrag.types import Box, Word
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ NOTE = "structure by plain rules: paragraphs, and tables with ruled lines"
 NOTE_NO_TABLES = (
     "structure by plain rules: paragraphs only; tables need pdfplumber: pip install 'mmrag[pdfium]'"
 )
-SAME_EDGE = 2.0  # points: edges of cells that are nearer are one
+SAME_EDGE = 0.0025  # of the page, two points of A4: edges of cells that are nearer are one
 
 
 class PlainStructure:
@@ -41,7 +42,8 @@ class PlainStructure:
         except ImportError:
             return Layout((), (NOTE_NO_TABLES,))
         try:
-            tables = _tables(document.pages[number])
+            page = document.pages[number]
+            tables = _tables(page, turn_of(words, float(page.width / page.height)))
         except Exception as error:  # noqa: BLE001  (pdfminer fails in many ways on what PDFium reads)
             return Layout((), (f"{NOTE}; tables cannot be read ({type(error).__name__}: {error})"[:300],))
         return Layout(tuple(tables), (NOTE,))
@@ -59,8 +61,13 @@ class PlainStructure:
         return self._file[1]
 
 
-def _tables(page: Any) -> list[Region]:  # noqa: ANN401
-    """Return pdfplumber's tables as regions in 0..1 of the page as shown."""
+def _tables(page: Any, degrees: int) -> list[Region]:  # noqa: ANN401
+    """Return pdfplumber's tables as regions in 0..1 of the page as shown.
+
+    Args:
+        page: pdfplumber's.
+        degrees: by which the page is turned clockwise to read it; rows and columns are those of the reader.
+    """
     left, top, right, bottom = page.cropbox
 
     def unit(box: Sequence[float]) -> Box:
@@ -73,13 +80,19 @@ def _tables(page: Any) -> list[Region]:  # noqa: ANN401
 
     regions = []
     for table in page.find_tables():
-        xs = _edges(edge for cell in table.cells for edge in (cell[0], cell[2]))
-        ys = _edges(edge for cell in table.cells for edge in (cell[1], cell[3]))
+        boxes = [turn_box(unit(cell), degrees) for cell in set(table.cells)]
+        xs = _edges(edge for box in boxes for edge in (box[0], box[2]))
+        ys = _edges(edge for box in boxes for edge in (box[1], box[3]))
         if len(xs) > 2 and len(ys) > 1:
-            cells = sorted(_cell(box, xs, ys, unit(box)) for box in set(table.cells))
-            grid = Grid(len(ys) - 1, len(xs) - 1, tuple(GridCell(*cell) for cell in cells))
-            regions.append(Region("table", unit(table.bbox), grid=grid))
+            cells = sorted((_cell(box, xs, ys, -degrees % 360) for box in boxes), key=_place_in_grid)
+            regions.append(
+                Region("table", unit(table.bbox), grid=Grid(len(ys) - 1, len(xs) - 1, tuple(cells)))
+            )
     return regions
+
+
+def _place_in_grid(cell: GridCell) -> tuple[int, int]:
+    return cell.row, cell.column
 
 
 def _edges(values: Iterable[float]) -> list[float]:
@@ -91,11 +104,11 @@ def _edges(values: Iterable[float]) -> list[float]:
     return edges
 
 
-def _cell(box: Sequence[float], xs: Sequence[float], ys: Sequence[float], unit: Box) -> tuple[Any, ...]:
-    """Return row, column, box and spans of a cell."""
+def _cell(box: Box, xs: Sequence[float], ys: Sequence[float], degrees: int) -> GridCell:
+    """Return the cell of a box on the page turned for reading; `degrees` turn it back."""
     row, column = _nearest(ys, box[1]), _nearest(xs, box[0])
     rows, columns = _nearest(ys, box[3]) - row, _nearest(xs, box[2]) - column
-    return row, column, unit, max(1, rows), max(1, columns)
+    return GridCell(row, column, turn_box(box, degrees), max(1, rows), max(1, columns))
 
 
 def _nearest(edges: Sequence[float], value: float) -> int:
