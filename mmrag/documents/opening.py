@@ -69,9 +69,9 @@ def open_structure(engine: str) -> StructureReader:
 
         if is_available():
             return PyMuPdfLayout()
-    from mmrag.documents.structure.plain import PlainStructure
+    from mmrag.documents.structure.plain import OLD_PYMUPDF, PlainStructure
 
-    return PlainStructure()
+    return PlainStructure(OLD_PYMUPDF if engine == "pymupdf" else "")
 
 
 def _pymupdf(name: str, kind: str, source: str | bytes, passwords: Sequence[str]) -> Renderer:

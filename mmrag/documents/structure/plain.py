@@ -22,21 +22,23 @@ NOTE = "structure by plain rules: paragraphs, and tables with ruled lines"
 NOTE_NO_TABLES = (
     "structure by plain rules: paragraphs only; tables need pdfplumber: pip install 'mmrag[pdfium]'"
 )
+OLD_PYMUPDF = "; headings, lists and other tables need pymupdf>=2.0, which needs Python 3.11"
 SAME_EDGE = 0.0025  # of the page, two points of A4: edges of cells that are nearer are one
 
 
 class PlainStructure:
     """Finds tables by their ruled lines; everything else is left to be paragraphs."""
 
-    def __init__(self) -> None:
-        """Open nothing yet."""
+    def __init__(self, hint: str = "") -> None:
+        """Open nothing yet; `hint` is added to the note of every page."""
+        self._hint = hint
         self._file: tuple[Any, Any] | None = None  # the renderer it is of, and pdfplumber's document
 
     def read(self, renderer: Renderer, number: int, words: Sequence[Word], *, is_exact: bool) -> Layout:
         """Find the tables of a page; see `StructureReader.read`."""
         source = getattr(renderer, "source", None)
         if source is None or not is_exact or not words:
-            return Layout((), (NOTE,))
+            return Layout((), (NOTE + self._hint,))
         try:
             document = self._open(renderer, source)
         except ImportError:
