@@ -185,7 +185,7 @@ def other_ends(truth: Sequence[Word], words: Sequence[Word], used: set[int]) -> 
 def consensus(readings: Sequence[Sequence[Word]]) -> list[Word]:
     """Words that at least two of several readings have at one place, in the order of the first that has them.
 
-    The box is the mean of the boxes that agree.
+    The box is the mean of the boxes that agree; words whose centre is off the page are left out.
     """
     agreed: list[Word] = []
     seen: list[set[int]] = [set() for _ in readings]
@@ -198,8 +198,9 @@ def consensus(readings: Sequence[Sequence[Word]]) -> list[Word]:
             boxes = [word.box, *(readings[second][position].box for second, position in others.items())]
             for second, position in others.items():
                 seen[second].add(position)
-            mean = [sum(sides) / len(boxes) for sides in zip(*boxes, strict=True)]
-            agreed.append(Word(word.text, (mean[0], mean[1], mean[2], mean[3])))
+            x0, y0, x1, y1 = (sum(sides) / len(boxes) for sides in zip(*boxes, strict=True))
+            if 0 <= (x0 + x1) / 2 <= 1 and 0 <= (y0 + y1) / 2 <= 1:
+                agreed.append(Word(word.text, (x0, y0, x1, y1)))
     return agreed
 
 

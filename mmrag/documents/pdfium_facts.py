@@ -19,6 +19,7 @@ from mmrag.documents.xfa import NO_VALUES, speaks_of_waiting
 
 FIELDS_NOTE = "form fields are read as they are drawn (renderer='pymupdf' reads states and values)"
 COMMENTS_NOTE = "comments are not read (renderer='pymupdf' reads them)"
+_PASSWORD = 1 << 13  # of a field's flags
 _MOST_PAGES = 50  # that are looked through for fields
 _COMMENTS = (
     raw.FPDF_ANNOT_TEXT,
@@ -29,6 +30,14 @@ _COMMENTS = (
 )
 
 
+_WITH_TEXT = (raw.FPDF_ANNOT_WIDGET, raw.FPDF_ANNOT_FREETEXT, raw.FPDF_ANNOT_STAMP)
+
+
+def draws_text(kinds: Counter[int]) -> bool:
+    """Check whether annotations of a page may draw text on it, which PDFium reads from flat pages only."""
+    return any(kinds[kind] for kind in _WITH_TEXT)
+
+
 class DocumentFacts:
     """Facts of one open document.
 
@@ -37,23 +46,41 @@ class DocumentFacts:
     """
 
     def __init__(self, document: Any) -> None:  # noqa: ANN401  (pypdfium2 is not typed)
-        """Read nothing yet."""
+        """Read nothing but the form, which PDFium has to know before a page is loaded."""
         self._document = document
+        if raw.FPDF_GetFormType(document) in (raw.FORMTYPE_ACRO_FORM, raw.FORMTYPE_XFA_FOREGROUND):
+            document.init_forms()
 
     def refusal(self) -> str | None:
         """Return why the document cannot be read: a dynamic XFA form; None if it can."""
         if raw.FPDF_GetFormType(self._document) != raw.FORMTYPE_XFA_FULL:
             return None
         for number in range(min(len(self._document), _MOST_PAGES)):
-            if _annotation_kinds(self._document[number])[raw.FPDF_ANNOT_WIDGET]:
+            if annotation_kinds(self._document[number])[raw.FPDF_ANNOT_WIDGET]:
                 return None
         if len(self._document) == 1 and speaks_of_waiting(_text(self._document[0])):
             return f"{NO_VALUES} The renderer 'pymupdf' may read its values."
         return None
 
-    def complete(self, page: Any, number: int, text: PageText) -> PageText:  # noqa: ANN401
-        """Return a page's text with its section, the names of attached files, and notes."""
-        kinds = _annotation_kinds(page)
+    def drop_passwords(self, page: Any) -> None:  # noqa: ANN401
+        """Take password fields off a page, in memory: what some writers draw in them is the password."""
+        if self._document.formenv is None:
+            return
+        for position in reversed(range(raw.FPDFPage_GetAnnotCount(page))):
+            annotation = raw.FPDFPage_GetAnnot(page, position)
+            flags = raw.FPDFAnnot_GetFormFieldFlags(self._document.formenv, annotation)
+            raw.FPDFPage_CloseAnnot(annotation)
+            if flags > 0 and flags & _PASSWORD:
+                raw.FPDFPage_RemoveAnnot(page, position)
+
+    def complete(self, kinds: Counter[int], number: int, text: PageText) -> PageText:
+        """Return a page's text with its section, the names of attached files, and notes.
+
+        Args:
+            kinds: of the page's annotations.
+            number: 0-based position of the page.
+            text: of the page.
+        """
         notes = list(text.notes)
         if kinds[raw.FPDF_ANNOT_WIDGET]:
             notes.append(FIELDS_NOTE)
@@ -83,7 +110,7 @@ def _entry(bookmark: Any) -> OutlineEntry:  # noqa: ANN401
     return OutlineEntry(bookmark.level + 1, str(bookmark.get_title() or ""), -1 if page is None else page)
 
 
-def _annotation_kinds(page: Any) -> Counter[int]:  # noqa: ANN401
+def annotation_kinds(page: Any) -> Counter[int]:  # noqa: ANN401
     """Count the annotations of a page by kind."""
     kinds: Counter[int] = Counter()
     for position in range(raw.FPDFPage_GetAnnotCount(page)):

@@ -28,7 +28,11 @@ try:
 except ImportError as error:
     raise MissingExtraError("Reading PDF with renderer='pdfium'", "pdfium") from error
 
-from mmrag.documents.pdfium_facts import DocumentFacts  # needs what was tried above
+from mmrag.documents.pdfium_facts import (  # needs what was tried above
+    DocumentFacts,
+    annotation_kinds,
+    draws_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -75,9 +79,19 @@ class PdfiumRenderer:
             raise PageError(f"page size must be positive, got {width:g} x {height:g} points", number)
         return page
 
+    def _flat(self, page: Any, number: int) -> Any:  # noqa: ANN401
+        """Make what fields and annotations draw a part of the page, in memory, and load it again."""
+        self._facts.drop_passwords(page)
+        raw.FPDFPage_Flatten(page, raw.FLAT_NORMALDISPLAY)
+        page.close()
+        return self._load(number)
+
     def read(self, number: int) -> PageText:
         """Read words from characters; lines are ordered by `layout.reading_order`."""
         page = self._load(number)
+        kinds = annotation_kinds(page)
+        if draws_text(kinds):
+            page = self._flat(page, number)
         width, height = page.get_size()
         size = (float(width), float(height))
         label = str(self._document.get_page_label(number) or "").strip()
@@ -93,7 +107,7 @@ class PdfiumRenderer:
             text = PageText(size, label, blocks)
             if blocks and is_sparse(text.text) and _is_invisible(page):
                 text = PageText(text.size, label, blocks, invisible=True)
-            return self._facts.complete(page, number, text)
+            return self._facts.complete(kinds, number, text)
         finally:
             textpage.close()
             page.close()

@@ -32,6 +32,25 @@ def test_sections_files_and_what_is_not_read():
     renderer.close()
 
 
+def test_fields_and_free_text_are_read_as_they_are_drawn_and_passwords_never():
+    document = pymupdf.open(stream=make_pdf("Boat:"))
+    for top, (value, flags) in zip(
+        (45, 145, 245), (("Heron", 0), ("7391", 1 << 13), ("Whitby", 0)), strict=True
+    ):
+        widget = pymupdf.Widget()
+        widget.field_type, widget.field_name = pymupdf.PDF_WIDGET_TYPE_TEXT, f"n{top}"
+        widget.field_value, widget.field_flags = value, flags
+        widget.rect = pymupdf.Rect(100, top, 200, top + 20)
+        document[0].add_widget(widget)
+    document[0].add_freetext_annot((100, 100, 300, 130), "Typed remark")
+    renderer = PdfiumRenderer("a.pdf", document.tobytes(), ())
+    page = renderer.read(0)
+    assert sorted(word.text for word in page.words) == sorted(["Boat:", "Heron", "Typed", "remark", "Whitby"])
+    assert FIELDS_NOTE in page.notes
+    assert renderer.read(0).words == page.words
+    renderer.close()
+
+
 def test_a_dynamic_xfa_form_is_refused_with_the_reason():
     xml = "<xdp:xdp xmlns:xdp='http://ns.adobe.com/xdp/'></xdp:xdp>"
     data = raw_pdf(
