@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmrag.hosts.metadata import metadata_boxes
 from mmrag.images import check_image_file, load_image
-from mmrag.serving.escaping import as_line, data_block, data_mark
+from mmrag.serving.escaping import as_data, as_line, data_block, data_mark
 from mmrag.types import Answer, Candidate, Citation, Query, Ranking
 
 if TYPE_CHECKING:
@@ -131,6 +131,12 @@ def source_heading(number: int, metadata: Mapping[str, Any]) -> str:
 def source_text(number: int, metadata: Mapping[str, Any], text: str) -> str:
     """Return a source as it stands in a prompt: its heading, and its text between markers, as data."""
     return f"{source_heading(number, metadata)}\n{data_block('text', data_mark(text), text)}\n"
+
+
+def numbered_text(number: int, title: str, text: str) -> str:
+    """Return a source as it stands in a message: ``[2] title``, then its text, both as data."""
+    heading = f"[{number}] {as_line(title)}"
+    return f"{heading}\n{as_data(text)}" if text else heading
 
 
 def source_origin(metadata: Mapping[str, Any]) -> dict[str, Any]:

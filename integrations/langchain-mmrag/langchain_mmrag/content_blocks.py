@@ -14,8 +14,14 @@ from langchain_core.messages.content import (
     create_citation,
     create_image_block,
 )
-from mmrag.hosts.answers import citation_marks, source_image, source_origin, source_title, source_url
-from mmrag.serving.escaping import as_data, as_line
+from mmrag.hosts.answers import (
+    citation_marks,
+    numbered_text,
+    source_image,
+    source_origin,
+    source_title,
+    source_url,
+)
 
 
 def documents_to_content_blocks(
@@ -47,8 +53,7 @@ def documents_to_content_blocks(
                 f"document [{number}] must have text or a picture to show, got neither ({title}). "
                 "Leave it out, or retrieve with images=True."
             )
-        heading, words = f"[{number}] {as_line(title)}", as_data(words)  # no page looks like another source
-        blocks.append(TextContentBlock(type="text", text=f"{heading}\n{words}" if words else heading))
+        blocks.append(TextContentBlock(type="text", text=numbered_text(number, title, words)))
         if picture is not None:
             blocks.append(picture)
     return blocks
