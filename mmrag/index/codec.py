@@ -58,7 +58,8 @@ def _box_bytes(boxes: Sequence[Box]) -> bytes:
     values = np.array(boxes, np.float64).reshape(len(boxes), 4)
     if not np.isfinite(values).all():
         raise ValueError("boxes of words must be finite, got NaN or infinity. Leave such words out.")
-    return np.rint(values.clip(0.0, 1.0) * _BOX_STEPS).astype("<u2").T.tobytes()
+    steps: NDArray[np.uint16] = np.rint(values.clip(0.0, 1.0) * _BOX_STEPS).astype("<u2")
+    return steps.T.tobytes()
 
 
 def _boxes_of(data: bytes, count: int, offset: int) -> list[Box]:
