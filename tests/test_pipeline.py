@@ -384,3 +384,18 @@ def test_a_name_is_no_embedder(tmp_path):
     with pytest.raises(TypeError, match=r"an embedder must have the methods .* got str"):
         DocumentQA.open(tmp_path / "index", embedder="a-name")
     assert not (tmp_path / "index").exists()
+
+
+def test_the_structure_of_a_page_is_read_once(make_pdf, tmp_path):
+    """The second look needs no file: the index has it."""
+    path = make_pdf(tmp_path / "lakes.pdf", ["The lake is twelve metres deep in spring."])
+    with DocumentQA.open(tmp_path / "index") as qa:
+        qa.add(path)
+        page = qa.search("lake")[0].page
+        assert page.blocks is None
+        blocks = qa.blocks(page)
+        assert [block.text for block in blocks] == [page.text]
+    path.unlink()
+    with DocumentQA.open(tmp_path / "index", read_only=True) as qa:
+        assert [block.text for block in qa.blocks(page)] == [page.text]
+        assert qa.search("lake")[0].page.blocks is not None
