@@ -176,7 +176,7 @@ def _make_page(
         source=source,
         total_pages=info.total_pages,
         text_source=choice.text_source,
-        notes=(*reply["notes"], *choice.notes, *_attached_notes(reply["attached"])),
+        notes=(*reply["notes"], *choice.notes, *_attached_notes(reply["attachment_names"])),
         confidence=mean_confidence(words),
         hidden=tuple(HiddenText(text, box, reason) for text, box, reason in reply["hidden"]),
         section=reply["section"],

@@ -27,8 +27,15 @@ def read_blocks(pages: PageReader, pool: WorkerPool, handle: OpenDocument, page:
     if not page.words and page.text_source == "unread":
         return replace(page, blocks=())
     name = f"{page.source.name}, page {page.number + 1}"
-    words = [(word.text, word.box, word.tail, word.confidence) for word in page.words]
-    is_exact = page.text_source in EXACT_SOURCES
+    kinds = known_kinds(page)
+    has_watermark = "watermark" in kinds.values()
+    words = [
+        (word.text, word.box, word.tail, word.confidence)
+        for position, word in enumerate(page.words)
+        if kinds.get(position) != "watermark"
+    ]
+    # a text across the others hides them from the models: they are given the page without it
+    is_exact = page.text_source in EXACT_SOURCES and not has_watermark
     with pool.worker() as worker:
         try:
             reply = pages.ask(worker, handle, "structure", page.number, words=words, is_exact=is_exact)
@@ -40,7 +47,7 @@ def read_blocks(pages: PageReader, pool: WorkerPool, handle: OpenDocument, page:
         raise PageError(f"{name}: {reply['message']}.", page.number)
     layout = from_plain(reply)
     paragraphs = paragraph_numbers(page.text, len(page.words))
-    blocks = assemble(layout.regions, page.words, paragraphs, known_kinds(page))
+    blocks = assemble(layout.regions, page.words, paragraphs, kinds)
     return replace(page, blocks=blocks, notes=(*page.notes, *layout.notes))
 
 

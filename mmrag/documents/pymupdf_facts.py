@@ -53,7 +53,7 @@ class DocumentFacts:
             text = with_annotations(page, text)
         names, notes = self._attached_names(page)
         return replace(
-            text, section=self._outline.section(page.number), attached=names, notes=(*text.notes, *notes)
+            text, section=self._outline.section(page.number), attachment_names=names, notes=(*text.notes, *notes)
         )
 
     def attached_files(self) -> Iterator[tuple[str, Callable[[], bytes]]]:

@@ -33,7 +33,7 @@ class PageText:
         notes: what should be known of this page.
         hidden: text that no eye sees on the page; not in `blocks`.
         pictures: boxes of the raster pictures on the page, in 0..1 as shown.
-        attached: names of files attached to the page, on the first page of those attached to the file, too.
+        attachment_names: of files attached to the page, on the first page of those attached to the file, too.
         section: titles of the sections that the page begins in or holds, outermost first.
     """
 
@@ -45,7 +45,7 @@ class PageText:
     hidden: tuple[HiddenText, ...] = ()
     pictures: tuple[Box, ...] = ()
     section: tuple[str, ...] = ()
-    attached: tuple[str, ...] = ()
+    attachment_names: tuple[str, ...] = ()
 
     @property
     def words(self) -> tuple[Word, ...]:

@@ -327,7 +327,7 @@ def _plain(page: PageText) -> dict[str, Any]:
         "hidden": tuple((hidden.text, _plain_box(hidden.box), hidden.reason) for hidden in page.hidden),
         "pictures": tuple(map(_plain_box, page.pictures)),
         "section": tuple(page.section),
-        "attached": tuple(page.attached),
+        "attachment_names": tuple(page.attachment_names),
     }
 
 

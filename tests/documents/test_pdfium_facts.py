@@ -26,7 +26,7 @@ def test_sections_files_and_what_is_not_read():
     renderer = PdfiumRenderer("a.pdf", document.tobytes(), ())
     first, second = renderer.read(0), renderer.read(1)
     assert (first.section, second.section) == (("Start",), ("Start", "End"))
-    assert first.attached == tuple(name for name, _ in renderer.attached_files()) != ()
+    assert first.attachment_names == tuple(name for name, _ in renderer.attached_files()) != ()
     assert [read() for _, read in renderer.attached_files()] == [b"minutes"]
     assert (first.notes, second.notes) == ((), (FIELDS_NOTE, COMMENTS_NOTE))
     renderer.close()

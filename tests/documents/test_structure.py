@@ -208,6 +208,22 @@ def test_a_name_over_a_group_of_columns_names_all_of_them(reader, offset):
     assert table.column_header(2) == ("Imports", "2023") and table.column_header(3) == ("Exports", "2022")
 
 
+def test_a_watermark_over_a_table_is_a_block_of_its_own_and_the_table_stays(reader):
+    document = pymupdf.open("pdf", report_page())
+    page = document[0]
+    for x in (80, 200, 320):  # across text and table, upwards
+        start = pymupdf.Point(x, 620)
+        turn = (start, pymupdf.Matrix(50))
+        page.insert_text(
+            start, "Licensed to A. Reader, order 774512", fontsize=11, color=(0.8,) * 3, morph=turn
+        )
+    marked = read(reader, saved(document))
+    assert [block.text.split()[0] for block in marked.blocks if block.kind == "watermark"] == ["Licensed"]
+    (table,), (plain_table,) = tables(marked), tables(read(reader, report_page()))
+    assert table.grid() == plain_table.grid()
+    check_words(marked)
+
+
 def test_reading_structure_changes_nothing_of_what_is_read(reader):
     """PyMuPDF's models change its settings for the whole process."""
     data = report_page()
