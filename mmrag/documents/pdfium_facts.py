@@ -87,7 +87,8 @@ class DocumentFacts:
         if any(kinds[kind] for kind in _COMMENTS):
             notes.append(COMMENTS_NOTE)
         names = self._attached_names() if number == 0 else ()
-        return replace(text, section=self._outline.section(number), attachment_names=names, notes=tuple(notes))
+        section = self._outline.section(number)
+        return replace(text, section=section, attachment_names=names, notes=tuple(notes))
 
     def _attached_names(self) -> tuple[str, ...]:
         document = self._document

@@ -52,9 +52,8 @@ class DocumentFacts:
         if self._file.is_pdf:
             text = with_annotations(page, text)
         names, notes = self._attached_names(page)
-        return replace(
-            text, section=self._outline.section(page.number), attachment_names=names, notes=(*text.notes, *notes)
-        )
+        section = self._outline.section(page.number)
+        return replace(text, section=section, attachment_names=names, notes=(*text.notes, *notes))
 
     def attached_files(self) -> Iterator[tuple[str, Callable[[], bytes]]]:
         """Yield the name of each attached file, and a function that returns its bytes."""
