@@ -2,8 +2,8 @@
 
 PDFium gives characters in the order of the file, without blocks; `layout.reading_order` orders the
 lines. Boxes are turned to the page as shown by PDFium itself (rotation, crop box).
-What is drawn twice, cut or marked is told as with PyMuPDF; text that no eye sees and turned lines are not
-told apart with this renderer.
+What is drawn twice, cut or marked is told as with PyMuPDF, and so is text that no eye sees (`pdfium_sight`);
+turned lines are not told apart with this renderer.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mmrag.documents.glyphs import LayerLine, LayerWord, Part, page_box, page_words, union, word_of
+from mmrag.documents.glyphs import LayerLine, LayerWord, page_box, page_words, union, word_of
 from mmrag.documents.hyphens import join_hyphens
 from mmrag.documents.layer import tidy
 from mmrag.documents.layout import bounds, join_rows, reading_order
 from mmrag.documents.renderer import MAX_SCALE, PageText, fit_scale, password_message
-from mmrag.documents.textlayer import is_sparse
+from mmrag.documents.visibility import Sight, hidden_notes, picture_boxes
 from mmrag.errors import DocumentError, MissingExtraError, PageError, PasswordRequiredError
 
 try:
@@ -33,13 +33,15 @@ from mmrag.documents.pdfium_facts import (  # needs what was tried above
     annotation_kinds,
     draws_text,
 )
+from mmrag.documents.pdfium_paint import PageMap, PagePaints, PdfiumPart, struck_areas
+from mmrag.documents.pdfium_sight import see
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from PIL.Image import Image
 
-_GRID = 1_000_000  # device units a side, for exact boxes from PDFium's whole-number transform
+    from mmrag.types import Box, Word
 
 
 class PdfiumRenderer:
@@ -89,24 +91,25 @@ class PdfiumRenderer:
     def read(self, number: int) -> PageText:
         """Read words from characters; lines are ordered by `layout.reading_order`."""
         page = self._load(number)
+        struck_boxes = struck_areas(page, PageMap(page, _size(page)))
         kinds = annotation_kinds(page)
         if draws_text(kinds):
             page = self._flat(page, number)
-        width, height = page.get_size()
-        size = (float(width), float(height))
+        size = _size(page)
         label = str(self._document.get_page_label(number) or "").strip()
         textpage = page.get_textpage()
         try:
-            (layer,) = tidy([_lines(page, textpage, size)]) or ([],)
-            lines = [words for line in layer if (words := page_words(line, size))]
-            order = reading_order([bounds(line) for line in lines], size[0] / size[1])
-            blocks = tuple(
-                tuple(map(tuple, join_rows(join_hyphens([lines[index] for index in block]))))
-                for block in order
+            page_paints = PagePaints(page, size)
+            view, notes = _look(page, _lines(page_paints, textpage, size), page_paints, size, struck_boxes)
+            text = PageText(
+                size,
+                label,
+                _blocks(view, size),
+                invisible=view.invisible,
+                notes=(*notes, *hidden_notes(view.hidden)),
+                hidden=tuple(view.hidden),
+                pictures=picture_boxes(page_paints.paints, size),
             )
-            text = PageText(size, label, blocks)
-            if blocks and is_sparse(text.text) and _is_invisible(page):
-                text = PageText(text.size, label, blocks, invisible=True)
             return self._facts.complete(kinds, number, text)
         finally:
             textpage.close()
@@ -118,7 +121,7 @@ class PdfiumRenderer:
         try:
             width, height = page.get_size()
             scale = min(MAX_SCALE, fit_scale(width, height, max_pixels, max_side))
-            return page.render(scale=scale, rev_byteorder=True).to_pil().convert("RGB")  # type: ignore[no-any-return]
+            return _picture(page, scale)
         except (pdfium.PdfiumError, ValueError) as error:
             raise PageError(f"page cannot be rendered ({error})", number) from error
         finally:
@@ -140,10 +143,46 @@ def _attached_bytes(attachment: Any) -> bytes:  # noqa: ANN401
     return bytes(attachment.get_data())
 
 
-def _lines(page: Any, textpage: Any, size: tuple[float, float]) -> list[LayerLine]:  # noqa: ANN401
+def _size(page: Any) -> tuple[float, float]:  # noqa: ANN401
+    """Return width and height of a page in points as shown."""
+    width, height = page.get_size()
+    return float(width), float(height)
+
+
+def _picture(page: Any, scale: float) -> Image:  # noqa: ANN401
+    """Draw a page as shown, annotations included."""
+    return page.render(scale=scale, rev_byteorder=True).to_pil().convert("RGB")  # type: ignore[no-any-return]
+
+
+def _look(
+    page: Any,  # noqa: ANN401
+    lines: Sequence[LayerLine],
+    page_paints: PagePaints,
+    size: tuple[float, float],
+    struck_boxes: Sequence[Box],
+) -> tuple[Sight, tuple[str, ...]]:
+    """Find out what is seen of a page's lines; all of them are if PDFium cannot draw it."""
+    try:
+        return see(lines, page_paints, size, lambda scale: _picture(page, scale), struck_boxes), ()
+    except (pdfium.PdfiumError, ValueError) as error:
+        note = f"hidden text cannot be told from visible text ({error})"
+        return Sight([list(lines)]), (note,)
+
+
+def _blocks(view: Sight, size: tuple[float, float]) -> tuple[tuple[tuple[Word, ...], ...], ...]:
+    """Order the lines that are seen, rows and cut words joined."""
+    (layer,) = tidy(view.blocks) or ([],)
+    lines = [words for line in layer if (words := page_words(line, size))]
+    order = reading_order([bounds(line) for line in lines], size[0] / size[1])
+    return tuple(
+        tuple(map(tuple, join_rows(join_hyphens([lines[index] for index in block])))) for block in order
+    )
+
+
+def _lines(page_paints: PagePaints, textpage: Any, size: tuple[float, float]) -> list[LayerLine]:  # noqa: ANN401
     """Group words into lines; a line ends at a line break or before a word that is left of it or far away."""
     lines: list[list[LayerWord]] = [[]]
-    for word, breaks in _runs(page, textpage, size):
+    for word, breaks in _runs(page_paints, textpage):
         if breaks and lines[-1]:
             lines.append([])
         if word is None or page_box(word.box, size) is None:
@@ -163,12 +202,11 @@ def _jumps(before: LayerWord, after: LayerWord) -> bool:
 
 
 def _runs(
-    page: Any,  # noqa: ANN401
+    page_paints: PagePaints,
     textpage: Any,  # noqa: ANN401
-    size: tuple[float, float],
 ) -> Iterator[tuple[LayerWord | None, bool]]:
     """Yield ``(word, starts a line)``; None is a line break only."""
-    parts: list[Part] = []
+    parts: list[PdfiumPart] = []
     fresh = False
     for index in range(textpage.count_chars()):
         character = _character(textpage, index)
@@ -178,8 +216,8 @@ def _runs(
                 parts, fresh = [], False
             fresh = fresh or character in "\r\n"
             continue
-        part = _part(page, textpage, index, character, size)
-        if parts and parts[-1].size == part.size and abs(parts[-1].origin[1] - part.origin[1]) < 0.1:
+        part = _part(page_paints, textpage, index, character)
+        if parts and _is_one_style(parts[-1], part):
             last = parts[-1]
             parts[-1] = replace(last, text=last.text + character, box=union((last.box, part.box)))
         else:
@@ -188,27 +226,34 @@ def _runs(
         yield word_of(parts), fresh
 
 
-def _part(
-    page: Any,  # noqa: ANN401
-    textpage: Any,  # noqa: ANN401
-    index: int,
-    character: str,
-    size: tuple[float, float],
-) -> Part:
-    """Read box, size and origin of one character, in points as shown."""
-    left, bottom, right, top = textpage.get_charbox(index)
-    box = _unit_box(page, (left, bottom, right, top))
+def _is_one_style(last: PdfiumPart, part: PdfiumPart) -> bool:
+    """Check whether two characters have one size, baseline and look."""
+    same_line = last.size == part.size and abs(last.origin[1] - part.origin[1]) < 0.1
+    return same_line and last.look == part.look
+
+
+def _part(page_paints: PagePaints, textpage: Any, index: int, character: str) -> PdfiumPart:  # noqa: ANN401
+    """Read box, size, origin and look of one character, in points as shown."""
+    page_map = page_paints.page_map
     x, y, matrix = ctypes.c_double(), ctypes.c_double(), raw.FS_MATRIX()
     raw.FPDFText_GetCharOrigin(textpage, index, x, y)
-    origin = _unit_box(page, (x.value, y.value, x.value, y.value))
     letter = float(raw.FPDFText_GetFontSize(textpage, index))
+    up = (0.0, 1.0)
     if raw.FPDFText_GetMatrix(textpage, index, matrix):
-        letter *= math.hypot(matrix.c, matrix.d)
-    return Part(
+        up = (matrix.c, matrix.d)
+        letter *= math.hypot(*up)
+    look = page_paints.look(textpage, index)
+    return PdfiumPart(
         character,
-        (box[0] * size[0], box[1] * size[1], box[2] * size[0], box[3] * size[1]),
+        page_map.box(*textpage.get_charbox(index)),
         round(letter, 1),
-        (origin[0] * size[0], origin[1] * size[1]),
+        page_map.point(x.value, y.value),
+        look.colour,
+        look.opacity,
+        look.is_drawn,
+        look.is_plain,
+        page_map.direction(*up),
+        look,
     )
 
 
@@ -218,23 +263,3 @@ def _character(textpage: Any, index: int) -> str:  # noqa: ANN401
     if raw.FPDFText_HasUnicodeMapError(textpage, index) == 1 or code == 0 or 0xD800 <= code < 0xE000:
         return "\N{REPLACEMENT CHARACTER}"
     return "-" if code == 2 else chr(code)  # PDFium marks a hyphen at the end of a line with 2
-
-
-def _unit_box(page: Any, edges: Sequence[float]) -> tuple[float, float, float, float]:  # noqa: ANN401
-    """Convert page coordinates to 0..1 of the page as shown."""
-    xs, ys = [], []
-    for x, y in ((edges[0], edges[1]), (edges[2], edges[3])):
-        across, down = ctypes.c_int(), ctypes.c_int()
-        raw.FPDF_PageToDevice(page, 0, 0, _GRID, _GRID, 0, x, y, across, down)
-        xs.append(across.value / _GRID)
-        ys.append(down.value / _GRID)
-    return (min(xs), min(ys), max(xs), max(ys))
-
-
-def _is_invisible(page: Any) -> bool:  # noqa: ANN401
-    """Check whether most text objects of a page are drawn invisibly."""
-    modes = [
-        raw.FPDFTextObj_GetTextRenderMode(item) == raw.FPDF_TEXTRENDERMODE_INVISIBLE
-        for item in page.get_objects(filter=[raw.FPDF_PAGEOBJ_TEXT])
-    ]
-    return bool(modes) and sum(modes) * 2 > len(modes)

@@ -13,7 +13,6 @@ from typing import Any
 import pymupdf
 
 from mmrag.documents.glyphs import LayerWord, Part, overlap, page_box
-from mmrag.documents.layout import clip_box
 from mmrag.documents.pymupdf_words import WORD_FLAGS
 from mmrag.documents.visibility import Paint
 from mmrag.types import Box
@@ -33,21 +32,6 @@ def page_paints(page: Any) -> list[Paint]:  # noqa: ANN401  (PyMuPDF is not type
             rect = pymupdf.Rect(box) * matrix if page.rotation else box
             paints.append(Paint(name, (rect[0], rect[1], rect[2], rect[3])))
     return paints
-
-
-def picture_boxes(paints: Sequence[Paint], size: tuple[float, float]) -> tuple[Box, ...]:
-    """Return the boxes, in 0..1 and clipped to the page, of its raster pictures."""
-    boxes = (
-        clip_box(_on_page((x0 / size[0], y0 / size[1], x1 / size[0], y1 / size[1])))
-        for x0, y0, x1, y1 in (paint.box for paint in paints if paint.kind == "image")
-    )
-    return tuple(dict.fromkeys(box for box in boxes if box is not None))
-
-
-def _on_page(box: Box) -> Box:
-    """Cut a box off at the edges of the page."""
-    x0, y0, x1, y1 = (min(max(edge, 0.0), 1.0) for edge in box)
-    return x0, y0, x1, y1
 
 
 def struck_areas(page: Any) -> list[Box]:  # noqa: ANN401

@@ -15,10 +15,10 @@ from mmrag.documents.glyphs import LayerBlocks
 from mmrag.documents.layer import page_blocks, tidy
 from mmrag.documents.pymupdf_annotations import form_fields
 from mmrag.documents.pymupdf_facts import DocumentFacts
-from mmrag.documents.pymupdf_paint import clipped_words, page_paints, picture_boxes, struck_areas
+from mmrag.documents.pymupdf_paint import clipped_words, page_paints, struck_areas
 from mmrag.documents.pymupdf_words import layer_blocks
 from mmrag.documents.renderer import MAX_SCALE, PageText, fit_scale, password_message
-from mmrag.documents.visibility import Sight, hidden_notes, hidden_text, sight
+from mmrag.documents.visibility import Sight, hidden_notes, hidden_text, picture_boxes, sight
 from mmrag.errors import DocumentError, PageError, PasswordRequiredError
 from mmrag.types import Box
 

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from mmrag.documents.glyphs import LayerBlocks, LayerLine, LayerWord, overlap, page_box, quarter_of, union
 from mmrag.documents.inkproof import PagePixels, contrast
+from mmrag.documents.layout import clip_box
 from mmrag.types import Box, HiddenText
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def sight(
     size: tuple[float, float],
     draw: Callable[[float], Image],
     struck_boxes: Sequence[Box] = (),
+    is_doubtful: Callable[[LayerWord], bool] = lambda word: False,
 ) -> Sight:
     """Separate what is seen from what is not.
 
@@ -91,6 +93,7 @@ def sight(
         size: of the page in points.
         draw: draws the page as RGB at a scale in pixels a point; called once at most.
         struck_boxes: areas that annotations strike out.
+        is_doubtful: says of a word that it is suspect, whatever its colour is.
     """
     words = [(line, word) for block in blocks for line in block for word in line.words]
     if not words:
@@ -103,7 +106,11 @@ def sight(
         if reason is not None:
             reasons[id(word)] = reason
     grounds = _Grounds(paints)
-    suspects = [word for _, word in words if id(word) not in reasons and grounds.is_suspect(word)]
+    suspects = [
+        word
+        for _, word in words
+        if id(word) not in reasons and (grounds.is_suspect(word) or is_doubtful(word))
+    ]
     invisible = False
     if suspects:
         pixels = PagePixels(draw, size, min(word.main.size for word in suspects))
@@ -128,6 +135,21 @@ def hidden_notes(hidden: Sequence[HiddenText]) -> tuple[str, ...]:
     return tuple(
         f"hidden words left out ({reason})" for reason in dict.fromkeys(text.reason for text in hidden)
     )
+
+
+def picture_boxes(paints: Sequence[Paint], size: tuple[float, float]) -> tuple[Box, ...]:
+    """Return the boxes, in 0..1 and clipped to the page, of its raster pictures."""
+    boxes = (
+        clip_box(_on_page((x0 / size[0], y0 / size[1], x1 / size[0], y1 / size[1])))
+        for x0, y0, x1, y1 in (paint.box for paint in paints if paint.kind == "image")
+    )
+    return tuple(dict.fromkeys(box for box in boxes if box is not None))
+
+
+def _on_page(box: Box) -> Box:
+    """Cut a box off at the edges of the page."""
+    x0, y0, x1, y1 = (min(max(edge, 0.0), 1.0) for edge in box)
+    return x0, y0, x1, y1
 
 
 def _plain_reason(word: LayerWord, size: tuple[float, float], struck_boxes: Sequence[Box]) -> str | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 from made_documents import raw_pdf, stream
 
-from mmrag.documents.pymupdf_renderer import PyMuPdfRenderer
+from mmrag.documents.opening import open_renderer
 
+ENGINES = pytest.mark.parametrize("engine", ["pymupdf", "pdfium"])
 SHOWN = "BT /F 12 Tf 1 0 0 1 60 250 Tm (The weir was mended.) Tj ET\n"
 SECRET = "BT /F 12 Tf 1 0 0 1 60 200 Tm (Zebra crossing) Tj ET\n"
 LAYER = "/OC /L BDC\n" + SECRET + "EMC\n"
 
 
-def words(contents: str, state: str = "ON", page: str = "") -> list[str]:
+def words(engine: str, contents: str, state: str = "ON", page: str = "") -> list[str]:
     """Words of a page of 400 x 300 points; object 6 is a layer in this state."""
     data = raw_pdf(
         f"<</Type/Catalog/Pages 2 0 R/OCProperties<</OCGs[6 0 R]/D<</{state}[6 0 R]>>>>>>",
@@ -23,28 +24,33 @@ def words(contents: str, state: str = "ON", page: str = "") -> list[str]:
         "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
         "<</Type/OCG/Name(L)>>",
     )
-    renderer = PyMuPdfRenderer("page.pdf", "pdf", data, ())
+    if engine == "pdfium":
+        pytest.importorskip("pypdfium2", reason="the extra 'pdfium' is not installed")
+    renderer = open_renderer(engine, "pdf", "page.pdf", data, (), 4_000_000)
     try:
         return [word.text for word in renderer.read(0).words]
     finally:
         renderer.close()
 
 
-def test_a_layer_is_read_only_while_it_is_on():
-    assert words(LAYER, "ON") == ["The", "weir", "was", "mended.", "Zebra", "crossing"]
-    assert words(LAYER, "OFF") == ["The", "weir", "was", "mended."]
+@ENGINES
+def test_a_layer_is_read_only_while_it_is_on(engine):
+    assert words(engine, LAYER, "ON") == ["The", "weir", "was", "mended.", "Zebra", "crossing"]
+    assert words(engine, LAYER, "OFF") == ["The", "weir", "was", "mended."]
 
 
 @pytest.mark.parametrize(
     ("box", "is_seen"), [("50 190 200 30", True), ("300 100 40 40", False), ("0 0 0 0", False)]
 )
-def test_a_clipping_path_cuts_words_off(box, is_seen):
-    assert ("Zebra" in words(f"q {box} re W n\n{SECRET}Q\n")) == is_seen
+@ENGINES
+def test_a_clipping_path_cuts_words_off(box, is_seen, engine):
+    assert ("Zebra" in words(engine, f"q {box} re W n\n{SECRET}Q\n")) == is_seen
 
 
 @pytest.mark.parametrize(("box", "is_seen"), [("40 180 380 290", True), ("40 230 380 290", False)])
-def test_the_crop_box_cuts_words_off(box, is_seen):
-    assert ("Zebra" in words(SECRET, page=f"/CropBox[{box}]")) == is_seen
+@ENGINES
+def test_the_crop_box_cuts_words_off(box, is_seen, engine):
+    assert ("Zebra" in words(engine, SECRET, page=f"/CropBox[{box}]")) == is_seen
 
 
 PATCH = "1 g 50 190 200 25 re f 0 g\n"
@@ -55,26 +61,30 @@ BAR = "0 g 50 190 200 25 re f\n"
     ("patch", "ink", "text"),
     [(PATCH, "0 g", "Lion gate"), (BAR, "1 g", "Redacted now"), (BAR, "1 g", "Zebra stripes")],
 )
-def test_what_was_written_over_a_patch_replaces_what_is_under_it(patch, ink, text):
+@ENGINES
+def test_what_was_written_over_a_patch_replaces_what_is_under_it(patch, ink, text, engine):
     new = f"BT {ink} /F 12 Tf 1 0 0 1 60 200 Tm ({text}) Tj ET\n"
-    read = words(SECRET + patch + new)
+    read = words(engine, SECRET + patch + new)
     assert "crossing" not in read
     assert read[4:] == text.split()
 
 
-def test_a_highlighter_replaces_nothing_and_neither_does_a_watermark():
+@ENGINES
+def test_a_highlighter_replaces_nothing_and_neither_does_a_watermark(engine):
     marker = "q /M gs 1 1 0 rg 50 190 200 25 re f Q\n"
     large = "BT .9 g /F 60 Tf 1 0 0 1 40 180 Tm (DRAFT) Tj ET\n"
-    assert {"Zebra", "crossing"} <= set(words(SECRET + marker))
-    assert {"Zebra", "crossing"} <= set(words(SECRET + marker + large))
+    assert {"Zebra", "crossing"} <= set(words(engine, SECRET + marker))
+    assert {"Zebra", "crossing"} <= set(words(engine, SECRET + marker + large))
 
 
-def test_white_letters_with_a_dark_outline_are_seen():
+@ENGINES
+def test_white_letters_with_a_dark_outline_are_seen(engine):
     outlined = "BT 1 g 0 G .5 w 2 Tr /F 24 Tf 1 0 0 1 60 200 Tm (Zebra) Tj ET\n"
-    assert "Zebra" in words(outlined)
+    assert "Zebra" in words(engine, outlined)
 
 
-def test_an_axis_through_its_labels_strikes_nothing_out_and_a_line_through_words_does():
+@ENGINES
+def test_an_axis_through_its_labels_strikes_nothing_out_and_a_line_through_words_does(engine):
     labels = "".join(f"BT 0 g /F 12 Tf 1 0 0 1 {60 + 60 * i} 200 Tm ({2010 + i}) Tj ET\n" for i in range(5))
-    assert {"2010", "2014"} <= set(words(labels + "0 G .8 w 50 204 m 350 204 l S"))
-    assert "crossing" not in words(SECRET + "0 G .8 w 58 204 m 140 204 l S")
+    assert {"2010", "2014"} <= set(words(engine, labels + "0 G .8 w 50 204 m 350 204 l S"))
+    assert "crossing" not in words(engine, SECRET + "0 G .8 w 58 204 m 140 204 l S")
