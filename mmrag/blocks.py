@@ -82,7 +82,8 @@ class HiddenText:
         text: words of one line, separated by spaces.
         box: of all of them.
         reason: ``"same colour as the paper"``, ``"covered"``, ``"too small"``, ``"struck out"``,
-            ``"clipped"``, ``"transparent"`` or ``"invisible"`` (PDF render mode 3 without a scan under it).
+            ``"clipped"``, ``"transparent"`` or ``"invisible"`` (PDF render mode 3 without a scan under it;
+            with PDFium, what else paints nothing, as a layer that is off).
     """
 
     text: str

@@ -107,6 +107,13 @@ def struck_by_an_annotation(page):
     page.add_strikeout_annot(page.search_for(SECRET))
 
 
+def under_a_black_annotation(page):
+    page.insert_text((72, 300), SECRET, fontsize=12)
+    annotation = page.add_rect_annot((60, 284, 400, 306))
+    annotation.set_colors(stroke=(0, 0, 0), fill=(0, 0, 0))
+    annotation.update()
+
+
 HIDERS = {
     white: "same colour as the paper",
     nearly_white: "same colour as the paper",
@@ -116,6 +123,7 @@ HIDERS = {
     under_a_thick_line: "covered",
     under_white_with_other_text: "covered",
     under_a_picture: "covered",
+    under_a_black_annotation: "covered",
     tiny: "too small",
     not_drawn: "invisible",
     not_drawn_over_other_text: "invisible",
@@ -192,6 +200,11 @@ def in_a_legend_painted_later(page):
     page.draw_rect((60, 280, 400, 310), fill=(0.95, 0.94, 0.87), color=None, fill_opacity=0.4)
 
 
+def under_an_empty_annotation(page):
+    page.insert_text((72, 300), SECRET, fontsize=12)
+    page.add_rect_annot((60, 284, 400, 306))
+
+
 def under_a_clear_pane(page):
     page.insert_text((72, 300), SECRET, fontsize=12)
     page.draw_rect((60, 280, 400, 310), fill=(1, 0.9, 0), color=None, fill_opacity=0.3)
@@ -209,6 +222,7 @@ def under_a_clear_pane(page):
         crossed_by_a_grid,
         in_a_frame_painted_later,
         under_a_clear_pane,
+        under_an_empty_annotation,
         small_on_a_map,
         in_a_legend_painted_later,
     ],
@@ -297,3 +311,24 @@ def test_contrast_is_that_of_wcag():
     levels = np.random.default_rng(0).integers(0, 256, (50, 2, 3)).tolist()
     for one, two in levels:
         assert contrast(tuple(one), tuple(two)) == contrast(tuple(two), tuple(one)) >= 1
+
+
+def test_both_renderers_hide_the_same_of_random_pages():
+    choose = random.Random(5)
+    for _ in range(6):
+        document = pymupdf.open()
+        page = document.new_page(width=600, height=800)
+        for row in range(24):
+            top = 20 + 32 * row
+            grey, ink = choose.choice([0.0, 0.5, 1.0]), choose.choice([0.0, 0.5, 1.0])
+            page.draw_rect((50, top, 300, top + 24), fill=[grey] * 3, color=None)
+            page.insert_text(
+                (60, top + 17), f"word{row} of it", fontsize=choose.uniform(7, 14), color=[ink] * 3
+            )
+            if choose.random() < 0.3:
+                page.draw_rect((55, top + 2, 295, top + 22), fill=(0.9, 0.2, 0.2), color=None)
+        one, two = (read(document, engine) for engine in ENGINES)
+        assert one.text.split() == two.text.split()
+        assert sorted((text.text, text.reason) for text in one.hidden) == sorted(
+            (text.text, text.reason) for text in two.hidden
+        )
