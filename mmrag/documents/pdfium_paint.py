@@ -27,6 +27,7 @@ _GRID = 1_000_000  # device units a side, for an exact matrix from PDFium's whol
 _FAR = 1e6  # points; what is farther out is not anywhere
 _DEEPEST = 15  # forms within forms, as in pypdfium2
 _MOST_LAYERS = 12  # that are drawn each to see whether they are on
+_MOST_SEGMENTS = 200  # of a clip that is looked at; words in others are doubtful
 _MOST_OBJECTS = 20_000  # of a page that is drawn for each layer
 _UPRIGHT: Matrix = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 _FILLS = (
@@ -199,9 +200,9 @@ class PagePaints:
         """Note what the objects of a page or form paint."""
         for item in _children(parent, is_form=frame.depth > 0):
             kind = raw.FPDFPageObj_GetType(item)
-            clip = _clip(item, frame)
+            clip, is_whole = _clip(item, frame)
             layers = (*frame.layers, *_layers(item))
-            is_doubtful = frame.is_doubtful or bool(raw.FPDFPageObj_HasTransparency(item))
+            is_doubtful = frame.is_doubtful or not is_whole or bool(raw.FPDFPageObj_HasTransparency(item))
             if kind == raw.FPDF_PAGEOBJ_FORM:
                 if frame.depth < _DEEPEST:
                     matrix = _product(_matrix(item), frame.matrix)
@@ -332,18 +333,22 @@ def _text(ask: Callable[..., int], mark: Any) -> str:  # noqa: ANN401
     return bytes(buffer)[: length.value].decode("utf-16-le", "replace").rstrip("\0")
 
 
-def _clip(item: Any, frame: _Frame) -> Box | None:  # noqa: ANN401
-    """Return the box, in points as shown, that the clip of an object and of its form leave."""
-    box = frame.clip
+def _clip(item: Any, frame: _Frame) -> tuple[Box | None, bool]:  # noqa: ANN401
+    """Return the box that the clip of an object and of its form leave, and whether all of it was looked at.
+
+    The box is in points as shown; None without a clip.
+    """
+    box, is_whole = frame.clip, True
     path = raw.FPDFPageObj_GetClipPath(item)
     for position in range(max(0, raw.FPDFClipPath_CountPaths(path)) if path else 0):
-        corners = [
-            (x, y, x, y)
-            for x, y in _segment_points(path, position, raw.FPDFClipPath_CountPathSegments(path, position))
-        ]
+        count = raw.FPDFClipPath_CountPathSegments(path, position)
+        if count > _MOST_SEGMENTS:
+            is_whole = False
+            continue
+        corners = [(x, y, x, y) for x, y in _segment_points(path, position, count)]
         piece = _turned_box(frame.matrix, union(corners)) if corners else (0.0, 0.0, 0.0, 0.0)
         box = piece if box is None else _shared_box(box, piece)
-    return box
+    return box, is_whole
 
 
 def _segment_points(path: Any, position: int, count: int) -> Iterator[tuple[float, float]]:  # noqa: ANN401

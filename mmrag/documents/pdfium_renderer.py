@@ -164,7 +164,7 @@ def _look(
     """Find out what is seen of a page's lines; all of them are if PDFium cannot draw it."""
     try:
         return see(lines, page_paints, size, lambda scale: _picture(page, scale), struck_boxes), ()
-    except (pdfium.PdfiumError, ValueError) as error:
+    except (pdfium.PdfiumError, ValueError, ArithmeticError) as error:  # of boxes without end, too
         note = f"hidden text cannot be told from visible text ({error})"
         return Sight([list(lines)]), (note,)
 
