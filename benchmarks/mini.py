@@ -189,7 +189,7 @@ def time_ocr(pages: list[Page], ours: float) -> None:
     if importlib.util.find_spec("rapidocr") is None:
         print("RapidOCR is not installed (pip install 'mmrag[ocr]'): not measured")
         return
-    from mmrag.documents.ocr import OcrEngine
+    from mmrag.documents.ocr.engine import OcrEngine
 
     engine = OcrEngine(ReaderSettings().ocr_max_side)
     engine.read(pages[0].image.crop((0, 0, 300, 100)))

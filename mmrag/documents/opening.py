@@ -42,7 +42,7 @@ def open_renderer(
                 f"{name}: the renderer 'pdfium' reads PDF and images, got {kind}. "
                 "Use renderer='pymupdf' for this file."
             )
-        from mmrag.documents.pdfium_renderer import PdfiumRenderer
+        from mmrag.documents.pdf.pdfium_renderer import PdfiumRenderer
 
         return PdfiumRenderer(name, source, passwords)
     return _pymupdf(name, kind, source, passwords)
@@ -76,7 +76,7 @@ def open_structure(engine: str) -> StructureReader:
 
 def _pymupdf(name: str, kind: str, source: str | bytes, passwords: Sequence[str]) -> Renderer:
     try:
-        from mmrag.documents.pymupdf_renderer import PyMuPdfRenderer
+        from mmrag.documents.pdf.pymupdf_renderer import PyMuPdfRenderer
     except ModuleNotFoundError as error:
         if error.name != "pymupdf":
             raise

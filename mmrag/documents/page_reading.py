@@ -1,4 +1,4 @@
-"""Read one page: its text layer, and OCR where that has nothing (`mmrag.documents.text_choice` decides).
+"""Read one page: its text layer, and OCR where that has nothing (`mmrag.documents.ocr.text_choice` decides).
 
 Reading a page is two jobs of one worker: the text layer (limit `page_seconds`), then OCR if needed (limit
 `ocr_seconds` plus the time that the first job left). If OCR dies or takes too long, the page still comes
@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from mmrag.documents.attachments import attached_note, plain_names
 from mmrag.documents.inputs import InputDocument, Skipped
 from mmrag.documents.layout import join_text
-from mmrag.documents.merge import Lines, words_of
+from mmrag.documents.ocr.merge import Lines, words_of
+from mmrag.documents.ocr.text_choice import OcrDiedError, TextChoice, TextChooser, mean_confidence
+from mmrag.documents.pdf.attachments import attached_note, plain_names
 from mmrag.documents.pool import Worker, WorkerDiedError, WorkerPool
 from mmrag.documents.settings import ReaderSettings
 from mmrag.documents.stamps import Stamp
-from mmrag.documents.text_choice import OcrDiedError, TextChoice, TextChooser, mean_confidence
 from mmrag.errors import SourceChangedError
 from mmrag.types import Box, HiddenText, Page, Source, Word
 

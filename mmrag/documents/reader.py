@@ -18,10 +18,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mmrag.documents.attachments import DEEPEST, MOST_BYTES, plain_names
 from mmrag.documents.inputs import InputDocument, Skipped, discover
 from mmrag.documents.page_reading import DocumentInfo, OpenDocument, PageReader
 from mmrag.documents.page_structure import read_blocks, read_blocks_or_note
+from mmrag.documents.pdf.attachments import DEEPEST, MOST_BYTES, plain_names
 from mmrag.documents.pool import WorkerDiedError, WorkerPool
 from mmrag.documents.settings import ReaderSettings
 from mmrag.documents.stamps import FileDigests, Stamp

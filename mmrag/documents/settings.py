@@ -18,7 +18,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from mmrag.documents.ocr_languages import check_model, model_name, model_path
+from mmrag.documents.ocr.languages import check_model, model_name, model_path
 from mmrag.machine import default_workers
 
 READER_VERSION = 2
@@ -57,7 +57,7 @@ class ReaderSettings:
             ``"force"`` always.
         ocr_max_side: longer side in pixels of the picture that is given to OCR; of tall and wide pages the
             shorter side is what it is on a page of usual shape.
-        ocr_language: language or script of scans, as in `mmrag.documents.ocr_languages.MODELS`; ``""`` for
+        ocr_language: language or script of scans, as in `mmrag.documents.ocr.languages.MODELS`; ``""`` for
             the model in RapidOCR's wheel, which reads Latin letters, Chinese and Japanese. Others need a
             model that is to be downloaded: the error says which.
         ocr_models: folder of downloaded models; ``""`` for RapidOCR's own.

@@ -23,8 +23,8 @@ from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
 from mmrag.documents import pipes as pipes
-from mmrag.documents.attachments import MOST_BYTES, MOST_FILES
 from mmrag.documents.limits import limit_memory, resident_mb, set_alarm
+from mmrag.documents.pdf.attachments import MOST_BYTES, MOST_FILES
 from mmrag.documents.settings import PATIENCE
 from mmrag.documents.stamps import FileDigest, FileDigests
 from mmrag.errors import (
@@ -38,7 +38,7 @@ from mmrag.errors import (
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from mmrag.documents.ocr import OcrEngine
+    from mmrag.documents.ocr.engine import OcrEngine
     from mmrag.documents.renderer import PageText, Renderer
     from mmrag.documents.structure.regions import StructureReader
     from mmrag.types import Box, Word
@@ -241,14 +241,14 @@ class JobHandler:
     def _load_ocr(self) -> OcrEngine:
         """Load the models once."""
         if self._ocr is None:
-            from mmrag.documents.ocr import OcrEngine
+            from mmrag.documents.ocr.engine import OcrEngine
 
             self._ocr = OcrEngine(self._settings["ocr_max_side"], self._settings["ocr_model"])
         return self._ocr
 
     def _recognise(self, renderer: Renderer, job: dict[str, Any]) -> dict[str, Any]:
         """Render the page and read it, or regions of it, by OCR."""
-        from mmrag.documents.ocr_tiles import picture_side
+        from mmrag.documents.ocr.tiles import picture_side
 
         width, height = job["size"]
         side = picture_side(width, height, self._settings["ocr_max_side"])
@@ -303,8 +303,8 @@ def _regions(renderer: Renderer, number: int, page: PageText) -> tuple[Box, ...]
     Raises:
         PageError: the page has no text and cannot be rendered either: there is nothing to index.
     """
-    from mmrag.documents.ocr_regions import regions_to_read
-    from mmrag.documents.textlayer import is_sparse
+    from mmrag.documents.ocr.layer_quality import is_sparse
+    from mmrag.documents.ocr.regions import regions_to_read
 
     try:
         picture = renderer.render(number, THUMBNAIL_SIDE * THUMBNAIL_SIDE, THUMBNAIL_SIDE)

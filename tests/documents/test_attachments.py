@@ -7,7 +7,7 @@ import pytest
 from made_documents import find, make_pdf
 
 from mmrag.documents import DocumentReader, InputDocument, ReaderSettings, Skipped
-from mmrag.documents.attachments import DEEPEST, attached_note, plain_names
+from mmrag.documents.pdf.attachments import DEEPEST, attached_note, plain_names
 from mmrag.index import MemoryIndex
 from mmrag.pipeline import DocumentQA
 from mmrag.types import Page

@@ -7,8 +7,8 @@ import pytest
 from made_documents import raw_pdf, stream
 
 from mmrag.blocks import Word
-from mmrag.documents.comments import MARKED_WORDS, Comment, with_comments
-from mmrag.documents.pymupdf_renderer import PyMuPdfRenderer
+from mmrag.documents.pdf.comments import MARKED_WORDS, Comment, with_comments
+from mmrag.documents.pdf.pymupdf_renderer import PyMuPdfRenderer
 
 LINE = "The price is agreed at 91,000 pounds."
 

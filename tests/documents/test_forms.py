@@ -10,8 +10,8 @@ import pytest
 from made_documents import raw_pdf, stream
 
 from mmrag.blocks import Word
-from mmrag.documents.fields import FormField, place_fields, shares_row, with_labels
-from mmrag.documents.pymupdf_renderer import PyMuPdfRenderer
+from mmrag.documents.pdf.fields import FormField, place_fields, shares_row, with_labels
+from mmrag.documents.pdf.pymupdf_renderer import PyMuPdfRenderer
 
 FONT = "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"
 SYMBOLS = "<</Type/Font/Subtype/Type1/BaseFont/ZapfDingbats>>"

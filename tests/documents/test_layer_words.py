@@ -7,10 +7,10 @@ import random
 import pymupdf
 import pytest
 
-from mmrag.documents.direction import turn_box
-from mmrag.documents.hyphens import join_hyphens
+from mmrag.documents.layer.direction import turn_box
+from mmrag.documents.layer.hyphens import join_hyphens
+from mmrag.documents.layer.right_to_left import logical_order
 from mmrag.documents.opening import open_renderer
-from mmrag.documents.right_to_left import logical_order
 from mmrag.types import Word
 
 PROSE = "The interest rate of the loan is 4.75 percent a year and is paid on the last day of a quarter"

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from mmrag.documents import merge
-from mmrag.documents.merge import insert_blocks, without_known, words_of
+from mmrag.documents.ocr import merge
+from mmrag.documents.ocr.merge import insert_blocks, without_known, words_of
 from mmrag.types import Word
 
 

@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("cv2", reason="the extra 'ocr' is not installed")
 
-from mmrag.documents import ocr_lines
-from mmrag.documents.ocr_lines import Character, Line
+from mmrag.documents.ocr import lines as ocr_lines
+from mmrag.documents.ocr.lines import Character, Line
 from mmrag.types import Word
 
 QUAD = np.array([[10, 20], [110, 20], [110, 40], [10, 40]], dtype=np.float32)

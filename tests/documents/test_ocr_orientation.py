@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("cv2", reason="the extra 'ocr' is not installed")
 
-from mmrag.documents import ocr_orientation
-from mmrag.documents.ocr_lines import Line, in_direction
+from mmrag.documents.ocr import orientation as ocr_orientation
+from mmrag.documents.ocr.lines import Line, in_direction
 
 
 def quad(x: float, y: float, width: float, height: float) -> np.ndarray:

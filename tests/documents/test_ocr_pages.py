@@ -92,7 +92,7 @@ def test_a_tall_picture_is_read_to_its_last_line(ocr_reader):
 
 
 def test_time_that_runs_out_costs_lines_and_is_told():
-    from mmrag.documents.ocr import OcrEngine
+    from mmrag.documents.ocr.engine import OcrEngine
 
     reading = OcrEngine(640).read(drawn(), seconds=0.0)
     assert (reading.blocks, reading.unread_lines) == ((), len(LINES))

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("cv2", reason="the extra 'ocr' is not installed")
 
-from mmrag.documents import ocr_tiles
+from mmrag.documents.ocr import tiles as ocr_tiles
 
 
 def quad(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:

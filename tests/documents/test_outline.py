@@ -8,8 +8,8 @@ import pymupdf
 import pytest
 from made_documents import make_pdf
 
-from mmrag.documents.outline import MOST_TITLES, Outline, OutlineEntry
-from mmrag.documents.pymupdf_renderer import PyMuPdfRenderer
+from mmrag.documents.pdf.outline import MOST_TITLES, Outline, OutlineEntry
+from mmrag.documents.pdf.pymupdf_renderer import PyMuPdfRenderer
 
 
 def test_a_page_has_the_path_it_begins_in_and_the_titles_on_it():

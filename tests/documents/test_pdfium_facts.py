@@ -10,8 +10,8 @@ from mmrag.errors import DocumentError
 
 pytest.importorskip("pypdfium2", reason="the extra 'pdfium' is not installed")
 
-from mmrag.documents.pdfium_facts import COMMENTS_NOTE, FIELDS_NOTE
-from mmrag.documents.pdfium_renderer import PdfiumRenderer
+from mmrag.documents.pdf.pdfium_facts import COMMENTS_NOTE, FIELDS_NOTE
+from mmrag.documents.pdf.pdfium_renderer import PdfiumRenderer
 
 
 def test_sections_files_and_what_is_not_read():

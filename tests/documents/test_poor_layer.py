@@ -7,9 +7,9 @@ import re
 
 import pytest
 
+from mmrag.documents.ocr.layer_quality import agreement, looks_poor, ocr_is_better, readable_fraction
+from mmrag.documents.ocr.text_choice import INK, SPARSE, OcrDiedError, TextChooser
 from mmrag.documents.pool import WorkerDiedError
-from mmrag.documents.text_choice import INK, SPARSE, OcrDiedError, TextChooser
-from mmrag.documents.textlayer import agreement, looks_poor, ocr_is_better, readable_fraction
 from mmrag.types import Word
 
 ENGLISH = (
@@ -29,7 +29,7 @@ SPACED = " ".join(ENGLISH.replace(" ", ""))
 
 @pytest.fixture(autouse=True)
 def _ocr_is_there(monkeypatch):
-    monkeypatch.setattr("mmrag.documents.text_choice.ocr_is_installed", lambda: True)
+    monkeypatch.setattr("mmrag.documents.ocr.text_choice.ocr_is_installed", lambda: True)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_ocr_that_dies_leaves_the_layer():
 
 
 def test_without_the_extra_a_layer_stays_and_says_what_is_missing(monkeypatch):
-    monkeypatch.setattr("mmrag.documents.text_choice.ocr_is_installed", lambda: False)
+    monkeypatch.setattr("mmrag.documents.ocr.text_choice.ocr_is_installed", lambda: False)
     choice = TextChooser("auto").choose("a", blocks_of(ENGLISH), WHOLE, Ocr("never"))
     assert (text_of(choice), choice.text_source) == (ENGLISH, "layer")
     assert choice.notes == (f"{INK}, and OCR is not installed: pip install 'mmrag[ocr]'",)

@@ -222,7 +222,7 @@ def test_force_reads_a_text_layer_by_ocr():
 
 
 def test_without_the_extra_a_scan_is_a_page_that_says_what_is_missing(monkeypatch):
-    monkeypatch.setattr("mmrag.documents.text_choice.ocr_is_installed", lambda: False)
+    monkeypatch.setattr("mmrag.documents.ocr.text_choice.ocr_is_installed", lambda: False)
     with DocumentReader(ReaderSettings(workers=1, page_seconds=120)) as reader:
         (page,) = reader.pages(find(make_scan("unread")))
     assert (page.text, page.text_source) == ("", "unread")

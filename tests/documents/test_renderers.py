@@ -355,6 +355,6 @@ def test_size_in_points_follows_a_credible_dpi():
 def test_without_pymupdf_the_way_out_is_named(monkeypatch):
     """Who uninstalls it for its licence and forgets the other renderer reads what to do."""
     monkeypatch.setitem(sys.modules, "pymupdf", None)  # as if it were not installed
-    monkeypatch.delitem(sys.modules, "mmrag.documents.pymupdf_renderer", raising=False)
+    monkeypatch.delitem(sys.modules, "mmrag.documents.pdf.pymupdf_renderer", raising=False)
     with pytest.raises(DocumentError, match=r"a\.pdf: .* needs PyMuPDF, .* renderer='pdfium'"):
         open_renderer("pymupdf", "pdf", "a.pdf", b"%PDF-", (), 1_000_000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmrag.documents.textlayer import garbage_reason, is_sparse
+from mmrag.documents.ocr.layer_quality import garbage_reason, is_sparse
 
 PROSE = "Net sales in Europe fell by four percent to 24.1 billion dollars in 2024. " * 3
 

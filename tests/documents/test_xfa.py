@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from made_documents import raw_pdf, stream
 
-from mmrag.documents.pymupdf_renderer import PyMuPdfRenderer
-from mmrag.documents.xfa import NOTE, form_values
+from mmrag.documents.pdf.pymupdf_renderer import PyMuPdfRenderer
+from mmrag.documents.pdf.xfa import NOTE, form_values
 from mmrag.errors import DocumentError
 
 WAIT = "Please wait... You can upgrade to the latest version of Adobe Reader."

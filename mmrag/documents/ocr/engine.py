@@ -29,8 +29,7 @@ from rapidocr import RapidOCR
 from rapidocr.ch_ppocr_rec import TextRecInput
 
 from mmrag.documents.layout import bounds, reading_order
-from mmrag.documents.merge import covered_share
-from mmrag.documents.ocr_lines import (
+from mmrag.documents.ocr.lines import (
     Line,
     characters_of,
     cut,
@@ -39,8 +38,9 @@ from mmrag.documents.ocr_lines import (
     straight_box,
     words_of_line,
 )
-from mmrag.documents.ocr_orientation import picture_direction, read_lines, turned_box
-from mmrag.documents.ocr_tiles import join_seams, tile_ranges
+from mmrag.documents.ocr.merge import covered_share
+from mmrag.documents.ocr.orientation import picture_direction, read_lines, turned_box
+from mmrag.documents.ocr.tiles import join_seams, tile_ranges
 from mmrag.types import Box, Word
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, TypeAlias
 
-from mmrag.documents.ocr_lines import Line, in_direction, is_tall, sides
+from mmrag.documents.ocr.lines import Line, in_direction, is_tall, sides
 
 if TYPE_CHECKING:
     import numpy as np

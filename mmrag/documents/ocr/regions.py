@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmrag.documents.textlayer import SPARSE_INK
+from mmrag.documents.ocr.layer_quality import SPARSE_INK
 from mmrag.types import Box
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from typing import Any
 import pymupdf
 
 from mmrag.blocks import Box, Word
-from mmrag.documents.comments import Comment, with_comments
-from mmrag.documents.fields import FormField, place_fields, plain_name, printed_words, with_labels
+from mmrag.documents.pdf.comments import Comment, with_comments
+from mmrag.documents.pdf.fields import FormField, place_fields, plain_name, printed_words, with_labels
 from mmrag.documents.renderer import PageText
 
 _HIDDEN = 2 | 32  # annotation flags Hidden and NoView

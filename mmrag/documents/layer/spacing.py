@@ -16,7 +16,7 @@ from dataclasses import replace
 from itertools import pairwise
 from statistics import median
 
-from mmrag.documents.glyphs import LayerLine, LayerWord, quarter_of, word_of
+from mmrag.documents.layer.glyphs import LayerLine, LayerWord, quarter_of, word_of
 from mmrag.documents.lexicon import is_known
 
 LEAST = 4  # words of one character

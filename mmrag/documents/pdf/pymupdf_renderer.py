@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 import pymupdf
 from PIL import Image
 
-from mmrag.documents.glyphs import LayerBlocks
-from mmrag.documents.layer import page_blocks, tidy
-from mmrag.documents.pymupdf_annotations import form_fields
-from mmrag.documents.pymupdf_facts import DocumentFacts
-from mmrag.documents.pymupdf_paint import clipped_words, page_paints, struck_areas
-from mmrag.documents.pymupdf_words import layer_blocks
+from mmrag.documents.layer.glyphs import LayerBlocks
+from mmrag.documents.layer.tidying import page_blocks, tidy
+from mmrag.documents.layer.visibility import Sight, hidden_notes, hidden_text, picture_boxes, sight
+from mmrag.documents.pdf.pymupdf_annotations import form_fields
+from mmrag.documents.pdf.pymupdf_facts import DocumentFacts
+from mmrag.documents.pdf.pymupdf_paint import clipped_words, page_paints, struck_areas
+from mmrag.documents.pdf.pymupdf_words import layer_blocks
 from mmrag.documents.renderer import MAX_SCALE, PageText, fit_scale, password_message
-from mmrag.documents.visibility import Sight, hidden_notes, hidden_text, picture_boxes, sight
 from mmrag.errors import DocumentError, PageError, PasswordRequiredError
 from mmrag.types import Box
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from mmrag.documents.fields import FormField
+    from mmrag.documents.pdf.fields import FormField
 
 _SHRINK_EVERY = 16  # pages
 

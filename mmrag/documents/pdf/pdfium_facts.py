@@ -13,9 +13,9 @@ from typing import Any
 
 import pypdfium2.raw as raw
 
-from mmrag.documents.outline import Outline, OutlineEntry
+from mmrag.documents.pdf.outline import Outline, OutlineEntry
+from mmrag.documents.pdf.xfa import NO_VALUES, speaks_of_waiting
 from mmrag.documents.renderer import PageText
-from mmrag.documents.xfa import NO_VALUES, speaks_of_waiting
 
 FIELDS_NOTE = "form fields are read as they are drawn (renderer='pymupdf' reads states and values)"
 COMMENTS_NOTE = "comments are not read (renderer='pymupdf' reads them)"

@@ -16,7 +16,7 @@ import contextlib
 import re
 from xml.parsers import expat
 
-from mmrag.documents.fields import plain_name
+from mmrag.documents.pdf.fields import plain_name
 
 NOTE = (
     "a dynamic XFA form: its values are listed, the form itself is not read "

@@ -8,7 +8,7 @@ from typing import Any
 
 import pymupdf
 
-from mmrag.documents.xfa import form_values, packet_numbers, speaks_of_waiting
+from mmrag.documents.pdf.xfa import form_values, packet_numbers, speaks_of_waiting
 
 _MOST_PAGES = 50  # that are looked through for fields
 _PAPER = pymupdf.Rect(0, 0, 595, 842)  # points: A4
@@ -16,7 +16,7 @@ _PRINT = pymupdf.Rect(56, 56, 539, 786)  # inside its margins
 
 
 def is_dynamic(document: Any) -> bool:  # noqa: ANN401  (PyMuPDF is not typed)
-    """Check for a form whose pages do not show it; see `mmrag.documents.xfa`."""
+    """Check for a form whose pages do not show it; see `mmrag.documents.pdf.xfa`."""
     if not document.is_pdf or _xfa_entry(document)[0] == "null":
         return False
     for number in range(min(document.page_count, _MOST_PAGES)):

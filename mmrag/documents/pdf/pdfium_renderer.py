@@ -14,12 +14,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mmrag.documents.glyphs import LayerLine, LayerWord, page_box, page_words, union, word_of
-from mmrag.documents.hyphens import join_hyphens
-from mmrag.documents.layer import tidy
+from mmrag.documents.layer.glyphs import LayerLine, LayerWord, page_box, page_words, union, word_of
+from mmrag.documents.layer.hyphens import join_hyphens
+from mmrag.documents.layer.tidying import tidy
+from mmrag.documents.layer.visibility import Sight, hidden_notes, picture_boxes
 from mmrag.documents.layout import bounds, join_rows, reading_order
 from mmrag.documents.renderer import MAX_SCALE, PageText, fit_scale, password_message
-from mmrag.documents.visibility import Sight, hidden_notes, picture_boxes
 from mmrag.errors import DocumentError, MissingExtraError, PageError, PasswordRequiredError
 
 try:
@@ -28,13 +28,13 @@ try:
 except ImportError as error:
     raise MissingExtraError("Reading PDF with renderer='pdfium'", "pdfium") from error
 
-from mmrag.documents.pdfium_facts import (  # needs what was tried above
+from mmrag.documents.pdf.pdfium_facts import (  # needs what was tried above
     DocumentFacts,
     annotation_kinds,
     draws_text,
 )
-from mmrag.documents.pdfium_paint import PageMap, PagePaints, PdfiumPart, struck_areas
-from mmrag.documents.pdfium_sight import see
+from mmrag.documents.pdf.pdfium_paint import PageMap, PagePaints, PdfiumPart, struck_areas
+from mmrag.documents.pdf.pdfium_sight import see
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

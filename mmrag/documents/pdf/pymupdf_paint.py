@@ -12,9 +12,9 @@ from typing import Any
 
 import pymupdf
 
-from mmrag.documents.glyphs import LayerWord, Part, overlap, page_box
-from mmrag.documents.pymupdf_words import WORD_FLAGS
-from mmrag.documents.visibility import Paint
+from mmrag.documents.layer.glyphs import LayerWord, Part, overlap, page_box
+from mmrag.documents.layer.visibility import Paint
+from mmrag.documents.pdf.pymupdf_words import WORD_FLAGS
 from mmrag.types import Box
 
 _KINDS = {"fill-image": "image", "fill-imgmask": "image", "fill-path": "path", "stroke-path": "line"}

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmrag.blocks import Box, Word
-from mmrag.documents.fields import Blocks, holds_centre
 from mmrag.documents.layout import words_of_run
+from mmrag.documents.pdf.fields import Blocks, holds_centre
 
 MARKED_WORDS = 12
 """Most words of the marked text that a comment repeats."""

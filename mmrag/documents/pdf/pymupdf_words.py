@@ -15,7 +15,7 @@ from typing import Any
 
 import pymupdf
 
-from mmrag.documents.glyphs import LayerBlocks, LayerLine, LayerWord, Part, angle_of, union, word_of
+from mmrag.documents.layer.glyphs import LayerBlocks, LayerLine, LayerWord, Part, angle_of, union, word_of
 from mmrag.documents.layout import words_of_run
 from mmrag.types import Box
 

@@ -19,10 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from mmrag.documents.layout import join_text
-from mmrag.documents.merge import Lines, insert_blocks, without_known, words_inside, words_of
-from mmrag.documents.pool import WorkerDiedError
-from mmrag.documents.settings import OcrMode, ocr_is_installed
-from mmrag.documents.textlayer import (
+from mmrag.documents.ocr.layer_quality import (
     agreement,
     garbage_reason,
     is_sparse,
@@ -30,6 +27,9 @@ from mmrag.documents.textlayer import (
     ocr_is_better,
     readable_fraction,
 )
+from mmrag.documents.ocr.merge import Lines, insert_blocks, without_known, words_inside, words_of
+from mmrag.documents.pool import WorkerDiedError
+from mmrag.documents.settings import OcrMode, ocr_is_installed
 from mmrag.types import Box, Word
 
 UNSURE_PAGE = 0.85

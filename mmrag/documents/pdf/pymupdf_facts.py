@@ -14,10 +14,10 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from mmrag.documents import pymupdf_attachments as attachments
-from mmrag.documents import pymupdf_xfa, xfa
-from mmrag.documents.outline import Outline, OutlineEntry
-from mmrag.documents.pymupdf_annotations import with_annotations
+from mmrag.documents.pdf import pymupdf_attachments as attachments
+from mmrag.documents.pdf import pymupdf_xfa, xfa
+from mmrag.documents.pdf.outline import Outline, OutlineEntry
+from mmrag.documents.pdf.pymupdf_annotations import with_annotations
 from mmrag.documents.renderer import PageText
 from mmrag.errors import DocumentError
 

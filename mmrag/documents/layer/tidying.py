@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmrag.documents.direction import TurnedBlocks, by_direction, turn_words
-from mmrag.documents.doubles import drop_doubles
-from mmrag.documents.glyphs import LayerBlocks, LayerLine, page_words
-from mmrag.documents.hyphens import join_hyphens
+from mmrag.documents.layer.direction import TurnedBlocks, by_direction, turn_words
+from mmrag.documents.layer.doubles import drop_doubles
+from mmrag.documents.layer.glyphs import LayerBlocks, LayerLine, page_words
+from mmrag.documents.layer.hyphens import join_hyphens
+from mmrag.documents.layer.marks import split_marks
+from mmrag.documents.layer.right_to_left import has_right_to_left, logical_lines
+from mmrag.documents.layer.spacing import join_spaced
 from mmrag.documents.layout import join_rows
-from mmrag.documents.marks import split_marks
-from mmrag.documents.right_to_left import has_right_to_left, logical_lines
-from mmrag.documents.spacing import join_spaced
 from mmrag.types import Word
 
 PageBlocks = tuple[tuple[tuple[Word, ...], ...], ...]

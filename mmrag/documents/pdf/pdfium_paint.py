@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pypdfium2.raw as raw
 
-from mmrag.documents.glyphs import Part, union
-from mmrag.documents.inkproof import MOST_PIXELS
-from mmrag.documents.visibility import Paint
+from mmrag.documents.layer.glyphs import Part, union
+from mmrag.documents.layer.inkproof import MOST_PIXELS
+from mmrag.documents.layer.visibility import Paint
 from mmrag.types import Box
 
 if TYPE_CHECKING:

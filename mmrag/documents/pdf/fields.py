@@ -2,7 +2,7 @@
 
 A PDF draws its fields after the page, so their values come after all labels, a tick comes as a letter of a
 symbol font, an empty box as nothing. Pure functions on words; the fields come from
-`mmrag.documents.pymupdf_annotations` or another reader.
+`mmrag.documents.pdf.pymupdf_annotations` or another reader.
 
 Decisions taken here:
 

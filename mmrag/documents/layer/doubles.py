@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
-from mmrag.documents.glyphs import LayerBlocks, LayerLine, LayerWord, overlap
+from mmrag.documents.layer.glyphs import LayerBlocks, LayerLine, LayerWord, overlap
 
 SHIFT = 0.3  # font sizes
 _SAME_SIZE = 0.1  # font sizes

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mmrag.documents.glyphs import LayerLine, LayerWord, Part, angle_of, overlap, union
-from mmrag.documents.pdfium_paint import PLAIN, PagePaints, PdfiumPart, TextLook
-from mmrag.documents.visibility import Sight, hidden_text, sight
+from mmrag.documents.layer.glyphs import LayerLine, LayerWord, Part, angle_of, overlap, union
+from mmrag.documents.layer.visibility import Sight, hidden_text, sight
+from mmrag.documents.pdf.pdfium_paint import PLAIN, PagePaints, PdfiumPart, TextLook
 from mmrag.types import Box, HiddenText
 
 if TYPE_CHECKING:

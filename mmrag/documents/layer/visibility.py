@@ -24,8 +24,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mmrag.documents.glyphs import LayerBlocks, LayerLine, LayerWord, overlap, page_box, quarter_of, union
-from mmrag.documents.inkproof import PagePixels, contrast
+from mmrag.documents.layer.glyphs import (
+    LayerBlocks,
+    LayerLine,
+    LayerWord,
+    overlap,
+    page_box,
+    quarter_of,
+    union,
+)
+from mmrag.documents.layer.inkproof import PagePixels, contrast
 from mmrag.documents.layout import clip_box
 from mmrag.types import Box, HiddenText
 

@@ -17,7 +17,7 @@ import math
 import re
 from dataclasses import replace
 
-from mmrag.documents.glyphs import LayerLine, LayerWord, Part, word_of
+from mmrag.documents.layer.glyphs import LayerLine, LayerWord, Part, word_of
 
 SMALL = 0.85
 RISE = (0.12, 0.9)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from mmrag.documents.glyphs import LayerBlocks, LayerLine, quarter_of
+from mmrag.documents.layer.glyphs import LayerBlocks, LayerLine, quarter_of
 from mmrag.types import Box, Word
 
 LARGE = 2.5  # times the page's median font size

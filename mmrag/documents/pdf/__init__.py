@@ -1,0 +1,1 @@
+"""PDF by PyMuPDF or PDFium: words, forms, comments, attachments, outline, XFA."""
