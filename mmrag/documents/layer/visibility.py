@@ -52,6 +52,7 @@ _TEXTS = ("text", "outline")
 _ALIKE = 1.5  # heights of a word: a larger text over it is a watermark, and replaces nothing
 _STRIKE_HEIGHTS = (0.12, 0.5)  # font sizes above the baseline
 _STRIKE_THICK = 0.2  # font sizes
+_CHUNK = 1024  # lines that are compared with all words at once
 _SPACE = 0.4  # font sizes, the widest space between two words of a line
 _STRIKE_WORDS = 0.75  # of the line's length that words must take up; the rules of a chart are longer
 
@@ -172,15 +173,13 @@ def _plain_reason(word: LayerWord, size: tuple[float, float], struck_boxes: Sequ
 
 def _struck_words(words: Sequence[tuple[LayerLine, LayerWord]], paints: Sequence[Paint]) -> set[int]:
     """Return the identities of words that thin lines strike out; such a line is no longer than they are."""
-    boxes = _boxes([word.box for _, word in words])
     result: set[int] = set()
-    for box in dict.fromkeys(
+    strikes = dict.fromkeys(
         paint.box for paint in paints if paint.kind in ("path", "line") and _is_thin(paint.box)
-    ):
+    )
+    for box, near_words in _touched(list(strikes), words):
         x0, y0, x1, y1 = box
-        touches = (boxes[:, 0] < x1) & (boxes[:, 2] > x0) & (boxes[:, 1] < y1) & (boxes[:, 3] > y0)
-        near = (words[int(index)] for index in np.flatnonzero(touches))
-        crossed_words = [word for line, word in near if _strikes_through(box, line, word)]
+        crossed_words = [word for line, word in near_words if _strikes_through(box, line, word)]
         if not crossed_words:
             continue
         low, high = (0, 2) if x1 - x0 >= y1 - y0 else (1, 3)
@@ -191,6 +190,24 @@ def _struck_words(words: Sequence[tuple[LayerLine, LayerWord]], paints: Sequence
         if shared >= _STRIKE_WORDS * (box[high] - box[low]):
             result.update(map(id, crossed_words))
     return result
+
+
+def _touched(
+    strikes: Sequence[Box], words: Sequence[tuple[LayerLine, LayerWord]]
+) -> Iterator[tuple[Box, list[tuple[LayerLine, LayerWord]]]]:
+    """Yield each line that touches words, and these words; a drawing may have many thousand lines."""
+    boxes = _boxes([word.box for _, word in words])
+    for start in range(0, len(strikes), _CHUNK):
+        chunk = _boxes(strikes[start : start + _CHUNK])[:, None]
+        touches = (
+            (boxes[:, 0] < chunk[..., 2])
+            & (boxes[:, 2] > chunk[..., 0])
+            & (boxes[:, 1] < chunk[..., 3])
+            & (boxes[:, 3] > chunk[..., 1])
+        )
+        for index in np.flatnonzero(touches.any(1)):
+            positions = np.flatnonzero(touches[index])
+            yield strikes[start + int(index)], [words[int(position)] for position in positions]
 
 
 def _is_thin(box: Box) -> bool:

@@ -24,12 +24,12 @@ _FAR = 1e6  # points; paths without end are not anywhere
 
 def page_paints(page: Any) -> list[Paint]:  # noqa: ANN401  (PyMuPDF is not typed)
     """Return what is painted, annotations included, in points as shown."""
-    matrix = page.rotation_matrix
+    matrix, is_turned = page.rotation_matrix, bool(page.rotation)
     paints = []
     for kind, box in page.get_bboxlog():
         name = _KINDS.get(kind, "text" if kind.endswith("-text") else None)
         if name is not None and max(map(abs, box)) < _FAR:
-            rect = pymupdf.Rect(box) * matrix if page.rotation else box
+            rect = pymupdf.Rect(box) * matrix if is_turned else box
             paints.append(Paint(name, (rect[0], rect[1], rect[2], rect[3])))
     return paints
 
