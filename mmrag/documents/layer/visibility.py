@@ -177,7 +177,7 @@ def _struck_words(words: Sequence[tuple[LayerLine, LayerWord]], paints: Sequence
     strikes = dict.fromkeys(
         paint.box for paint in paints if paint.kind in ("path", "line") and _is_thin(paint.box)
     )
-    for box, near_words in _touched(list(strikes), words):
+    for box, near_words in _words_at_lines(list(strikes), words):
         x0, y0, x1, y1 = box
         crossed_words = [word for line, word in near_words if _strikes_through(box, line, word)]
         if not crossed_words:
@@ -192,7 +192,7 @@ def _struck_words(words: Sequence[tuple[LayerLine, LayerWord]], paints: Sequence
     return result
 
 
-def _touched(
+def _words_at_lines(
     strikes: Sequence[Box], words: Sequence[tuple[LayerLine, LayerWord]]
 ) -> Iterator[tuple[Box, list[tuple[LayerLine, LayerWord]]]]:
     """Yield each line that touches words, and these words; a drawing may have many thousand lines."""
