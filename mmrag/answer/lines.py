@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
 
+from mmrag.documents.structure.turning import turn_box, turn_of
 from mmrag.types import Box, Word
 
 SPACE = 0.9
@@ -176,9 +177,13 @@ def make_runs(words: Sequence[Word], size: tuple[float, float]) -> list[Run]:
         size: width and height of the page in points.
 
     Returns:
-        The runs, with skew taken out of their vertical positions (not out of the words' boxes).
+        The runs, with skew taken out of their vertical positions (not out of the words' boxes); those of a
+        page that lies on its side or upside down as if it were turned.
     """
-    tokens = [_token(word, size) for word in words if word.text.strip() and _has_area(word.box)]
+    words = [word for word in words if word.text.strip() and _has_area(word.box)]
+    degrees = turn_of(words, size[0] / size[1])
+    upright_size = size if degrees % 180 == 0 else (size[1], size[0])
+    tokens = [_token(word, turn_box(word.box, degrees), upright_size) for word in words]
     runs = _chain(tokens)
     slope = _skew(runs)
     if abs(slope) < 0.002:  # less than 1 pt over a page of 500 pt
@@ -191,8 +196,8 @@ def _has_area(box: Box) -> bool:
     return box[2] > box[0] and box[3] > box[1]
 
 
-def _token(word: Word, size: tuple[float, float]) -> Token:
-    x0, y0, x1, y1 = word.box
+def _token(word: Word, box: Box, size: tuple[float, float]) -> Token:
+    x0, y0, x1, y1 = box
     return Token(x0 * size[0], y0 * size[1], x1 * size[0], y1 * size[1], word)
 
 

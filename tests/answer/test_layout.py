@@ -1,11 +1,13 @@
 """What a page's words say of its structure, on pages whose structure is known."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from mmrag.answer.layout import read_layout, read_page, read_text
 from mmrag.answer.lines import is_number, is_period, make_runs
+from mmrag.documents.structure.turning import turn_box
 from mmrag.types import Word
 
 CLEAN = {}
@@ -65,6 +67,17 @@ def test_rows_know_their_group_and_an_empty_cell_stays_empty(sheets):
     pumps = table.rows[1]
     assert [cell.text for cell in pumps.cells] == ["85", "90", "12", ""]
     assert pumps.cells[3].box is None
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_a_page_that_lies_turned_is_read_as_if_upright_and_boxes_stay(sheets, degrees):
+    page = sheets["financial"].page()
+    words = tuple(replace(word, box=turn_box(word.box, degrees)) for word in page.words)
+    size = page.size if degrees == 180 else page.size[::-1]
+    upright, turned = read_layout(page.words, page.size), read_layout(words, size)
+    assert cells(turned.tables[0]) == cells(upright.tables[0])
+    (word,) = [word for word in words if word.text == "18.7"]
+    assert turned.tables[0].rows[1].cells[0].box == word.box
 
 
 def test_a_cell_box_is_where_its_words_are(sheets):

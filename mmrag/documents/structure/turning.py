@@ -15,6 +15,12 @@ from mmrag.types import Box, Word
 LEAST_LETTERS = 3
 """Letters of a word whose shape is judged: two may be higher than wide anywhere."""
 
+LEAST_NEIGHBOURS = 1 / 3
+"""Part of the words that follow another on its line, if words are in reading order."""
+
+CLEARLY_BACKWARDS = 0.8
+"""Part of the neighbours of an upside-down page that go backwards; half of them do on shuffled words."""
+
 CLEARLY = 1.2
 """Times as high as wide, or as wide as high."""
 
@@ -50,13 +56,18 @@ def turn_of(words: Sequence[Word], aspect: float) -> int:
 
 
 def _is_onwards(pairs: Sequence[tuple[Box, Box]], axis: int) -> bool:
-    """Decide whether words that are beside each other on an axis (0 across, 1 down) follow it."""
-    balance = 0
+    """Decide whether words that are beside each other on an axis (0 across, 1 down) follow it.
+
+    They do unless most clearly go the other way: words may come in no order at all, and then few neighbours
+    share a line.
+    """
+    onwards = backwards = 0
     for first, second in pairs:
         if _share_line(first, second, 1 - axis):
-            balance += second[axis] >= first[axis + 2]
-            balance -= second[axis + 2] <= first[axis]
-    return balance >= 0
+            onwards += second[axis] >= first[axis + 2]
+            backwards += second[axis + 2] <= first[axis]
+    neighbours = onwards + backwards
+    return neighbours < LEAST_NEIGHBOURS * len(pairs) or backwards < CLEARLY_BACKWARDS * max(neighbours, 1)
 
 
 def _share_line(first: Box, second: Box, axis: int) -> bool:
