@@ -100,6 +100,7 @@ def arguments(name: str, qa: DocumentQA, pdf, tmp_path, side: str) -> tuple[tupl
         "add": ((pdf,), {"metadata": {"shelf": "a"}}),
         "add_images": (([pdf.parent / "a.png"],), {"ids": ["image"]}),
         "add_texts": ((["Red tea."],), {"ids": ["red"]}),
+        "blocks": ((page,), {}),
         "ask": ((QUESTION,), {"k": 1, "budget": Budget(1, 1), "evidence": False}),
         "delete": ((["note"],), {}),
         "open": ((tmp_path / side,), {"embedder": qa.embedder}),

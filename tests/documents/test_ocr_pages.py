@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 pytest.importorskip("rapidocr", reason="the extra 'ocr' is not installed")
 
-from mmrag.documents import DocumentReader, ReaderSettings, discover, ocr_languages
+from mmrag.documents import DocumentReader, ReaderSettings, discover
+from mmrag.documents.ocr import languages
 
 LINES = ("Minutes of the harbour board", "The crane was sold for 4,150 pounds", "Next meeting on 12 May")
 
@@ -114,7 +115,7 @@ def test_a_language_without_its_model_says_what_to_download(tmp_path):
 
 def test_a_model_in_a_folder_is_used(tmp_path):
     """The wheel's own recogniser under the name of another language reads as it did."""
-    own_model = ocr_languages.models_folder("") / "PP-OCRv6_rec_small.onnx"
+    own_model = languages.models_folder("") / "PP-OCRv6_rec_small.onnx"
     if not own_model.is_file():
         pytest.skip("this version of RapidOCR has another model")
     (tmp_path / "el_PP-OCRv5_rec_mobile.onnx").symlink_to(own_model)

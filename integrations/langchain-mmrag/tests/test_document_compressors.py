@@ -16,6 +16,7 @@ from langchain_core.messages import HumanMessage
 from langchain_core.runnables import ConfigurableField, Runnable, RunnableLambda, RunnablePassthrough
 from mmrag import LocalReranker
 from mmrag.errors import ServerStatusError
+from mmrag.images import data_url
 from mmrag.rerank.ordering import reorder
 from mmrag.types import Query, Verdict
 from PIL import Image
@@ -222,13 +223,14 @@ def test_pictures_that_are_gone_or_elsewhere_are_named(swatches, caplog) -> None
 def test_a_question_may_have_a_picture(swatches) -> None:
     documents = [Document("red", metadata={"image_path": str(swatches["red"])})]
     sees = MMRagThinkRerank(reranker=Reddest())
+    red = data_url(Image.open(swatches["red"]), 10_000)
     for question in (
-        {"text": "like this", "image": str(swatches["red"])},
+        {"text": "like this", "image": swatches["red"]},
         Query(image=Image.open(swatches["red"])),
-        HumanMessage([{"type": "text", "text": "?"}, {"type": "image", "url": str(swatches["red"])}]),
+        HumanMessage([{"type": "text", "text": "?"}, {"type": "image", "url": red}]),
     ):
         assert sees.compress_documents(documents, question)[0].metadata["relevance_score"] == 1.0
-    blue = {"text": "like this", "image": str(swatches["blue"])}
+    blue = {"text": "like this", "image": swatches["blue"]}
     assert sees.compress_documents(documents, blue)[0].metadata["relevance_score"] == 0.0
 
 
