@@ -4,9 +4,9 @@ Decisions taken here (figures in docs/lab-log.md):
 
 * The picture's longer side is `ReaderSettings.ocr_max_side` (1600); text is *found* on it at 4/5 of
   that and *recognised* from the full picture. Finding costs with the square of the side, recognising
-  by the line. Tall and wide pictures are looked at in tiles (`ocr_tiles`).
+  by the line. Tall and wide pictures are looked at in tiles (`tiles`).
 * Only RapidOCR's finder and recogniser are used: its line classifier turns upright lines upside down
-  (`ocr_orientation` has what is done instead), and its filter drops lines without a word.
+  (`orientation` has what is done instead), and its filter drops lines without a word.
 * Short lines are not padded to 320 pixels (RapidOCR's default), which halves recognition on slides.
 * One thread a worker: the pool has one worker a core.
 * The picture is a contiguous array. A reversed view (RGB to BGR by slicing) makes OpenCV copy the whole

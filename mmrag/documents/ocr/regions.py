@@ -3,7 +3,7 @@
 Decisions taken here (general rules; what they cost on real pages is in docs/lab-log.md):
 
 * **All of the page**: it has no word and some ink, or fewer than 100 letters and digits
-  (`textlayer.is_sparse`) while at least 2 % of its area is ink outside the words.
+  (`layer_quality.is_sparse`) while at least 2 % of its area is ink outside the words.
 * **Pictures** of at least 1 % of the page, in which something is drawn outside the words: at least `BUSY` of
   their pixels differ from their left neighbour. Pictures that touch are one (a scan often comes in strips).
 * **All of the page** again, where text may be drawn as curves: if that holds for `BUSY_REST` of the page's

@@ -3,8 +3,8 @@
 Pure decisions; running OCR is a function that the caller passes. Decisions taken here:
 
 * **Merged by region**: where a layer is usable it stays, word for word. OCR reads the parts of the page that
-  may hold text without a word of the layer (`ocr_regions`); what lies on the layer's words is dropped.
-* **Compared**: a layer that looks wrong (`textlayer.looks_poor`) is compared with OCR's text. After
+  may hold text without a word of the layer (`regions`); what lies on the layer's words is dropped.
+* **Compared**: a layer that looks wrong (`layer_quality.looks_poor`) is compared with OCR's text. After
   `AGREEING_PAGES` of a document, or `COMPARED_PAGES` where OCR was not sure enough to decide, the document's
   layer is trusted, but for pages of which less than half as much is known as of those.
 * **Told**: mean confidence below `UNSURE_PAGE`, lines left out as noise, lines for which there was no time.
