@@ -6,6 +6,7 @@ as ink: where all of it has one colour, nothing is written there that can be see
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ _ASIDE = 0.25
 _NEAR = 40  # levels from a colour to a stroke of it
 
 
+@functools.lru_cache(1024)  # a page has few colours and many words
 def luminance(colour: tuple[int, int, int]) -> float:
     """Return the relative luminance, 0..1, of an sRGB colour (WCAG 2)."""
     parts = [level / 255 for level in colour]

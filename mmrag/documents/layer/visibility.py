@@ -52,6 +52,7 @@ _TEXTS = ("text", "outline")
 _ALIKE = 1.5  # heights of a word: a larger text over it is a watermark, and replaces nothing
 _STRIKE_HEIGHTS = (0.12, 0.5)  # font sizes above the baseline
 _STRIKE_THICK = 0.2  # font sizes
+_COMPARISONS = 1 << 18  # of words with areas, at once
 _CHUNK = 1024  # lines that are compared with all words at once
 _SPACE = 0.4  # font sizes, the widest space between two words of a line
 _STRIKE_WORDS = 0.75  # of the line's length that words must take up; the rules of a chart are longer
@@ -115,10 +116,11 @@ def sight(
         if reason is not None:
             reasons[id(word)] = reason
     grounds = _Grounds(paints)
+    candidates = [word for _, word in words if id(word) not in reasons]
     suspects = [
         word
-        for _, word in words
-        if id(word) not in reasons and (grounds.is_suspect(word) or is_doubtful(word))
+        for word, is_over_area in zip(candidates, grounds.are_over_areas(candidates), strict=True)
+        if is_over_area or _is_faint(word) or is_doubtful(word)
     ]
     invisible = False
     if suspects:
@@ -169,6 +171,12 @@ def _plain_reason(word: LayerWord, size: tuple[float, float], struck_boxes: Sequ
     if all(part.is_drawn and part.opacity < _LEAST_OPACITY for part in word.parts):
         return "transparent"
     return "struck out" if any(overlap(word.box, area) > 0.5 for area in struck_boxes) else None
+
+
+def _is_faint(word: LayerWord) -> bool:
+    """Check whether a word is not painted, nearly transparent or light."""
+    part = word.main
+    return not part.is_drawn or part.opacity < _FAINT or contrast(part.colour, (255, 255, 255)) < _LIGHT
 
 
 def _struck_words(words: Sequence[tuple[LayerLine, LayerWord]], paints: Sequence[Paint]) -> set[int]:
@@ -264,12 +272,19 @@ class _Grounds:
         self._text_orders = np.array([order for order, _ in texts], int)
         self._is_outline = np.array([paint.kind == "outline" for _, paint in texts], bool)
 
-    def is_suspect(self, word: LayerWord) -> bool:
-        """Check whether a word may be hidden."""
-        part = word.main
-        if not part.is_drawn or part.opacity < _FAINT or contrast(part.colour, (255, 255, 255)) < _LIGHT:
-            return True
-        return bool(self._over(word).any())
+    def are_over_areas(self, words: Sequence[LayerWord]) -> NDArray[np.bool_]:
+        """Return which words have an area, painted before or after them, where most of their box is."""
+        result = np.zeros(len(words), bool)
+        boxes, areas = _boxes([word.box for word in words])[:, None], self._areas
+        step = max(1, _COMPARISONS // max(1, len(areas)))
+        for start in range(0, len(words) if len(areas) else 0, step):
+            chunk = boxes[start : start + step]
+            wide = np.minimum(areas[:, 2], chunk[..., 2]) - np.maximum(areas[:, 0], chunk[..., 0])
+            high = np.minimum(areas[:, 3], chunk[..., 3]) - np.maximum(areas[:, 1], chunk[..., 1])
+            extent = (chunk[..., 2] - chunk[..., 0]) * (chunk[..., 3] - chunk[..., 1])
+            covers = (wide > 0) & (high > 0) & (wide * high >= _COVERS * extent)
+            result[start : start + step] = covers.any(1)
+        return result
 
     def is_under_picture(self, word: LayerWord) -> bool:
         """Check whether a picture is painted after a word, over it."""
