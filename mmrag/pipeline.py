@@ -27,6 +27,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmrag.answer import with_page_blocks
 from mmrag.answer.streaming import apieces, pieces
 from mmrag.documents.settings import unread_hint
 from mmrag.images import with_page_renderer
@@ -41,7 +42,7 @@ from mmrag.ingest.structure import page_blocks
 from mmrag.rerank.stage import DEFAULT_DEPTH, RerankStage, writable_folder
 from mmrag.retriever import CHANNELS, Retriever, SearchRequest, as_query
 from mmrag.serving.twins import in_thread, signature_of
-from mmrag.types import Answer, Budget, Page, Query, Ranking, Scalar
+from mmrag.types import Answer, Budget, Citation, Page, Query, Ranking, Scalar
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -457,8 +458,8 @@ class DocumentQA:
                 yield piece
 
     def _answerer_for(self, answerer: Answerer | None) -> Answerer:
-        """Return the answerer of one call, which draws pages as we do if it has no renderer."""
-        return with_page_renderer(answerer or self.answerer, self._render)
+        """Return the answerer of one call, which draws pages and reads structure as we do by default."""
+        return with_page_blocks(with_page_renderer(answerer or self.answerer, self._render), self.blocks)
 
     def _finish(self, answer: Answer, ranking: Ranking, laps: Laps, evidence: bool) -> Answer:
         """Add the pictures, the seconds of each stage, and why an answer may be missing."""
@@ -483,6 +484,21 @@ class DocumentQA:
             PageError: the page cannot be rendered.
         """
         return self._pictures.render(page, max_pixels)
+
+    def crop(self, citation: Citation, *, max_pixels: int = PICTURE_PIXELS) -> Image:
+        """Cut the cited block out of its page: the paragraph, the table or the figure.
+
+        Args:
+            citation: of an answer of this index. Without `Citation.area` the words' boxes are cut out, and
+                without these the page is returned whole.
+            max_pixels: largest area of the page's picture, before it is cut.
+
+        Raises:
+            ValueError: the citation is of a text without a page.
+            SourceChangedError: the file is gone, or is not the file that was indexed.
+            PageError: the page cannot be rendered.
+        """
+        return self._pictures.crop(citation, max_pixels)
 
     def blocks(self, page: Page) -> tuple[Block, ...]:
         """Return the structure of a page: headings, paragraphs, lists, tables with cells, pictures.
@@ -571,6 +587,7 @@ class DocumentQA:
     aremove = in_thread(remove)
     areembed = in_thread(reembed)
     arender = in_thread(render)
+    acrop = in_thread(crop)
     ablocks = in_thread(blocks)
     apicture_path = in_thread(picture_path)
     astatus = in_thread(status)

@@ -336,11 +336,12 @@ class Citation:
         boxes: of these words; empty if the record has no page or its words have no boxes.
         page: the page; None for a plain text.
         score: the retrieval score of its candidate.
-        kind: ``"sentence"``, ``"table"``, ``"chart"``, ``"field"`` (of a form) or ``"page"`` (the whole
-            page is meant).
+        kind: of the block that holds the quote, one of `mmrag.blocks.BLOCK_KINDS` (``"text"``, ``"table"``,
+            ``"picture"``, ...), or ``"page"`` (the whole page is meant).
         title: caption or heading above the quote; ``""`` if there is none.
         picture: PNG bytes of the page with the boxes drawn, if evidence was requested.
         note: a warning for readers, for example that the record lacks the model's quote.
+        area: the block around the words (paragraph, table, figure); None where no block is known.
     """
 
     number: int
@@ -349,10 +350,11 @@ class Citation:
     boxes: tuple[Box, ...] = ()
     page: Page | None = None
     score: float = 0.0
-    kind: str = "sentence"
+    kind: str = "text"
     title: str = ""
     picture: bytes | None = field(default=None, compare=False, repr=False)
     note: str = ""
+    area: Box | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -366,6 +368,8 @@ class Answer:
         abstained: True if the documents do not answer the question.
         usage: seconds and tokens.
         note: obstacle to a better answer ("3 pages have not been read, since ...").
+        confidence: 0..1, how likely the first quote is right as far as the answerer can tell; given for
+            abstentions too. None: the answerer states none.
     """
 
     text: str
@@ -374,6 +378,7 @@ class Answer:
     abstained: bool = False
     usage: Usage = field(default_factory=Usage)
     note: str = ""
+    confidence: float | None = None
 
     def __repr__(self) -> str:
         """Return a short form: an answer holds whole pages."""

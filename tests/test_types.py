@@ -67,7 +67,7 @@ def test_a_ranking_is_a_sequence_of_candidates():
 def test_a_place_names_the_printed_label_only_where_it_differs():
     differs = Citation(1, "x", "q", page=page(3, "2"), kind="table", title="Sales")
     assert describe_place(differs) == 'report.pdf, page 4 (label 2), table "Sales"'
-    assert describe_place(Citation(1, "x", "q", page=page(3, "4"))) == "report.pdf, page 4, sentence"
+    assert describe_place(Citation(1, "x", "q", page=page(3, "4"))) == "report.pdf, page 4, text"
     assert describe_place(Citation(1, "note 7", "q")) == "note 7"
 
 

@@ -6,15 +6,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
-from mmrag.types import Answer, Query, Ranking
+from mmrag.blocks import Block
+from mmrag.types import Answer, Page, Query, Ranking
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from mmrag.answer.extractive import ExtractiveAnswerer
     from mmrag.answer.served.answerer import ServedAnswerer
 
-__all__ = ["Answerer", "ExtractiveAnswerer", "ServedAnswerer"]
+__all__ = [
+    "Answerer",
+    "ExtractiveAnswerer",
+    "PageBlocks",
+    "ReadsBlocks",
+    "ServedAnswerer",
+    "with_page_blocks",
+]
+
+AnyAnswerer = TypeVar("AnyAnswerer")
+
+PageBlocks: TypeAlias = Callable[[Page], tuple[Block, ...]]
+"""Returns the blocks of a page; raises `mmrag.errors.DocumentError` where they cannot be read."""
 
 
 @runtime_checkable
@@ -28,6 +44,28 @@ class Answerer(Protocol):
     async def aanswer(self, query: Query, ranking: Ranking) -> Answer:
         """Run `answer` without blocking the event loop."""
         ...
+
+
+@runtime_checkable
+class ReadsBlocks(Protocol):
+    """An answerer that reads the structure of pages.
+
+    Attributes:
+        blocks: returns the blocks of a page; None if the answerer has no such function yet.
+    """
+
+    blocks: PageBlocks | None
+
+    def with_blocks(self, blocks: PageBlocks) -> Self:
+        """Return a copy that reads structure by `blocks`."""
+        ...
+
+
+def with_page_blocks(answerer: AnyAnswerer, blocks: PageBlocks) -> AnyAnswerer:
+    """Return `answerer`, or a copy that reads structure by `blocks` if it does and has no function yet."""
+    if isinstance(answerer, ReadsBlocks) and answerer.blocks is None:
+        return cast("AnyAnswerer", answerer.with_blocks(blocks))
+    return answerer
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (PEP 562)

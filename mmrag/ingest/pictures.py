@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+CROP_MARGIN = 0.005  # of the page's long side: letters at the edge stay whole
 
 
 class PagePictures:
@@ -64,6 +67,34 @@ class PagePictures:
         except (SourceChangedError, PageError) as error:  # costs the picture, not the answer
             return replace(citation, note=" ".join(filter(None, (citation.note, f"No picture: {error}"))))
         return replace(citation, picture=evidence_png(image, citation.boxes, label=str(citation.number)))
+
+    def crop(self, citation: Citation, max_pixels: int = PICTURE_PIXELS) -> Image:
+        """Return the cited block, cut out of its page's picture with a small margin.
+
+        Raises:
+            ValueError: the citation is of a text without a page.
+        """
+        if citation.page is None:
+            raise ValueError(
+                f"a citation must have a page to be cut out, got one of the text {citation.record_id!r}. "
+                "Show its quote."
+            )
+        image = self.render(citation.page, max_pixels)
+        boxes = citation.boxes if citation.area is None else (citation.area,)
+        if not boxes:
+            return image
+        left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
+        right, bottom = max(box[2] for box in boxes), max(box[3] for box in boxes)
+        width, height = image.size
+        margin = round(CROP_MARGIN * max(width, height))
+        return image.crop(
+            (
+                max(0, math.floor(left * width) - margin),
+                max(0, math.floor(top * height) - margin),
+                min(width, math.ceil(right * width) + margin),
+                min(height, math.ceil(bottom * height) + margin),
+            )
+        )
 
     def close(self) -> None:
         """Delete the temporary folder, if there is one."""
