@@ -1,13 +1,14 @@
-"""Words of English as answers are looked for by: stems, what says little, what says the same.
+"""Words of English as they are compared: stems, and what says little; and where sentences end.
 
 No dictionary and no model: a small suffix stripper, and short lists of everyday words that were written
-down from general knowledge of the language.
+down from general knowledge of the language. What is not English is compared as it is written.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
 
 from mmrag.blocks import is_footnote_mark
@@ -157,3 +158,46 @@ def content_stems(text: str) -> list[str]:
 def has_number_word(text: str) -> bool:
     """Whether a number is written out ("three", "twenty")."""
     return any(word in NUMBERS for word in text.lower().split())
+
+
+# Abbreviations do not end a sentence; those of the second list are followed by numbers ("No. 5").
+_ABBREVIATIONS = frozenset(
+    """mr mrs ms dr prof sr jr st vs e.g i.e cf al approx dept est jan feb mar apr jun jul aug sep sept oct nov
+    dec gen gov sen rep col lt capt rev hon mt ed eds z.b d.h u.a bzw ca""".split()
+)
+_NUMBERED = frozenset("no nos p pp fig figs vol eq eqs sec ch ref refs tab nr art".split())
+_CLOSERS = "\"'\u201d\u2019)]\u00bb*\u2020\u2021"
+_OPENERS = "\"'\u201c\u2018(["
+
+
+def sentence_spans(words: Sequence[str]) -> list[range]:
+    """Return the positions of each sentence's words, in order; every word is in one sentence.
+
+    A sentence ends with ``. ! ? …`` (or their full-width kin) before a word that does not begin with a
+    small letter; an abbreviation, an initial, and a number at the sentence's beginning do not end it.
+
+    Args:
+        words: of one paragraph, as ``text.split()`` gives them.
+    """
+    spans: list[range] = []
+    start = 0
+    for at in range(len(words)):
+        if at == len(words) - 1 or _ends(words[at], words[at + 1], is_first=at == start):
+            spans.append(range(start, at + 1))
+            start = at + 1
+    return spans
+
+
+def _ends(word: str, following: str, *, is_first: bool) -> bool:
+    """Decide whether a sentence ends with a word, given the next."""
+    bare = word.rstrip(_CLOSERS)
+    if bare[-1:] not in set(".!?\u2026\u3002\uff01\uff1f") or following.lstrip(_OPENERS)[:1].islower():
+        return False
+    stem_ = bare[:-1].lower().lstrip(_OPENERS)
+    if bare[-1] != "." or not stem_:
+        return True
+    if stem_ in _NUMBERED:
+        return not following[:1].isdigit()
+    is_initial = re.fullmatch(r"(?:[A-Z]\.)*[A-Z]", bare[:-1].lstrip(_OPENERS)) is not None
+    is_list_number = is_first and len(stem_) <= 3 and stem_.isalnum()
+    return stem_ not in _ABBREVIATIONS and not is_initial and not is_list_number
