@@ -161,11 +161,13 @@ def has_number_word(text: str) -> bool:
 
 
 # Abbreviations do not end a sentence; those of the second list are followed by numbers ("No. 5").
-_ABBREVIATIONS = frozenset(
-    """mr mrs ms dr prof sr jr st vs e.g i.e cf al approx dept est jan feb mar apr jun jul aug sep sept oct nov
-    dec gen gov sen rep col lt capt rev hon mt ed eds z.b d.h u.a bzw ca""".split()
-)
-_NUMBERED = frozenset("no nos p pp fig figs vol eq eqs sec ch ref refs tab nr art".split())
+_ABBREVIATIONS_TEXT = """
+mr mrs ms dr prof sr jr st vs e.g i.e cf al approx dept est jan feb mar apr jun jul aug sep sept oct nov dec
+gen gov sen rep col lt capt rev hon mt ed eds z.b d.h u.a bzw ca
+"""
+_ABBREVIATIONS = frozenset(_ABBREVIATIONS_TEXT.split())
+_NUMBERED_TEXT = "no nos p pp fig figs vol eq eqs sec ch ref refs tab nr art"
+_NUMBERED = frozenset(_NUMBERED_TEXT.split())
 _CLOSERS = "\"'\u201d\u2019)]\u00bb*\u2020\u2021"
 _OPENERS = "\"'\u201c\u2018(["
 
