@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from mmrag.answer.lines import is_number
-from mmrag.answer.lines import line_boxes as unit_boxes
 from mmrag.answer.quotes import find_quote, line_boxes
 from mmrag.answer.words import content_stems
 from mmrag.blocks import is_footnote_mark
@@ -19,11 +17,10 @@ CUT = [
 ]
 
 
-@pytest.mark.parametrize("boxes_of", [line_boxes, unit_boxes])
-def test_a_cut_word_is_boxed_on_both_of_its_lines(boxes_of):
-    assert boxes_of(CUT) == ((0.7, 0.1, 0.9, 0.12), (0.1, 0.13, 0.28, 0.15))
-    assert boxes_of(CUT[1:2]) == (CUT[1].box, CUT[1].tail)
-    assert boxes_of(CUT[:1]) == (CUT[0].box,)
+def test_a_cut_word_is_boxed_on_both_of_its_lines():
+    assert line_boxes(CUT) == ((0.7, 0.1, 0.9, 0.12), (0.1, 0.13, 0.28, 0.15))
+    assert line_boxes(CUT[1:2]) == (CUT[1].box, CUT[1].tail)
+    assert line_boxes(CUT[:1]) == (CUT[0].box,)
 
 
 @pytest.mark.parametrize(("text", "answer"), [("⁹", True), ("[¹²]", True), ("*", True), ("ᵃ", True)])
@@ -58,8 +55,3 @@ def test_a_quote_matches_with_and_without_the_mark():
     assert find_quote("employed 1,250 people", words) == [range(4)]
     assert find_quote("employed 1,250 ³ people", words) == [range(4)]
     assert find_quote("1,2503 people", words) == []
-
-
-def test_a_figure_with_its_mark_is_a_figure():
-    assert is_number("250 ⁹")
-    assert not is_number("⁹")

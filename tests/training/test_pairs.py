@@ -147,6 +147,17 @@ def test_a_page_by_hand(tmp_path) -> None:
     assert len(read_examples(tmp_path / "out.jsonl")) == 13
 
 
+def test_without_the_layout_model_it_is_said_what_is_not_made(tmp_path) -> None:
+    pytest.importorskip("pypdfium2")
+    harbour(tmp_path / "docs" / "harbour.pdf")
+    reader = ReaderSettings(workers=1, ocr="off", renderer="pdfium")
+    report = pairs.make_pairs(tmp_path / "docs", tmp_path / "out.jsonl", settings=ALL, reader=reader)
+    lines = made(tmp_path / "out.jsonl")
+    assert {line["query"]["rule"] for line in lines} <= {"caption", "sentence", "question"}
+    assert PROSE[0] in {line["query"]["source"] for line in lines}
+    assert "1 page: structure by plain rules" in report.table()
+
+
 def test_dropped_and_replaced_words_come_from_the_sentence(tmp_path) -> None:
     prose(tmp_path / "docs" / "a.pdf", [PROSE[:4], PROSE[4:]])
     settings = PairSettings(rules=("sentence",), per_page=50, hold_out=0.0, drop=0.3, replace=0.2)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mmrag.blocks import Block, Cell, Table
 from mmrag.documents import ReaderSettings
 from mmrag.errors import ServerError
 from mmrag.serving.prompts import Prompts
@@ -14,8 +17,9 @@ from mmrag.training.mining import read_mined
 from mmrag.training.pairs import PairSettings, QuestionWriter, make_pairs
 from mmrag.training.pairs.corrupt import corrupt
 from mmrag.training.pairs.duplicates import first_duplicates, jaccard, page_sketch, query_sketch
+from mmrag.training.pairs.page_parts import PageParts, passage_text, without_label, without_number
 from mmrag.training.pairs.question_writer import read_reply
-from mmrag.training.pairs.rules import PACKAGE, Templates, without_number
+from mmrag.training.pairs.rules import PACKAGE, Templates
 from mmrag.training.pairs.running_headers import without_running_headers
 from mmrag.types import Page, Source, Word
 
@@ -29,20 +33,42 @@ def row(text: str, y: float, x: float = 0.1) -> list[Word]:
     return words
 
 
-def page(number: int, *rows: list[Word]) -> Page:
-    words = tuple(word for one in rows for word in one)
+def page(number: int, *rows: tuple[str, list[Word]]) -> Page:
+    """A page of rows, each a block of a kind."""
+    words = tuple(word for _, one in rows for word in one)
+    blocks: list[Block] = []
+    for kind, one in rows:
+        first = sum(len(block.words) for block in blocks)
+        text = " ".join(word.text for word in one)
+        box = (one[0].box[0], one[0].box[1], one[-1].box[2], one[-1].box[3])
+        blocks.append(Block(kind, text, (box,), words=tuple(range(first, first + len(one)))))
     source = Source("ab" * 32, "pdf", "a.pdf", "/a.pdf")
-    text = " ".join(word.text for word in words)
     return Page(
         source.page_id(number),
         source.document_id,
         number,
         str(number + 1),
-        text,
+        " ".join(word.text for word in words),
         words,
         (612.0, 792.0),
         source,
+        blocks=tuple(blocks),
     )
+
+
+def grid(rows: Sequence[Sequence[str]], header_rows: int, header_columns: int) -> tuple[list[Word], Block]:
+    """The words of a table, and its block."""
+    words: list[Word] = []
+    cells = []
+    for at, texts in enumerate(rows):
+        for column, text in enumerate(texts):
+            own = row(text, 0.2 + 0.03 * at, 0.1 + 0.2 * column)
+            positions = tuple(range(len(words), len(words) + len(own)))
+            is_header = at < header_rows or column < header_columns
+            cells.append(Cell(at, column, text, None, 1, 1, is_header, positions))
+            words += own
+    table = Table(len(rows), len(rows[0]), tuple(cells), header_rows, header_columns)
+    return words, Block("table", "", ((0.1, 0.2, 0.9, 0.4),), words=tuple(range(len(words))), table=table)
 
 
 # ---- near-duplicates ---------------------------------------------------------------------------------
@@ -111,15 +137,116 @@ def test_pages_with_other_figures_are_no_copies_and_short_ones_are_not_compared(
 
 
 def test_running_headers_by_hand() -> None:
-    table = row("Pier Ships Cargo", 0.3)  # repeats on every page, but not in a margin
-    pages = [page(n, row(f"Report {n}", 0.04), table, row("body", 0.5), row("ix", 0.95)) for n in range(3)]
-    words, lines = without_running_headers(pages)
-    assert [[word.text for word in one] for one in words] == [["Pier", "Ships", "Cargo", "body"]] * 3
-    assert lines == 6
-    alone, lines = without_running_headers(pages[:1])
-    assert [word.text for word in alone[0]] == ["Report", "0", "Pier", "Ships", "Cargo", "body"]
-    assert lines == 1  # "ix" is a page number by itself; what does not repeat may be a heading
+    head = "text", row("Pier Ships Cargo", 0.3)  # repeats on every page, but not in a margin
+    pages = [
+        page(
+            n, ("text", row(f"Report {n}", 0.04)), head, ("text", row("body", 0.5)), ("text", row("ix", 0.95))
+        )
+        for n in range(3)
+    ]
+    bodies, count = without_running_headers(pages)
+    assert [[word.text for word in body.words] for body in bodies] == [["Pier", "Ships", "Cargo", "body"]] * 3
+    assert [[block.text for block in body.blocks] for body in bodies] == [["Pier Ships Cargo", "body"]] * 3
+    assert count == 6
+    (alone,), count = without_running_headers(pages[:1])
+    assert [word.text for word in alone.words] == ["Report", "0", "Pier", "Ships", "Cargo", "body"]
+    assert count == 1  # "ix" is a page number by itself; what does not repeat may be a heading
     assert without_running_headers([]) == ([], 0)
+
+
+@pytest.mark.parametrize("kind", ["header", "footer", "watermark"])
+def test_what_the_reader_calls_running_is_left_out_wherever_it_is(kind: str) -> None:
+    (body,), count = without_running_headers([page(0, (kind, row("Draft", 0.5)), ("text", row("body", 0.6)))])
+    assert ([word.text for word in body.words], count) == (["body"], 1)
+
+
+def test_a_page_without_blocks_has_its_words_and_no_parts() -> None:
+    plain = replace(page(0, ("text", row("The harbour was opened in 1932.", 0.3))), blocks=None)
+    (body,), count = without_running_headers([plain])
+    assert (body.words, body.blocks, count) == (plain.words, (), 0)
+    parts = PageParts(plain.words, body.blocks)
+    assert [*parts.headings(), *parts.captions(), *parts.sentences(), *parts.cells(), *parts.fields()] == []
+
+
+# ---- parts of a page ---------------------------------------------------------------------------------
+
+
+def test_parts_by_hand() -> None:
+    one = page(
+        0,
+        ("heading", row("2.1 Ships in port", 0.1)),
+        ("text", row("Table 3: Ships by pier", 0.2)),
+        ("text", row("Nine ships came. Table 3 shows them.", 0.3)),
+        ("list-item", row("\u2022 The new pier is of wood.", 0.4)),
+        ("text", row("Harbour master: A. Berg", 0.5)),
+        ("picture", row("North pier", 0.6)),
+        ("comment", row("[Comment] Who wrote that?", 0.7)),
+        ("caption", row("The old lighthouse at night", 0.8)),
+    )
+    parts = PageParts(one.words, one.blocks or ())
+    assert [passage_text(passage) for passage in parts.headings()] == ["2.1 Ships in port"]
+    assert [passage_text(passage) for passage in parts.captions()] == [
+        "Table 3: Ships by pier",
+        "The old lighthouse at night",
+    ]
+    assert [passage_text(passage) for passage in parts.sentences()] == [
+        "Nine ships came.",
+        "Table 3 shows them.",
+        "The new pier is of wood.",
+        "Harbour master: A. Berg",
+    ]
+    ((label, (name, value)),) = parts.fields()
+    assert (label, passage_text(name), passage_text(value)) == (
+        "Harbour master",
+        "Harbour master:",
+        "A. Berg",
+    )
+
+
+def test_cells_by_hand() -> None:
+    words, block = grid([["", "Ships", "2023"], ["North pier:", "14", "n/a"], ["12", "7", "8"]], 1, 1)
+    (cell,) = PageParts(words, [block]).cells()  # "n/a" is no value, and 12 no name
+    assert (cell.row, cell.column, cell.value) == ("North pier", "Ships", "14")
+    assert [passage_text(passage) for passage in cell.passages] == ["North pier:", "Ships", "14"]
+    words, block = grid([["Harbour master", "A. Berg"], ["Depth in metres", "12"]], 0, 1)
+    assert [label for label, _ in PageParts(words, [block]).fields()] == ["Harbour master", "Depth in metres"]
+    assert list(PageParts(words, [block]).cells()) == []
+
+
+def test_cells_are_named_as_the_table_names_them() -> None:
+    chance = random.Random(17)
+    texts = ["North pier", "South pier", "Ships", "Cargo in tonnes", "Total", ""]
+    for _ in range(100):
+        rows, columns, over, beside = chance.randint(3, 6), chance.randint(3, 6), chance.randint(1, 2), 1
+        text_rows = [
+            [
+                chance.choice(texts) if at < over or to < beside else str(chance.randrange(9))
+                for to in range(columns)
+            ]
+            for at in range(rows)
+        ]
+        words, block = grid(text_rows, over, beside)
+        assert block.table is not None
+        named = {(cell.row, cell.column, cell.value) for cell in PageParts(words, [block]).cells()}
+        expected = set()
+        for at in range(over, rows):
+            for to in range(beside, columns):
+                name = ", ".join(block.table.row_header(at)), " ".join(block.table.column_header(to))
+                if all(name):
+                    expected.add((*name, text_rows[at][to]))
+        assert named == expected
+
+
+def test_captions_lose_their_numbers_and_sentences_about_tables_are_none() -> None:
+    for text, left in (
+        ("Table 3: Ships by pier", "Ships by pier"),
+        ("Figure 2.1 Ships by pier", "Ships by pier"),
+        ("Tabelle A.2 \u2013 Schiffe", "Schiffe"),
+        ("Fig. 4", ""),
+        ("Table 3 shows ships", "Table 3 shows ships"),
+        ("Tables are made of wood", "Tables are made of wood"),
+    ):
+        assert without_label(text) == left
 
 
 def test_a_sentence_keeps_four_words_or_is_left_alone() -> None:

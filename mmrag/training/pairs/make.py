@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -57,7 +58,7 @@ def make_pairs(
         valid: file for the pairs of held-out documents; default: ``<target's stem>.valid.jsonl`` in the same
             folder.
         settings: see `PairSettings`.
-        reader: how documents are read.
+        reader: how documents are read; always with their structure, whatever its own `structure` says.
         password: for encrypted documents.
         prompts: folder with a ``templates.txt`` for template questions.
         writer: requests questions from a model, too.
@@ -89,7 +90,7 @@ def make_pairs(
             settings or PairSettings(),
             target,
             valid,
-            reader or ReaderSettings(),
+            replace(reader or ReaderSettings(), structure="full"),
             password,
             Prompts(prompts, package=PACKAGE),
             writer,
@@ -230,6 +231,7 @@ class _Run:
         report.dropped.update(counts)
         report.skipped += part.skipped
         report.usage += part.usage
+        report.notes.update(part.notes)
 
     def _file(self, document: InputDocument) -> Path:
         return self.parts / f"{document.source.sha256}.json"

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmrag.answer.lines import line_boxes
-from mmrag.answer.quotes import find_quote
+from mmrag.answer.quotes import find_quote, line_boxes
 from mmrag.errors import ServerError, check_whole
 from mmrag.serving.chat import fill_template, message_content, show_picture
 from mmrag.serving.client import ServerClient, parse_chat

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmrag.documents.structure.joining import join_tables
+from mmrag.errors import PageError
 from mmrag.files import atomic_write
 from mmrag.training.mining.records import item_data
 from mmrag.training.pairs.rules import Templates, pairs_of_page, take_turns, vocabulary_of
-from mmrag.training.pairs.running_headers import without_running_headers
+from mmrag.training.pairs.running_headers import Body, without_running_headers
 from mmrag.training.pairs.settings import Pair, PairSettings
-from mmrag.types import Page, Record, Usage, Word
+from mmrag.types import Page, Record, Usage
 
 if TYPE_CHECKING:
     from mmrag.documents import DocumentReader, InputDocument
@@ -36,6 +38,7 @@ class Part:
         counts: dropped pairs by reason; ``furniture`` counts running headers, ``bare`` pages without words.
         skipped: pages that cannot be read, with the reason.
         usage: of the requests for questions.
+        notes: of the reader on pages, each with its number of pages.
     """
 
     document_id: str
@@ -45,6 +48,7 @@ class Part:
     counts: Counter[str] = field(default_factory=Counter)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
+    notes: Counter[str] = field(default_factory=Counter)
 
     def save(self, path: Path, recipe: str) -> None:
         """Write the part into a file for `load_part`; `recipe` says how it was made."""
@@ -58,6 +62,7 @@ class Part:
             "counts": dict(self.counts),
             "skipped": self.skipped,
             "usage": [usage.prompt_tokens, usage.completion_tokens, usage.cache_hits, usage.requests],
+            "notes": dict(self.notes),
         }
         with atomic_write(path) as file:
             json.dump(data, file)
@@ -86,6 +91,7 @@ def load_part(path: Path, recipe: str | None = None, source: str | None = None) 
         Counter(data["counts"]),
         [(where, why) for where, why in data["skipped"]],
         Usage({}, prompt, completion, hits, requests),
+        Counter(data["notes"]),
     )
 
 
@@ -98,15 +104,23 @@ def read_document(
 ) -> Part:
     """Read a document and make its pairs, within the limits.
 
+    Args:
+        reader: whose settings say ``structure="full"``; pages without blocks give no pairs by rule.
+        document: to read.
+        settings: which rules, and the limits.
+        templates: wordings of the rule ``question``.
+        writer: requests questions from a model, too.
+
     Raises:
         DocumentError: it cannot be opened, or changed while it was read.
         ServerError: the server of `writer` failed.
     """
     part = Part(document.source.document_id, document.source.path)
-    pages = list(_pages(reader, document, None, part))
+    pages = join_tables(list(_pages(reader, document, part)))
     bodies, part.counts["furniture"] = without_running_headers(pages)
     part.counts["bare"] = sum(not page.words for page in pages)
     questions = {} if writer is None else _questions(reader, document, pages, bodies, writer, part)
+    part.notes = Counter(note for page in pages for note in page.notes)
     by_page = _pairs_by_page(pages, bodies, questions, settings, templates, part)
     for page, pairs in zip(pages, _within_limit(by_page, settings, part), strict=True):
         part.items.append(item_data(Record(page.id, None, page.text, {}, page), score=None))
@@ -116,17 +130,17 @@ def read_document(
 
 def _pairs_by_page(
     pages: Sequence[Page],
-    bodies: Sequence[Sequence[Word]],
+    bodies: Sequence[Body],
     questions: Mapping[int, list[Pair]],
     settings: PairSettings,
     templates: Templates,
     part: Part,
 ) -> list[list[Pair]]:
     """Return the pairs of each page by the rules and from `questions`, within the limit of a page."""
-    vocabulary = vocabulary_of(bodies)
+    vocabulary = vocabulary_of([body.words for body in bodies])
     by_page: list[list[Pair]] = []
-    for page, words in zip(pages, bodies, strict=True):
-        by_rule = pairs_of_page(page, words, vocabulary, settings, templates)
+    for page, body in zip(pages, bodies, strict=True):
+        by_rule = pairs_of_page(page, body, vocabulary, settings, templates)
         by_rule["asked"] = questions.get(page.number, [])
         pairs = take_turns(by_rule, settings, page.id)
         total = sum(map(len, by_rule.values()))
@@ -135,20 +149,14 @@ def _pairs_by_page(
     return by_page
 
 
-def _pages(
-    reader: DocumentReader,
-    document: InputDocument,
-    pixels: int | None,
-    part: Part,
-    numbers: Sequence[int] | None = None,
-) -> Iterator[Page]:
-    """Yield the readable pages; report the others, unless it is a second reading of some `numbers`."""
+def _pages(reader: DocumentReader, document: InputDocument, part: Part) -> Iterator[Page]:
+    """Yield the readable pages; report the others."""
     from mmrag.documents import Skipped
 
-    for page in reader.pages(document, numbers=numbers, image_pixels=pixels):
+    for page in reader.pages(document):
         if not isinstance(page, Skipped):
             yield page
-        elif numbers is None:
+        else:
             where = page.name if page.page is None else f"{page.name}, page {page.page + 1}"
             part.skipped.append((where, page.reason))
 
@@ -157,12 +165,12 @@ def _questions(
     reader: DocumentReader,
     document: InputDocument,
     pages: Sequence[Page],
-    bodies: Sequence[Sequence[Word]],
+    bodies: Sequence[Body],
     writer: QuestionWriter,
     part: Part,
 ) -> dict[int, list[Pair]]:
     """Return a model's questions by page number."""
-    words = {page.number: body for page, body in zip(pages, bodies, strict=True)}
+    words = {page.number: body.words for page, body in zip(pages, bodies, strict=True)}
     pairs: dict[int, list[Pair]] = {}
     for inputs in _batches(reader, document, [page for page in pages if words[page.number]], writer, part):
         results = writer.write([(page, words[page.number]) for page in inputs])
@@ -186,8 +194,18 @@ def _batches(
         if writer.image_pixels is None:
             yield batch
         else:
-            numbers = [page.number for page in batch]
-            yield list(_pages(reader, document, writer.image_pixels, part, numbers))
+            yield list(_rendered(reader, document, batch, writer.image_pixels, part))
+
+
+def _rendered(
+    reader: DocumentReader, document: InputDocument, pages: Sequence[Page], pixels: int, part: Part
+) -> Iterator[Page]:
+    """Yield the pages with their pictures; report those that cannot be rendered."""
+    for page in pages:
+        try:
+            yield replace(page, image=reader.render(page, max_pixels=pixels, data=document.data))
+        except PageError as error:
+            part.skipped.append((f"{document.source.name}, page {page.number + 1}", f"no questions: {error}"))
 
 
 def _within_limit(by_page: Sequence[list[Pair]], settings: PairSettings, part: Part) -> Sequence[list[Pair]]:

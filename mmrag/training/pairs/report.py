@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mmrag.ingest.report import note_lines
 from mmrag.types import Usage
 
 
@@ -18,13 +19,14 @@ class PairReport:
         training, validation: records by rule.
         held_out: names of the documents of the validation file.
         dropped: pairs that were dropped, by reason.
-        running_headers: lines of running headers, footers and page numbers, which give no pairs.
+        running_headers: running headers, footers and page numbers, which give no pairs.
         bare: pages without words, which give no pairs.
         skipped: files and pages that cannot be read, with the reason.
         resumed: documents that an earlier run had read.
         target, valid: the files; `valid` is None if nothing is held out.
         seconds: of this call.
         usage: of the model that wrote questions, if any.
+        notes: of the reader on pages ("structure by plain rules"), each with its number of pages.
     """
 
     documents: int = 0
@@ -41,12 +43,13 @@ class PairReport:
     valid: str | None = None
     seconds: float = 0.0
     usage: Usage = field(default_factory=Usage)
+    notes: Counter[str] = field(default_factory=Counter)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as plain data."""
         plain = asdict(self)
         plain["furniture"] = plain.pop("running_headers")  # the key that users' scripts read
-        for name in ("training", "validation", "dropped"):
+        for name in ("training", "validation", "dropped", "notes"):
             plain[name] = dict(getattr(self, name))
         return plain
 
@@ -76,7 +79,7 @@ class PairReport:
             lines.append(f"{self.running_headers:7} running headers, footers and page numbers left out")
         if self.bare:
             lines.append(f"{self.bare:7} pages have no words; a scan needs OCR: pip install 'mmrag[ocr]'")
-        return lines
+        return lines + note_lines(self.notes)
 
     def _requests(self) -> list[str]:
         """Return lines on the model's requests, and on files that cannot be read."""

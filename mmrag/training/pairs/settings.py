@@ -11,7 +11,7 @@ from typing import Any
 from mmrag.errors import check_whole
 from mmrag.types import Box
 
-VERSION = 1
+VERSION = 2
 """To be raised with every change of the code that makes other pairs of the same files and settings."""
 
 RULES = ("heading", "caption", "cell", "sentence", "question", "asked")
