@@ -194,10 +194,10 @@ def _batches(
         if writer.image_pixels is None:
             yield batch
         else:
-            yield list(_rendered(reader, document, batch, writer.image_pixels, part))
+            yield list(_with_pictures(reader, document, batch, writer.image_pixels, part))
 
 
-def _rendered(
+def _with_pictures(
     reader: DocumentReader, document: InputDocument, pages: Sequence[Page], pixels: int, part: Part
 ) -> Iterator[Page]:
     """Yield the pages with their pictures; report those that cannot be rendered."""

@@ -54,11 +54,11 @@ def without_running_headers(pages: Sequence[Page]) -> tuple[list[Body], int]:
     count = 0
     for page in pages:
         blocks = page.blocks or ()
-        running = [block for block in blocks if _is_running(block, repeated_texts)]
-        positions = {position for block in running for position in block.words}
+        running_blocks = [block for block in blocks if _is_running(block, repeated_texts)]
+        positions = {position for block in running_blocks for position in block.words}
         words = tuple(word for position, word in enumerate(page.words) if position not in positions)
-        bodies.append(Body(tuple(block for block in blocks if block not in running), words))
-        count += len(running)
+        bodies.append(Body(tuple(block for block in blocks if block not in running_blocks), words))
+        count += len(running_blocks)
     return bodies, count
 
 
