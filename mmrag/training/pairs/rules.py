@@ -143,7 +143,7 @@ def _sentences(
     fewest, most = SENTENCE
     for passage in parts.sentences():
         words = [word.text for word in passage]
-        # Letters set apart (H A R B O U R) come as words of one letter.
+        # Letters set apart (T I T L E) come as words of one letter.
         letters = sum(len(word) > 1 and word[:1].isalpha() for word in words)
         if not fewest <= len(words) <= most or letters < 0.7 * len(words):
             continue
