@@ -88,6 +88,7 @@ def citation_data(citation: Citation, picture: str | None) -> dict[str, Any]:
         "note": citation.note,
         "score": citation.score,
         "boxes": [list(box) for box in citation.boxes],
+        "area": None if citation.area is None else list(citation.area),
         "picture": picture,
         **(page_data(citation.page) if citation.page else {}),
     }
@@ -99,6 +100,7 @@ def answer_data(answer: Answer, pictures: dict[int, str] | None = None) -> dict[
         "question": answer.ranking.query.text,
         "answer": answer.text,
         "abstained": answer.abstained,
+        "confidence": answer.confidence,
         "note": answer.note,
         "citations": [citation_data(c, (pictures or {}).get(c.number)) for c in answer.citations],
         "candidates": [candidate_data(c) for c in answer.ranking],

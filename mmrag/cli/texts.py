@@ -119,10 +119,12 @@ def write_pictures(answer: Answer, folder: Path) -> dict[int, str]:
 
 
 def answer_text(answer: Answer, pictures: dict[int, str]) -> str:
-    """Return the answer, then one line for each citation with its picture's path."""
+    """Return the answer, its confidence, then one line for each citation with its picture's path."""
     lines = answer.text.splitlines()
     if answer.note:
         lines.append(answer.note)
+    if answer.confidence is not None:
+        lines.append(f"confidence {answer.confidence:.2f}")
     scores = {candidate.id: f"   ({scores_text(candidate)})" for candidate in answer.ranking}
     for citation in answer.citations:
         picture = f"   {pictures[citation.number]}" if citation.number in pictures else ""
