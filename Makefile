@@ -24,7 +24,7 @@ $(VENV)/dev.stamp: $(VENV)/demo.stamp $(LANGCHAIN)/pyproject.toml $(LLAMA_INDEX)
 	$(INSTALL) --editable '.[dev]' --editable '$(LANGCHAIN)[test]' --editable '$(LLAMA_INDEX)[dev]'
 	touch $@
 
-demo: $(VENV)/demo.stamp            ## install, index the sample documents, ask five questions
+demo: $(VENV)/demo.stamp            ## install, index the sample documents, ask six questions
 	$(BIN)/mmrag demo --to demo
 
 test: $(VENV)/dev.stamp             ## install what the tests need, run them: the core and both integrations

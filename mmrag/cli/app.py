@@ -19,7 +19,7 @@ from mmrag.cli.command import EXIT_FAILED, EXIT_OK, MARKUP, SETTINGS, Entry, Laz
 ASK, BUILD, MODELS = "Search and ask", "Build an index", "Measure, serve and train"
 
 COMMANDS = {
-    "demo": Entry("mmrag.cli.demo:demo", "Index the sample documents and ask five questions.", ASK),
+    "demo": Entry("mmrag.cli.demo:demo", "Index the sample documents and ask six questions.", ASK),
     "search": Entry("mmrag.cli.search:search", "Rank pages for a question.", ASK),
     "ask": Entry("mmrag.cli.ask:ask", "Answer a question with its evidence.", ASK),
     "read": Entry("mmrag.cli.read:read", "Print a file as Markdown or JSON, or its tables as CSV.", ASK),

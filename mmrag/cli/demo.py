@@ -1,7 +1,8 @@
-"""``mmrag demo``: index the sample documents and ask five questions.
+"""``mmrag demo``: index the sample documents and ask six questions.
 
-One is answered by a table, one by a chart, one by a scanned page, one needs two documents, and one has no
-answer in them: the demo shows that, too.
+Four have an answer to quote: a cell named by row and column, a labelled value, a sentence, a line of a scan. One
+must be computed, which takes a model on a server; and one has no answer in the documents. The demo shows what
+becomes of those, too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from mmrag.cli.command import EXIT_OK
-from mmrag.cli.common import OutputOptions, ReaderOptions
+from mmrag.cli.common import AnswererOptions, OutputOptions, ReaderOptions
 from mmrag.cli.data import answer_data
 from mmrag.cli.progress import Progress
 from mmrag.cli.texts import answer_text, say, write_pictures
@@ -26,26 +27,36 @@ if TYPE_CHECKING:
 NEXT_STEPS = """
 Done in {seconds:.1f} s. Look at the pictures, then ask your own:
   mmrag index YOUR-FOLDER --index my-index && mmrag ask "YOUR QUESTION" --index my-index"""
+SERVER = """
+Without a server the answers are quotes. A model on one sees the pages, computes and compares:
+  mmrag demo --answerer-url URL"""
 
 
 def demo(
     output: OutputOptions,
     reader: ReaderOptions,
+    answerer: AnswererOptions,
     target: Annotated[Path, Option("--to", metavar="DIR", help="Index and pictures go here.")] = Path("demo"),
 ) -> int:
-    """Index the sample documents and ask five questions."""
+    """Index the sample documents and ask six questions."""
     from mmrag.pipeline import DocumentQA
 
     tell: Callable[[str], None] = (lambda _: None) if output.json else say
     start = time.monotonic()
-    with DocumentQA.open(target / "index", reader=reader.reader_settings(), password=reader.password) as qa:
+    with DocumentQA.open(
+        target / "index",
+        reader=reader.reader_settings(),
+        password=reader.password,
+        answerer=answerer.load_answerer(),
+    ) as qa:
         tell(_index_samples(qa))
         answers = [
             _ask(qa, number, question, target / f"question-{number}", tell)
             for number, question in enumerate(sample_questions(), 1)
         ]
     seconds = time.monotonic() - start
-    output.write({"answers": answers, "seconds": seconds}, NEXT_STEPS.format(seconds=seconds))
+    next_steps = NEXT_STEPS.format(seconds=seconds) + ("" if answerer.answerer_url else SERVER)
+    output.write({"answers": answers, "seconds": seconds}, next_steps)
     return EXIT_OK
 
 

@@ -27,10 +27,9 @@ def sample_questions() -> list[dict[str, Any]]:
     """Return the demo's questions in order.
 
     Returns:
-        One dict a question: ``id``, ``kind`` ("table", "chart", "scan", "two documents" or
-        "unanswerable"), ``question``, ``answers`` (strings that an answer contains, one for each part),
-        ``answerable``, ``evidence`` (a list of ``{"doc": file name, "page": 0-based number}``) and
-        ``needs`` ("ocr" where an extra is needed, else "").
+        One dict a question: ``id``, ``kind`` ("table", "labelled value", "sentence", "scan", "computed" or
+        "unanswerable"), ``question``, ``answers`` (strings that an answer contains), ``answerable``, ``evidence`` (a list of ``{"doc": file name, "page": 0-based number}``) and
+        ``needs`` ("ocr" where that extra is needed, "server" where quotes do not answer it, else "").
     """
     lines = (_folder() / "questions.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines if line.strip()]

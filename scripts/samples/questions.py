@@ -1,4 +1,4 @@
-"""What is asked of the samples: five questions of the demo, thirty of the example pack.
+"""What is asked of the samples: six questions of the demo, thirty of the example pack.
 
 A piece of evidence names its page and the phrases it consists of; `samples.evidence` finds their boxes.
 """
@@ -285,10 +285,28 @@ DEMO: tuple[tuple[str, str, tuple[str, ...], tuple[tuple[str, Evidence], ...], s
         "",
     ),
     (
-        "chart",
-        "How much electricity did offshore wind generate in 2024?",
-        ("4,180",),
-        ((CHARTS, Evidence(1, ("Electricity generation by source, 2024", "Offshore wind 4,180"))),),
+        "labelled value",
+        "When will the loss adjuster visit the workshop?",
+        ("4 December 2024, 10:30",),
+        ((CLAIM, Evidence(1, ("Loss adjuster visit 4 December 2024, 10:30",))),),
+        "",
+    ),
+    (
+        "sentence",
+        "What caused the recall of the depth sounders?",
+        ("a seal that passed our tests and failed in warm water",),
+        (
+            (
+                REPORT,
+                Evidence(
+                    2,
+                    (
+                        "The recall of 640 depth sounders",
+                        "The cause was a seal that passed our tests and failed in warm water.",
+                    ),
+                ),
+            ),
+        ),
         "",
     ),
     (
@@ -299,15 +317,23 @@ DEMO: tuple[tuple[str, str, tuple[str, ...], tuple[tuple[str, Evidence], ...], s
         "ocr",
     ),
     (
-        "two documents",
-        "What was Harborlight's research and development expense in 2024, and what is the list price of the "
-        "TideSense 3 Offshore?",
-        ("96.4", "$7,800"),
+        "computed",
+        "Which of Harborlight's segments grew fastest in 2024?",
+        ("Software and Services",),
         (
-            (REPORT, Evidence(4, ("Research and development 96.4",))),
-            (SLIDES, Evidence(4, ("List price", "TideSense 3 Offshore", "$7,800"))),
+            (
+                REPORT,
+                Evidence(
+                    3,
+                    (
+                        "Net sales by segment",
+                        "Environmental Sensing 287.9",
+                        "Software and Services 143.2 118.6 96.3 +20.7%",
+                    ),
+                ),
+            ),
         ),
-        "",
+        "server",
     ),
     (
         "unanswerable",
