@@ -1,8 +1,8 @@
 """``mmrag demo``: index the sample documents and ask six questions.
 
-Four have an answer to quote: a cell named by row and column, a labelled value, a sentence, a line of a scan. One
-must be computed, which takes a model on a server; and one has no answer in the documents. The demo shows what
-becomes of those, too.
+Four have an answer to quote: a cell named by row and column, a labelled value, a sentence, a line of a scan.
+One must be computed, which takes a model on a server; and one has no answer in the documents. The demo shows
+what becomes of those, too.
 """
 
 from __future__ import annotations

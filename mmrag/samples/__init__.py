@@ -28,8 +28,9 @@ def sample_questions() -> list[dict[str, Any]]:
 
     Returns:
         One dict a question: ``id``, ``kind`` ("table", "labelled value", "sentence", "scan", "computed" or
-        "unanswerable"), ``question``, ``answers`` (strings that an answer contains), ``answerable``, ``evidence`` (a list of ``{"doc": file name, "page": 0-based number}``) and
-        ``needs`` ("ocr" where that extra is needed, "server" where quotes do not answer it, else "").
+        "unanswerable"), ``question``, ``answers`` (strings that an answer contains), ``answerable``,
+        ``evidence`` (a list of ``{"doc": file name, "page": 0-based number}``) and ``needs`` ("ocr" where
+        that extra is needed, "server" where quotes do not answer it, else "").
     """
     lines = (_folder() / "questions.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines if line.strip()]
