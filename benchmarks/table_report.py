@@ -18,8 +18,9 @@ from typing import Any, TypeAlias
 from tqdm import tqdm
 
 from mmrag.evaluation.compare import METRIC, Gain, compare
+from mmrag.evaluation.figures import SCOPES
 from mmrag.evaluation.pack import Pack, PageKey
-from mmrag.evaluation.report import SCOPES, Group, Report, evaluate
+from mmrag.evaluation.report import Group, Report, evaluate
 from mmrag.types import Budget
 
 INPUTS = ("text", "pixels", "both")

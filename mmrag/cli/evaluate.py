@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
 
@@ -31,10 +32,12 @@ from mmrag.samples import sample_pack
 from mmrag.types import Answer, Budget, Usage
 
 if TYPE_CHECKING:
-    from mmrag.evaluation import Pack, PageKey, Report
+    from mmrag.answer import Answerer
+    from mmrag.evaluation import AnswerReport, Pack, PageKey, Report
     from mmrag.pipeline import DocumentQA
 
 _measure_option = partial(Option, rich_help_panel="Measuring")
+_answers_option = partial(Option, rich_help_panel="Measuring answers")
 
 
 @dataclass(frozen=True)
@@ -50,15 +53,53 @@ class MeasureOptions:
         _measure_option("--budget", parser=budget, metavar="Q,D", help="Vectors used, like 16,64."),
     ] = None
     exact: Annotated[bool, _measure_option("--exact", help="Score every page, no first stage.")] = False
-    answers: Annotated[bool, _measure_option("--answers", help="Also answer every question and count.")] = (
-        False
-    )
+    questions: Annotated[
+        Path | None,
+        _measure_option("--questions", metavar="FILE", help="Only questions with these ids, one a line."),
+    ] = None
     target: Annotated[
         Path | None, _measure_option("--to", metavar="FILE", help="Write the report as JSON.")
     ] = None
     plot: Annotated[
         Path | None, _measure_option("--plot", metavar="FILE", help="Write a plot (needs the extra 'plot').")
     ] = None
+
+
+@dataclass(frozen=True)
+class AnswerMeasureOptions:
+    """Whether and how answers are measured."""
+
+    answers: Annotated[
+        bool, _answers_option("--answers", help="Also answer every question, and measure the answers.")
+    ] = False
+    answers_only: Annotated[
+        bool, _answers_option("--answers-only", help="Measure answers and no search.")
+    ] = False
+    answers_to: Annotated[
+        Path | None,
+        _answers_option(
+            "--answers-to",
+            metavar="FILE",
+            help="Keep every answer here as it comes, a line of JSON each; a broken-off run goes on.",
+        ),
+    ] = None
+    answer_scope: Annotated[
+        Literal["both", "pack", "document"],
+        _answers_option(
+            "--answer-scope", help="Answer from the whole pack, from the question's documents, or both."
+        ),
+    ] = "both"
+    k: Annotated[int, _answers_option("--k", min=1, metavar="N", help="Pages read for an answer.")] = 5
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether answers are measured at all."""
+        return self.answers or self.answers_only or self.answers_to is not None
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Return the scopes' names, as `mmrag.evaluation` has them."""
+        return ("pack", "document") if self.answer_scope == "both" else (self.answer_scope,)
 
 
 class PackSearch:
@@ -82,11 +123,6 @@ class PackSearch:
         """Return page keys, best first, without reranking."""
         return self._keys(question, files, rerank=False)
 
-    def answer(self, question: str) -> Answer:
-        """Return the answer, without pictures."""
-        options = self._options
-        return self._qa.ask(question, budget=options.budget, exact=options.exact, evidence=False)
-
     def _keys(self, question: str, files: tuple[str, ...] | None, *, rerank: bool | None) -> list[PageKey]:
         from mmrag.evaluation.report import DEEPEST
 
@@ -94,13 +130,54 @@ class PackSearch:
             question,
             k=DEEPEST,
             budget=self._options.budget,
-            filter=None if files is None else {"file_name": {"$in": list(files)}},
+            filter=_file_filter(files),
             exact=self._options.exact,
             channels=self._channels,
             rerank=rerank,
         )
         self.cost += ranking.usage
         return [(c.page.source.name, c.page.number) for c in ranking if c.page is not None]
+
+
+class PackAnswers:
+    """Answers to a pack's questions from its index, with the answerer's own abstention switched off.
+
+    Attributes:
+        threshold: the confidence from which the answerer answers as shipped; None where it has no such
+            threshold and its abstention stands.
+    """
+
+    def __init__(self, qa: DocumentQA, options: MeasureOptions, k: int) -> None:
+        self._qa = qa
+        self._options = options
+        self._k = k
+        self._answerer, self.threshold = without_abstention(qa.answerer)
+
+    def answer(self, question: str, files: tuple[str, ...] | None) -> Answer:
+        """Return the answer, without pictures."""
+        return self._qa.ask(
+            question,
+            k=self._k,
+            budget=self._options.budget,
+            exact=self._options.exact,
+            filter=_file_filter(files),
+            evidence=False,
+            answerer=self._answerer,
+        )
+
+
+def without_abstention(answerer: Answerer) -> tuple[Answerer, float | None]:
+    """Return the answerer as it would be without its threshold, and the threshold; None if it has none."""
+    threshold = getattr(answerer, "threshold", None)
+    if threshold is None:
+        return answerer, None
+    outspoken = copy.copy(answerer)
+    outspoken.threshold = 0.0  # type: ignore[attr-defined]  # it has one: see above
+    return outspoken, float(threshold)
+
+
+def _file_filter(files: tuple[str, ...] | None) -> dict[str, Any] | None:
+    return None if files is None else {"file_name": {"$in": list(files)}}
 
 
 def evaluate(
@@ -111,11 +188,12 @@ def evaluate(
     rerank: RerankOptions,
     answerer: AnswererOptions,
     options: MeasureOptions,
+    answers: AnswerMeasureOptions,
     pack: Annotated[
         Path | None, Argument(metavar="DIR", help="Folder of the pack (the sample pack).")
     ] = None,
 ) -> int:
-    """Measure retrieval on a pack.
+    """Measure retrieval and answers on a pack.
 
     With ``--index`` the pack's index is kept, and resumed after an interruption; without, it is made in a
     temporary folder. With a reranker every question is also searched without it, and the gain is printed.
@@ -124,6 +202,8 @@ def evaluate(
     from mmrag.pipeline import DocumentQA
 
     questions = load_pack(pack or sample_pack())
+    if options.questions is not None:
+        questions = select_questions_of(questions, options.questions)
     with contextlib.ExitStack() as stack:
         path = options.index or Path(stack.enter_context(scratch_folder()))
         qa = DocumentQA.open(
@@ -136,17 +216,73 @@ def evaluate(
         )
         stack.enter_context(qa)
         _add(qa, questions)
-        report, data, text = _measure(questions, PackSearch(qa, options, channels.names()), options, qa)
-    _write(report, data, options)
-    output.write(data, text, indent=None)
+        data: dict[str, Any] = {}
+        texts: list[str] = []
+        if not answers.answers_only:
+            report, data, text = _measure(questions, PackSearch(qa, options, channels.names()), qa)
+            _plot(report, options)
+            texts.append(text)
+        if answers.is_wanted:
+            settings = answer_settings(questions, options, answers, rerank, answerer)
+            answer_report = _measure_answers(
+                questions, PackAnswers(qa, options, answers.k), answers, settings
+            )
+            data["answers"] = answer_report.to_dict()
+            texts.append(answer_report.table())
+    if options.target:
+        content = json.dumps(data, indent=1, ensure_ascii=False)
+        options.target.write_text(content + "\n", encoding="utf-8")
+    output.write(data, "\n\n".join(texts), indent=None)
     return EXIT_OK
 
 
-def _write(report: Report, data: dict[str, Any], options: MeasureOptions) -> None:
-    """Write the report and its plot, where wanted."""
-    if options.target:
-        text = json.dumps(data, indent=1, ensure_ascii=False)
-        options.target.write_text(text + "\n", encoding="utf-8")
+def select_questions_of(pack: Pack, path: Path) -> Pack:
+    """Return the pack with the questions whose ids a file has, one a line; ``#`` begins a comment."""
+    from mmrag.evaluation import select_questions
+
+    lines = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return select_questions(pack, [line for line in lines if line])
+
+
+def answer_settings(
+    pack: Pack,
+    options: MeasureOptions,
+    answers: AnswerMeasureOptions,
+    rerank: RerankOptions,
+    answerer: AnswererOptions,
+) -> dict[str, Any]:
+    """Return what decides the answers of a run, for the head of its file; a server's address does not."""
+    return {
+        "pack": pack.path.resolve().name,
+        "k": answers.k,
+        "budget": None if options.budget is None else [options.budget.query, options.budget.document],
+        "exact": options.exact,
+        "rerank": {"mode": rerank.rerank, "top": rerank.rerank_top, "alpha": rerank.alpha},
+        "answerer": "served" if answerer.answerer_url else "offline",
+        "model": answerer.answerer_model,
+        "text_only": answerer.answerer_text_only,
+        "max_tokens": answerer.answerer_max_tokens if answerer.answerer_url else None,
+    }
+
+
+def _measure_answers(
+    pack: Pack, source: PackAnswers, options: AnswerMeasureOptions, settings: dict[str, Any]
+) -> AnswerReport:
+    from mmrag.evaluation import AnswerFile, ask_all, report_answers
+
+    file = None if options.answers_to is None else AnswerFile(options.answers_to, settings)
+    lines = ask_all(
+        pack,
+        source.answer,
+        scopes=options.scopes,
+        file=file,
+        threshold=source.threshold,
+        show_progress=sys.stderr.isatty(),
+    )
+    return report_answers(pack, lines, settings=settings)
+
+
+def _plot(report: Report, options: MeasureOptions) -> None:
     if options.plot:
         from mmrag.evaluation import save_plot
 
@@ -159,15 +295,12 @@ def _add(qa: DocumentQA, pack: Pack) -> None:
     complain(str(report))
 
 
-def _measure(
-    pack: Pack, searches: PackSearch, options: MeasureOptions, qa: DocumentQA
-) -> tuple[Report, dict[str, Any], str]:
+def _measure(pack: Pack, searches: PackSearch, qa: DocumentQA) -> tuple[Report, dict[str, Any], str]:
     """Return the report, the report as data and as text; with a reranker, its gain in both."""
     from mmrag.evaluation import evaluate
 
     live = sys.stderr.isatty()
-    answer = searches.answer if options.answers else None
-    report = evaluate(pack, searches.search, answer=answer, show_progress=live)
+    report = evaluate(pack, searches.search, show_progress=live)
     data, text = report.to_dict(), report.table()
     if qa.reranker is not None:
         plain = evaluate(pack, searches.search_plain, show_progress=live)

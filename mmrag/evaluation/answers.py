@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from mmrag.evaluation.pack import Question
 
 _CITATION = re.compile(r"\[\d+\]")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
+
+
+WORST_SIMILARITY = 0.5
+"""ANLS counts a string as wrong from this distance on, as its authors set it."""
 
 
 def comparable(question: Question) -> bool:
@@ -34,6 +39,30 @@ def answer_matches(text: str, question: Question) -> bool:
     return any(_contains(tokens, tokenise(answer)) for answer in question.answers)
 
 
+def anls(text: str, references: Sequence[str]) -> float:
+    """Compute the best normalised Levenshtein similarity with an accepted string, 0..1.
+
+    ``1 - distance / longer length`` in lower case, with single spaces; 0 where that is not above one half
+    (the measure of DocVQA). Made for short answers: a sentence around the right string scores 0.
+    """
+    return max((_similarity(_plain(text), _plain(answer)) for answer in references), default=0.0)
+
+
+def edit_distance(first: str, second: str) -> int:
+    """Compute the Levenshtein distance: insertions, deletions and substitutions."""
+    row = list(range(len(second) + 1))
+    for i, a in enumerate(first, 1):
+        diagonal, row[0] = row[0], i
+        for j, b in enumerate(second, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (a != b))
+    return row[-1]
+
+
+def without_marks(text: str) -> str:
+    """Remove citation marks ``[n]``."""
+    return " ".join(_CITATION.sub(" ", text).split())
+
+
 def tokenise(text: str) -> list[str]:
     """Split a text into words and numbers, normalised for comparison."""
     text = unicodedata.normalize("NFKC", text).casefold()
@@ -43,3 +72,16 @@ def tokenise(text: str) -> list[str]:
 def _contains(tokens: list[str], part: list[str]) -> bool:
     size = len(part)
     return size > 0 and any(tokens[i : i + size] == part for i in range(len(tokens) - size + 1))
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _similarity(first: str, second: str) -> float:
+    longer = max(len(first), len(second))
+    # the lengths alone may be too far apart, which saves comparing a page with a word
+    if not longer or abs(len(first) - len(second)) / longer >= WORST_SIMILARITY:
+        return 0.0
+    distance = edit_distance(first, second) / longer
+    return 1 - distance if distance < WORST_SIMILARITY else 0.0

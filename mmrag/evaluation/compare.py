@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from mmrag.evaluation.figures import SCOPES, Figure, groups
 from mmrag.evaluation.metrics import bootstrap_interval
 from mmrag.evaluation.pack import Pack
-from mmrag.evaluation.report import SCOPES, Figure, Report, groups
+from mmrag.evaluation.report import Report
 
 METRIC = "ndcg@5"
 

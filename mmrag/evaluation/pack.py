@@ -6,11 +6,13 @@ names the file, the line and the field, and nothing is measured on a pack that i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
+from mmrag.blocks import Box
+from mmrag.evaluation.boxes import PlacedBox
 from mmrag.files import read_json_lines
 
 PageKey: TypeAlias = tuple[str, int]
@@ -36,6 +38,9 @@ class Question:
         image_only_evidence: no evidence page has a text layer.
         source: the benchmark it is from.
         written_by: who wrote the question.
+        kind: of a drawn pack: ``"cell"``, ``"field"``, ``"computed"`` or ``"unanswerable"``; else ``""``.
+        evidence_boxes: around the evidence, a paragraph, row, table or figure each; empty if nobody drew any.
+        value_boxes: around the answer itself, or the values that it is computed from.
     """
 
     id: str
@@ -50,6 +55,9 @@ class Question:
     image_only_evidence: bool = False
     source: str = ""
     written_by: str = ""
+    kind: str = ""
+    evidence_boxes: tuple[PlacedBox, ...] = ()
+    value_boxes: tuple[PlacedBox, ...] = ()
 
     @property
     def human_written(self) -> bool:
@@ -80,6 +88,22 @@ class Pack:
     def documents_path(self) -> Path:
         """The folder to index."""
         return self.path / "documents"
+
+
+def select_questions(pack: Pack, ids: Sequence[str]) -> Pack:
+    """Return the pack with the questions of these ids, in the pack's order; its documents stay.
+
+    Raises:
+        ValueError: an id that the pack lacks, or none at all.
+    """
+    absent = sorted(set(ids) - {question.id for question in pack.questions})
+    if absent or not ids:
+        raise ValueError(
+            f"ids of questions must be in {pack.path}, got {', '.join(map(repr, absent[:5])) or 'none'}. "
+            "Write one id a line."
+        )
+    selection = set(ids)
+    return replace(pack, questions=tuple(question for question in pack.questions if question.id in selection))
 
 
 def load_pack(path: str | Path) -> Pack:
@@ -140,6 +164,9 @@ def _question(value: Mapping[str, Any], where: str) -> Question:
         image_only_evidence=_flag(value, "image_only_evidence", where),
         source=_text(value, "source", where),
         written_by=_text(value, "written_by", where),
+        kind=_text(value, "kind", where),
+        evidence_boxes=_boxes(value, "evidence_boxes", where),
+        value_boxes=_boxes(value, "value_boxes", where),
     )
     if question.answerable != bool(evidence):
         raise ValueError(
@@ -200,3 +227,39 @@ def _pages(content: object, name: str, where: str) -> list[int]:
             f"{where}: {name} must be a list of different whole numbers counted from 0, got {content!r}."
         )
     return numbers
+
+
+def _boxes(value: Mapping[str, Any], name: str, where: str) -> tuple[PlacedBox, ...]:
+    """Read boxes of pages as shares of the page."""
+    content = value.get(name, [])
+    if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
+        raise ValueError(f"{where}: '{name}' must be a list of objects with page and bbox, got {content!r}.")
+    boxes = []
+    for item in content:
+        doc = _text(item if "doc" in item else value, "doc", where, is_required=True)
+        (page,) = _pages([item.get("page")], f"the page in '{name}'", where)
+        boxes.append(PlacedBox(doc, page, _relative_box(item, name, where)))
+    return tuple(boxes)
+
+
+def _relative_box(item: Mapping[str, Any], name: str, where: str) -> Box:
+    box, size = item.get("bbox"), item.get("page_size", [1, 1])
+    if not (_is_numbers(box, 4) and _is_numbers(size, 2) and min(size) > 0):
+        raise ValueError(
+            f"{where}: '{name}' must have bbox [x0, y0, x1, y1], and page_size [width, height] unless it is "
+            f"in 0..1, got {item!r}."
+        )
+    x0, y0, x1, y1 = (
+        min(1.0, max(0.0, edge / length)) for edge, length in zip(box, (*size, *size), strict=True)
+    )
+    if x0 >= x1 or y0 >= y1:
+        raise ValueError(f"{where}: a box in '{name}' must have an area on its page, got {item!r}.")
+    return x0, y0, x1, y1
+
+
+def _is_numbers(content: object, count: int) -> TypeGuard[list[float]]:
+    return (
+        isinstance(content, list)
+        and len(content) == count
+        and all(isinstance(number, int | float) and not isinstance(number, bool) for number in content)
+    )

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmrag.errors import MissingExtraError
-from mmrag.evaluation.report import SCOPES, Report
+from mmrag.evaluation.figures import SCOPES
+from mmrag.evaluation.report import Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,32 +16,18 @@ from typing import Any, TypeAlias
 import numpy as np
 from tqdm import tqdm
 
-from mmrag.evaluation.answers import answer_matches, comparable
+from mmrag.evaluation.answer_report import AnswerReport
+from mmrag.evaluation.answer_run import AnswerFunction, ask_all, report_answers
+from mmrag.evaluation.figures import SCOPE_TITLES, SCOPES, Figure, Values, groups
 from mmrag.evaluation.metrics import bootstrap_interval, ndcg, recall
 from mmrag.evaluation.pack import Pack, PageKey, Question, load_pack
-from mmrag.types import Answer
 
-SCOPES = ("pack", "document")
 METRICS = ("ndcg@5", "recall@1", "recall@5", "recall@10")
 DEEPEST = 10
 """Pages a search should return: no metric looks further."""
 
 Search: TypeAlias = Callable[[str, "tuple[str, ...] | None"], Sequence[PageKey]]
 """``search(question, file names or None)`` gives page keys, best first; None searches the whole pack."""
-
-AnswerFunction: TypeAlias = Callable[[str], Answer]
-
-Values: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
-"""``(scopes, questions, metrics)``, or a part of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A mean and its bootstrap interval, 0..1."""
-
-    mean: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,30 +36,6 @@ class Group:
 
     count: int
     figures: Mapping[str, Figure]
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerFigures:
-    """What an answer function did; fractions are None without such a question.
-
-    Attributes:
-        answerable: answerable questions.
-        answered: fraction of them that was not abstained from.
-        matched: fraction of `comparable` questions whose answer holds an accepted string; abstaining
-            counts as a miss.
-        comparable: answerable questions with answers that strings can decide.
-        cited: fraction of the answered ones with a citation on an evidence page.
-        unanswerable: questions the documents do not answer.
-        abstained: fraction of them that was abstained from.
-    """
-
-    answerable: int
-    answered: float | None
-    comparable: int
-    matched: float | None
-    cited: float | None
-    unanswerable: int
-    abstained: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +59,7 @@ class Report:
     scopes: Mapping[str, Mapping[str, Group]]
     per_question: Sequence[Mapping[str, Any]]
     seconds: Mapping[str, float]
-    answers: AnswerFigures | None
+    answers: AnswerReport | None
     settings: Mapping[str, int]
 
     def to_dict(self) -> dict[str, Any]:
@@ -131,7 +93,8 @@ def evaluate(
         pack: its folder, or one that was loaded.
         search: called for every answerable question, once with None and once with the question's file
             names; should give `DEEPEST` pages.
-        answer: called with every question, unanswerable ones too.
+        answer: called with every question, unanswerable ones too, in both ways; `ask_all` and
+            `report_answers` do the same, in steps.
         samples: bootstrap resamples.
         seed: of the bootstrap.
         show_progress: a bar of questions on stderr.
@@ -158,9 +121,16 @@ def evaluate(
             "median": float(np.median(seconds)),
             "p95": float(np.quantile(seconds, 0.95)),
         },
-        answers=None if answer is None else _answer_figures(pack.questions, answer, show_progress),
+        answers=None if answer is None else _answers(pack, answer, samples, seed, show_progress),
         settings={"samples": samples, "seed": seed},
     )
+
+
+def _answers(
+    pack: Pack, answer: AnswerFunction, samples: int, seed: int, show_progress: bool
+) -> AnswerReport:
+    lines = ask_all(pack, answer, seed=seed, show_progress=show_progress)
+    return report_answers(pack, lines, samples=samples, seed=seed)
 
 
 def _search_all(
@@ -209,67 +179,17 @@ def _measure(ranking: Sequence[PageKey], question: Question) -> list[float]:
         raise ValueError(f"question {question.id!r}: {error}") from error
 
 
-def groups(questions: Sequence[Question]) -> Iterator[tuple[str, list[int]]]:
-    """Yield the groups that have a question, in the order of the table."""
-    flags: dict[str, list[bool]] = {
-        "all": [True for _ in questions],
-        "human-written": [question.human_written for question in questions],
-        "image-only evidence": [question.image_only_evidence for question in questions],
-        "text-layer evidence": [not question.image_only_evidence for question in questions],
-    }
-    for source in sorted({question.source for question in questions} - {""}):
-        flags[f"source: {source}"] = [question.source == source for question in questions]
-    for kind in sorted({kind for question in questions for kind in question.evidence_types}):
-        flags[f"evidence: {kind}"] = [kind in question.evidence_types for question in questions]
-    for name, members in flags.items():
-        if any(members):
-            yield name, [position for position, member in enumerate(members) if member]
-
-
 def _summarise(values: Values, samples: int, seed: int) -> Group:
     low, high = bootstrap_interval(values, samples=samples, seed=seed)
     rows = zip(METRICS, values.mean(axis=0).tolist(), low.tolist(), high.tolist(), strict=True)
     return Group(len(values), {metric: Figure(mean, bottom, top) for metric, mean, bottom, top in rows})
 
 
-def _answer_figures(
-    questions: Sequence[Question], answer: AnswerFunction, show_progress: bool
-) -> AnswerFigures:
-    answer_flags: list[bool] = []
-    match_flags: list[bool] = []
-    citation_flags: list[bool] = []
-    abstention_flags: list[bool] = []
-    for question in tqdm(questions, "answering", unit="question", disable=not show_progress):
-        result = answer(question.question)
-        if not question.answerable:
-            abstention_flags.append(result.abstained)
-            continue
-        answer_flags.append(not result.abstained)
-        if comparable(question):
-            match_flags.append(not result.abstained and answer_matches(result.text, question))
-        if not result.abstained:
-            pages = {(c.page.source.name, c.page.number) for c in result.citations if c.page is not None}
-            citation_flags.append(bool(pages & question.evidence))
-    return AnswerFigures(
-        answerable=len(answer_flags),
-        answered=_fraction(answer_flags),
-        comparable=len(match_flags),
-        matched=_fraction(match_flags),
-        cited=_fraction(citation_flags),
-        unanswerable=len(abstention_flags),
-        abstained=_fraction(abstention_flags),
-    )
-
-
-def _fraction(flags: Sequence[bool]) -> float | None:
-    return sum(flags) / len(flags) if flags else None
-
-
 def _table_lines(report: Report) -> Iterator[str]:
     yield f"{report.pack}: {report.questions} questions, {report.answerable} answerable"
     for scope in SCOPES:
         yield ""
-        title = "whole pack" if scope == "pack" else "within document"
+        title = SCOPE_TITLES[scope]
         yield f"{title:<44}{'n':>5}  {'nDCG@5':<21}{'recall@1':>9}{'recall@5':>9}{'recall@10':>10}"
         for name, group in report.scopes[scope].items():
             best = group.figures["ndcg@5"]
@@ -280,20 +200,4 @@ def _table_lines(report: Report) -> Iterator[str]:
     yield (
         f"search: median {report.seconds['median'] * 1000:.0f} ms, "
         f"95 % under {report.seconds['p95'] * 1000:.0f} ms"
-    )
-    if report.answers is not None:
-        yield from _answer_lines(report.answers)
-
-
-def _answer_lines(figures: AnswerFigures) -> Iterator[str]:
-    def percent(value: float | None) -> str:
-        return "-" if value is None else f"{value:.1%}"
-
-    yield (
-        f"answers: {percent(figures.answered)} of {figures.answerable} answerable questions answered, "
-        f"{percent(figures.abstained)} of {figures.unanswerable} unanswerable ones abstained from"
-    )
-    yield (
-        f"         {percent(figures.matched)} of {figures.comparable} comparable answers hold an accepted "
-        f"string, {percent(figures.cited)} of the answered ones cite an evidence page"
     )

@@ -133,14 +133,18 @@ def test_answers_by_hand(pack):
         "Who?": reply("Nobody [1].", ("b.pdf", 2)),
         "Why?": reply("The documents do not say.", abstained=True),
     }
-    figures = evaluate(pack, search, answer=replies.__getitem__).answers
-    assert (figures.answerable, figures.comparable, figures.unanswerable) == (2, 1, 1)
-    assert (figures.answered, figures.matched, figures.cited, figures.abstained) == (1.0, 1.0, 0.5, 1.0)
+    figures = evaluate(pack, search, answer=lambda question, files: replies[question]).answers
+    whole = figures.scopes["pack"]["all"]
+    names = ("answered", "text", "any_page", "silent")
+    assert [(whole[name].count, whole[name].mean) for name in names] == [(2, 1), (1, 1), (2, 0.5), (1, 1)]
 
 
 def test_abstaining_counts_as_a_miss(pack):
-    figures = evaluate(pack, search, answer=lambda question: reply("1204", abstained=True)).answers
-    assert (figures.answered, figures.matched, figures.cited, figures.abstained) == (0.0, 0.0, None, 1.0)
+    answers = evaluate(pack, search, answer=lambda question, files: reply("1204", abstained=True)).answers
+    for scope in ("pack", "document"):
+        figures = answers.scopes[scope]["all"]
+        assert [figures[name].mean for name in ("answered", "text", "any_page", "silent")] == [0, 0, 0, 1]
+        assert "answered_page" not in figures
 
 
 @pytest.mark.parametrize(
@@ -182,12 +186,12 @@ def test_json_holds_the_report(pack, tmp_path):
 
 
 def test_the_table_shows_every_group_in_both_scopes(pack):
-    report = evaluate(pack, search, answer=lambda question: reply("x"))
-    text = str(report)
+    report = evaluate(pack, search, answer=lambda question, files: reply("x"))
+    text = f"{report}\n\n{report.answers}"
     for title in ("whole pack", "within document", "tiny: 3 questions, 2 answerable"):
         assert title in text
-    assert text.count("source: theirs") == 2
-    assert "100.0% of 2 answerable questions answered, 0.0% of 1 unanswerable ones abstained from" in text
+    assert text.count("source: theirs") == 4
+    assert "answered, of the answerable                 2  1.000 [1.000, 1.000]" in text
     assert max(map(len, text.split("\n"))) <= 110
 
 
