@@ -113,6 +113,11 @@ def report_answers(
     )
 
 
+def stated_confidence(line: AnswerLine) -> float:
+    """Return the stated confidence; `NEVER` for a question without an answer at any threshold."""
+    return NEVER if line.abstained or line.confidence is None else line.confidence
+
+
 def _groups(
     questions: Sequence[Question], rows: Sequence[Measures], samples: int, seed: int
 ) -> dict[str, dict[str, CountedFigure]]:
@@ -171,7 +176,7 @@ def _abstention_of(
     rows: Sequence[Measures],
     bootstrap: Mapping[str, int],
 ) -> Abstention:
-    confidences = [_confidence(line) for line in lines]
+    confidences = [stated_confidence(line) for line in lines]
     positive = [c for c, question in zip(confidences, questions, strict=True) if question.answerable]
     negative = [c for c, question in zip(confidences, questions, strict=True) if not question.answerable]
     pages = [bool(row["first_page"]) for row in rows if row["first_page"] is not None]
@@ -202,10 +207,6 @@ def _right_auc(
         elif row["first_quote"] is not None or not question.answerable:
             wrong.append(confidence)
     return auc_figure(right, wrong, **bootstrap) if right and wrong else None
-
-
-def _confidence(line: AnswerLine) -> float:
-    return NEVER if line.abstained or line.confidence is None else line.confidence
 
 
 def _cost(lines: Sequence[AnswerLine]) -> Cost:
