@@ -2,7 +2,7 @@
 
     mmrag evaluate PACK --answers-only --answers-to plain/dev.jsonl       # for every pack and every variant
     python benchmarks/answers.py --pack PACK plain/dev.jsonl rows/dev.jsonl \\
-        --pack tables plain/tables.jsonl rows/tables.jsonl --names plain rows
+        --pack forms=OUT/forms plain/forms.jsonl rows/forms.jsonl --names plain rows
 
 The first file of a pack is what the others are compared with: a cell has the mean, the gain over it, and the
 95 % bootstrap interval of the paired differences (``*`` where that is on one side of zero). Compared are the
@@ -75,16 +75,14 @@ class Runs:
     """Files of answers to the same pack.
 
     Attributes:
+        name: of the pack in the table.
         pack: with the questions that all files have.
         lines: of every file, by question and scope.
     """
 
+    name: str
     pack: Pack
     lines: Sequence[Mapping[tuple[str, str], AnswerLine]]
-
-    @property
-    def name(self) -> str:
-        return self.pack.path.resolve().name
 
     def questions(self, scope: str, group: str) -> list[Question]:
         every = [q for q in self.pack.questions if all((q.id, scope) in lines for lines in self.lines)]
@@ -93,10 +91,13 @@ class Runs:
 
 
 def load_runs(pack: str, files: Sequence[str]) -> Runs:
-    loaded = load_pack(pack)
+    """Read a pack, named as in ``NAME=DIR`` or by its folder, and its files."""
+    name, _, folder = pack.rpartition("=")
+    loaded = load_pack(folder)
     lines = [read_answers(file)[1] for file in files]
     ids = set.intersection(*({name for name, _ in keys} for keys in lines))
-    return Runs(select_questions(loaded, sorted(ids & {question.id for question in loaded.questions})), lines)
+    selection = sorted(ids & {question.id for question in loaded.questions})
+    return Runs(name or loaded.path.resolve().name, select_questions(loaded, selection), lines)
 
 
 def cells(runs: Runs, scope: str, group: str, names: Sequence[str]) -> dict[str, list[Cell | None]]:
@@ -114,12 +115,9 @@ def cells(runs: Runs, scope: str, group: str, names: Sequence[str]) -> dict[str,
 
 
 def paired_cell(before: Sequence[Measures], after: Sequence[Measures], name: str) -> Cell | None:
-    """Compare a measure where it applies to both; the first run with itself has its own interval as gain."""
-    pairs = [
-        (old[name], new[name])
-        for old, new in zip(before, after, strict=True)
-        if None not in (old[name], new[name])
-    ]
+    """Compare a measure where it applies to both; of the first run itself, the interval is the mean's."""
+    pairs = [(old[name], new[name]) for old, new in zip(before, after, strict=True)]
+    pairs = [pair for pair in pairs if None not in pair]
     if not pairs:
         return None
     old, new = np.array(pairs, dtype=float).T
@@ -167,15 +165,14 @@ def table_lines(
         if not any(cell for table in tables.values() for row in table.values() for cell in row):
             continue
         yield ""
-        width = max(24, 12 + max(map(len, names)))
-        yield f"{SCOPE_TITLES[scope] + ', ' + group:<{width + 14}}" + "".join(
-            f"{name:<32}" for name in tables
-        )
+        width = max(12, 2 + max(map(len, names)))
+        head = f"{SCOPE_TITLES[scope] + ', ' + group:<{26 + width}}"
+        yield head + "".join(f"{name:<32}" for name in tables)
         for name in measures:
             for position, run in enumerate(names):
                 row = {pack: table[name][position] for pack, table in tables.items()}
                 if any(row.values()):
-                    head = f"{name if position == 0 else '':<26}{run:<{width - 12}}"
+                    head = f"{name if position == 0 else '':<26}{run:<{width}}"
                     note = fitted(row) if position else ""
                     texts = "".join(f"{cell_text(cell, is_first=not position):<32}" for cell in row.values())
                     yield f"{head}{texts}{'fits ' + note if note else ''}".rstrip()
@@ -212,7 +209,7 @@ def table_data(packs: Sequence[Runs], names: Sequence[str], group: str, measures
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--pack", nargs="+", action="append", required=True, metavar=("DIR", "FILE"))
+    parser.add_argument("--pack", nargs="+", action="append", required=True, metavar=("[NAME=]DIR", "FILE"))
     parser.add_argument("--names", nargs="+", help="of the runs; else the folders of the first pack's files")
     parser.add_argument("--group", default="all")
     parser.add_argument("--measures", nargs="+", default=MEASURES, choices=(*NAMES, "auc"), metavar="NAME")
