@@ -465,7 +465,7 @@ class DocumentQA:
         """Add the pictures, the seconds of each stage, and why an answer may be missing."""
         laps.end("answer")
         if answer.abstained and (unread_pages := self.index.count({"text_source": "unread"})):
-            answer = replace(answer, note=unread_hint(unread_pages))
+            answer = replace(answer, note="; ".join(filter(None, (answer.note, unread_hint(unread_pages)))))
         if evidence:
             citations = tuple(self._pictures.with_evidence(citation) for citation in answer.citations)
             answer = replace(answer, citations=citations)

@@ -5,69 +5,69 @@ from __future__ import annotations
 import base64
 import json
 import mimetypes
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmrag.answer import AnyAnswerer, with_page_blocks
 from mmrag.hosts.metadata import metadata_boxes
-from mmrag.images import check_image_file, load_image
+from mmrag.images import check_image_file, load_image, with_page_renderer
 from mmrag.serving.escaping import as_data, as_line, data_block, data_mark
-from mmrag.types import Answer, Candidate, Citation, Query, Ranking
+from mmrag.serving.marks import MARK, Mark, PrintedMarks, marks
+from mmrag.types import Answer, Candidate, Citation, Page, Query, Ranking
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from mmrag.answer import Answerer
-
-MARK = re.compile(r"\[(\d{1,2}(?:\s*,\s*\d{1,2})*)\]")
-"""``[2]`` or ``[1, 3]``; at most two digits each, so that a year in brackets is no citation."""
+    from mmrag.pipeline import DocumentQA
 
 ORIGIN_KEYS = ("source", "file_path", "file_name", "doc_id", "page", "page_label", "total_pages")
 """Metadata keys that say where a document comes from."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A citation mark in an answer's text.
-
-    Attributes:
-        text: as written, ``[1, 3]``.
-        start: position of its first character.
-        end: position behind its last.
-        numbers: of the sources it names.
-    """
-
-    text: str
-    start: int
-    end: int
-    numbers: tuple[int, ...]
-
-
-def citation_marks(text: str, sources: int | None = None) -> Iterator[Mark]:
-    """Yield the citation marks of an answer, in order.
+def cited_marks(text: str, sources: Sequence[str], *, strict: bool = False) -> tuple[list[Mark], list[str]]:
+    """Return the citation marks of an answer, in order, and notes on brackets that cite nothing shown.
 
     Args:
         text: the answer.
-        sources: how many sources were shown; None leaves the numbers unchecked.
+        sources: texts of the sources shown. A bracket that one of them prints and the answer copied is
+            none (`mmrag.serving.marks`).
+        strict: refuse an answer that cites what was not shown, instead of noting it.
 
     Raises:
-        ValueError: a mark names a source that was not shown.
+        ValueError: a mark names a source that was not shown, and `strict` is set.
     """
-    for match in MARK.finditer(text):
-        numbers = tuple(map(int, match[1].split(",")))
-        if sources is not None and not all(1 <= number <= sources for number in numbers):
-            raise ValueError(
-                f"an answer may cite [1] to [{sources}], the documents shown, got {match[0]}. "
-                "Pass the documents that the model saw, or ask again."
-            )
-        yield Mark(match[0], match.start(), match.end(), numbers)
+    cited, notes = [], []
+    for mark in marks(text, PrintedMarks(sources)):
+        numbers = tuple(number for number in mark.numbers if 1 <= number <= len(sources))
+        if mark.printed:
+            continue
+        if numbers != mark.numbers:
+            if strict:
+                raise ValueError(
+                    f"an answer may cite [1] to [{len(sources)}], the documents shown, got {mark.text}. "
+                    "Pass the documents that the model saw, ask again, or pass strict=False."
+                )
+            notes.append(f"{mark.text} names no document that was shown")
+        if numbers:
+            cited.append(replace(mark, numbers=numbers))
+    return cited, notes
 
 
 def sources_ranking(query: Query, candidates: Sequence[Candidate]) -> Ranking:
     """Return the candidates as the ranking that an answerer reads."""
     return Ranking(query, tuple(candidates))
+
+
+def answerer_over(qa: DocumentQA, answerer: AnyAnswerer) -> AnyAnswerer:
+    """Return the answerer, or a copy that draws pages and reads their structure as `qa` does."""
+
+    def render(page: Page, pixels: int) -> Image:
+        return qa.render(page, max_pixels=pixels)
+
+    return with_page_blocks(with_page_renderer(answerer, render), qa.blocks)
 
 
 def answer_from(answerer: Answerer, query: Query, candidates: Sequence[Candidate]) -> Answer | None:
@@ -93,19 +93,35 @@ def source_citations(answer: Answer, candidates: Sequence[Candidate]) -> list[li
 
 
 def cite_sources(answer: Answer, candidates: Sequence[Candidate]) -> str:
-    """Return the answer's text with ``[n]`` counting candidates; in `Answer.text` it counts quotes.
+    """Return the answer's text with ``[n]`` counting candidates; in `Answer.text` it counts citations.
 
-    Marks are in the order of the citations, each behind its piece of text.
+    Brackets inside the quotes of its citations are words of the pages and stay as they are printed.
     """
     numbers = {candidate.id: number for number, candidate in enumerate(candidates, start=1)}
-    text, position = "", 0
+    sources = {citation.number: numbers.get(citation.record_id, 0) for citation in answer.citations}
+    quoted = _quoted_spans(answer)
+    pieces, position = [], 0
+    for mark in marks(answer.text):
+        is_quoted = any(start <= mark.start and mark.end <= end for start, end in quoted)
+        if not is_quoted and all(sources.get(number) for number in mark.numbers):
+            shown = "".join(f"[{sources[number]}]" for number in mark.numbers)
+            pieces += [answer.text[position : mark.start], shown]
+            position = mark.end
+    return "".join([*pieces, answer.text[position:]])
+
+
+def _quoted_spans(answer: Answer) -> list[tuple[int, int]]:
+    """Return where the answer's text repeats quotes that have a bracket in them, each with its own place."""
+    spans: list[tuple[int, int]] = []
+    position = 0
     for citation in answer.citations:
-        mark = f"[{citation.number}]"
-        start = answer.text.find(mark, position)
-        if start >= 0:
-            text += answer.text[position:start] + f"[{numbers[citation.record_id]}]"
-            position = start + len(mark)
-    return text + answer.text[position:]
+        for quote in citation.quote.split(" … ") if MARK.search(citation.quote) else ():
+            start = answer.text.find(quote, position)
+            start = answer.text.find(quote) if start < 0 else start
+            if start >= 0:
+                position = start + len(quote)
+                spans.append((start, position))
+    return spans
 
 
 # ---- documents shown to a model ----

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mmrag import Answer, Candidate, Citation, Query, Ranking, Record
+from mmrag import Answer, Candidate, Citation, Query, Ranking, Record, ServedAnswerer
 from mmrag.errors import DocumentError
 from mmrag.hosts.answers import (
     answer_from,
-    citation_marks,
+    answerer_over,
     cite_sources,
+    cited_marks,
     evidence_image,
     numbered_text,
     source_citations,
@@ -47,15 +48,25 @@ class Quoting:
 
 
 def test_marks_are_numbers_in_brackets_and_not_years() -> None:
-    marks = list(citation_marks("A [2], B [1, 3] in [2024]. []"))
-    assert [(mark.text, mark.numbers) for mark in marks] == [("[2]", (2,)), ("[1, 3]", (1, 3))]
-    assert [("A [2], B"[mark.start : mark.end]) for mark in marks[:1]] == ["[2]"]
+    text = "A [2], B [1, 3] in [2024]. []"
+    cited, notes = cited_marks(text, ["", "", ""])
+    assert [(mark.text, mark.numbers) for mark in cited] == [("[2]", (2,)), ("[1, 3]", (1, 3))]
+    assert all(text[mark.start : mark.end] == mark.text for mark in cited)
+    assert notes == []
 
 
-@pytest.mark.parametrize("text", ["[3]", "[0]", "[1, 3]"])
-def test_a_mark_of_a_source_that_was_not_shown_is_refused(text: str) -> None:
+@pytest.mark.parametrize(("text", "numbers"), [("[3]", []), ("[0]", []), ("[1, 3]", [(1,)])])
+def test_a_mark_of_a_source_that_was_not_shown_is_noted_or_refused(text: str, numbers: list) -> None:
+    cited, notes = cited_marks(text, ["", ""])
+    assert [mark.numbers for mark in cited] == numbers
+    assert notes == [f"{text} names no document that was shown"]
     with pytest.raises(ValueError, match=r"may cite \[1\] to \[2\]"):
-        list(citation_marks(text, 2))
+        cited_marks(text, ["", ""], strict=True)
+
+
+def test_a_bracket_that_a_source_prints_is_no_mark() -> None:
+    cited, notes = cited_marks("It beats ColBERT [1] by far [2].", ["Trams.", "It beats ColBERT [1] by far."])
+    assert ([mark.text for mark in cited], notes) == (["[2]"], [])
 
 
 def test_quotes_are_renumbered_to_their_sources() -> None:
@@ -67,6 +78,37 @@ def test_quotes_are_renumbered_to_their_sources() -> None:
 
 def test_a_mark_that_the_text_lacks_moves_no_other() -> None:
     assert cite_sources(answer("Only [2].", "b", "a"), candidates("a", "b")) == "Only [1]."
+
+
+def test_every_mark_of_a_citation_counts_sources() -> None:
+    """A model may cite a page twice, and several at one place."""
+    said = answer("Rose [1]. Fell [2]. Rose [1, 2] in [7].", "b", "a")
+    assert cite_sources(said, candidates("a", "b")) == "Rose [2]. Fell [1]. Rose [2][1] in [7]."
+
+
+def test_brackets_inside_a_quote_stay_as_they_are_printed() -> None:
+    quote = "It beats the baseline [1] by far."
+    said = Answer(f"{quote} [1]", (Citation(1, "b", quote),), Ranking(QUERY, ()))
+    assert cite_sources(said, candidates("a", "b")) == f"{quote} [2]"
+    both = (Citation(1, "b", quote), Citation(2, "a", "See [2], too"))
+    said = Answer(f"{quote} [1]\nSee [2], too [2]", both, Ranking(QUERY, ()))
+    assert cite_sources(said, candidates("a", "b")) == f"{quote} [2]\nSee [2], too [1]"
+
+
+def test_an_answerer_over_an_index_draws_and_reads_as_it_does() -> None:
+    class Index:
+        def render(self, page, *, max_pixels):
+            return (page, max_pixels)
+
+        def blocks(self, page):
+            return (page,)
+
+    index = Index()
+    served = answerer_over(index, ServedAnswerer("http://127.0.0.1:9", "m"))
+    assert served.render("page", 7) == ("page", 7)
+    assert served.blocks == index.blocks
+    own = ServedAnswerer("http://127.0.0.1:9", "m", render=len, blocks=len)
+    assert answerer_over(index, own) is own
 
 
 def test_without_candidates_there_is_no_answer() -> None:

@@ -13,6 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from mmrag.answer.quotes import find_quote
 from mmrag.answer.served.request import answer_messages
+from mmrag.answer.served.shown import Shown
 from mmrag.serving.escaping import LINE_CHARS, as_data, as_line
 from mmrag.types import Candidate, Page, Query, Record, Source
 
@@ -85,7 +86,8 @@ def candidate(name: str, text: str, label: str = "1") -> Candidate:
 
 def answer_prompt(question: str, *candidates: Candidate) -> str:
     """Return the user's message of a question to a model that only reads."""
-    return answer_messages(Query(question), candidates, None, 4096)[1]["content"]
+    shown = [Shown(candidate, None, cells=True) for candidate in candidates]
+    return answer_messages(Query(question), shown, None, 4096)[1]["content"]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -98,8 +100,8 @@ def test_a_prompt_holds_the_control_tokens_of_its_template_and_no_others(family:
         asked = answer_messages(
             Query(f"What? {word}"),
             [
-                candidate(f"a{word}.pdf", f"one{word}two {word}", f"i{word}"),
-                Candidate(Record(word, None, word), 1.0, 2),
+                Shown(candidate(f"a{word}.pdf", f"one{word}two {word}", f"i{word}"), None, cells=True),
+                Shown(Candidate(Record(word, None, word), 1.0, 2), None, cells=True),
             ],
             None,
             4096,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage
 from langchain_core.messages.content import (
+    Annotation,
     Citation,
     ContentBlock,
     ImageContentBlock,
@@ -15,7 +17,7 @@ from langchain_core.messages.content import (
     create_image_block,
 )
 from mmrag.hosts.answers import (
-    citation_marks,
+    cited_marks,
     numbered_text,
     source_image,
     source_origin,
@@ -59,28 +61,50 @@ def documents_to_content_blocks(
     return blocks
 
 
-def cite_documents(answer: str | AIMessage, documents: Sequence[Document]) -> AIMessage:
+def cite_documents(
+    answer: str | AIMessage, documents: Sequence[Document], *, strict: bool = False
+) -> AIMessage:
     """Return the answer as a message whose marks ``[n]`` or ``[1, 3]`` are `Citation` annotations.
 
     A citation has the file as ``title``, its place in the answer, and page and boxes under ``extras``:
-    ``page`` (from 0), ``page_label``, ``bbox`` (boxes in 0..1 of the page), ``image_path``.
+    ``page`` (from 0), ``page_label``, ``bbox`` (boxes in 0..1 of the page), ``image_path``. A bracket that a
+    document prints and the answer copied is no mark. A mark of a document that was not shown is left as it
+    stands and noted in the block, under ``extras["notes"]``.
 
     Args:
-        answer: what a model wrote.
+        answer: what a model wrote. All that is not text stays as it is: id, name, token usage, response
+            metadata, tool calls, reasoning. The message itself is not changed.
         documents: those it was shown, in the same order.
+        strict: refuse a mark of a document that was not shown.
 
     Raises:
-        ValueError: a mark names a document that was not shown.
+        ValueError: a mark names a document that was not shown, and `strict` is set.
     """
-    text = answer if isinstance(answer, str) else str(answer.text)
+    message = AIMessage(content=answer) if isinstance(answer, str) else answer
     sources = _checked_documents(documents)
-    citations = [
-        _citation(sources[number - 1], mark.start, mark.end)
-        for mark in citation_marks(text, len(sources))
-        for number in mark.numbers
+    blocks = [
+        _cited_block(block, sources, strict=strict) if block["type"] == "text" else block
+        for block in message.content_blocks or [TextContentBlock(type="text", text="")]
     ]
-    block = TextContentBlock(type="text", text=text, annotations=list(citations))
-    return AIMessage(content_blocks=[block])
+    update: dict[str, Any] = {"content": blocks}
+    if message.response_metadata.get("model_provider"):
+        # Else LangChain would read the blocks as the provider's own, which have citations of another form.
+        update["response_metadata"] = {**message.response_metadata, "output_version": "v1"}
+    return message.model_copy(update=update)
+
+
+def _cited_block(block: TextContentBlock, documents: Sequence[Document], *, strict: bool) -> TextContentBlock:
+    marks, notes = cited_marks(
+        block["text"], [document.page_content for document in documents], strict=strict
+    )
+    citations: list[Annotation] = [
+        _citation(documents[number - 1], mark.start, mark.end) for mark in marks for number in mark.numbers
+    ]
+    cited = TextContentBlock(**{**block, "annotations": [*block.get("annotations", []), *citations]})
+    if notes:
+        extras = block.get("extras", {})
+        cited["extras"] = {**extras, "notes": [*extras.get("notes", []), *notes]}
+    return cited
 
 
 def _checked_documents(documents: Sequence[Document]) -> list[Document]:

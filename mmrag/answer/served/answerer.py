@@ -2,12 +2,13 @@
 
 Nothing the model says is taken without a check. Decisions:
 
-* The model sees at most `max_pages` pages, numbered [1]..[n]. A marker or a citation with any other
-  number is a `ServerAnswerError`: an invented source makes the answer worthless.
-* A quote is looked for in the page's words and replaced by them, with their boxes. A quote that the page
-  lacks leaves its citation with ``kind="page"``, no quote, no boxes and a note that repeats it: the
-  model may have read it off an image, but nothing we hold says so.
-* An answer that names no page at all is an error, and so is an answer cut off at `max_tokens`.
+* The model sees at most `max_pages` pages, numbered [1]..[n]. A bracket with another number is no citation,
+  nor is one that the page prints itself (`mmrag.serving.marks`): both become words, ``[ 12]``.
+* A quote is looked for in the page's words and replaced by them, with their boxes and the block around
+  them. A quote that the page lacks leaves its citation with ``kind="page"``, no quote, no boxes and a note
+  that repeats it: the model may have read it off an image, but nothing we hold says so.
+* What is missing is repaired where that is safe, and `Answer.note` says so; an answer that names no page
+  has no citation and a note. An answer cut off in the middle is an error.
 * Pages are renumbered in the order in which the answer names them, so that citations count from 1.
   Each cited page is one citation; several quotes of a page are joined by " … ".
 * While streaming, the text of ``"answer"`` inside the JSON is shown as it arrives; the pieces joined
@@ -18,13 +19,15 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from mmrag.answer import PageBlocks
 from mmrag.answer.served.checked import AnswerReader
 from mmrag.answer.served.request import answer_format, answer_messages
+from mmrag.answer.served.shown import Shown, best_cuts, cut_out
 from mmrag.errors import check_whole
 from mmrag.images import Render
 from mmrag.serving.actions import Actions, Call, Emit, aiterate, arun, iterate, run
@@ -55,8 +58,12 @@ class ServedAnswerer:
         max_retries: see `mmrag.serving.client.ServerClient`.
         structured: ``"json_schema"`` makes the server hold the model to the answer's shape;
             ``"none"`` only asks the model, for servers that refuse ``response_format``.
+        tables: ``"cells"`` shows tables as rows of cells, ``"text"`` as the plain text of the page.
+        crops: most figures and tables named by the question that are shown enlarged beside their page; none
+            are without `images`.
         render: draws a page at a pixel budget; needed for images of pages that carry none.
-            `mmrag.DocumentQA` sets its own if this is None.
+        blocks: returns a page's structure, for cells, crops and the areas of citations. `mmrag.DocumentQA`
+            sets its own `render` and `blocks` if these are None.
         extra: further keys of the request, for example
             ``{"chat_template_kwargs": {"enable_thinking": False}}``.
 
@@ -78,13 +85,18 @@ class ServedAnswerer:
         timeout: float = 300.0,
         max_retries: int = 2,
         structured: str = "json_schema",
+        tables: str = "cells",
+        crops: int = 2,
         render: Render | None = None,
+        blocks: PageBlocks | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         if max_tokens is not None:
             check_whole("max_tokens", max_tokens, hint="None leaves it to the server.")
         if structured not in ("json_schema", "none"):
             raise ValueError(f"structured must be 'json_schema' or 'none', got {structured!r}.")
+        if tables not in ("cells", "text"):
+            raise ValueError(f"tables must be 'cells' or 'text', got {tables!r}.")
         own_keys = sorted(OWN_KEYS & set(extra or {}))
         if own_keys:
             raise ValueError(f"extra must not set {', '.join(own_keys)}: these are set by other arguments.")
@@ -97,7 +109,10 @@ class ServedAnswerer:
         self.max_tokens = max_tokens
         self.temperature = temperature
         self.structured = structured
+        self.tables = tables
+        self.crops = check_whole("crops", crops, 0)
         self.render = render
+        self.blocks = blocks
         self.extra = dict(extra or {})
 
     def __repr__(self) -> str:
@@ -107,6 +122,12 @@ class ServedAnswerer:
         """Return a copy with the same client that draws pages by `render`."""
         twin = copy.copy(self)
         twin.render = render
+        return twin
+
+    def with_blocks(self, blocks: PageBlocks) -> ServedAnswerer:
+        """Return a copy with the same client that reads structure by `blocks`."""
+        twin = copy.copy(self)
+        twin.blocks = blocks
         return twin
 
     def answer(self, query: Query, ranking: Ranking) -> Answer:
@@ -141,8 +162,8 @@ class ServedAnswerer:
             return job.abstention()
         reply = parse_chat((yield from self.client.complete(job.body)))
         job.read(reply.content, reply.finish_reason, reply.usage)
-        job.reader.last_piece()
-        return job.result()
+        answer: Answer = yield Call(job.result)
+        return answer
 
     def _stream(self, query: Query, ranking: Ranking) -> Actions[None]:
         job: _Job = yield Call(partial(self._prepare, query, ranking))
@@ -155,22 +176,34 @@ class ServedAnswerer:
             delta = parse_delta(event)
             if piece := job.read(delta.content, delta.finish_reason, delta.usage):
                 yield Emit(piece)
-        for value in job.ending():
+        for value in (yield Call(job.ending)):
             yield Emit(value)
 
     def _prepare(self, query: Query, ranking: Ranking) -> _Job:
         """Render the pages and write the request, which takes time before the server has work."""
         start = time.monotonic()
-        candidates = ranking.candidates[: self.max_pages]
-        draw = self._image if self.images else None
-        body: Json = {"messages": answer_messages(query, candidates, draw, self.image_pixels), **self.extra}
+        cells = self.tables == "cells"
+        pages = [
+            Shown(candidate, self.blocks, cells=cells) for candidate in ranking.candidates[: self.max_pages]
+        ]
+        pictures = self._pictures(query, pages) if self.images else None
+        body: Json = {"messages": answer_messages(query, pages, pictures, self.image_pixels), **self.extra}
         if self.max_tokens is not None:
             body["max_tokens"] = self.max_tokens
         if self.temperature is not None:
             body["temperature"] = self.temperature
         if self.structured == "json_schema":
-            body["response_format"] = answer_format(len(candidates))
-        return _Job(body, ranking, AnswerReader(candidates, self.max_tokens), time.monotonic() - start)
+            body["response_format"] = answer_format(len(pages))
+        return _Job(body, ranking, AnswerReader(pages, self.max_tokens), time.monotonic() - start)
+
+    def _pictures(self, query: Query, pages: Sequence[Shown]) -> dict[int, list[Image]]:
+        """Return by number each page's picture, and behind it the figures on it that the question names."""
+        pictures = {n: [self._image(page.page)] for n, page in enumerate(pages, start=1) if page.page}
+        if self.render is not None:
+            for number, block in best_cuts(query.text or "", pages, self.crops):
+                picture = cut_out(pages[number - 1], block, self.render, self.image_pixels)
+                pictures[number].append(picture)
+        return pictures
 
     def _image(self, page: Page) -> Image:
         if page.image is not None:
@@ -206,14 +239,11 @@ class _Job:
         self.token_counts = token_counts or self.token_counts
         return self.reader.feed(content)
 
-    def ending(self) -> Iterator[str | Answer]:
-        """Yield the text that was held back, then the answer."""
-        if piece := self.reader.last_piece():
-            yield piece
+    def ending(self) -> list[str | Answer]:
+        """Return the text that was held back, if there is any, and the answer."""
+        shown = len(self.reader.text)
         answer = self.result()
-        if not self.reader.text:  # an abstention without words, which got ours
-            yield answer.text
-        yield answer
+        return [*filter(None, [answer.text[shown:]]), answer]
 
     def result(self) -> Answer:
         """Return the checked answer; call it once, after the last piece."""
@@ -223,4 +253,6 @@ class _Job:
             self.token_counts.get("prompt_tokens", 0),
             self.token_counts.get("completion_tokens", 0),
         )
-        return Answer(reading.text, reading.citations, self.ranking, reading.abstained, usage)
+        return Answer(
+            reading.text, reading.citations, self.ranking, reading.abstained, usage, note=reading.note
+        )

@@ -1,165 +1,189 @@
-"""The JSON that a model answers with, read and checked against the pages it was shown."""
+"""A model's answer, checked against the pages it was shown; marks repaired where that is safe, else noted."""
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from mmrag.answer.quotes import find_quote, line_boxes
-from mmrag.answer.served.partial_json import Markers, StringField, ThoughtFilter, replace_surrogates
+from mmrag.answer.areas import block_area, block_around, block_title
+from mmrag.answer.quotes import SHORTEST_FUZZY, find_quote, line_boxes
+from mmrag.answer.served.reply import Reply, ReplyError, read_reply
+from mmrag.answer.served.shown import Shown
+from mmrag.blocks import Block, Cell
+from mmrag.documents.rows import EDGE
 from mmrag.errors import ServerAnswerError
+from mmrag.serving.marks import Mark, MarkStream, PrintedMarks, as_words
+from mmrag.serving.partial_json import THOUGHT_END, StringField, ThoughtFilter
 from mmrag.serving.wire import quote as in_quotes
-from mmrag.types import Box, Candidate, Citation
+from mmrag.types import Box, Citation
 
 MOST_POSITIONS = 4  # a quote that occurs more often on a page gets no box
 NO_ANSWER = "The pages shown do not answer the question."
+_CELL_EDGE = re.compile(rf"\s*[{EDGE}\t\n]\s*|\s*[:=]\s+")
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedAnswer:
-    """A model's answer after every check."""
+    """A model's answer after every check; `note` says what was wrong with it as a whole."""
 
     text: str
     citations: tuple[Citation, ...]
     abstained: bool
+    note: str
 
 
 class AnswerReader:
     """Reads an answer piece by piece: text to show at once, the checked whole at the end.
 
     Args:
-        candidates: the pages that the model saw, as [1]..[n].
+        pages: what the model saw, as [1]..[n].
         max_tokens: for the message of an answer that was cut off.
+
+    Attributes:
+        text: all that was shown.
     """
 
-    def __init__(self, candidates: Sequence[Candidate], max_tokens: int | None = None) -> None:
-        self._candidates = candidates
+    def __init__(self, pages: Sequence[Shown], max_tokens: int | None = None) -> None:
+        self.text = ""
+        self._pages = pages
         self._max_tokens = max_tokens
         self._content = ThoughtFilter()
         self._field = StringField("answer")
-        self._markers = Markers(self._number_of)
-        self._order: list[int] = []  # page numbers as shown, in the order of their first marker
-        self._answer: list[str] = []  # decoded, markers as the model wrote them
-        self._text: list[str] = []
-
-    @property
-    def text(self) -> str:
-        """Return all text that was shown."""
-        return "".join(self._text)
+        self._marks = MarkStream(self._rewrite, PrintedMarks([page.plain_text for page in pages]))
+        self._order: list[int] = []  # page numbers as shown, in the order of their first mark
+        self._answer = ""  # decoded, marks as the model wrote them
+        self._notes: list[str] = []
 
     def feed(self, content: str) -> str:
-        """Return the text to show after this piece of content.
-
-        Raises:
-            ServerAnswerError: a marker names a page that was not shown.
-        """
-        self._answer.append(self._field.feed(self._content.feed(content)))
-        self._text.append(self._markers.feed(self._answer[-1]))
-        return self._text[-1]
-
-    def last_piece(self) -> str:
-        """Return the text that was held back; call it once, after the last piece."""
-        self._text.append(self._markers.finish())
-        return self._text[-1]
+        """Return the text to show after this piece of content."""
+        return self._show(self._field.feed(self._content.feed(content)))
 
     def finish(self, finish_reason: str | None) -> CheckedAnswer:
-        """Check the whole answer and return it.
+        """Check the whole answer and return it; its text begins with what was shown.
 
         Raises:
-            ServerAnswerError: the answer is cut off, is not JSON of the schema, names a page that was not
-                shown, or names none.
+            ServerAnswerError: the reply is no answer, or is cut off in the middle of it.
         """
-        self._check_complete(finish_reason)
-        payload = self._payload()
-        if replace_surrogates(payload["answer"]) != "".join(self._answer):
+        reply = self._reply(finish_reason)
+        if not self._answer:
+            self._show(reply.text)
+        elif reply.text != self._answer:
             raise self._error("the text of an answer must be what was streamed, got another")
-        quotes: dict[int, list[str]] = {}
-        for citation in payload["citations"]:
-            self._number_of(citation["page"])
-            quotes.setdefault(citation["page"], []).append(replace_surrogates(citation["quote"]))
-        text = self.text
-        abstained = not payload["answerable"]
-        if not abstained and not text:
-            raise self._error("an answer must have text, got an empty one")
+        self.text += self._marks.finish()
+        quotes = self._quotes(reply)
+        abstained = not reply.answerable or not self.text
+        if abstained and reply.answerable:
+            self._notes.append("the model said that it had an answer and wrote none")
         if not abstained and not self._order:
-            raise self._error(
-                "an answer must name the page that proves it, got one that names none",
-                "A larger model may hold to that.",
-            )
+            self._add_marks(quotes)
+        for page in quotes:
+            self._number_of(page)  # listed without a mark: they are cited behind the others
         citations = tuple(
             self._citation(number, page, quotes.get(page, []))
             for number, page in enumerate(self._order, start=1)
         )
-        return CheckedAnswer(text or NO_ANSWER, citations, abstained)
+        notes = [*self._notes, reply.note, *(page.note for page in self._pages)]
+        note = "; ".join(dict.fromkeys(note for note in notes if note))
+        return CheckedAnswer(self.text or NO_ANSWER, citations, abstained, note)
+
+    def _show(self, answer: str) -> str:
+        self._answer += answer
+        piece = self._marks.feed(answer)
+        self.text += piece
+        return piece
+
+    def _rewrite(self, mark: Mark) -> str:
+        """Return a mark with our numbers; brackets that cite nothing become unmistakable words."""
+        numbers = [] if mark.printed else [n for n in mark.numbers if self._is_shown(n)]
+        if not mark.printed and len(numbers) < len(mark.numbers):
+            self._note_not_shown(mark.text)
+        return "".join(f"[{self._number_of(number)}]" for number in numbers) or as_words(mark.text)
+
+    def _is_shown(self, page: int) -> bool:
+        return 1 <= page <= len(self._pages)
+
+    def _note_not_shown(self, mark: str) -> None:
+        self._notes.append(f"the model cited {as_words(mark)}; it was shown 1 to {len(self._pages)}")
 
     def _number_of(self, page: int) -> int:
         """Return the number under which a page is cited."""
-        if not 1 <= page <= len(self._candidates):
-            raise self._error(
-                f"an answer may cite pages [1] to [{len(self._candidates)}], the ones shown, got [{page}]"
-            )
         if page not in self._order:
             self._order.append(page)
         return self._order.index(page) + 1
 
-    def _check_complete(self, finish_reason: str | None) -> None:
-        if finish_reason == "length":
-            where = "inside its thought " if self._content.in_thought else ""
-            limit = f"max_tokens is {self._max_tokens}" if self._max_tokens else "the server's own limit"
-            raise self._error(
-                f"the answer ended {where}before it was complete (finish_reason 'length'; {limit})",
-                "Raise max_tokens, or ask a model that is briefer.",
-            )
-        if finish_reason == "content_filter":
-            raise self._error(
-                "the server's content filter stopped the answer (finish_reason 'content_filter')"
-            )
-        if self._content.in_thought:
-            raise self._error("the answer is only a thought that never ends", "Raise max_tokens.")
-
-    def _payload(self) -> dict[str, Any]:
-        """Return the answer's JSON object, its types checked."""
-        content = self._content.rest.strip()
+    def _reply(self, finish_reason: str | None) -> Reply:
+        content = self._content
         try:
-            # strict=False: models write line breaks into strings where no schema holds them.
-            payload = json.loads(
-                _without_fence(content), strict=False, object_pairs_hook=_refuse_repeated_keys
+            if finish_reason == "content_filter":
+                raise ReplyError(
+                    "the server's content filter stopped the answer (finish_reason 'content_filter')"
+                )
+            reply = read_reply(
+                content.rest or content.raw.rpartition(THOUGHT_END)[2] * (not content.in_thought)
             )
-        except (ValueError, RecursionError) as error:
-            raise self._error(
-                f"an answer must be one JSON object ({error})",
-                "The model, or a server that ignores response_format, does not keep to the format.",
-            ) from error
-        if not (
-            isinstance(payload, dict)
-            and isinstance(payload.get("answer"), str)
-            and isinstance(payload.get("answerable"), bool)
-            and isinstance(payload.get("citations"), list)
-            and all(_is_citation(item) for item in payload["citations"])
-        ):
-            raise self._error(
-                'an answer must be {"answerable": bool, "answer": str, "citations": '
-                '[{"page": int, "quote": str}]}'
-            )
-        return payload
+            if finish_reason != "length" or content.rest.lstrip().startswith(("{", "`")):
+                return reply
+        except ReplyError as error:
+            if finish_reason != "length":
+                raise self._error(
+                    "the answer is only a thought that never ends" if content.in_thought else str(error),
+                    "The model, or a server that ignores response_format, does not keep to the format.",
+                ) from error
+        where = "inside its thought " if content.in_thought else ""
+        limit = f"max_tokens is {self._max_tokens}" if self._max_tokens else "the server's own limit"
+        raise self._error(
+            f"the answer ended {where}before it was complete (finish_reason 'length'; {limit})",
+            "Raise max_tokens, or ask a model that is briefer.",
+        )
 
-    def _citation(self, number: int, page_number: int, quotes: Sequence[str]) -> Citation:
-        candidate = self._candidates[page_number - 1]
-        page = candidate.page
-        search = _QuoteSearch(candidate)
-        for text in quotes:
-            search.look_for(text)
+    def _quotes(self, reply: Reply) -> dict[int, list[str]]:
+        """Return the passages listed for each page that was shown."""
+        quotes: dict[int, list[str]] = {}
+        for page, passage in reply.quotes:
+            if self._is_shown(page):
+                quotes.setdefault(page, []).append(passage)
+            else:
+                self._note_not_shown(f"[{page}]")
+        return quotes
+
+    def _add_marks(self, quotes: dict[int, list[str]]) -> None:
+        """Put marks at the end of a text that has none, where it is plain which pages are meant.
+
+        These are the pages that the model listed; else the only page that it saw; else the only one on which
+        the words of the answer stand.
+        """
+        numbers = list(quotes) or ([1] if len(self._pages) == 1 else [])
+        if not numbers:
+            holding = [n for n, page in enumerate(self._pages, start=1) if _holds(page, self.text)]
+            numbers = holding if len(holding) == 1 else []
+            quotes.update({number: [self.text] for number in numbers})
+        if not numbers:
+            self._notes.append("the model named no page: nothing shown proves this answer")
+            return
+        self._notes.append("the model set no mark; the marks at the end are ours")
+        self.text += " " + "".join(f"[{self._number_of(number)}]" for number in numbers)
+
+    def _citation(self, number: int, listed: int, passages: Sequence[str]) -> Citation:
+        search, note = _search(self._pages[listed - 1], passages), ""
+        if not search.quotes:
+            others = [_search(page, passages) for page in self._pages if page is not search.page]
+            right = [other for other in others if len("".join(other.quotes)) >= SHORTEST_FUZZY]
+            if len(right) == 1:
+                search, note = right[0], "the model named another page for these words"
+        candidate, block = search.page.candidate, search.block()
+        notes = [note, *search.notes] if search.quotes or search.notes else ["the model gave no quote"]
         return Citation(
             number=number,
             record_id=candidate.id,
             quote=" … ".join(search.quotes),
             boxes=tuple(search.boxes),
-            page=page,
+            page=candidate.page,
             score=candidate.score,
-            kind="sentence" if search.quotes else "page",
-            note="; ".join(search.notes) or ("" if search.quotes else "the model gave no quote"),
+            kind=("text" if block is None else block.kind) if search.quotes else "page",
+            title="" if block is None else block_title(search.page.blocks, block),
+            note="; ".join(filter(None, notes)),
+            area=None if block is None else block_area(block, search.boxes),
         )
 
     def _error(self, fault: str, remedy: str = "") -> ServerAnswerError:
@@ -176,11 +200,11 @@ class _QuoteSearch:
         notes: about quotes without a box.
     """
 
-    def __init__(self, candidate: Candidate) -> None:
-        page = candidate.page
-        self._words = page.words if page is not None else ()
-        text = page.text if page is not None else candidate.record.text
-        self._texts = [word.text for word in self._words] or text.split()
+    def __init__(self, page: Shown) -> None:
+        self.page = page
+        self._words = page.page.words if page.page is not None else ()
+        self._texts = [word.text for word in self._words] or page.plain_text.split()
+        self._positions: list[int] = []
         self.quotes: list[str] = []
         self.boxes: list[Box] = []
         self.notes: list[str] = []
@@ -189,40 +213,53 @@ class _QuoteSearch:
         """Add the page's own words and boxes for a quote, or a note that the page lacks it."""
         if not text.strip():
             return
-        positions = find_quote(text, self._texts)
-        if not positions:
+        ranges = find_quote(text, self._texts)
+        pieces = [list(ranges[0])] if ranges else self._cells(text)
+        if not pieces:
             reason = "" if self._texts else " (the page has no text)"
             self.notes.append(f"not found in the page's text{reason}: {in_quotes(text)}")
             return
-        words = " ".join(self._texts[i] for i in positions[0])
+        words = " … ".join(" ".join(self._texts[i] for i in piece) for piece in pieces)
         if words not in self.quotes:
             self.quotes.append(words)
-        if len(positions) > MOST_POSITIONS:
-            self.notes.append(f"{in_quotes(words)} stands at {len(positions)} places")
+        if len(ranges) > MOST_POSITIONS:
+            self.notes.append(f"{in_quotes(words)} stands at {len(ranges)} places")
             return
-        for position in positions if self._words else ():
-            new = line_boxes([self._words[i] for i in position])
+        self._positions += [i for piece in pieces for i in piece]
+        for piece in [list(place) for place in ranges] or pieces if self._words else ():
+            new = line_boxes([self._words[i] for i in piece])
             self.boxes += [box for box in new if box not in self.boxes]
 
+    def block(self) -> Block | None:
+        """Return the block that holds most of the words with boxes."""
+        return block_around(self.page.blocks, self._positions) if self.boxes else None
 
-def _without_fence(content: str) -> str:
-    """Return what stands between the lines of a fence around the content, or the content."""
-    first, line_break, rest = content.partition("\n")
-    is_fence = line_break and first.rstrip().lower() in ("```", "```json") and rest.endswith("```")
-    return rest.removesuffix("```") if is_fence else content
+    def _cells(self, text: str) -> list[list[int]]:
+        """Return the words of the cells that a quote of a table is made of, all of a row or names of columns.
+
+        A model copies the row's label and the value, which are seldom neighbours.
+        """
+        parts = [part for part in _CELL_EDGE.split(text.strip(f"{EDGE} ")) if part]
+        for table in (block.table for block in self.page.blocks if block.table is not None):
+            heads = [cell for cell in table.cells if cell.row < table.header_rows]
+            for row in range(table.header_rows, table.rows if len(parts) > 1 else 0):
+                cells = [cell for cell in table.cells if cell.row <= row < cell.row + cell.row_span]
+                matches = [_cell_with(part, (*cells, *heads)) for part in parts]
+                if None not in matches and any(match in cells for match in matches):
+                    return [list(match.words) for match in matches if match is not None]
+        return []
 
 
-def _is_citation(item: Any) -> bool:  # noqa: ANN401
-    return (
-        isinstance(item, dict)
-        and isinstance(item.get("page"), int)
-        and not isinstance(item.get("page"), bool)
-        and isinstance(item.get("quote"), str)
-    )
+def _cell_with(text: str, cells: Sequence[Cell]) -> Cell | None:
+    return next((cell for cell in cells if cell.words and find_quote(text, cell.text.split())), None)
 
 
-def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return value
+def _search(page: Shown, passages: Sequence[str]) -> _QuoteSearch:
+    search = _QuoteSearch(page)
+    for passage in passages:
+        search.look_for(passage)
+    return search
+
+
+def _holds(page: Shown, text: str) -> bool:
+    return len(text) >= SHORTEST_FUZZY and bool(find_quote(text, page.plain_text.split()))

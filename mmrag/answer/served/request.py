@@ -6,15 +6,16 @@ in them can close (`mmrag.serving.escaping`). So a page cannot look like another
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from mmrag.answer.served.shown import Shown
 from mmrag.images import data_url
 from mmrag.serving.chat import text_part
 from mmrag.serving.client import Json
 from mmrag.serving.escaping import as_data, as_line, data_block, data_mark
 from mmrag.serving.prompts import Prompts
-from mmrag.types import Candidate, Page, Query
+from mmrag.types import Candidate, Query
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,45 +24,35 @@ PROMPTS = Prompts(package="mmrag.answer")
 
 
 def answer_messages(
-    query: Query, candidates: Sequence[Candidate], draw: Callable[[Page], Image] | None, pixels: int
+    query: Query, pages: Sequence[Shown], pictures: Mapping[int, Sequence[Image]] | None, pixels: int
 ) -> list[Json]:
     """Return the system's and the user's message.
 
     Args:
         query: the question, in words, by an image, or both.
-        candidates: what is shown, as [1]..[n].
-        draw: returns a page's image. None: the model only reads, and gets one text, since chat templates of
-            such models take no list of parts.
+        pages: what is shown, as [1]..[n].
+        pictures: by n, of a page: itself, then what is cut out of it. None: the model only reads, and gets
+            one text, since chat templates of such models take no list of parts.
         pixels: largest area of an image.
 
     Raises:
         ValueError: the query has an image and the model only reads.
     """
     parts: list[Json] = []
-    mark = data_mark(query.text or "", *(_text(candidate) for candidate in candidates))
-    for number, candidate in enumerate(candidates, start=1):
-        parts += _page_parts(number, candidate, mark, draw, pixels)
-    parts += _question_parts(query, images=draw is not None, pixels=pixels)
-    content = parts if draw is not None else "\n\n".join(part["text"] for part in parts)
+    mark = data_mark(query.text or "", *(page.text for page in pages))
+    for number, page in enumerate(pages, start=1):
+        parts.append(text_part(f"[{number}] {_heading(page.candidate)}"))
+        whole, *cuts = (pictures or {}).get(number) or (None,)
+        parts += [] if whole is None else [_image_part(whole, pixels)]
+        for cut in cuts:
+            parts += [text_part(f"Enlarged, from [{number}]:"), _image_part(cut, pixels)]
+        if page.text.strip():
+            parts.append(text_part(f"Text of [{number}]:\n{data_block('text', mark, page.text)}"))
+        elif pictures is None:
+            parts.append(text_part(f"[{number}] has no text."))
+    parts += _question_parts(query, images=pictures is not None, pixels=pixels)
+    content = parts if pictures is not None else "\n\n".join(part["text"] for part in parts)
     return [{"role": "system", "content": PROMPTS.text("system")}, {"role": "user", "content": content}]
-
-
-def _page_parts(
-    number: int, candidate: Candidate, mark: str, draw: Callable[[Page], Image] | None, pixels: int
-) -> list[Json]:
-    page, text = candidate.page, _text(candidate)
-    parts = [text_part(f"[{number}] {_heading(candidate)}")]
-    if page is not None and draw is not None:
-        parts.append(_image_part(draw(page), pixels))
-    if text.strip():
-        parts.append(text_part(f"Text of [{number}]:\n{data_block('text', mark, text)}"))
-    elif draw is None:
-        parts.append(text_part(f"[{number}] has no text."))
-    return parts
-
-
-def _text(candidate: Candidate) -> str:
-    return candidate.record.text if candidate.page is None else candidate.page.text
 
 
 def _heading(candidate: Candidate) -> str:

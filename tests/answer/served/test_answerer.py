@@ -198,7 +198,7 @@ def test_an_answer_has_its_citations_boxes_and_cost(ask):
     answer = ask(said("Sales fell 4 % [2].", [(2, "net sales fell 4% to 24.1 billion")]))
     assert (answer.text, answer.abstained, answer.ranking) == ("Sales fell 4 % [1].", False, RANKING)
     (citation,) = answer.citations
-    assert (citation.number, citation.page, citation.kind, citation.note) == (1, PAGES[1], "sentence", "")
+    assert (citation.number, citation.page, citation.kind, citation.note) == (1, PAGES[1], "text", "")
     assert citation.quote == "net sales fell 4 % to 24.1 billion."  # the page's own words
     assert citation.boxes == (pytest.approx((0.2, 0.2, 0.98, 0.22)),)
     assert citation.score == 0.5
@@ -259,25 +259,11 @@ def test_no_pages_is_an_abstention_and_the_server_is_not_asked(ask, fake_server)
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (said("Fell [4]."), r"may cite pages \[1\] to \[3\], the ones shown, got \[4\]"),
-        (said("Fell [0]."), r"the ones shown, got \[0\]"),
-        (said("Fell [1].", [(4, "x")]), r"the ones shown, got \[4\]"),
-        (said("Fell [1].", [(-1, "x")]), r"the ones shown, got \[-1\]"),
-        (said("Fell."), "must name the page that proves it, got one that names none"),
-        (said("", [(1, "x")]), "must have text, got an empty one"),
-        ("Sales fell [1].", r"must be one JSON object.*The model said: 'Sales fell \[1\]\.'"),
         ("", "must be one JSON object"),
         ("[]", "must be one JSON object|an answer must be"),
-        (said("x [1]") + " Hope that helps!", "must be one JSON object"),
-        (
-            '{"answerable": "yes", "answer": "x [1]", "citations": []}',
-            'an answer must be {"answerable": bool',
-        ),
-        ('{"answerable": true, "answer": "x [1]"}', 'an answer must be {"answerable": bool'),
-        (
-            '{"answerable": true, "answer": "x [1]", "citations": [{"page": true, "quote": ""}]}',
-            "an answer must",
-        ),
+        ('{"answerable": true, "answer": 5, "citations": []}', 'an answer must be {"answerable": bool'),
+        ('{"answerable": true}', 'an answer must be {"answerable": bool'),
+        ('{"answerable": true, "answer": "Fe', "must be one JSON object"),
         ('{"answerable": true, "answer": "x [1]", "answer": "y [2]", "citations": []}', "a key occurs twice"),
         ("[" * 10_000, "must be one JSON object"),
     ],
@@ -285,10 +271,10 @@ def test_no_pages_is_an_abstention_and_the_server_is_not_asked(ask, fake_server)
 def test_what_is_not_an_answer_is_an_error_that_keeps_the_words(ask, content, words):
     with pytest.raises(ServerAnswerError, match=words) as caught:
         ask(content)
-    assert content.startswith(caught.value.raw_text)  # a stream stops reading at a page not shown
+    assert caught.value.raw_text == content
 
 
-@pytest.mark.parametrize("content", ['{"answerable": true, "answer": "Fe', "", said("whole [1]")])
+@pytest.mark.parametrize("content", ['{"answerable": true, "answer": "Fe', "", "Plain words [1]"])
 def test_an_answer_cut_off_is_an_error_with_its_remedy(ask, content):
     with pytest.raises(
         ServerAnswerError, match=r"finish_reason 'length'; max_tokens is 9\).*Raise max_tokens"
@@ -344,15 +330,6 @@ def test_a_marker_is_never_shown_in_parts(fake_server):
     fake_server.events(stream_body(said("Fell [2]. Rose [1]."), size=1))
     *texts, _ = answerer(fake_server).stream(QUERY, RANKING)
     assert [text for text in texts if "[" in text or "]" in text] == [" [1]", " [2]"]
-
-
-def test_a_page_not_shown_stops_the_stream_at_once(fake_server):
-    fake_server.events(stream_body(said("Fell [9], and much more that nobody should read."), size=4))
-    shown = []
-    with pytest.raises(ServerAnswerError, match=r"got \[9\]"):
-        for piece in answerer(fake_server).stream(QUERY, RANKING):
-            shown.append(piece)
-    assert "".join(shown).strip() == "Fell"
 
 
 def test_usage_may_come_before_the_last_piece(fake_server):

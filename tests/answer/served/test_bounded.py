@@ -14,8 +14,19 @@ import mmrag
 LIMITED = """
 import resource, sys
 from mmrag.answer.quotes import find_quote
-from mmrag.answer.served.checked import AnswerReader, _without_fence
-from mmrag.answer.served.partial_json import Markers, ThoughtFilter
+from mmrag.answer.served.reply import ReplyError, _without_fence, read_reply
+from mmrag.serving.marks import MarkStream, PrintedMarks, marks
+from mmrag.serving.partial_json import ThoughtFilter
+
+def refused(content):
+    try:
+        read_reply(content)
+    except ReplyError:
+        return
+    raise AssertionError(content[:20])
+
+def rewrite(mark):
+    return mark.text
 
 used = resource.getrusage(resource.RUSAGE_SELF).ru_utime
 resource.setrlimit(resource.RLIMIT_CPU, (int(used) + 10, int(used) + 12))
@@ -24,10 +35,16 @@ resource.setrlimit(resource.RLIMIT_CPU, (int(used) + 10, int(used) + 12))
 RUNS = {
     "a fence of white space": "_without_fence('```' + '\\n' * 200_000 + 'x')",
     "a fence of spaces": "_without_fence('```json' + ' ' * 200_000 + '\\n' + ' ' * 200_000)",
-    "white space before a marker": "Markers(lambda n: n).feed((' ' * 200_000) + 'x')",
-    "white space inside": "Markers(lambda n: n).feed('x' + (' ' * 200_000) + 'x')",
-    "open brackets": "Markers(lambda n: n).feed('[' * 200_000)",
-    "open lists of numbers": "Markers(lambda n: n).feed('[1 1 1 1' * 25_000)",
+    "white space before a marker": "MarkStream(rewrite).feed((' ' * 200_000) + 'x')",
+    "white space inside": "MarkStream(rewrite).feed('x' + (' ' * 200_000) + 'x')",
+    "open brackets": "MarkStream(rewrite).feed('[' * 200_000)",
+    "open lists of numbers": "MarkStream(rewrite).feed('[1 1 1 1' * 25_000)",
+    "brackets of a page": "PrintedMarks(['word [1] ' * 22_000])",
+    "brackets that a page prints": "list(marks('word [1] ' * 20_000, PrintedMarks(['word [1] '])))",
+    "marks in small pieces": "m = MarkStream(rewrite, PrintedMarks(['a [1] b'])); "
+    "[m.feed('a [1] ') for _ in range(30_000)]",
+    "a reply of braces": "refused('{' * 200_000)",
+    "a reply of answers": 'read_reply(\'{"answer": "\' * 15_000)',
     "a thought in small pieces": "f = ThoughtFilter(); [f.feed('abc') for _ in range(70_000)]",
     "a quote as long as its page": "find_quote('word ' * 40_000 + 'end', ['wore'] * 40_000)",
     "a quote of one letter": "find_quote('a', ['a'] * 100_000)",
@@ -47,7 +64,7 @@ def test_work_is_bounded_by_length(name: str) -> None:
     "fence", ["```json\n{}\n```", "```JSON  \n{}\n  ```", "```\n{}```", "```\n\n{}\n\n```"]
 )
 def test_a_fence_is_taken_off(fence: str) -> None:
-    from mmrag.answer.served.checked import _without_fence
+    from mmrag.answer.served.reply import _without_fence
 
     assert json.loads(_without_fence(fence)) == {}
     assert _without_fence("{}") == "{}"

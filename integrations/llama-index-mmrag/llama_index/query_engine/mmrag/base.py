@@ -29,6 +29,7 @@ from llama_index.core.settings import Settings
 from llama_index.query_engine.mmrag.arguments import check_arguments, retriever_over, searched_qa
 from llama_index.query_engine.mmrag.steps import QuerySteps
 from mmrag import DocumentQA, ExtractiveAnswerer
+from mmrag.hosts.answers import answerer_over
 from mmrag.hosts.sources import PageSources
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class MMRagCitationQueryEngine(QuerySteps):
         qa = searched_qa(retriever)
         self._pages = PageSources(qa)
         self._answerer = answerer or (ExtractiveAnswerer() if qa is None else qa.answerer)
+        if qa is not None:
+            self._answerer = answerer_over(qa, self._answerer)
         self._synthesizer = None
         if llm is not None:
             self._synthesizer = get_response_synthesizer(

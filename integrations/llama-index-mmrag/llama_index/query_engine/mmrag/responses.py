@@ -14,7 +14,7 @@ from llama_index.core.schema import NodeWithScore
 from llama_index.core.types import TokenAsyncGen, TokenGen
 
 from llama_index.query_engine.mmrag.sources import Source
-from mmrag.hosts.answers import citation_marks, cite_sources, source_citations
+from mmrag.hosts.answers import cite_sources, cited_marks, source_citations
 from mmrag.types import Answer, Citation
 
 NOTHING_FOUND = "No page was found for this question."
@@ -51,7 +51,9 @@ def with_sources(
     """
     numbers = {source.number for source in sources}
     if isinstance(response, Response):
-        numbers = {number for mark in citation_marks(response.response or "") for number in mark.numbers}
+        texts = [source.text for source in sources]
+        cited, _ = cited_marks(response.response or "", texts)
+        numbers = {number for mark in cited for number in mark.numbers}
     nodes = [
         source.with_evidence(citations if source.number in numbers else ())
         for source, citations in zip(sources, evidence, strict=True)

@@ -31,6 +31,11 @@ class Source:
     nodes: tuple[NodeWithScore, ...]
     candidate: Candidate
 
+    @property
+    def text(self) -> str:
+        """Return the text that a language model reads, of all its nodes."""
+        return "\n".join(node_text(node.node) for node in self.nodes)
+
     def prompt_node(self, multimodal: bool) -> NodeWithScore:
         """Return the node that a language model reads: number, origin, text, and the picture if wanted.
 
@@ -38,7 +43,6 @@ class Source:
             FileNotFoundError: the picture's file is gone.
         """
         first = self.nodes[0].node
-        text = "\n".join(node_text(node.node) for node in self.nodes)
         path = image_path_of(first) if multimodal else None
         if path is not None and not Path(path).is_file():
             raise FileNotFoundError(
@@ -47,7 +51,7 @@ class Source:
             )
         node = Node(
             id_=first.node_id,
-            text_resource=MediaResource(text=source_text(self.number, first.metadata, text)),
+            text_resource=MediaResource(text=source_text(self.number, first.metadata, self.text)),
             image_resource=None if path is None else MediaResource(path=Path(path)),
             metadata=dict(first.metadata),
             excluded_llm_metadata_keys=list(first.metadata),

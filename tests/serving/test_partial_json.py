@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmrag.answer.served.partial_json import Markers, StringField, ThoughtFilter, replace_surrogates
+from mmrag.serving.partial_json import StringField, ThoughtFilter, replace_surrogates
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -81,40 +81,3 @@ def test_a_thought_is_never_part_of_the_rest(content, rest, size):
     assert out == reader.rest == rest
     assert reader.raw == content
     assert reader.in_thought == (content == "<think>no end")
-
-
-def renumbered(text: str, cuts=()) -> str:
-    order: list[int] = []
-
-    def rename(page: int) -> int:
-        if page not in order:
-            order.append(page)
-        return order.index(page) + 1
-
-    markers = Markers(rename)
-    return "".join(markers.feed(p) for p in pieces(text, list(cuts))) + markers.finish()
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("a [3] b [1] c [3]", "a [1] b [2] c [1]"),
-        ("a [2, 4]", "a [1][2]"),
-        ("  a\n", "a"),
-        ("in [2023] and [x] and [", "in [2023] and [x] and ["),
-        ("list[0x1] [1", "list[0x1] [1"),
-    ],
-)
-def test_markers_count_in_the_order_they_come(text, expected):
-    assert renumbered(text) == expected
-
-
-@given(
-    st.lists(
-        st.sampled_from(["[", "]", "1", "2", "30", ", ", " ", "\n", "word", "[2]", "[1, 3]"]), max_size=20
-    ),
-    st.lists(st.integers(0, 200), max_size=6),
-)
-def test_markers_do_not_depend_on_cuts(parts, cuts):
-    text = "".join(parts)
-    assert renumbered(text, cuts) == renumbered(text) == renumbered(text, range(len(text)))

@@ -1,7 +1,7 @@
-"""The text of a JSON answer while the JSON is still arriving: thoughts skipped, markers renumbered.
+"""The text of a JSON answer while the JSON is still arriving, thoughts skipped.
 
-Three small readers in a row, fed with pieces cut anywhere. Each returns the text that no later piece can
-change: `ThoughtFilter` -> `StringField` -> `Markers`.
+Two small readers in a row, fed with pieces cut anywhere. Each returns the text that no later piece can
+change: `ThoughtFilter` -> `StringField`; `mmrag.serving.marks.MarkStream` then rewrites its marks.
 
 Why not jiter, which parses partial JSON: it refuses raw line breaks inside strings and lone surrogates, and
 models write both when no schema holds them.
@@ -10,13 +10,10 @@ models write both when no schema holds them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-_MARKER = re.compile(r"\[(\d{1,2}(?:[,;\s]+\d{1,2})*)\]")
-_OPEN_MARKER = re.compile(r"\[[\d,;\s]{0,40}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_THOUGHT_END = "</think>"
+THOUGHT_END = "</think>"
 
 
 class ThoughtFilter:
@@ -49,14 +46,14 @@ class ThoughtFilter:
             return piece
         start = len(self.raw) - len(self.raw.lstrip()) if self._position == 0 else 0
         is_json = self._position == 0 and self.raw[start : start + 1] in ("{", "`")
-        end = self.raw.find(_THOUGHT_END, self._position)
+        end = self.raw.find(THOUGHT_END, self._position)
         if is_json:
             text = self.raw[start:]
         elif end >= 0:
-            text = self.raw[end + len(_THOUGHT_END) :]
+            text = self.raw[end + len(THOUGHT_END) :]
         else:
             # white space alone may still turn out to be the start of JSON
-            self._position = max(0, len(self.raw) - len(_THOUGHT_END)) if self.raw[start:] else 0
+            self._position = max(0, len(self.raw) - len(THOUGHT_END)) if self.raw[start:] else 0
             return ""
         self._after_thought = True
         self.rest = text
@@ -148,44 +145,6 @@ class StringField:
             pair, self._high = self._high + char, ""
             return pair.encode("utf-16", "surrogatepass").decode("utf-16")
         return self._flush() + char
-
-
-class Markers:
-    """Rewrites each ``[n]`` of a text by a rule, and drops white space at both ends.
-
-    Args:
-        rename: returns the new number of a page; raises for a page that was not shown.
-    """
-
-    def __init__(self, rename: Callable[[int], int]) -> None:
-        self._rename = rename
-        self._tail = ""
-        self._has_text = False
-
-    def feed(self, piece: str) -> str:
-        """Return the text that no later piece can change."""
-        text = self._tail + piece
-        cut = len(text)
-        bracket = text.rfind("[", max(0, cut - 41))
-        if bracket >= 0 and _OPEN_MARKER.fullmatch(text, bracket):
-            cut = bracket  # perhaps the start of a marker
-        cut = len(text[:cut].rstrip())
-        self._tail = text[cut:]
-        return self._give(text[:cut])
-
-    def finish(self) -> str:
-        """Return the text that was held back."""
-        tail, self._tail = self._tail, ""
-        return self._give(tail.rstrip())
-
-    def _give(self, text: str) -> str:
-        if not self._has_text:
-            text = text.lstrip()
-            self._has_text = bool(text)
-        return _MARKER.sub(self._rewrite, text)
-
-    def _rewrite(self, marker: re.Match[str]) -> str:
-        return "".join(f"[{self._rename(int(number))}]" for number in re.findall(r"\d+", marker.group(1)))
 
 
 def replace_surrogates(text: str) -> str:
