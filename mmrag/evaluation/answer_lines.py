@@ -145,7 +145,8 @@ def random_span(text: str, size: int, rng: np.random.Generator) -> str:
     if not words or ends[-1] <= size:
         return " ".join(words)
     starts = np.concatenate(([0], ends[:-1] + 1))
-    first = int(rng.integers(np.searchsorted(starts, ends[-1] - size, side="right")))
+    last_start = int(np.searchsorted(starts, ends[-1] - size))  # from there a span reaches the end
+    first = int(rng.integers(min(last_start + 1, len(words))))
     last = int(np.searchsorted(ends, starts[first] + size, side="right"))
     return " ".join(words[first : max(last, first + 1)])
 

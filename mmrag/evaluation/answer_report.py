@@ -258,12 +258,10 @@ def _abstention_lines(title: str, group: str, abstention: Abstention, *, is_whol
 def _cost_lines(report: AnswerReport) -> Iterator[str]:
     yield ""
     for scope, cost in report.costs.items():
-        line = (
-            f"{SCOPE_TITLES[scope]}: seconds a question, median {cost.median:.2f}, 95 % under {cost.p95:.2f}"
-        )
+        title = SCOPE_TITLES[scope]
+        yield f"{title}: seconds a question, median {cost.median:.2f}, 95 % under {cost.p95:.2f}"
         if cost.requests:
-            line += (
-                f"; tokens a question {cost.prompt_tokens:.0f} read, {cost.completion_tokens:.0f} written, "
-                f"{cost.requests:.1f} requests"
+            yield (
+                f"{'':<{len(title)}}  tokens a question {cost.prompt_tokens:.0f} read, "
+                f"{cost.completion_tokens:.0f} written, {cost.requests:.1f} requests"
             )
-        yield line

@@ -84,10 +84,10 @@ def report_answers(
     """
     scopes = [s for s in SCOPES if all((question.id, s) in lines for question in pack.questions)]
     if not scopes:
-        absent = next(q.id for q in pack.questions if all((q.id, scope) not in lines for scope in SCOPES))
+        absent = next(q.id for q in pack.questions for scope in SCOPES if (q.id, scope) not in lines)
         raise ValueError(
-            f"answers must be of every question of {pack.path}, got none of {absent!r}. "
-            "Continue the run, or choose the questions that it has."
+            f"answers must be of every question of {pack.path}, got not one scope with all: "
+            f"{absent!r} has none. Continue the run, or choose the questions that it has."
         )
     by_scope = {scope: [lines[question.id, scope] for question in pack.questions] for scope in scopes}
     measures = {

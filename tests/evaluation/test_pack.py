@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from mmrag.evaluation import load_pack
+from mmrag.evaluation import load_pack, select_questions
 
 GOOD = {"id": "q1", "question": "What?", "doc": "a.pdf", "answerable": True, "evidence_pages": [0, 2]}
 
@@ -46,6 +46,58 @@ def test_a_sound_pack_is_read(folder):
     assert (plain.source, plain.answers, plain.human_written) == ("", (), False)
     assert (rich.answers, rich.answer_items, rich.evidence_types) == (("4",), ("x", "y"), ("Table",))
     assert rich.image_only_evidence
+
+
+def test_boxes_become_shares_of_the_page(folder):
+    """In points with the page's size, or in 0..1 without; what pokes out of the page is cut off."""
+    line = GOOD | {
+        "evidence_boxes": [
+            {"page": 2, "page_size": [600.0, 800], "bbox": [60, 80, 300.0, 400]},
+            {"page": 0, "bbox": [0.5, 0.25, 1, 1.0]},
+            {"page": 0, "page_size": [600, 800], "bbox": [-6, 0, 606, 80]},
+            {"doc": "b.pdf", "page": 7, "bbox": [0, 0, 0.5, 0.5]},
+        ],
+        "value_boxes": [{"page": 2, "page_size": [600, 800], "bbox": [60, 80, 120, 160]}],
+        "kind": "cell",
+    }
+    (question,) = load_pack(write(folder, line)).questions
+    assert question.evidence_boxes == (
+        ("a.pdf", 2, (0.1, 0.1, 0.5, 0.5)),
+        ("a.pdf", 0, (0.5, 0.25, 1.0, 1.0)),
+        ("a.pdf", 0, (0.0, 0.0, 1.0, 0.1)),
+        ("b.pdf", 7, (0.0, 0.0, 0.5, 0.5)),
+    )
+    assert question.value_boxes == (("a.pdf", 2, (0.1, 0.1, 0.2, 0.2)),)
+    assert (question.kind, question.evidence_boxes[0].page_key) == ("cell", ("a.pdf", 2))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "words"),
+    [
+        ({}, "'evidence_boxes' must be a list of objects"),
+        ([[0, 0, 1, 1]], "'evidence_boxes' must be a list of objects"),
+        ([{"bbox": [0, 0, 1, 1]}], "the page in 'evidence_boxes' must be"),
+        ([{"page": 0, "bbox": [0, 0, 1]}], r"must have bbox \[x0, y0, x1, y1\]"),
+        ([{"page": 0, "bbox": [0, 0, 1, 1], "page_size": [600, 0]}], "page_size"),
+        ([{"page": 0, "bbox": [0, 0, True, 1]}], "must have bbox"),
+        ([{"page": 0, "bbox": [0.5, 0, 0.5, 1]}], "must have an area on its page"),
+        ([{"page": 0, "bbox": [60, 80, 300, 400]}], "must have an area on its page"),  # no page size
+    ],
+)
+def test_a_box_without_a_page_or_an_area_is_refused(folder, boxes, words):
+    with pytest.raises(ValueError, match=f"line 1: .*{words}"):
+        load_pack(write(folder, GOOD | {"evidence_boxes": boxes}))
+
+
+def test_questions_are_chosen_by_id(folder):
+    pack = load_pack(write(folder, *(GOOD | {"id": f"q{n}"} for n in range(4))))
+    some = select_questions(pack, ["q3", "q1", "q3"])
+    assert [question.id for question in some.questions] == ["q1", "q3"]
+    assert some.documents == pack.documents
+    with pytest.raises(ValueError, match=r"ids of questions must be in .*, got 'q9'\. Write one id a line"):
+        select_questions(pack, ["q1", "q9"])
+    with pytest.raises(ValueError, match="got none"):
+        select_questions(pack, [])
 
 
 def test_evidence_may_span_files(folder):
