@@ -77,7 +77,7 @@ class AnswerLine:
             asked with its abstention on.
         quotes: best first.
         seconds: by stage, and ``"total"`` of the whole call.
-        prompt_tokens, completion_tokens, requests: of a server; 0 without one.
+        prompt_tokens, completion_tokens: of a server; 0 without one.
         note: the answer's.
     """
 
@@ -91,7 +91,6 @@ class AnswerLine:
     seconds: Mapping[str, float] = field(default_factory=dict)
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    requests: int = 0
     note: str = ""
 
     @property
@@ -130,7 +129,6 @@ def describe(
         seconds={**answer.usage.seconds, "total": seconds},
         prompt_tokens=answer.usage.prompt_tokens,
         completion_tokens=answer.usage.completion_tokens,
-        requests=answer.usage.requests,
         note=answer.note,
     )
 

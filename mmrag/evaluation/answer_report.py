@@ -101,7 +101,7 @@ class Cost:
 
     Attributes:
         median, p95, total: seconds of a whole call: search, reranking, answer.
-        prompt_tokens, completion_tokens, requests: of a server, means of a question.
+        prompt_tokens, completion_tokens: of a server, means of a question; 0 without one.
     """
 
     median: float
@@ -109,7 +109,6 @@ class Cost:
     total: float
     prompt_tokens: float
     completion_tokens: float
-    requests: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,8 +259,6 @@ def _cost_lines(report: AnswerReport) -> Iterator[str]:
     for scope, cost in report.costs.items():
         title = SCOPE_TITLES[scope]
         yield f"{title}: seconds a question, median {cost.median:.2f}, 95 % under {cost.p95:.2f}"
-        if cost.requests:
-            yield (
-                f"{'':<{len(title)}}  tokens a question {cost.prompt_tokens:.0f} read, "
-                f"{cost.completion_tokens:.0f} written, {cost.requests:.1f} requests"
-            )
+        if cost.prompt_tokens or cost.completion_tokens:
+            read, written = cost.prompt_tokens, cost.completion_tokens
+            yield f"{'':<{len(title)}}  tokens a question {read:.0f} read, {written:.0f} written"

@@ -217,5 +217,4 @@ def _cost(lines: Sequence[AnswerLine]) -> Cost:
         float(sum(seconds)),
         float(np.mean([line.prompt_tokens for line in lines])),
         float(np.mean([line.completion_tokens for line in lines])),
-        float(np.mean([line.requests for line in lines])),
     )

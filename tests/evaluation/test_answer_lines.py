@@ -31,7 +31,7 @@ def line(name="q1", scope="pack", **changes):
 
 
 def test_a_line_survives_json():
-    whole = line(confidence=0.4, threshold=0.3, prompt_tokens=812, completion_tokens=9, requests=1, note="x")
+    whole = line(confidence=0.4, threshold=0.3, prompt_tokens=812, completion_tokens=9, note="x")
     for original in (whole, line(quotes=(), abstained=True), line(quotes=(CitedQuote("text alone"),))):
         assert line_of(json.loads(json.dumps(line_data(original)))) == original
 
@@ -45,11 +45,11 @@ def test_an_answer_becomes_a_line():
         Citation(1, page.id, "measured every spring", (BOX,), page, kind="text", area=AREA),
         Citation(2, "note-7", "no page"),
     )
-    usage = Usage({"extract": 0.2}, 812, 9, requests=1)
+    usage = Usage({"extract": 0.2}, 812, 9)
     answer = Answer("Spring [1] [2]", citations, Ranking(Query(text="?")), usage=usage, confidence=0.7)
     made = describe(answer, ("q", "pack"), seconds=0.5, threshold=0.3)
     assert (made.key, made.confidence, made.seconds) == (("q", "pack"), 0.7, {"extract": 0.2, "total": 0.5})
-    assert (made.prompt_tokens, made.completion_tokens, made.requests) == (812, 9, 1)
+    assert (made.prompt_tokens, made.completion_tokens) == (812, 9)
     first, second = made.quotes
     assert (first.page_key, first.boxes, first.area) == (("a.pdf", 3), (BOX,), AREA)
     assert first.random_span in text
