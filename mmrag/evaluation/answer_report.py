@@ -260,5 +260,5 @@ def _cost_lines(report: AnswerReport) -> Iterator[str]:
         title = SCOPE_TITLES[scope]
         yield f"{title}: seconds a question, median {cost.median:.2f}, 95 % under {cost.p95:.2f}"
         if cost.prompt_tokens or cost.completion_tokens:
-            read, written = cost.prompt_tokens, cost.completion_tokens
-            yield f"{'':<{len(title)}}  tokens a question {read:.0f} read, {written:.0f} written"
+            prompt, completion = cost.prompt_tokens, cost.completion_tokens
+            yield f"{'':<{len(title)}}  tokens a question {prompt:.0f} read, {completion:.0f} written"
