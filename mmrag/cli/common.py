@@ -373,6 +373,14 @@ class AnswererOptions:
     answerer_max_tokens: Annotated[
         int, _answer_option("--answerer-max-tokens", min=1, metavar="N", help="Longest answer.")
     ] = 1024
+    answerer_pages: Annotated[
+        int,
+        _answer_option("--answerer-pages", min=1, max=99, metavar="N", help="Most pages shown to the model."),
+    ] = 4
+    answerer_tables: Annotated[
+        Literal["cells", "text"],
+        _answer_option("--answerer-tables", help="Tables as rows of cells, or as the page's text."),
+    ] = "cells"
 
     def load_answerer(self) -> Answerer | None:
         """Return the served answerer; None, for quotes from the pages, without a URL.
@@ -391,6 +399,8 @@ class AnswererOptions:
             self.answerer_model,
             images=not self.answerer_text_only,
             max_tokens=self.answerer_max_tokens,
+            max_pages=self.answerer_pages,
+            tables=self.answerer_tables,
         )
 
 

@@ -26,6 +26,7 @@ from mmrag.types import Candidate, Query, Verdict
 PROBE_QUERY = "What is the capital of France?"
 PROBE_GOOD = "Paris is the capital of France and its largest city."
 PROBE_BAD = "Bread dough rises faster in a warm kitchen."
+PATHS = ("/rerank", "rerank")  # at the root, else under /v1
 LEAST_DIFFERENCE = 0.01  # of the two scores of the obvious pair
 TEMPLATE_TOKENS = 256  # what a reranker's template puts around query and document, instruction included
 PIXELS_PER_TOKEN = 768  # 28 x 28, the smallest patch of today's vision rerankers, rounded down
@@ -59,6 +60,7 @@ class ServedMode:
         self.settings = settings
         self.fingerprint = ""
         self._context: int | None = None
+        self._path: str | None = None  # of PATHS, once it is known
 
     def prepare(self) -> Requests[None]:
         """Request the model's context length, if the server knows it, and the scores of an obvious pair.
@@ -70,7 +72,7 @@ class ServedMode:
         if not self.settings.probe:
             return
         body = {"query": PROBE_QUERY, "documents": [PROBE_GOOD, PROBE_BAD]}
-        reply = yield Request("/rerank", body, cached=False)
+        reply = yield from self._rerank(body, cached=False)
         good, bad = read_relevance(reply, 2)
         if good - bad < LEAST_DIFFERENCE:
             raise ServerAnswerError(
@@ -96,7 +98,7 @@ class ServedMode:
         page, note = yield from self._cut(question, page)
         document = self._content(page)
         if question.image is None and page.image is None:
-            reply = yield Request("/rerank", {**body, "query": query, "documents": [document]})
+            reply = yield from self._rerank({**body, "query": query, "documents": [document]})
             score = read_relevance(reply, 1)[0]
         else:
             reply = yield Request("/score", {**body, "queries": query, "documents": [document]})
@@ -104,6 +106,15 @@ class ServedMode:
         if page.is_empty:
             return Verdicts((Verdict(score, note=NO_CONTENT, read=False),), (NO_CONTENT_NOTE,))
         return Verdicts((Verdict(score, note=note),), (TOO_LONG,) if note else ())
+
+    def _rerank(self, body: Json, *, cached: bool = True) -> Requests[Json]:
+        """Request scores at the path that this server has; the first reply finds it, and is not cached."""
+        if self._path is None:
+            reply = yield Request(PATHS[0], body, cached=False, optional=True)
+            self._path = PATHS[0] if reply else PATHS[1]
+            if reply:
+                return reply
+        return (yield Request(self._path, body, cached=cached))
 
     def _cut(self, question: ModelInput, page: ModelInput) -> Requests[tuple[ModelInput, str]]:
         """Return the page with its text cut to fit the model's context, and a note if it was cut."""

@@ -68,7 +68,7 @@ class ServerClient(Exchanges):
 
         Raises:
             ServerError: as `post`; also for a reply that is no event stream, and for one that
-                breaks off, lacks its ``[DONE]`` or holds something that is not JSON.
+                breaks off, lacks ``[DONE]`` and a ``finish_reason``, or holds something that is not JSON.
         """
         return iterate(self._emit_events(path, body))
 

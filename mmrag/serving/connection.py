@@ -104,6 +104,7 @@ class Connection:
             _check_encrypted(self._key, self.base_url, allowed=key_over_http)
         self._key_refused = api_key == ""
         self._only_model: str | None = None
+        self._lists_no_models = False
         self._pool = ClientPool(self.base_url, max_concurrency, transport)
 
     @property
@@ -142,6 +143,7 @@ class Connection:
         self._key = _find_key("" if self._key_refused else None, self.base_url)
         _check_encrypted(self._key, self.base_url, allowed=self.key_over_http)
         self._only_model = None
+        self._lists_no_models = False
         self._pool = ClientPool(self.base_url, self.max_concurrency)
 
     def _headers(self) -> dict[str, str]:

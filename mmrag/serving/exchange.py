@@ -6,7 +6,7 @@ import time
 from collections import deque
 from itertools import count
 
-from mmrag.errors import ServerAnswerError
+from mmrag.errors import ServerAnswerError, ServerStatusError
 from mmrag.serving.actions import Actions, Pause
 from mmrag.serving.connection import (
     ERROR_BODY_LIMIT,
@@ -19,6 +19,8 @@ from mmrag.serving.connection import (
 from mmrag.serving.transport import Close, Open, Read, Response
 from mmrag.serving.wire import EventReader, Json, join_url, parse_models, parse_object
 
+NO_LIST_STATUSES = frozenset({404, 405, 500, 501})
+"""Of ``GET /v1/models`` at servers that have no list; `transformers serve` with one model answers 500."""
 MOST_REPLY_BYTES = 200_000_000  # vectors of 64 pages of 1,000 tokens as text are a tenth of it
 
 
@@ -48,7 +50,17 @@ class Exchanges(Connection):
 
     def served_models(self) -> Actions[list[str]]:
         """List the models; see `ServerClient.models`."""
-        return parse_models((yield from self.exchange("GET", "models")), join_url(self.base_url, "models"))
+        url = join_url(self.base_url, "models")
+        try:
+            return parse_models((yield from self.exchange("GET", "models")), url)
+        except ServerStatusError as error:
+            if error.status not in NO_LIST_STATUSES:
+                raise
+            raise ServerStatusError(
+                f"{url} answered {error.status}: this server lists no models. Pass model=..., its name.",
+                error.status,
+                error.body,
+            ) from error
 
     def resolve_model(self, body: Json | None = None) -> Actions[str]:
         """Return the model that a request goes to; see `ServerClient.model_name`."""
@@ -58,15 +70,27 @@ class Exchanges(Connection):
     def complete(self, body: Json) -> Actions[Json]:
         """Ask for a chat completion; see `ServerClient.chat`."""
         _refuse_stream(body)
-        model = yield from self.resolve_model(body)
-        return (yield from self.exchange("POST", "chat/completions", {**body, "model": model}))
+        body = yield from self._with_model(body)
+        return (yield from self.exchange("POST", "chat/completions", body))
 
     def open_completion(self, body: Json) -> Actions[EventStream]:
         """Ask for a streamed chat completion; see `ServerClient.chat_stream`."""
         _refuse_stream(body)
-        model = yield from self.resolve_model(body)
+        body = yield from self._with_model(body)
         streaming = {"stream": True, "stream_options": {"include_usage": True}}
-        return (yield from self.open_events("chat/completions", {**body, "model": model, **streaming}))
+        return (yield from self.open_events("chat/completions", {**body, **streaming}))
+
+    def _with_model(self, body: Json) -> Actions[Json]:
+        """Return the request with its model; without one if the server lists none: it may need no name."""
+        if self._lists_no_models and not body.get("model"):
+            return body
+        try:
+            return {**body, "model": (yield from self.resolve_model(body))}
+        except ServerStatusError as error:
+            if error.status not in NO_LIST_STATUSES:
+                raise
+            self._lists_no_models = True
+            return body
 
     # ----------------------------------------------------------------------------------- attempts
 

@@ -28,6 +28,12 @@ Json: TypeAlias = dict[str, Any]
 
 PRIVATE_ENDINGS = (".local", ".lan", ".internal", ".home.arpa", ".localdomain", ".svc", ".cluster.local")
 MOST_EVENT_BYTES = 1_000_000  # of one streamed event; an event is a few words
+VLLM_PATHS = {
+    "/tokenize": "Of the rerank modes, 'served' and 'local' work with other servers.",
+    "/score": "Other servers rerank texts alone: pass images=False.",
+    "/pooling": "Other servers embed by /v1/embeddings.",
+}
+"""Paths that no other server has, and what works without each."""
 BODY_KEPT = 2000  # characters of a body that an error keeps
 BODY_QUOTED = 300  # characters of a body that a message quotes
 _VERSION = re.compile(r"v\d+[a-z0-9]*")
@@ -251,6 +257,7 @@ class EventReader:
     def __init__(self, url: str) -> None:
         """Start a stream; `url` is only for messages."""
         self.at_end = False
+        self._has_finished = False  # an event gave the reason why the answer ended
         self._url = url
         self._tail = b""
         self._data: list[bytes] = []
@@ -283,15 +290,17 @@ class EventReader:
     def finish(self) -> None:
         """End the stream: no chunk follows.
 
+        Some servers (`transformers serve`) send no ``[DONE]``: one with a ``finish_reason`` is whole, too.
+
         Raises:
-            ServerAnswerError: ``[DONE]`` was not seen.
+            ServerAnswerError: neither was seen.
         """
         if [self._tail.removeprefix(b"data:").strip(), *self._data][-1] == b"[DONE]":
             self.at_end = True  # the blank line after it is missing; nothing of the answer is
-        if not self.at_end:
+        if not self.at_end and not self._has_finished:
             raise ServerAnswerError(
-                f"{self._url} ended its stream without [DONE]; the answer may be cut off. Last event: "
-                f"{quote(self._last)}. Look at the server's log.",
+                f"{self._url} ended its stream without [DONE] or finish_reason; the answer may be cut off. "
+                f"Last event: {quote(self._last)}. Look at the server's log.",
                 self._last,
             )
 
@@ -310,6 +319,9 @@ class EventReader:
             raise ServerAnswerError(
                 f"{self._url} must stream JSON objects, got {quote(self._last)}.", self._last
             )
+        choices = event.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            self._has_finished |= isinstance(choice, dict) and bool(choice.get("finish_reason"))
         return [event]
 
 
@@ -321,13 +333,16 @@ def status_error(
 ) -> ServerStatusError:
     """Return the error of a status that is not 200: the server's message, then the remedy."""
     words = quote(error_text(body)) if body.strip() else "(empty body)"
-    remedy = _remedy(status, location)
+    remedy = _remedy(url, status, body, location)
     return ServerStatusError(
         f"{url} answered {status} {reason}".rstrip() + f": {words}. {remedy}", status, body[:BODY_KEPT]
     )
 
 
-def _remedy(status: int, location: str | None) -> str:
+def _remedy(url: str, status: int, body: str, location: str | None) -> str:
+    path = next((path for path in VLLM_PATHS if url.endswith(path)), "")
+    if path and status in (404, 405) and "model" not in body.lower():
+        return f"Only vLLM has {path}: this needs a server of vLLM. {VLLM_PATHS[path]}"
     if 300 <= status < 400:
         return f"Redirects are not followed (they could carry a key elsewhere). Give the new URL: {location}."
     remedies = {
@@ -338,7 +353,11 @@ def _remedy(status: int, location: str | None) -> str:
         405: "Check base_url: nothing takes requests there.",
         408: "The server gave up waiting. Try again.",
         413: "The request is too large. Send fewer or smaller page pictures.",
-        422: "The server does not know a part of this request.",
+        422: (
+            "The server does not know a part of this request. Send less: structured='none' leaves out "
+            "response_format, max_tokens=None and temperature=None these two, images=False pictures; "
+            "extra={...} must hold only what this server knows. Rerank modes but 'served' need vLLM."
+        ),
         429: "Wait, or lower max_concurrency.",
     }
     if status >= 500:
