@@ -1,6 +1,6 @@
 """Servers that are not vLLM. `fake_server`, a real HTTP server, sends again what they send.
 
-Chat, models and errors were recorded from `transformers serve`; rerank replies have infinity-emb's documented form.
+Chat, models and errors were recorded from `transformers serve`; rerank replies are in infinity's form.
 """
 
 import json
