@@ -42,6 +42,7 @@ MEASURES = (
     "answered",
     "silent",
     "auc",
+    "answered_first_page",
     "answered_page",
     "false_answer",
     "words_recall@0.5",

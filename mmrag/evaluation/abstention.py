@@ -19,6 +19,10 @@ Values: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 Flags: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
 
 
+SHOWN_SILENCE = (0.0, 0.25, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
+"""Silent shares of a table's rows: where an answerer is of use, they are close."""
+
+
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
     """What a threshold does; shares are 0..1.
@@ -94,8 +98,8 @@ def point_at(
 
 
 def shown_points(points: Sequence[CurvePoint]) -> list[CurvePoint]:
-    """Choose the points of a table: the first that reaches each tenth of silence, and both ends."""
-    selection = [next(point for point in points if point.silent >= tenth / 10 - 1e-9) for tenth in range(11)]
+    """Choose the points of a table: the first that reaches each silent share of `SHOWN_SILENCE`."""
+    selection = [next(point for point in points if point.silent >= share - 1e-9) for share in SHOWN_SILENCE]
     return list(dict.fromkeys(selection))
 
 

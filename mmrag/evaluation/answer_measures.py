@@ -25,7 +25,15 @@ JOINT_RECALL = 0.6
 STRINGS = ("first_quote", "three_quotes", "text", "random_first", "random_three", "anls")
 NUMBERS = ("number_first", "number_text", "number_random")
 PAGES = ("first_page", "any_page")
-USER_VIEW = ("answered", "answered_page", "first_quote_shown", "false_answer", "right_silenced", "silent")
+USER_VIEW = (
+    "answered",
+    "answered_first_page",
+    "answered_page",
+    "first_quote_shown",
+    "false_answer",
+    "right_silenced",
+    "silent",
+)
 BOX_FIGURES = (
     *(f"{name}@{threshold}" for threshold in THRESHOLDS for name in ("recall", "precision", "f1")),
     "coverage",
@@ -123,7 +131,9 @@ def _claims(line: AnswerLine) -> str:
 def _user_view(figures: Mapping[str, float | None], line: AnswerLine, is_right: bool | None) -> Measures:
     """Compute what a user sees: silence is a miss, and an answer in which nothing is right is false."""
     answered = not line.is_silent
-    view: Measures = {"answered": answered, "answered_page": figures["any_page"] if answered else None}
+    view: Measures = {"answered": answered}
+    if answered:
+        view |= {"answered_first_page": figures["first_page"], "answered_page": figures["any_page"]}
     if is_right is not None:
         view["first_quote_shown"] = bool(answered and figures["first_quote"])
         view["false_answer"] = answered and not is_right

@@ -33,7 +33,8 @@ _TITLES: Mapping[str, Mapping[str, str]] = {
     "as shipped": {
         "answered": "answered, of the answerable",
         "silent": "silent, of the unanswerable",
-        "answered_page": "evidence page cited, of those answered",
+        "answered_first_page": "first page cited right, of those",
+        "answered_page": "some page cited right, of those",
         "first_quote_shown": "first quote right, silence is a miss",
         "false_answer": "answered, and nothing right",
         "right_silenced": "silent, of those that were right",

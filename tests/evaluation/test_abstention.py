@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from mmrag.evaluation.abstention import auc, auc_figure, curve, point_at, shown_points
+from mmrag.evaluation.abstention import SHOWN_SILENCE, auc, auc_figure, curve, point_at, shown_points
 
 
 def drawn(seed, count):
@@ -64,11 +64,14 @@ def test_the_area_under_the_curve_is_the_auc():
     assert area == pytest.approx(auc(positive, negative))
 
 
-def test_the_table_has_every_tenth_once():
+def test_the_table_has_every_share_once():
     positive, negative, pages = drawn(3, 80)
     points = shown_points(curve(positive, negative, pages))
     assert points[0].silent == 0
     assert points[-1].silent == 1
-    assert len(points) == len(set(points)) <= 11
-    for tenth in range(11):
-        assert any(point.silent >= tenth / 10 - 1e-9 for point in points)
+    assert len(points) == len(set(points)) <= len(SHOWN_SILENCE)
+    shares = [point.silent for point in points]
+    assert shares == sorted(shares)
+    for share in SHOWN_SILENCE:
+        nearest = next(point for point in curve(positive, negative, pages) if point.silent >= share)
+        assert nearest in points
