@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmrag.answer.areas import block_area, block_around, block_title
-from mmrag.answer.quotes import SHORTEST_FUZZY, find_quote, line_boxes
+from mmrag.answer.located import QuoteSearch
+from mmrag.answer.quotes import SHORTEST_FUZZY, find_quote
 from mmrag.answer.served.reply import Reply, ReplyError, read_reply
 from mmrag.answer.served.shown import Shown
-from mmrag.blocks import Block, Cell
-from mmrag.documents.rows import EDGE
 from mmrag.errors import ServerAnswerError
 from mmrag.serving.marks import Mark, MarkStream, PrintedMarks, as_words
 from mmrag.serving.partial_json import THOUGHT_END, StringField, ThoughtFilter
 from mmrag.serving.wire import quote as in_quotes
-from mmrag.types import Box, Citation
+from mmrag.types import Citation
 
-MOST_POSITIONS = 4  # a quote that occurs more often on a page gets no box
 NO_ANSWER = "The pages shown do not answer the question."
-_CELL_EDGE = re.compile(rf"\s*[{EDGE}\t\n]\s*|\s*[:=]\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,25 +160,23 @@ class AnswerReader:
         self.text += " " + "".join(f"[{self._number_of(number)}]" for number in numbers)
 
     def _citation(self, number: int, listed: int, passages: Sequence[str]) -> Citation:
-        search, note = _search(self._pages[listed - 1], passages), ""
+        page, note = self._pages[listed - 1], ""
+        search = _search(page, passages)
         if not search.quotes:
-            others = [_search(page, passages) for page in self._pages if page is not search.page]
-            right = [other for other in others if len("".join(other.quotes)) >= SHORTEST_FUZZY]
+            others = [(other, _search(other, passages)) for other in self._pages if other is not page]
+            right = [pair for pair in others if len("".join(pair[1].quotes)) >= SHORTEST_FUZZY]
             if len(right) == 1:
-                search, note = right[0], "the model named another page for these words"
-        candidate, block = search.page.candidate, search.block()
+                (page, search), note = right[0], "the model named another page for these words"
         notes = [note, *search.notes] if search.quotes or search.notes else ["the model gave no quote"]
         return Citation(
             number=number,
-            record_id=candidate.id,
+            record_id=page.candidate.id,
             quote=" … ".join(search.quotes),
             boxes=tuple(search.boxes),
-            page=candidate.page,
-            score=candidate.score,
-            kind=("text" if block is None else block.kind) if search.quotes else "page",
-            title="" if block is None else block_title(search.page.blocks, block),
+            page=page.page,
+            score=page.candidate.score,
             note="; ".join(filter(None, notes)),
-            area=None if block is None else block_area(block, search.boxes),
+            **search.place(),
         )
 
     def _error(self, fault: str, remedy: str = "") -> ServerAnswerError:
@@ -191,71 +184,8 @@ class AnswerReader:
         return ServerAnswerError(f"{fault}. The model said: {in_quotes(raw)}. {remedy}".rstrip(), raw)
 
 
-class _QuoteSearch:
-    """Looks for the quotes of one citation on its page.
-
-    Attributes:
-        quotes: in the page's own words.
-        boxes: of their lines.
-        notes: about quotes without a box.
-    """
-
-    def __init__(self, page: Shown) -> None:
-        self.page = page
-        self._words = page.page.words if page.page is not None else ()
-        self._texts = [word.text for word in self._words] or page.plain_text.split()
-        self._positions: list[int] = []
-        self.quotes: list[str] = []
-        self.boxes: list[Box] = []
-        self.notes: list[str] = []
-
-    def look_for(self, text: str) -> None:
-        """Add the page's own words and boxes for a quote, or a note that the page lacks it."""
-        if not text.strip():
-            return
-        ranges = find_quote(text, self._texts)
-        pieces = [list(ranges[0])] if ranges else self._cells(text)
-        if not pieces:
-            reason = "" if self._texts else " (the page has no text)"
-            self.notes.append(f"not found in the page's text{reason}: {in_quotes(text)}")
-            return
-        words = " … ".join(" ".join(self._texts[i] for i in piece) for piece in pieces)
-        if words not in self.quotes:
-            self.quotes.append(words)
-        if len(ranges) > MOST_POSITIONS:
-            self.notes.append(f"{in_quotes(words)} stands at {len(ranges)} places")
-            return
-        self._positions += [i for piece in pieces for i in piece]
-        for piece in [list(place) for place in ranges] or pieces if self._words else ():
-            new = line_boxes([self._words[i] for i in piece])
-            self.boxes += [box for box in new if box not in self.boxes]
-
-    def block(self) -> Block | None:
-        """Return the block that holds most of the words with boxes."""
-        return block_around(self.page.blocks, self._positions) if self.boxes else None
-
-    def _cells(self, text: str) -> list[list[int]]:
-        """Return the words of the cells that a quote of a table is made of, all of a row or names of columns.
-
-        A model copies the row's label and the value, which are seldom neighbours.
-        """
-        parts = [part for part in _CELL_EDGE.split(text.strip(f"{EDGE} ")) if part]
-        for table in (block.table for block in self.page.blocks if block.table is not None):
-            heads = [cell for cell in table.cells if cell.row < table.header_rows]
-            for row in range(table.header_rows, table.rows if len(parts) > 1 else 0):
-                cells = [cell for cell in table.cells if cell.row <= row < cell.row + cell.row_span]
-                matches = [_cell_with(part, (*cells, *heads)) for part in parts]
-                if None not in matches and any(match in cells for match in matches):
-                    return [list(match.words) for match in matches if match is not None]
-        return []
-
-
-def _cell_with(text: str, cells: Sequence[Cell]) -> Cell | None:
-    return next((cell for cell in cells if cell.words and find_quote(text, cell.text.split())), None)
-
-
-def _search(page: Shown, passages: Sequence[str]) -> _QuoteSearch:
-    search = _QuoteSearch(page)
+def _search(page: Shown, passages: Sequence[str]) -> QuoteSearch:
+    search = QuoteSearch(page.page, page.plain_text, lambda: page.blocks)
     for passage in passages:
         search.look_for(passage)
     return search
