@@ -551,9 +551,9 @@ class DocumentQA:
         with self._lock:
             if self._answerer is None:
                 from mmrag.answer import ExtractiveAnswerer
-                from mmrag.embedders.sentences import SentenceEncoder
+                from mmrag.embedders.cross_encoder import CrossEncoder
 
-                self._answerer = ExtractiveAnswerer(encode=SentenceEncoder(self.embedder))
+                self._answerer = ExtractiveAnswerer(CrossEncoder())
             return self._answerer
 
     @property

@@ -1,231 +1,190 @@
-"""Answers without a server or a language model: what stands on the pages, quoted exactly.
+"""Answers without a server: what stands on the pages, quoted exactly, best first.
 
-Nothing is generated. A sentence is given as it stands; a figure of a table or chart as ``row, column:
-cell`` in the page's own words; a form's field as ``label: value``. Where nothing answers, the answer says
-so, and names what was missing and the page that came closest.
-
-Limits: no arithmetic, no counting, no reasoning over several sentences; a superlative ("which was the
-highest?") compares the figures of one column, row or chart and quotes the winner.
+Nothing is generated, compared, counted or computed. A question that asks for that gets the table or the chart
+that holds the figures. Where nothing answers, the answer says so.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from mmrag.answer.compose import Found, compose
-from mmrag.answer.question import Question, analyse
-from mmrag.answer.scoring import Encode, Pool, Scored
-from mmrag.answer.units import (
-    Unit,
-    units_of,
-)
-from mmrag.answer.words import equals
+from mmrag.answer.choice import Score, ScoredPassage, choose, confidence
+from mmrag.answer.passages import Passage, passages_of
+from mmrag.answer.question import Question
+from mmrag.answer.quotes import line_boxes
+from mmrag.answer.tables import narrow, whole_tables
+from mmrag.errors import DocumentError, MissingExtraError, check_whole
 from mmrag.types import Answer, Candidate, Citation, Query, Ranking, Usage
 
-NOT_ANSWERED = "The documents do not answer this question."
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from mmrag.answer import PageBlocks
+    from mmrag.blocks import Block, Box
+
+THRESHOLD = 0.5
+"""Least confidence of an answer that is given; ``benchmarks/answer_weights.py`` chose it."""
+NOT_ANSWERED = "No passage of the pages that were read answers this question."
+NOT_COMPUTED = (
+    "This answerer quotes and does not compare, count or compute: the figures are in the cited passage. "
+    "For an answer in words name a server (answerer=ServedAnswerer(URL), or --answerer-url URL)."
+)
 
 
 class ExtractiveAnswerer:
-    """Answers by quoting.
+    """Answers by quoting one to three passages, chosen by a model.
 
     Args:
-        encode: ``encode(texts, side)`` gives one vector a text, ``side`` being ``"query"`` or
-            ``"document"``; None works by words alone.
+        score: the model that chooses: ``score(question, passages)`` gives a log-odds a passage. None: words
+            alone choose.
         candidates: how many of the ranking's first are read.
+        quotes: most quotes of an answer.
+        threshold: least confidence, 0..1, of an answer that is given; 0 answers whatever is asked.
+        blocks: returns the structure of a page; `mmrag.DocumentQA` sets its own if this is None.
 
     Raises:
-        ValueError: ``candidates`` is smaller than 1.
+        ValueError: an argument is out of its range.
     """
 
-    def __init__(self, encode: Encode | None = None, *, candidates: int = 5) -> None:
-        if candidates < 1:
-            raise ValueError(
-                f"candidates must be at least 1, got {candidates}. 5 reads the first five pages."
-            )
-        self.encode = encode
-        self.candidates = candidates
+    def __init__(
+        self,
+        score: Score | None = None,
+        *,
+        candidates: int = 5,
+        quotes: int = 3,
+        threshold: float = THRESHOLD,
+        blocks: PageBlocks | None = None,
+    ) -> None:
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold must be within 0..1, got {threshold}. 0 answers whatever is asked.")
+        self.score = score
+        self.candidates = check_whole("candidates", candidates)
+        self.quotes = check_whole("quotes", quotes)
+        self.threshold = threshold
+        self.blocks = blocks
+
+    def with_blocks(self, blocks: PageBlocks) -> Self:
+        """Return a copy that reads structure by `blocks`."""
+        twin = copy.copy(self)
+        twin.blocks = blocks
+        return twin
 
     def answer(self, query: Query, ranking: Ranking) -> Answer:
-        """The answer that the ranking's pages hold.
+        """Quote what the ranking's pages say.
 
         Args:
             query: its text is the question.
             ranking: pages or plain texts, best first.
 
         Returns:
-            Sentences, cells, values or fields with their places, or an answer with ``abstained`` set
-            that says why. Abstains where the query is an image alone or the ranking is empty.
+            Quotes with their places, best first, a line each; or an answer with ``abstained`` set that says
+            why. Abstains where the query is an image alone or the ranking is empty.
         """
         started = time.perf_counter()
         answer = self._answer(query, ranking)
         seconds = {"extract": time.perf_counter() - started}
-        return Answer(answer.text, answer.citations, ranking, answer.abstained, Usage(seconds))
+        return Answer(
+            answer.text, answer.citations, ranking, answer.abstained, Usage(seconds), answer.note, answer.confidence
+        )
 
     async def aanswer(self, query: Query, ranking: Ranking) -> Answer:
-        """`answer` in a thread."""
+        """Run `answer` in a thread."""
         return await asyncio.to_thread(self.answer, query, ranking)
 
     def _answer(self, query: Query, ranking: Ranking) -> Answer:
-        if not query.text or not query.text.strip():
+        if not (query.text or "").strip():
             why = "It has no words: quoting needs a question in words."
             return Answer(f"{NOT_ANSWERED} {why}", (), ranking, abstained=True)
-        looked = ranking.candidates[: self.candidates]
-        pages = [units_of(candidate, place) for place, candidate in enumerate(looked)]
-        pool = Pool(
-            looked,
-            _without_furniture([page[0] for page in pages], looked),
-            [page[1] for page in pages],
-            self.encode,
+        question = Question(query.text or "")
+        candidates = ranking.candidates[: self.candidates]
+        notes: list[str] = []
+        passages = [
+            passage
+            for number, candidate in enumerate(candidates)
+            for passage in passages_of(candidate, number, self._blocks_of(candidate, notes))
+        ]
+        note = " ".join(dict.fromkeys(notes))
+        if not passages:
+            why = "The pages found have no text." if candidates else "No page was found."
+            return Answer(f"{NOT_ANSWERED} {why}", (), ranking, abstained=True, note=note, confidence=0.0)
+        if question.computes:
+            passages = whole_tables(passages)
+        else:
+            passages = [_narrow(question, passage, candidates) for passage in passages]
+        scored = choose(question, passages, self.score)
+        sure = confidence(question, scored, candidates)
+        if not scored or sure < self.threshold:
+            why = _why_not(question, scored, candidates)
+            return Answer(why, (), ranking, abstained=True, note=note, confidence=sure)
+        quotes = [one.passage for one in scored[: self.quotes]]
+        citations = tuple(
+            _citation(number, passage, candidates[passage.candidate]) for number, passage in enumerate(quotes, 1)
         )
-        if not pool.units:
-            why = (
-                "No page with text was found."
-                if not looked
-                else f"{_name(looked[0])} came closest, but has no text."
-            )
-            return Answer(f"{NOT_ANSWERED} {why}", (), ranking, abstained=True)
-        question = analyse(query.text)
-        if question.parts:
-            answer = self._parts(question, pool, ranking)
-            if answer is not None:
-                return answer
-        scored = pool.score(question)
-        found = compose(question, scored, pool)
-        if not found:
-            return Answer(_why_not(question, scored, pool), (), ranking, abstained=True)
-        return _write([found], ranking, pool)
+        lines = [f"{citation.quote} [{citation.number}]" for citation in citations]
+        if question.computes:
+            lines.append(NOT_COMPUTED)
+        return Answer("\n".join(lines), citations, ranking, note=note, confidence=sure)
 
-    def _parts(self, question: Question, pool: Pool, ranking: Ranking) -> Answer | None:
-        """Each part answered by itself; None where the question is better taken as one."""
-        answered: list[list[Found]] = []
-        unanswered: list[Question] = []
-        taken: set[str] = set()
-        for part in question.parts:
-            scored = pool.score(part)
-            if question.compares and taken:
-                apart = [s for s in scored if _document_of(s.unit, pool) not in taken]
-                rest = [s for s in scored if _document_of(s.unit, pool) in taken]
-                scored = apart + rest if any(s.passes for s in apart) else scored
-            found = compose(part, scored, pool, one=True)
-            if not found:
-                unanswered.append(part)
-                continue
-            if question.compares:
-                taken.add(_document_of(found[0].unit, pool))
-            answered.append(found)
-        if not answered or (question.compares and unanswered):
+    def _blocks_of(self, candidate: Candidate, notes: list[str]) -> Sequence[Block] | None:
+        page = candidate.page
+        if page is None or page.blocks is not None or self.blocks is None:
+            return None if page is None else page.blocks
+        try:
+            return self.blocks(page)
+        except (DocumentError, MissingExtraError) as error:  # the words are in the index: they can be quoted without structure
+            notes.append(f"Tables and headings of {page.source.name} could not be told apart: {error}")
             return None
-        if len(answered) == 2 and answered[0][0].unit is answered[1][0].unit:
-            answered.pop()
-        notes = [f'The documents do not answer "{part.text.strip()}".' for part in unanswered]
-        return _write(answered, ranking, pool, notes)
 
 
-def _without_furniture(pages: Sequence[list[Unit]], candidates: Sequence[Candidate]) -> list[list[Unit]]:
-    """Leave out running heads and feet.
-
-    They are lines at a page's edge that other pages of the document repeat, or short ones that end no
-    sentence.
-    """
-    seen: dict[tuple[str, str], set[int]] = {}
-    for units, candidate in zip(pages, candidates, strict=True):
-        for unit in units:
-            if candidate.page is not None:
-                seen.setdefault((candidate.page.document_id, unit.text), set()).add(unit.place)
-    kept = []
-    for units, candidate in zip(pages, candidates, strict=True):
-        document = candidate.page.document_id if candidate.page is not None else ""
-        kept.append(
-            [unit for unit in units if not _is_furniture(unit, len(seen.get((document, unit.text), ())))]
-        )
-    return kept
+def _citation(number: int, passage: Passage, candidate: Candidate) -> Citation:
+    return Citation(
+        number,
+        candidate.id,
+        passage.text,
+        line_boxes(passage.words) if candidate.page is not None else (),
+        candidate.page,
+        candidate.score,
+        passage.block.kind if passage.block is not None else "text",
+        passage.title,
+        area=_area(passage.block),
+    )
 
 
-def _is_furniture(unit: Unit, pages: int) -> bool:
-    if unit.kind != "sentence" or len(unit.text.split()) > 14 or not unit.boxes:
-        return False
-    edge = 0.12 if pages > 1 else 0.07
-    if min(b[1] for b in unit.boxes) < 1 - edge and max(b[3] for b in unit.boxes) > edge:
-        return False
-    return pages > 1 or unit.text[-1:] not in ".!:"
+def _narrow(question: Question, passage: Passage, candidates: Sequence[Candidate]) -> Passage:
+    page = candidates[passage.candidate].page
+    return passage if page is None else narrow(question, passage, page.words)
 
 
-def _document_of(unit: Unit, pool: Pool) -> str:
-    candidate = pool.candidates[unit.place]
-    return candidate.page.document_id if candidate.page is not None else candidate.id
+def _area(block: Block | None) -> Box | None:
+    if block is None or not block.boxes:
+        return None
+    left, top, right, bottom = zip(*block.boxes, strict=True)
+    return min(left), min(top), max(right), max(bottom)
 
 
-def _write(
-    groups: Sequence[Sequence[Found]], ranking: Ranking, pool: Pool, notes: Sequence[str] = ()
-) -> Answer:
-    """Number the pieces and write the answer."""
-    lines: list[str] = []
-    citations: list[Citation] = []
-    for group in groups:
-        said = []
-        for piece in group:
-            number = len(citations) + 1
-            candidate = pool.candidates[piece.unit.place]
-            citations.append(
-                Citation(
-                    number,
-                    candidate.id,
-                    piece.quote,
-                    piece.boxes if candidate.page is not None else (),
-                    candidate.page,
-                    candidate.score,
-                    piece.unit.kind,
-                    piece.unit.title,
-                )
-            )
-            said.append(f"{piece.text} [{number}]")
-        lines.append(" ".join(said))
-    lines.extend(notes)
-    return Answer("\n".join(lines), tuple(citations), ranking)
+def _why_not(question: Question, scored: Sequence[ScoredPassage], candidates: Sequence[Candidate]) -> str:
+    """Say that nothing answers, which names are on none of the pages, and which page is nearest."""
+    missing = list(_missing_names(question, candidates))
+    said = [NOT_ANSWERED]
+    if missing:
+        names = ", ".join(f"“{name}”" for name in missing)
+        said.append(f"None of the {len(candidates)} pages read has {names}.")
+    if scored:
+        said.append(f"The nearest is {_name(candidates[scored[0].passage.candidate])}.")
+    return " ".join(said)
 
 
-def _why_not(question: Question, scored: Sequence[Scored], pool: Pool) -> str:
-    """That nothing answers, what was missed, and where it came closest."""
-    best = scored[0]
-    where = _name(pool.candidates[best.unit.place])
-    lacking = [surface for surface in best.missing]
-    if lacking:
-        listed = ", ".join(f"“{surface}”" for surface in lacking)
-        return f"{NOT_ANSWERED} {where} came closest, but has nothing on {listed}."
-    if best.fits is False:
-        asked = _ASKED.get(question.kind, "what was asked")
-        return f"{NOT_ANSWERED} {where} came closest, but gives no {asked} for it."
-    unit = best.unit
-    unmet = [
-        t.surface for t in question.terms if t.kind == "word" and not {t.stem, *equals(t.stem)} & _about(unit)
-    ]
-    if unmet:
-        listed = ", ".join(f"“{surface}”" for surface in unmet[:4])
-        return (
-            f"{NOT_ANSWERED} {where} came closest, but no sentence, table or chart there speaks of {listed}."
-        )
-    return f"{NOT_ANSWERED} {where} came closest, but too little of the question is met there."
-
-
-def _about(unit: Unit) -> frozenset[str]:
-    return unit.own | frozenset(unit.context)
-
-
-_ASKED = {
-    "percent": "percentage",
-    "money": "amount of money",
-    "count": "number",
-    "number": "figure",
-    "year": "year",
-    "date": "date",
-    "person": "person",
-}
+def _missing_names(question: Question, candidates: Sequence[Candidate]) -> Iterator[str]:
+    texts = [candidate.record.text.casefold() for candidate in candidates]
+    for name in question.names:
+        if not any(name.casefold() in text for text in texts):
+            yield name
 
 
 def _name(candidate: Candidate) -> str:
     page = candidate.page
-    if page is None:
-        return f"The text “{candidate.id}”"
-    return f"{page.source.name}, page {page.number + 1},"
+    return candidate.id if page is None else f"{page.source.name}, page {page.number + 1}"

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from mmrag.blocks import Block, Box, Cell, Table, Word
+from mmrag.answer.words import sentence_spans
+from mmrag.blocks import Block, Cell, Table, Word
 from mmrag.types import Candidate
 
 LINES = 3
@@ -53,7 +54,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a page outside tables: consecutive words of a block at one height."""
+    """A line of a page outside tables, or a sentence of its running text."""
 
     words: tuple[str, ...]
     placed: tuple[Word, ...]
@@ -84,7 +85,10 @@ def passages_of(candidate: Candidate, number: int, blocks: Sequence[Block] | Non
     for block in blocks:
         if block.is_running:
             continue
-        if block.table is not None:
+        if block.kind == "picture" and 0 < len(block.text) <= LONGEST:
+            words = tuple(page.words[position] for position in block.words)
+            yield Passage(number, block.text, words, block, title)
+        elif block.table is not None:
             yield from _rows(block, block.table, page.words, number, title)
         else:
             lines += _lines(block, page.words, "" if block.kind in TITLES else title)
@@ -131,6 +135,7 @@ def _fits(lines: Sequence[Line]) -> bool:
 
 
 def _lines(block: Block, words: Sequence[Word], title: str) -> list[Line]:
+    """Return the lines of a block; of running text its sentences, cut where they are too long."""
     rows: list[list[Word]] = []
     for position in block.words:
         word = words[position]
@@ -138,7 +143,25 @@ def _lines(block: Block, words: Sequence[Word], title: str) -> list[Line]:
             rows[-1].append(word)
         else:
             rows.append([word])
+    if len(rows) > 1 and block.kind not in TITLES:
+        flat = [word for row in rows for word in row]
+        spans = sentence_spans([word.text for word in flat])
+        if len(spans) > 1 or flat[-1].text[-1:] in ".!?":
+            rows = [part for span in spans for part in _cut([flat[position] for position in span])]
     return [Line(tuple(word.text for word in row), tuple(row), block, title) for row in rows]
+
+
+def _cut(words: list[Word]) -> Iterator[list[Word]]:
+    """Yield a sentence in parts of at most `LONGEST` characters."""
+    part: list[Word] = []
+    size = 0
+    for word in words:
+        if part and size + len(word.text) > LONGEST:
+            yield part
+            part, size = [], 0
+        part.append(word)
+        size += len(word.text) + 1
+    yield part
 
 
 def _same_line(last: Word, word: Word) -> bool:
