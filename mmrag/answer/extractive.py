@@ -88,7 +88,13 @@ class ExtractiveAnswerer:
         answer = self._answer(query, ranking)
         seconds = {"extract": time.perf_counter() - started}
         return Answer(
-            answer.text, answer.citations, ranking, answer.abstained, Usage(seconds), answer.note, answer.confidence
+            answer.text,
+            answer.citations,
+            ranking,
+            answer.abstained,
+            Usage(seconds),
+            answer.note,
+            answer.confidence,
         )
 
     async def aanswer(self, query: Query, ranking: Ranking) -> Answer:
@@ -111,21 +117,21 @@ class ExtractiveAnswerer:
         if not passages:
             why = "The pages found have no text." if candidates else "No page was found."
             return Answer(f"{NOT_ANSWERED} {why}", (), ranking, abstained=True, note=note, confidence=0.0)
+        passages = [_narrow(question, passage, candidates) for passage in passages]
         if question.computes:
             passages = whole_tables(passages)
-        else:
-            passages = [_narrow(question, passage, candidates) for passage in passages]
-        scored = choose(question, passages, self.score)
+        scored = choose(question, passages, candidates, self.score)
         sure = confidence(question, scored, candidates)
         if not scored or sure < self.threshold:
             why = _why_not(question, scored, candidates)
             return Answer(why, (), ranking, abstained=True, note=note, confidence=sure)
         quotes = [one.passage for one in scored[: self.quotes]]
         citations = tuple(
-            _citation(number, passage, candidates[passage.candidate]) for number, passage in enumerate(quotes, 1)
+            _citation(number, passage, candidates[passage.candidate])
+            for number, passage in enumerate(quotes, 1)
         )
         lines = [f"{citation.quote} [{citation.number}]" for citation in citations]
-        if question.computes:
+        if question.computes and not quotes[0].named:
             lines.append(NOT_COMPUTED)
         return Answer("\n".join(lines), citations, ranking, note=note, confidence=sure)
 
@@ -135,7 +141,10 @@ class ExtractiveAnswerer:
             return None if page is None else page.blocks
         try:
             return self.blocks(page)
-        except (DocumentError, MissingExtraError) as error:  # the words are in the index: they can be quoted without structure
+        except (
+            DocumentError,
+            MissingExtraError,
+        ) as error:  # the words are in the index: they can be quoted without structure
             notes.append(f"Tables and headings of {page.source.name} could not be told apart: {error}")
             return None
 

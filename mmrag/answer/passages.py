@@ -1,8 +1,8 @@
 """Passages: pieces of a page that may be quoted, cut out of its blocks.
 
-Running text gives windows of up to three lines, which overlap; a table gives its rows, each with its headers.
-A passage is what the page says: words of the page in their order, a table's row as ``row, column: cell; ...``.
-Running heads and feet give none.
+Running text gives windows of up to three lines or sentences, which overlap; a table gives its rows, each with
+its headers. A passage is what the page says: its words in their order, and of a table ``row, column: cell;
+...``. Running heads and feet give none.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ LONGEST = 300
 """Most characters of a window of running text."""
 LONGEST_ROW = 400
 """Most characters of a table's row with its headers."""
+NUMBERED = 8
+"""Fewest lines in a row whose numbers are taken for line numbers; shorter runs may be lists."""
 TITLES = ("title", "heading", "caption")
 
 
@@ -35,6 +37,7 @@ class Passage:
         row: of the block's table, 0-based; None for other passages, and for a table as a whole.
         start: position of its first line among the lines of its page, for what lies before and behind.
         size: its number of lines.
+        named: 2 if the question names its row and its column, 1 if its row alone, else 0.
     """
 
     candidate: int
@@ -45,6 +48,7 @@ class Passage:
     row: int | None = None
     start: int = 0
     size: int = 0
+    named: int = 0
 
     @property
     def read_text(self) -> str:
@@ -94,7 +98,7 @@ def passages_of(candidate: Candidate, number: int, blocks: Sequence[Block] | Non
             lines += _lines(block, page.words, "" if block.kind in TITLES else title)
         if block.kind in TITLES:
             title = block.text[:LONGEST]
-    yield from windows(lines, number)
+    yield from windows(_without_numbers(lines), number)
 
 
 def plain_lines(text: str, words: Sequence[Word]) -> list[Line]:
@@ -149,6 +153,28 @@ def _lines(block: Block, words: Sequence[Word], title: str) -> list[Line]:
         if len(spans) > 1 or flat[-1].text[-1:] in ".!?":
             rows = [part for span in spans for part in _cut([flat[position] for position in span])]
     return [Line(tuple(word.text for word in row), tuple(row), block, title) for row in rows]
+
+
+def _without_numbers(lines: list[Line]) -> list[Line]:
+    """Return the lines without their numbers, where `NUMBERED` or more in a row begin with 1, 2, 3, ...
+
+    Pleadings and transcripts number their lines; a number in the middle of a sentence is none of its words.
+    """
+    firsts = [
+        int(line.words[0]) if len(line.words) > 1 and line.words[0].isdecimal() else None for line in lines
+    ]
+    kept = list(lines)
+    start = 0
+    for end in range(1, len(lines) + 1):
+        last = firsts[end - 1]
+        if end < len(lines) and last is not None and firsts[end] == last + 1:
+            continue
+        if end - start >= NUMBERED and firsts[start] is not None:
+            kept[start:end] = [
+                Line(line.words[1:], line.placed[1:], line.block, line.title) for line in lines[start:end]
+            ]
+        start = end
+    return kept
 
 
 def _cut(words: list[Word]) -> Iterator[list[Word]]:

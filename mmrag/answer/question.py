@@ -13,46 +13,69 @@ from functools import cached_property
 from mmrag.answer.words import content_stems
 
 _MONTH = (
-    r"jan(?:uary|uar|vier)?|feb(?:ruary|ruar)?|f[ée]vrier|mar(?:ch|s|zo)?|märz|maerz|apr(?:il)?|abril|avril|may|mai|mayo|"
-    r"june?|juni|juin|july?|juli|juillet|aug(?:ust)?|août|sept?(?:ember)?|oct(?:ober)?|okt(?:ober)?|nov(?:ember)?|"
-    r"de[cz](?:ember)?"
+    r"jan(?:uary|uar|vier)?|feb(?:ruary|ruar)?|f[ée]vrier|mar(?:ch|s|zo)?|märz|maerz|apr(?:il)?|abril|avril|"
+    r"may|mai|mayo|june?|juni|juin|july?|juli|juillet|aug(?:ust)?|août|sept?(?:ember)?|oct(?:ober)?|"
+    r"okt(?:ober)?|nov(?:ember)?|de[cz](?:ember)?"
 )
 _SPANS = {
     "date": re.compile(
-        rf"(?i)\b(?:{_MONTH})\b|\b(?:1[5-9]|20)\d\d\b|\b\d{{1,4}}[-/.]\d{{1,2}}[-/.]\d{{2,4}}\b|\b\d{{1,2}}:\d\d\b|"
+        rf"(?i)\b(?:{_MONTH})\b|\b(?:1[5-9]|20)\d\d\b|"
+        r"\b\d{1,4}[-/.]\d{1,2}[-/.]\d{2,4}\b|\b\d{1,2}:\d\d\b|"
         r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b|\b(?:day|week|month|year)s?\b"
     ),
-    "money": re.compile(r"[$€£¥]\s?\d|\d[.,]\d\d\b|(?i:\b(?:usd|eur|gbp|dollars?|euros?|pounds?|million|billion)\b)"),
+    "money": re.compile(
+        r"[$€£¥]\s?\d|\d[.,]\d\d\b|(?i:\b(?:usd|eur|gbp|dollars?|euros?|pounds?|million|billion)\b)"
+    ),
     "number": re.compile(
-        r"(?i)\d|\b(?:no|none|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|"
-        r"fifty|hundreds?|thousands?|millions?|half|twice|dozen)\b"
+        r"(?i)\d|\b(?:no|none|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|"
+        r"thirty|forty|fifty|hundreds?|thousands?|millions?|half|twice|dozen)\b"
     ),
     "name": re.compile(r"(?:^|[^.!?]\s)[\"'(]?[A-Z][\w&.'-]+|^[A-Z]"),
 }
 _ASKED = (
-    ("date", r"^when\b|\b(?:what|which|on what) (?:\w+ )?(?:date|day|year|month|time)\b|^(?:wann|quand|cuándo)\b|\bdate\b"),
+    (
+        "date",
+        r"\bwhen\b|\b(?:what|which|on what) (?:\w+ )?(?:date|day|year|month|time)\b|"
+        r"^(?:wann|quand|cuándo)\b|\bdate\b",
+    ),
     (
         "money",
-        r"\b(?:price|cost|costs|fee|paid|pay|bill|spen[dt]|rent|salary|charged?|owed?|worth|amount|total due|"
-        r"come to|preis|kosten|betrag|prix|montant|precio|importe)\b",
+        r"\bhow much\b.*\b(?:pay|paid|spen[dt]|charged?|owed?|cost|earned?)\b|"
+        r"\b(?:price|costs?|fee|bill|rent|salary|worth|amount|net pay|gross pay|balance|preis|kosten|betrag|"
+        r"prix|montant|precio|importe)\b",
     ),
     (
         "number",
         r"\bhow (?:many|much|high|wide|long|far|large|big|tall|deep|old|fast|often|heavy|thick|hot)\b|"
         r"\b(?:number|percentage|percent|proportion|share|rate|ratio|total|quantity|count|size|score) of\b|"
-        r"\bwhat (?:percentage|percent|number|share|proportion)\b|^(?:wie viele?|wie (?:hoch|lang|groß)|combien|cuántos?)\b",
+        r"\bwhat (?:percentage|percent|number|share|proportion)\b|"
+        r"^(?:wie viele?|wie (?:hoch|lang|groß)|combien|cuántos?)\b",
     ),
-    ("name", r"^(?:who|whom|whose|wer|wem|qui|quién)\b|\b(?:which|what|name of the) (?:company|person|shop|store|firm|vendor)\b"),
+    (
+        "name",
+        r"^(?:who|whom|whose|wer|wem|qui|quién)\b|"
+        r"\b(?:which|what|name of the) (?:company|person|shop|store|firm|vendor)\b",
+    ),
     ("place", r"^where\b|\baddress\b|^(?:wo|où|dónde)\b"),
 )
 _COMPUTES = re.compile(
-    r"(?i)\b(?:most|least|fewest|best|worst|maximum|minimum|average|mean|median|sum|combined|altogether|difference|ratio|"
-    r"compared?|comparison|times (?:more|as|larger|higher)|(?:how (?:much|many)|which \w+) (?:\w+ )?(?:more|less|fewer|higher|lower)|"
+    r"(?i)\b(?:most|least|fewest|best|worst|maximum|minimum|average|mean|median|sum|combined|altogether|"
+    r"difference|ratio|compared?|comparison|differs?|add up|times (?:more|as|larger|higher)|"
+    r"(?:how (?:much|many)|which \w+|which is) (?:\w+ )?(?:more|less|fewer|higher|lower|larger|smaller)|"
     r"rank(?:ed|s)?|growth rate|percent(?:age)? (?:change|increase|decrease)|"
     r"(?!(?:inter|for|har|re|requ|t|w|gu|near|wr|v|p|qu|b|proto|arr|honest|mod|lat)est\b)[a-z]{2,}est|"
     r"(?:höchs|größ|klein|niedrigs|meis|wenigs|läng|ältes|teuers)\w*te[nrs]?)\b"
 )
-_NAME = re.compile(r"\b\d[\d,.]*\d\b|\b\d+\b|(?<![.?!] )(?<!^)\b[A-ZÄÖÜÉ][\w&'’-]*(?:\s+[A-Z][\w&'’-]*)*")
+_NAME = re.compile(
+    r"\b\d[\d,.]*\d\b|\b\d+\b|(?<![.?!] )(?<!^)\b[A-ZÄÖÜÉ][\w&'\u2019-]*(?:\s+[A-Z][\w&'\u2019-]*)*"
+)
+
+
+_WHOLE = frozenset(
+    content_stems("amount bill come cost due invoice money owe paid pay price receipt spend sum total whole")
+)
+"""Words of a question on money that names nothing in particular: it asks for the total."""
+_ASKS_TOTAL = "What is the total amount?"
 
 
 @dataclass(frozen=True)
@@ -72,7 +95,7 @@ class Question:
 
     @cached_property
     def kind(self) -> str:
-        """The kind of thing asked for: ``"date"``, ``"money"``, ``"number"``, ``"name"``, ``"place"`` or ``""``."""
+        """The kind of thing: ``"date"``, ``"money"``, ``"number"``, ``"name"``, ``"place"`` or ``""``."""
         text = self.text.strip().casefold()
         return next((kind for kind, pattern in _ASKED if re.search(pattern, text)), "")
 
@@ -82,9 +105,21 @@ class Question:
         return _COMPUTES.search(self.text) is not None
 
     @cached_property
+    def extremes(self) -> frozenset[str]:
+        """The words that ask for a comparison, an extreme or arithmetic, in lower case."""
+        return frozenset(
+            word for match in _COMPUTES.finditer(self.text) for word in match[0].casefold().split()
+        )
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The names and numbers in it, which an answer must be about."""
         return tuple(dict.fromkeys(match[0] for match in _NAME.finditer(self.text)))
+
+    @cached_property
+    def read_text(self) -> str:
+        """What a model reads: the question; a question on money that names nothing asks for the total."""
+        return _ASKS_TOTAL if self.kind == "money" and self.stems <= _WHOLE else self.text
 
     def has_kind(self, text: str) -> bool:
         """Check whether a text holds something of the kind that is asked for."""

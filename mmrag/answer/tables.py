@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,12 +11,16 @@ from mmrag.answer.question import Question
 from mmrag.answer.words import content_stems
 from mmrag.blocks import Block, Cell, Table, Word
 
+_PARENTHESES = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
+
 
 def narrow(question: Question, passage: Passage, words: Sequence[Word]) -> Passage:
     """Return the cell of a row, with its headers, if the question names both its row and its column.
 
-    A row is named if all words of its own header stand in the question; a column, if more of the question's
-    other words stand in its headers than in those of any other column.
+    A row is named if all words of its own header stand in the question. A column is named if all words of its
+    own header do, and more of the question's other words stand over it than over any other column. What
+    stands in parentheses (units, counts) need not be named. Where a comparison is asked for ("the highest"),
+    its word must stand in a header, too ("Lowest temperature"): else the cell would be an answer we guess.
 
     Args:
         question: what is asked.
@@ -23,38 +28,44 @@ def narrow(question: Question, passage: Passage, words: Sequence[Word]) -> Passa
         words: of the page.
     """
     table = passage.block.table if passage.block is not None else None
-    if table is None or passage.row is None or not table.header_columns:
+    row = passage.row
+    if table is None or row is None or not table.header_columns:
         return passage
-    header = table.row_header(passage.row)
-    names = set(content_stems(header[-1])) if header else set()
+    header = table.row_header(row)
+    names = _name_stems(header[-1]) if header else frozenset()
     if not names or not names <= question.stems:
         return passage
+    passage = replace(passage, named=1)
     corner = {stem for column in range(table.header_columns) for stem in _column_stems(table, column)}
     asked = question.stems - names - corner
-    cells = [cell for cell in row_cells(table, passage.row) if cell.column >= table.header_columns]
+    cells = [cell for cell in row_cells(table, row) if cell.column >= table.header_columns]
     counts = [len(asked & _column_stems(table, cell.column)) for cell in cells]
     best = max(counts, default=0)
-    if not best or counts.count(best) > 1 or not cells[counts.index(best)].text:
+    if not best or counts.count(best) > 1:
         return passage
     cell = cells[counts.index(best)]
-    column = " ".join(table.column_header(cell.column))
-    placed = _words(words, [*_header_cells(table, passage.row, cell.column), cell])
-    return replace(passage, text=f"{', '.join(header)}, {column}: {cell.text}"[:LONGEST_ROW], words=placed)
+    path = table.column_header(cell.column)
+    text = f"{', '.join(header)}, {' '.join(path)}: {cell.text}"
+    is_named = _name_stems(path[-1]) <= question.stems and question.extremes <= set(text.casefold().split())
+    if not (is_named and _has_whole_header(table) and any(char.isalnum() for char in cell.text)):
+        return passage
+    placed = _words(words, [*_header_cells(table, row, cell.column), cell])
+    return replace(passage, text=text[:LONGEST_ROW], words=placed, named=2)
 
 
 def whole_tables(passages: Sequence[Passage]) -> list[Passage]:
-    """Return the passages with each table's rows replaced by the table.
+    """Return the passages with each table's rows replaced by the table; cells that are named stay.
 
     A table that is longer than a quote may be is quoted by its title and the names of its columns.
     """
     whole: list[Passage] = []
     blocks: list[tuple[int, Block]] = []
     for passage in passages:
-        if passage.row is None or passage.block is None or passage.block.table is None:
+        if passage.row is None or passage.named == 2 or passage.block is None:
             whole.append(passage)
         elif not any(number == passage.candidate and block is passage.block for number, block in blocks):
             blocks.append((passage.candidate, passage.block))
-            rows = [one for one in passages if one.row is not None and one.block is passage.block]
+            rows = [one for one in passages if one.block is passage.block and one.named < 2]
             whole.append(_whole(passage, rows))
     return whole
 
@@ -67,6 +78,16 @@ def _whole(first: Passage, rows: Sequence[Passage]) -> Passage:
     table = first.block.table
     names = "; ".join(dict.fromkeys(name for n in range(table.columns) for name in table.column_header(n)))
     return replace(first, text=(names or first.title or first.text)[:LONGEST_ROW], words=(), row=None)
+
+
+def _name_stems(name: str) -> frozenset[str]:
+    """Return the stems of a header without what stands in parentheses; with it if there is nothing else."""
+    return frozenset(content_stems(_PARENTHESES.sub(" ", name)) or content_stems(name))
+
+
+def _has_whole_header(table: Table) -> bool:
+    """Check whether every column of values has a name; else a row of the header may have been lost."""
+    return all(table.column_header(column) for column in range(table.header_columns, table.columns))
 
 
 def _column_stems(table: Table, column: int) -> set[str]:

@@ -22,55 +22,6 @@ during per each any all some more most other also only just very s t please tell
 based within without via both either respectively versus vs compare compared comparison than while
 whereas up down out off one two after before once again still yet even
 """
-_LIGHT = """
-change report mention state describe say list name use show give find get make provide include
-contain call document page table figure chart section text paper file deck slide form number amount
-value total percentage percent share rate year month day date time people person thing kind type way
-part following different exist happen occur present particular specific current recent overall main
-major average mean term define definition explain indicate shown given company organisation
-organization question answer high low large small great big long old late early good best highest
-lowest largest smallest greatest biggest much least fewest exactly approximately roughly cost price
-cause reason come go less work fast strong tell
-"""
-_EQUAL = """
-sale revenue turnover
-employee staff headcount workforce personnel
-fall decline decrease drop reduce shrink lower
-rise increase grow growth gain climb higher
-change rise fall increase decrease grow growth decline drop
-buy purchase acquire acquisition
-expense cost spend expenditure
-profit earnings income
-start begin launch
-end finish close
-customer client
-power electricity
-generate produce output production generation
-phone telephone tel
-email e-mail mail
-address location
-birth born
-author write
-require need must
-quarter q1 q2 q3 q4
-goal aim objective target
-method approach
-result finding
-limit maximum cap
-minimum least
-price cost fee charge
-percent % percentage share proportion
-heavy weight
-tall height
-long length duration
-far distance
-deep depth
-wide width
-old age
-hot temperature
-us usa america american
-uk britain british
-"""
 _IRREGULAR = """
 grew:grow grown:grow fell:fall fallen:fall rose:rise risen:rise sold:sell paid:pay made:make
 bought:buy spent:spend began:begin begun:begin wrote:write written:write gave:give given:give
@@ -79,11 +30,8 @@ goes:go gone:go built:build chose:choose chosen:choose people:person children:ch
 women:woman said:say kept:keep left:leave sent:send told:tell thought:think brought:bring got:get
 shown:show born:birth higher:high lower:low larger:large
 """
-_NUMBERS = "one two three four five six seven eight nine ten eleven twelve twenty thirty hundred thousand"
-
 STOP = frozenset(_STOP.split())
 """Words that carry no meaning by themselves; ``one`` and ``two`` are among them."""
-NUMBERS = frozenset(_NUMBERS.split())
 WORD = re.compile(r"%|\b[A-Z]&[A-Z]\b|[^\W_]+(?:[.,]\d+)*(?:['\u2019]s\b)?")
 _BASE_FORMS = dict(pair.split(":") for pair in _IRREGULAR.split())
 
@@ -112,7 +60,7 @@ def _strip(word: str) -> str:
 
 @lru_cache(maxsize=50_000)
 def stem(word: str) -> str:
-    """The form under which a word is compared: lower case, no accents, common English endings cut."""
+    """Return the form under which a word is compared: lower case, no accents, common English endings cut."""
     word = unicodedata.normalize("NFKD", word).casefold()
     word = "".join(c for c in word if not unicodedata.combining(c))
     word = re.sub(r"['\u2019]s?$", "", word)
@@ -122,42 +70,17 @@ def stem(word: str) -> str:
     return word if len(word) <= 3 else _strip(word)
 
 
-LIGHT_STEMS = frozenset(stem(word) for word in _LIGHT.split())
-"""Stems of words that say little by themselves."""
-_GROUPS: dict[str, frozenset[str]] = {}
-for _line in _EQUAL.strip().splitlines():
-    _stems = [stem(word) for word in _line.split()]
-    # The first word of a line stands for the line only: "change" is met by "fell", but "rise" not by "fell".
-    _GROUPS[_stems[0]] = _GROUPS.get(_stems[0], frozenset()) | frozenset(_stems)
-    if _line.startswith("change"):
-        for _stem in _stems[1:]:  # a column "Change" tells of a rise and of a fall
-            _GROUPS[_stem] = _GROUPS.get(_stem, frozenset()) | {_stems[0]}
-        continue
-    for _stem in _stems:
-        _GROUPS[_stem] = _GROUPS.get(_stem, frozenset()) | frozenset(_stems)
-
-
-def equals(term: str) -> frozenset[str]:
-    """Stems that count as the same, the term itself not included."""
-    return _GROUPS.get(term, frozenset()) - {term}
-
-
 def content_stems(text: str) -> list[str]:
-    """Stems of the words that carry meaning, in their order, repeats kept."""
-    found = []
+    """Return the stems of the words that carry meaning, in their order, repeats kept."""
+    stems = []
     for match in WORD.finditer(text.replace("\u00ad", "")):
         word = match.group()
         if is_footnote_mark(word):
             continue
         if word.lower() in STOP and not (word.isupper() and len(word) > 1):
             continue
-        found.append("%" if word == "%" else stem(word))
-    return found
-
-
-def has_number_word(text: str) -> bool:
-    """Whether a number is written out ("three", "twenty")."""
-    return any(word in NUMBERS for word in text.lower().split())
+        stems.append("%" if word == "%" else stem(word))
+    return stems
 
 
 # Abbreviations do not end a sentence; those of the second list are followed by numbers ("No. 5").
