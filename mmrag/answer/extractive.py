@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from mmrag.answer.areas import block_area
 from mmrag.answer.choice import Score, ScoredPassage, choose, confidence
 from mmrag.answer.passages import Passage, passages_of
 from mmrag.answer.question import Question
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from mmrag.answer import PageBlocks
-    from mmrag.blocks import Block, Box
+    from mmrag.blocks import Block
 
 THRESHOLD = 0.5
 """Least confidence of an answer that is given; ``benchmarks/answer_weights.py`` chose it."""
@@ -150,29 +151,24 @@ class ExtractiveAnswerer:
 
 
 def _citation(number: int, passage: Passage, candidate: Candidate) -> Citation:
+    boxes = line_boxes(passage.words) if candidate.page is not None else ()
+    block = passage.block
     return Citation(
         number,
         candidate.id,
         passage.text,
-        line_boxes(passage.words) if candidate.page is not None else (),
+        boxes,
         candidate.page,
         candidate.score,
-        passage.block.kind if passage.block is not None else "text",
+        block.kind if block is not None else "text",
         passage.title,
-        area=_area(passage.block),
+        area=block_area(block, boxes) if block is not None else None,
     )
 
 
 def _narrow(question: Question, passage: Passage, candidates: Sequence[Candidate]) -> Passage:
     page = candidates[passage.candidate].page
     return passage if page is None else narrow(question, passage, page.words)
-
-
-def _area(block: Block | None) -> Box | None:
-    if block is None or not block.boxes:
-        return None
-    left, top, right, bottom = zip(*block.boxes, strict=True)
-    return min(left), min(top), max(right), max(bottom)
 
 
 def _why_not(question: Question, scored: Sequence[ScoredPassage], candidates: Sequence[Candidate]) -> str:

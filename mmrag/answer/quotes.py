@@ -24,6 +24,7 @@ from mmrag.types import Box, Word
 SHORTEST_FUZZY = 16  # characters; a shorter quote one edit away is often another passage
 LONGEST_FUZZY = 2000  # characters; work grows with the lengths of quote and page
 EDIT_EVERY = 10  # one edit is allowed for so many characters of the quote
+WIDE_GAP = 4  # letters between two words of a line that are boxed apart
 _DASHES = frozenset("-\u2010\u2011\u2012\u2013\u2014\u2212")
 
 
@@ -56,13 +57,18 @@ def find_quote(quote: str, words: Sequence[str]) -> list[range]:
 
 
 def line_boxes(words: Sequence[Word]) -> tuple[Box, ...]:
-    """Return one box for each line of consecutive words."""
+    """Return one box for each line of consecutive words; words far apart, as in a table, get their own.
+
+    A gap is wide from `WIDE_GAP` letters of the word before it on: justified text has narrower ones.
+    """
     boxes: list[Box] = []
-    for box in (box for word in words for box in word.boxes):
+    letter = 0.0  # width of one in the word before
+    for word, box in ((word, box) for word in words for box in word.boxes):
         x0, y0, x1, y1 = box
+        gap, letter = WIDE_GAP * letter, (x1 - x0) / len(word.text)
         if boxes:
             a0, b0, a1, b1 = boxes[-1]
-            if b0 <= (y0 + y1) / 2 <= b1 and x0 >= a0:
+            if b0 <= (y0 + y1) / 2 <= b1 and a0 <= x0 <= a1 + gap:
                 boxes[-1] = (a0, min(b0, y0), max(a1, x1), max(b1, y1))
                 continue
         boxes.append(box)
