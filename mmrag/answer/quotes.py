@@ -63,9 +63,9 @@ def line_boxes(words: Sequence[Word]) -> tuple[Box, ...]:
     """
     boxes: list[Box] = []
     letter = 0.0  # width of one in the word before
-    for word, box in ((word, box) for word in words for box in word.boxes):
+    for text, box in ((word.text, box) for word in words for box in word.boxes):
         x0, y0, x1, y1 = box
-        gap, letter = WIDE_GAP * letter, (x1 - x0) / len(word.text)
+        gap, letter = WIDE_GAP * letter, (x1 - x0) / len(text)
         if boxes:
             a0, b0, a1, b1 = boxes[-1]
             if b0 <= (y0 + y1) / 2 <= b1 and a0 <= x0 <= a1 + gap:

@@ -112,7 +112,7 @@ def test_where_blocks_cannot_be_read_the_text_is_shown_and_the_answer_says_so(fa
         "24.1 25.3",
         "text",
         None,
-        1,
+        2,
     )
 
 
