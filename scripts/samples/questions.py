@@ -318,20 +318,11 @@ DEMO: tuple[tuple[str, str, tuple[str, ...], tuple[tuple[str, Evidence], ...], s
     ),
     (
         "computed",
-        "Which of Harborlight's segments grew fastest in 2024?",
-        ("Software and Services",),
+        "What is the sum of net sales in Europe and Asia Pacific in 2024?",
+        ("268.4", "176.2"),
         (
-            (
-                REPORT,
-                Evidence(
-                    3,
-                    (
-                        "Net sales by segment",
-                        "Environmental Sensing 287.9",
-                        "Software and Services 143.2 118.6 96.3 +20.7%",
-                    ),
-                ),
-            ),
+            (REPORT, Evidence(3, ("Net sales by region", "Europe 268.4"))),
+            (REPORT, Evidence(3, ("Net sales by region", "Asia Pacific 176.2"))),
         ),
         "server",
     ),
