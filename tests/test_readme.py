@@ -33,9 +33,10 @@ def test_the_ten_lines_run_as_they_stand(tmp_path):
         [sys.executable, "-c", blocks("python")[0]], cwd=tmp_path, capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr
-    answer, place = run.stdout.splitlines()
-    assert "268.4" in answer
-    assert place.startswith("harbor-annual-report-2024.pdf 2 ((")
+    answer, *lines = run.stdout.splitlines()
+    assert "268.4 [1]" in answer
+    place = next(line for line in lines if line.startswith("harbor-annual-report-2024.pdf 2 (("))
+    assert "268.4" in place
     assert (tmp_path / "evidence-1.png").read_bytes().startswith(b"\x89PNG")
 
 
