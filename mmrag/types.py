@@ -357,6 +357,10 @@ class Citation:
     area: Box | None = None
 
 
+QUOTED = "Quoted from the pages, best first:"
+"""Stands above an answer of quotes where people read it."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Answer:
     """An answer and its evidence.
@@ -370,6 +374,7 @@ class Answer:
         note: obstacle to a better answer ("3 pages have not been read, since ...").
         confidence: 0..1, how likely the first quote is right as far as the answerer can tell; given for
             abstentions too. None: the answerer states none.
+        quoted: whether `text` is quotes of the pages, best first, and not words of a model.
     """
 
     text: str
@@ -379,6 +384,7 @@ class Answer:
     usage: Usage = field(default_factory=Usage)
     note: str = ""
     confidence: float | None = None
+    quoted: bool = False
 
     def __repr__(self) -> str:
         """Return a short form: an answer holds whole pages."""
@@ -387,9 +393,12 @@ class Answer:
 
     def _repr_html_(self) -> str:
         """Show the answer, each citation and its picture in a notebook."""
-        parts = [f"<p>{html.escape(self.text)}</p>"]
+        parts = [f"<p><i>{QUOTED}</i></p>"] if self.quoted else []
+        parts.append(f"<p>{html.escape(self.text).replace(chr(10), '<br>')}</p>")
         if self.note:
             parts.append(f"<p><i>{html.escape(self.note)}</i></p>")
+        if self.confidence is not None:
+            parts.append(f"<p><i>confidence {self.confidence:.2f}</i></p>")
         for citation in self.citations:
             where = html.escape(describe_place(citation))
             parts.append(f"<p><b>[{citation.number}]</b> {where}<br><q>{html.escape(citation.quote)}</q></p>")

@@ -10,6 +10,7 @@ import asyncio
 import copy
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mmrag.answer.areas import block_area
@@ -88,15 +89,7 @@ class ExtractiveAnswerer:
         started = time.perf_counter()
         answer = self._answer(query, ranking)
         seconds = {"extract": time.perf_counter() - started}
-        return Answer(
-            answer.text,
-            answer.citations,
-            ranking,
-            answer.abstained,
-            Usage(seconds),
-            answer.note,
-            answer.confidence,
-        )
+        return replace(answer, usage=Usage(seconds))
 
     async def aanswer(self, query: Query, ranking: Ranking) -> Answer:
         """Run `answer` in a thread."""
@@ -134,7 +127,7 @@ class ExtractiveAnswerer:
         lines = [f"{citation.quote} [{citation.number}]" for citation in citations]
         if question.computes and not quotes[0].named:
             lines.append(NOT_COMPUTED)
-        return Answer("\n".join(lines), citations, ranking, note=note, confidence=sure)
+        return Answer("\n".join(lines), citations, ranking, note=note, confidence=sure, quoted=True)
 
     def _blocks_of(self, candidate: Candidate, notes: list[str]) -> Sequence[Block] | None:
         page = candidate.page

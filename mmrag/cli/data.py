@@ -101,6 +101,7 @@ def answer_data(answer: Answer, pictures: dict[int, str] | None = None) -> dict[
         "answer": answer.text,
         "abstained": answer.abstained,
         "confidence": answer.confidence,
+        "quoted": answer.quoted,
         "note": answer.note,
         "citations": [citation_data(c, (pictures or {}).get(c.number)) for c in answer.citations],
         "candidates": [candidate_data(c) for c in answer.ranking],

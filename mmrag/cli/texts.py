@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmrag.cli.snippets import Snippet, snippet
 from mmrag.cli.visible import visible, visible_json
 from mmrag.ingest.report import skipped_lines as skipped_lines
-from mmrag.types import Answer, Candidate, Ranking, Usage, describe_place
+from mmrag.types import QUOTED, Answer, Candidate, Ranking, Usage, describe_place
 
 if TYPE_CHECKING:
     from mmrag.index.base import DocumentEntry
@@ -119,8 +119,12 @@ def write_pictures(answer: Answer, folder: Path) -> dict[int, str]:
 
 
 def answer_text(answer: Answer, pictures: dict[int, str]) -> str:
-    """Return the answer, its confidence, then one line for each citation with its picture's path."""
-    lines = answer.text.splitlines()
+    """Return the answer, its confidence, then one line for each citation with its picture's path.
+
+    Above an answer of quotes stands that it is one.
+    """
+    lines = [QUOTED] if answer.quoted else []
+    lines += answer.text.splitlines()
     if answer.note:
         lines.append(answer.note)
     if answer.confidence is not None:

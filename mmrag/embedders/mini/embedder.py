@@ -239,21 +239,6 @@ class MiniEmbedder(EmbedderBase):
                 f"{position}. Shorten the instruction."
             )
 
-    def encode_sentence(self, texts: Sequence[str], side: str) -> list[Floats]:
-        """Encode sentences to compare them, one vector ``(D,)`` each; see `MiniEncoder.sentence`.
-
-        Args:
-            texts: sentences or questions.
-            side: ``"query"`` or ``"document"``.
-        """
-        encoder, _ = self._load()
-        prefix = encoder.tokenizer.tokenize(QUERY_INSTRUCTION) if side == "query" else []
-
-        def encode(text: str) -> Floats:
-            return encoder.sentence(encoder.tokenizer.tokenize(text), side, prefix)
-
-        return list(side_by_side(encode, texts, self.threads))
-
     def _query_rows(self, query: Query) -> Matrix:
         encoder, _ = self._load()
         instruction = QUERY_INSTRUCTION if query.instruction is None else query.instruction

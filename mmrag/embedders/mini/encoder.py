@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mmrag.embedders.mini.located import WINDOW, Part, View, Window, mask_of, views, windows_of
-from mmrag.embedders.onnx import Tokens, WordPieces, open_session, slide
+from mmrag.embedders.mini.located import Part, View, Window, mask_of, views, windows_of
+from mmrag.embedders.onnx import Tokens, WordPieces, open_session
 
 WEIGHTS = "model.safetensors"
 
@@ -79,22 +79,6 @@ class MiniEncoder:
                 total[view.row] += row * (view.end - view.start)
                 weight[view.row] += view.end - view.start
         return (total / weight).astype(np.float32)
-
-    def sentence(self, ids: Tokens, side: str, prefix: Tokens | None = None) -> Floats:
-        """Encode a sentence: the unit state of the row that sees all of it, not projected, ``(D,)``.
-
-        The projection to rows is fitted on pages and spreads them apart; single sentences are compared by the
-        encoder's own vector. A text longer than a window gives the mean over its windows.
-
-        Args:
-            ids: word pieces, without special tokens.
-            side: ``"query"`` or ``"document"``.
-            prefix: word pieces of an instruction.
-        """
-        windows = slide(ids, WINDOW, WINDOW)
-        states = [self._states(self.embed(part), [None], [0], side, prefix or [])[0] for part in windows]
-        mean: Floats = np.mean([state / np.linalg.norm(state) for state in states], axis=0)
-        return mean
 
     def _window(
         self, content: Floats, spans: list[tuple[int, int] | None], rows: list[int], side: str, prefix: Tokens
