@@ -74,16 +74,21 @@ class QuoteSearch:
     def _cells(self, text: str) -> list[list[int]]:
         """Return the words of the cells that a quote of a table is made of, all of a row or names of columns.
 
-        A model copies the row's label and the value, which are seldom neighbours.
+        A model copies the row's label and the value, seldom neighbours, and often the table's title.
         """
         parts = [part for part in _CELL_EDGE.split(text.strip(f"{EDGE} ")) if part]
         if not 2 <= len(parts) <= MOST_CELLS:
             return []
-        for table in (block.table for block in self._blocks() if block.table is not None):
+        blocks = self._blocks()
+        for block in blocks:
+            if (table := block.table) is None:
+                continue
+            title = block_title(blocks, block).split()
+            values = [part for part in parts if not find_quote(part, title)]
             heads = [cell for cell in table.cells if cell.row < table.header_rows]
-            for row in range(table.header_rows, table.rows):
+            for row in range(table.header_rows, table.rows if len(values) > 1 else 0):
                 cells = [cell for cell in table.cells if cell.row <= row < cell.row + cell.row_span]
-                matches = [_cell_with(part, (*cells, *heads)) for part in parts]
+                matches = [_cell_with(part, (*cells, *heads)) for part in values]
                 if None not in matches and any(match in cells for match in matches):
                     return [list(match.words) for match in matches if match is not None]
         return []

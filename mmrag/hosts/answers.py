@@ -42,7 +42,7 @@ def cited_marks(text: str, sources: Sequence[str], *, strict: bool = False) -> t
     cited, notes = [], []
     for mark in marks(text, PrintedMarks(sources)):
         numbers = tuple(number for number in mark.numbers if 1 <= number <= len(sources))
-        if mark.printed:
+        if mark.is_printed:
             continue
         if numbers != mark.numbers:
             if strict:
@@ -99,13 +99,13 @@ def cite_sources(answer: Answer, candidates: Sequence[Candidate]) -> str:
     """
     numbers = {candidate.id: number for number, candidate in enumerate(candidates, start=1)}
     sources = {citation.number: numbers.get(citation.record_id, 0) for citation in answer.citations}
-    quoted = _quoted_spans(answer)
+    spans = _quoted_spans(answer)
     pieces, position = [], 0
     for mark in marks(answer.text):
-        is_quoted = any(start <= mark.start and mark.end <= end for start, end in quoted)
+        is_quoted = any(start <= mark.start and mark.end <= end for start, end in spans)
         if not is_quoted and all(sources.get(number) for number in mark.numbers):
-            shown = "".join(f"[{sources[number]}]" for number in mark.numbers)
-            pieces += [answer.text[position : mark.start], shown]
+            new = "".join(f"[{sources[number]}]" for number in mark.numbers)
+            pieces += [answer.text[position : mark.start], new]
             position = mark.end
     return "".join([*pieces, answer.text[position:]])
 

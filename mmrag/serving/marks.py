@@ -34,18 +34,18 @@ class Mark:
         start: position of its first character.
         end: position behind its last.
         numbers: inside it.
-        printed: whether it is a page's own words and no citation.
+        is_printed: whether it is a page's own words and no citation.
     """
 
     text: str
     start: int
     end: int
     numbers: tuple[int, ...]
-    printed: bool = False
+    is_printed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Occurrence:
     page: int  # from 1
     before: tuple[str, ...]
     after: tuple[str, ...]
@@ -60,16 +60,16 @@ class PrintedMarks:
 
     def __init__(self, texts: Sequence[str] = ()) -> None:
         self._texts = texts
-        self._folded: dict[int, str] = {}  # pages whose words were looked for, by number
-        self._places: dict[tuple[int, ...], list[_Place]] = {}
+        self._page_words: dict[int, str] = {}  # pages whose words were looked for, by number
+        self._occurrences: dict[tuple[int, ...], list[_Occurrence]] = {}
         for number, text in enumerate(texts, start=1):
             for match in MARK.finditer(text):
-                place = _Place(number, *_neighbours(*_around(text, *match.span())))
-                self._places.setdefault(_numbers(match), []).append(place)
+                occurrence = _Occurrence(number, *_neighbours(*_around(text, *match.span())))
+                self._occurrences.setdefault(_numbers(match), []).append(occurrence)
 
     def __contains__(self, numbers: tuple[int, ...]) -> bool:
         """Check whether a bracket with these numbers is printed anywhere."""
-        return numbers in self._places
+        return numbers in self._occurrences
 
     def is_printed(self, numbers: tuple[int, ...], before: str, after: str) -> bool:
         """Check whether a bracket of an answer is the page's own, copied from it.
@@ -81,28 +81,31 @@ class PrintedMarks:
         """
         words, next_word = _neighbours(before, after)
         is_followed = MARK.match(after[:NEIGHBOURHOOD].lstrip()) is not None
-        for place in self._places.get(numbers, ()):
-            same_next = bool(next_word) and place.after == next_word
-            if words and words[-1:] == place.before[-1:] and same_next:
+        for occurrence in self._occurrences.get(numbers, ()):
+            same_next = bool(next_word) and occurrence.after == next_word
+            if words and words[-1:] == occurrence.before[-1:] and same_next:
                 return True
-            if len(words) == WORDS_BEFORE and words == place.before:
-                others = [number for number in numbers if number != place.page]
-                if is_followed or (others and not any(self._has_words(number, words) for number in others)):
+            if len(words) == WORDS_BEFORE and words == occurrence.before:
+                numbers_elsewhere = [number for number in numbers if number != occurrence.page]
+                if is_followed or (
+                    numbers_elsewhere
+                    and not any(self._has_words(number, words) for number in numbers_elsewhere)
+                ):
                     return True
         return False
 
     def _has_words(self, page: int, words: tuple[str, ...]) -> bool:
         if not 1 <= page <= len(self._texts):
             return False
-        if page not in self._folded:
-            self._folded[page] = f" {' '.join(_WORD.findall(self._texts[page - 1].casefold()))} "
-        return f" {' '.join(words)} " in self._folded[page]
+        if page not in self._page_words:
+            self._page_words[page] = f" {' '.join(_WORD.findall(self._texts[page - 1].casefold()))} "
+        return f" {' '.join(words)} " in self._page_words[page]
 
 
-def marks(text: str, printed: PrintedMarks | None = None) -> Iterator[Mark]:
+def marks(text: str, page_marks: PrintedMarks | None = None) -> Iterator[Mark]:
     """Yield the brackets with numbers in a text, in order, those that a page printed marked as such."""
     for match in MARK.finditer(text):
-        yield _mark(match, printed or PrintedMarks(), *_around(text, *match.span()))
+        yield _mark(match, page_marks or PrintedMarks(), *_around(text, *match.span()))
 
 
 def as_words(mark: str) -> str:
@@ -115,12 +118,12 @@ class MarkStream:
 
     Args:
         rewrite: returns what stands in place of a bracket; called once for each, in order.
-        printed: brackets of the pages shown.
+        page_marks: brackets of the pages shown.
     """
 
-    def __init__(self, rewrite: Callable[[Mark], str], printed: PrintedMarks | None = None) -> None:
+    def __init__(self, rewrite: Callable[[Mark], str], page_marks: PrintedMarks | None = None) -> None:
         self._rewrite = rewrite
-        self._printed = printed or PrintedMarks()
+        self._page_marks = page_marks or PrintedMarks()
         self._tail = ""
         self._before = ""  # the end of what was given, as the model wrote it
         self._has_text = False
@@ -128,7 +131,7 @@ class MarkStream:
     def feed(self, piece: str) -> str:
         """Return the text that no later piece can change."""
         text = self._tail + piece
-        cut = len(text[: self._settled(text)].rstrip())
+        cut = len(text[: self._settled_length(text)].rstrip())
         self._tail = text[cut:]
         return self._give(text[:cut], self._tail)
 
@@ -137,14 +140,14 @@ class MarkStream:
         tail, self._tail = self._tail, ""
         return self._give(tail.rstrip(), "")
 
-    def _settled(self, text: str) -> int:
+    def _settled_length(self, text: str) -> int:
         """Return where the text begins whose brackets a later piece may still complete or explain."""
         bracket = text.rfind("[", max(0, len(text) - 41))
         cut = bracket if bracket >= 0 and _OPEN_MARK.fullmatch(text, bracket) else len(text)
         for match in MARK.finditer(text, max(0, len(text) - 2 * NEIGHBOURHOOD)):
             after = text[match.end() :]
             is_open = not _WHOLE_WORD.search(after) or _OPEN_MARK.fullmatch(after.lstrip())
-            if is_open and len(after) < NEIGHBOURHOOD and _numbers(match) in self._printed:
+            if is_open and len(after) < NEIGHBOURHOOD and _numbers(match) in self._page_marks:
                 return min(cut, match.start())
         return cut
 
@@ -156,7 +159,7 @@ class MarkStream:
         pieces, position = [], 0
         for match in MARK.finditer(text):
             around = _around(context, offset + match.start(), offset + match.end())
-            pieces += [text[position : match.start()], self._rewrite(_mark(match, self._printed, *around))]
+            pieces += [text[position : match.start()], self._rewrite(_mark(match, self._page_marks, *around))]
             position = match.end()
         self._before = context[: offset + len(text)][-NEIGHBOURHOOD:]
         return "".join([*pieces, text[position:]])
@@ -166,9 +169,9 @@ def _numbers(match: re.Match[str]) -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", match[1])))
 
 
-def _mark(match: re.Match[str], printed: PrintedMarks, before: str, after: str) -> Mark:
+def _mark(match: re.Match[str], page_marks: PrintedMarks, before: str, after: str) -> Mark:
     numbers = _numbers(match)
-    return Mark(match[0], *match.span(), numbers, printed.is_printed(numbers, before, after))
+    return Mark(match[0], *match.span(), numbers, page_marks.is_printed(numbers, before, after))
 
 
 def _around(text: str, start: int, end: int) -> tuple[str, str]:

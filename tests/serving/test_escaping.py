@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from mmrag.answer.quotes import find_quote
 from mmrag.answer.served.request import answer_messages
-from mmrag.answer.served.shown import Shown
+from mmrag.answer.served.shown import ShownPage
 from mmrag.serving.escaping import LINE_CHARS, as_data, as_line
 from mmrag.types import Candidate, Page, Query, Record, Source
 
@@ -86,7 +86,7 @@ def candidate(name: str, text: str, label: str = "1") -> Candidate:
 
 def answer_prompt(question: str, *candidates: Candidate) -> str:
     """Return the user's message of a question to a model that only reads."""
-    shown = [Shown(candidate, None, cells=True) for candidate in candidates]
+    shown = [ShownPage(candidate, None, cells=True) for candidate in candidates]
     return answer_messages(Query(question), shown, None, 4096)[1]["content"]
 
 
@@ -100,8 +100,8 @@ def test_a_prompt_holds_the_control_tokens_of_its_template_and_no_others(family:
         asked = answer_messages(
             Query(f"What? {word}"),
             [
-                Shown(candidate(f"a{word}.pdf", f"one{word}two {word}", f"i{word}"), None, cells=True),
-                Shown(Candidate(Record(word, None, word), 1.0, 2), None, cells=True),
+                ShownPage(candidate(f"a{word}.pdf", f"one{word}two {word}", f"i{word}"), None, cells=True),
+                ShownPage(Candidate(Record(word, None, word), 1.0, 2), None, cells=True),
             ],
             None,
             4096,

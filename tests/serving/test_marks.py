@@ -14,7 +14,7 @@ PRINTED = PrintedMarks([OTHER, PAPER])
 
 
 def cited(text: str, printed: PrintedMarks = PRINTED) -> list[str]:
-    return [mark.text for mark in marks(text, printed) if not mark.printed]
+    return [mark.text for mark in marks(text, printed) if not mark.is_printed]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def rewritten(text: str, cuts=(), printed: PrintedMarks | None = None) -> str:
     order: list[int] = []
 
     def rewrite(mark) -> str:
-        if mark.printed:
+        if mark.is_printed:
             return as_words(mark.text)
         for number in mark.numbers:
             if number not in order:
@@ -123,9 +123,9 @@ def test_marks_do_not_depend_on_cuts(parts, cuts, printed):
 def test_a_stream_decides_as_the_whole_text_does(parts):
     text = "".join(parts).strip()
     seen = []
-    stream = MarkStream(lambda mark: seen.append(mark.printed) or mark.text, PRINTED)
+    stream = MarkStream(lambda mark: seen.append(mark.is_printed) or mark.text, PRINTED)
     assert stream.feed(text) + stream.finish() == text
-    assert seen == [mark.printed for mark in marks(text, PRINTED)]
+    assert seen == [mark.is_printed for mark in marks(text, PRINTED)]
 
 
 def test_text_without_printed_brackets_is_not_held_back():

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from mmrag.answer import PageBlocks
 from mmrag.answer.served.checked import AnswerReader
 from mmrag.answer.served.request import answer_format, answer_messages
-from mmrag.answer.served.shown import Shown, best_cuts, cut_out
+from mmrag.answer.served.shown import ShownPage, best_cuts, cut_out
 from mmrag.errors import check_whole
 from mmrag.images import Render
 from mmrag.serving.actions import Actions, Call, Emit, aiterate, arun, iterate, run
@@ -184,7 +184,8 @@ class ServedAnswerer:
         start = time.monotonic()
         cells = self.tables == "cells"
         pages = [
-            Shown(candidate, self.blocks, cells=cells) for candidate in ranking.candidates[: self.max_pages]
+            ShownPage(candidate, self.blocks, cells=cells)
+            for candidate in ranking.candidates[: self.max_pages]
         ]
         pictures = self._pictures(query, pages) if self.images else None
         body: Json = {"messages": answer_messages(query, pages, pictures, self.image_pixels), **self.extra}
@@ -196,7 +197,7 @@ class ServedAnswerer:
             body["response_format"] = answer_format(len(pages))
         return _Job(body, ranking, AnswerReader(pages, self.max_tokens), time.monotonic() - start)
 
-    def _pictures(self, query: Query, pages: Sequence[Shown]) -> dict[int, list[Image]]:
+    def _pictures(self, query: Query, pages: Sequence[ShownPage]) -> dict[int, list[Image]]:
         """Return by number each page's picture, and behind it the figures on it that the question names."""
         pictures = {n: [self._image(page.page)] for n, page in enumerate(pages, start=1) if page.page}
         if self.render is not None:
@@ -241,9 +242,9 @@ class _Job:
 
     def ending(self) -> list[str | Answer]:
         """Return the text that was held back, if there is any, and the answer."""
-        shown = len(self.reader.text)
+        length = len(self.reader.text)
         answer = self.result()
-        return [*filter(None, [answer.text[shown:]]), answer]
+        return [*filter(None, [answer.text[length:]]), answer]
 
     def result(self) -> Answer:
         """Return the checked answer; call it once, after the last piece."""

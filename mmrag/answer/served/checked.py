@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mmrag.answer.located import QuoteSearch
 from mmrag.answer.quotes import SHORTEST_FUZZY, find_quote
 from mmrag.answer.served.reply import Reply, ReplyError, read_reply
-from mmrag.answer.served.shown import Shown
+from mmrag.answer.served.shown import ShownPage
 from mmrag.errors import ServerAnswerError
 from mmrag.serving.marks import Mark, MarkStream, PrintedMarks, as_words
 from mmrag.serving.partial_json import THOUGHT_END, StringField, ThoughtFilter
@@ -39,7 +39,7 @@ class AnswerReader:
         text: all that was shown.
     """
 
-    def __init__(self, pages: Sequence[Shown], max_tokens: int | None = None) -> None:
+    def __init__(self, pages: Sequence[ShownPage], max_tokens: int | None = None) -> None:
         self.text = ""
         self._pages = pages
         self._max_tokens = max_tokens
@@ -90,8 +90,8 @@ class AnswerReader:
 
     def _rewrite(self, mark: Mark) -> str:
         """Return a mark with our numbers; brackets that cite nothing become unmistakable words."""
-        numbers = [] if mark.printed else [n for n in mark.numbers if self._is_shown(n)]
-        if not mark.printed and len(numbers) < len(mark.numbers):
+        numbers = [] if mark.is_printed else [n for n in mark.numbers if self._is_shown(n)]
+        if not mark.is_printed and len(numbers) < len(mark.numbers):
             self._note_not_shown(mark.text)
         return "".join(f"[{self._number_of(number)}]" for number in numbers) or as_words(mark.text)
 
@@ -150,8 +150,8 @@ class AnswerReader:
         """
         numbers = list(quotes) or ([1] if len(self._pages) == 1 else [])
         if not numbers:
-            holding = [n for n, page in enumerate(self._pages, start=1) if _holds(page, self.text)]
-            numbers = holding if len(holding) == 1 else []
+            matches = [n for n, page in enumerate(self._pages, start=1) if _holds(page, self.text)]
+            numbers = matches if len(matches) == 1 else []
             quotes.update({number: [self.text] for number in numbers})
         if not numbers:
             self._notes.append("the model named no page: nothing shown proves this answer")
@@ -159,12 +159,12 @@ class AnswerReader:
         self._notes.append("the model set no mark; the marks at the end are ours")
         self.text += " " + "".join(f"[{self._number_of(number)}]" for number in numbers)
 
-    def _citation(self, number: int, listed: int, passages: Sequence[str]) -> Citation:
-        page, note = self._pages[listed - 1], ""
+    def _citation(self, number: int, page_number: int, passages: Sequence[str]) -> Citation:
+        page, note = self._pages[page_number - 1], ""
         search = _search(page, passages)
         if not search.quotes:
-            others = [(other, _search(other, passages)) for other in self._pages if other is not page]
-            right = [pair for pair in others if len("".join(pair[1].quotes)) >= SHORTEST_FUZZY]
+            pairs = [(option, _search(option, passages)) for option in self._pages if option is not page]
+            right = [pair for pair in pairs if len("".join(pair[1].quotes)) >= SHORTEST_FUZZY]
             if len(right) == 1:
                 (page, search), note = right[0], "the model named another page for these words"
         notes = [note, *search.notes] if search.quotes or search.notes else ["the model gave no quote"]
@@ -184,12 +184,12 @@ class AnswerReader:
         return ServerAnswerError(f"{fault}. The model said: {in_quotes(raw)}. {remedy}".rstrip(), raw)
 
 
-def _search(page: Shown, passages: Sequence[str]) -> QuoteSearch:
+def _search(page: ShownPage, passages: Sequence[str]) -> QuoteSearch:
     search = QuoteSearch(page.page, page.plain_text, lambda: page.blocks)
     for passage in passages:
         search.look_for(passage)
     return search
 
 
-def _holds(page: Shown, text: str) -> bool:
+def _holds(page: ShownPage, text: str) -> bool:
     return len(text) >= SHORTEST_FUZZY and bool(find_quote(text, page.plain_text.split()))

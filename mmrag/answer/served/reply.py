@@ -58,8 +58,8 @@ def read_reply(content: str) -> Reply:
     payload, note = _payload(content[start:])
     if not isinstance(payload.get("answer"), str):
         raise ReplyError(f"an answer must be {_SHAPE}")
-    listed = payload.get("citations")
-    quotes = [_quote(item) for item in (listed if isinstance(listed, list) else ())]
+    items = payload.get("citations")
+    quotes = [_quote(item) for item in (items if isinstance(items, list) else ())]
     answerable = str(payload.get("answerable", True)).lower() not in ("false", "no")
     return Reply(
         replace_surrogates(payload["answer"]), answerable, tuple(quote for quote in quotes if quote), note

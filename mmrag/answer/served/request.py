@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mmrag.answer.served.shown import Shown
+from mmrag.answer.served.shown import ShownPage
 from mmrag.images import data_url
 from mmrag.serving.chat import text_part
 from mmrag.serving.client import Json
@@ -24,7 +24,7 @@ PROMPTS = Prompts(package="mmrag.answer")
 
 
 def answer_messages(
-    query: Query, pages: Sequence[Shown], pictures: Mapping[int, Sequence[Image]] | None, pixels: int
+    query: Query, pages: Sequence[ShownPage], pictures: Mapping[int, Sequence[Image]] | None, pixels: int
 ) -> list[Json]:
     """Return the system's and the user's message.
 

@@ -24,7 +24,7 @@ SHORTEST_WORD = 4  # letters of a question's word that picks a figure
 MARGIN = 0.01  # of the page around a cut, for axis labels that stand outside
 
 
-class Shown:
+class ShownPage:
     """One of the pages or texts that a model is shown.
 
     Args:
@@ -67,7 +67,7 @@ class Shown:
         return text_with_cells(self.page, self.blocks)
 
 
-def best_cuts(question: str, pages: Sequence[Shown], most: int) -> list[tuple[int, Block]]:
+def best_cuts(question: str, pages: Sequence[ShownPage], most: int) -> list[tuple[int, Block]]:
     """Return the figures and tables whose words or caption the question names, best first.
 
     Args:
@@ -88,7 +88,7 @@ def best_cuts(question: str, pages: Sequence[Shown], most: int) -> list[tuple[in
     return [(number, block) for _, number, block in sorted(cuts, key=lambda cut: cut[:2])[:most]]
 
 
-def cut_out(page: Shown, block: Block, render: Render, pixels: int) -> Image:
+def cut_out(page: ShownPage, block: Block, render: Render, pixels: int) -> Image:
     """Return a block's picture, drawn with about `pixels` of its own."""
     assert page.page is not None
     x0, y0, x1, y1 = _extent(block)

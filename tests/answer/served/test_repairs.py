@@ -6,7 +6,7 @@ import re
 import pytest
 
 from mmrag.answer.served.checked import NO_ANSWER, AnswerReader, CheckedAnswer
-from mmrag.answer.served.shown import Shown
+from mmrag.answer.served.shown import ShownPage
 from mmrag.types import Candidate, Record
 
 TRAMS = "The cafeteria closes at three. Tram line seven stops at the gate."
@@ -17,7 +17,7 @@ LEAVE = "Full-time staff have 27 days of paid leave in a calendar year."
 def read(content: str, *texts: str, finish: str | None = "stop", size: int = 5) -> CheckedAnswer:
     """What becomes of a reply that comes in pieces; what was shown meanwhile is the start of it."""
     candidates = [Candidate(Record(f"r{n}", None, text), 1.0, n) for n, text in enumerate(texts, start=1)]
-    reader = AnswerReader([Shown(candidate, None, cells=True) for candidate in candidates], 99)
+    reader = AnswerReader([ShownPage(candidate, None, cells=True) for candidate in candidates], 99)
     shown = "".join(reader.feed(content[i : i + size]) for i in range(0, len(content), size))
     answer = reader.finish(finish)
     assert answer.text.startswith(shown) or not shown

@@ -133,6 +133,8 @@ def test_a_quote_has_the_block_around_it(fake_server, tables):
         ("| Europe | 25.3 |", "Europe … 25.3"),
         ("Europe: 25.3", "Europe … 25.3"),
         ("2024 | Europe | 25.3", "2024 … Europe … 25.3"),
+        (f"{CAPTION}|Europe|25.3", "Europe … 25.3"),  # a title is no cell
+        (f"{CAPTION} | 25.3", ""),
         ("Europe | 9.1", ""),  # of two rows
         ("Region | 2024", ""),  # names of columns alone
         ("Europe | 25.4", ""),
