@@ -50,7 +50,7 @@ def test_answers_are_measured_alone(capsys, tmp_path, pack):
     figures = data["answers"]["scopes"]["document"]["all"]
     assert figures["first_quote"] | {"low": 0, "high": 0} == {"mean": 1, "low": 0, "high": 0, "count": 2}
     assert figures["first_page"]["mean"] == 1
-    assert figures["words_coverage"]["mean"] > 0.5
+    assert figures["words_first_coverage"]["mean"] > 0.5
     settings, lines = read_answers(kept)
     assert (settings["answerer"], settings["k"], len(lines)) == ("offline", 5, 6)
     content = kept.read_text(encoding="utf-8")
