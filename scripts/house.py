@@ -2,10 +2,8 @@
 
     python scripts/house.py [ROOT]
 
-Prints a Markdown table of the package under ROOT/mmrag (default: this checkout). The code that reads tables,
-charts and fields and the rules over them (`answer/` without `answer/served/`, and `documents/layout.py`) is
-counted apart: other work replaces it as a whole. A function's lines are those from ``def`` to its end,
-docstring included.
+Prints a Markdown table of the package under ROOT/mmrag (default: this checkout). A
+function's lines are those from ``def`` to its end, docstring included.
 """
 
 from __future__ import annotations
@@ -20,8 +18,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from test_words import bound_names, is_lone  # the laws of names are written once, there
 
-APART = "answer (rules)"
-
 
 def modules(root: Path) -> dict[str, Path]:
     names = {}
@@ -33,15 +29,7 @@ def modules(root: Path) -> dict[str, Path]:
 
 def room(root: Path, path: Path) -> str:
     parts = path.relative_to(root / "mmrag").parts
-    rules = parts[:1] == ("answer",) and parts[1:2] not in (("served",), ("served.py",))
-    if (rules and parts[-1] not in RULE_FREE) or parts == ("documents", "layout.py"):
-        return APART
     return parts[0] if len(parts) > 1 else "loose files"
-
-
-RULE_FREE = frozenset(
-    "__init__.py served.py checked.py partial_json.py quotes.py evidence.py streaming.py".split()  # noqa: SIM905
-)
 
 
 def imports(name: str, path: Path, names: dict[str, Path]) -> set[str]:
@@ -97,11 +85,9 @@ def main() -> None:
     print()
     print("| room | files | lines | longest file | functions | median | p90 | lone names |")
     print("|---|---|---|---|---|---|---|---|")
-    everything: list[Path] = []
-    for name in sorted(rows, key=lambda key: (key == APART, key)):
+    for name in sorted(rows):
         print_row(name, rows[name])
-        everything += rows[name] if name != APART else []
-    print_row("**all but the rules**", everything)
+    print_row("**all**", list(names.values()))
 
 
 def print_row(name: str, paths: list[Path]) -> None:

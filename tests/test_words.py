@@ -84,17 +84,8 @@ NAME_EXEMPTIONS: dict[str, str] = {
     "structured": "vLLM's term: structured outputs",
 }
 EXEMPT_FILES: dict[str, str] = {
-    "answer/": "the offline rules, which are to be replaced as a whole; but see HELD_FILES",
     "documents/layout.py": "replaced with the reading of structure",
 }
-
-HELD_FILES = (
-    "answer/served/",
-    "answer/__init__.py",
-    "answer/evidence.py",
-    "answer/quotes.py",
-    "answer/streaming.py",
-)
 
 VERBS = frozenset(
     """
@@ -136,7 +127,7 @@ def package_files() -> list[Path]:
 
 def is_exempt(path: Path) -> bool:
     name = path.resolve().relative_to(ROOT).as_posix()
-    return any(name.startswith(prefix) for prefix in EXEMPT_FILES) and not name.startswith(HELD_FILES)
+    return any(name.startswith(prefix) for prefix in EXEMPT_FILES)
 
 
 def is_lone(name: str) -> bool:

@@ -89,8 +89,8 @@ mr mrs ms dr prof sr jr st vs e.g i.e cf al approx dept est jan feb mar apr jun 
 gen gov sen rep col lt capt rev hon mt ed eds z.b d.h u.a bzw ca
 """
 _ABBREVIATIONS = frozenset(_ABBREVIATIONS_TEXT.split())
-_NUMBERED_TEXT = "no nos p pp fig figs vol eq eqs sec ch ref refs tab nr art"
-_NUMBERED = frozenset(_NUMBERED_TEXT.split())
+_BEFORE_NUMBERS_TEXT = "no nos p pp fig figs vol eq eqs sec ch ref refs tab nr art"
+_BEFORE_NUMBERS = frozenset(_BEFORE_NUMBERS_TEXT.split())
 _CLOSERS = "\"'\u201d\u2019)]\u00bb*\u2020\u2021"
 _OPENERS = "\"'\u201c\u2018(["
 
@@ -113,16 +113,16 @@ def sentence_spans(words: Sequence[str]) -> list[range]:
     return spans
 
 
-def _ends(word: str, following: str, *, is_first: bool) -> bool:
+def _ends(word: str, next_word: str, *, is_first: bool) -> bool:
     """Decide whether a sentence ends with a word, given the next."""
     bare = word.rstrip(_CLOSERS)
-    if bare[-1:] not in set(".!?\u2026\u3002\uff01\uff1f") or following.lstrip(_OPENERS)[:1].islower():
+    if bare[-1:] not in set(".!?\u2026\u3002\uff01\uff1f") or next_word.lstrip(_OPENERS)[:1].islower():
         return False
     stem_ = bare[:-1].lower().lstrip(_OPENERS)
     if bare[-1] != "." or not stem_:
         return True
-    if stem_ in _NUMBERED:
-        return not following[:1].isdigit()
+    if stem_ in _BEFORE_NUMBERS:
+        return not next_word[:1].isdigit()
     is_initial = re.fullmatch(r"(?:[A-Z]\.)*[A-Z]", bare[:-1].lstrip(_OPENERS)) is not None
     is_list_number = is_first and len(stem_) <= 3 and stem_.isalnum()
     return stem_ not in _ABBREVIATIONS and not is_initial and not is_list_number
