@@ -20,6 +20,7 @@ from mmrag.types import Answer, Citation, Page, Query, Ranking, Source, Usage
 
 SETTINGS = {"pack": "tiny", "k": 5, "budget": [16, 64]}
 BOX, AREA = (0.1, 0.2, 0.5, 0.25), (0.1, 0.1, 0.9, 0.4)
+FINE = (0.1 + 1e-7, 0.2, 0.5, 0.25)
 QUOTE = CitedQuote(
     "12 lakes", "a.pdf", 3, ((0.1, 0.2, 0.5, 0.25),), (0.1, 0.1, 0.9, 0.4), "table", "of Alder"
 )
@@ -42,7 +43,7 @@ def test_an_answer_becomes_a_line():
     text = "Twelve lakes are measured every spring by the harbour office of Alder"
     page = Page(source.page_id(3), source.document_id, 3, "4", text, words, (612, 792), source)
     citations = (
-        Citation(1, page.id, "measured every spring", (BOX,), page, kind="text", area=AREA),
+        Citation(1, page.id, "measured every spring", (FINE,), page, kind="text", area=AREA),
         Citation(2, "note-7", "no page"),
     )
     usage = Usage({"extract": 0.2}, 812, 9)
@@ -55,6 +56,7 @@ def test_an_answer_becomes_a_line():
     assert first.random_span in text
     assert len(first.random_span) <= len("measured every spring")
     assert (second.file, second.page, second.random_span) == ("", -1, "")
+    assert line_of(json.loads(json.dumps(line_data(made)))) == made  # a run read again is the same run
     again = describe(answer, ("q", "pack"), seconds=9, threshold=0.3)
     assert again.quotes == made.quotes
     spans = {describe(answer, (f"q{n}", "pack"), seconds=0).quotes[0].random_span for n in range(30)}
