@@ -6,7 +6,7 @@ import contextlib
 import copy
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -252,6 +252,7 @@ def answer_settings(
     answerer: AnswererOptions,
 ) -> dict[str, Any]:
     """Return what decides the answers of a run, for the head of its file; a server's address does not."""
+    served = {name: value for name, value in asdict(answerer).items() if name != "answerer_url"}
     return {
         "pack": pack.path.resolve().name,
         "k": answers.k,
@@ -259,9 +260,7 @@ def answer_settings(
         "exact": options.exact,
         "rerank": {"mode": rerank.rerank, "top": rerank.rerank_top, "alpha": rerank.alpha},
         "answerer": "served" if answerer.answerer_url else "offline",
-        "model": answerer.answerer_model,
-        "text_only": answerer.answerer_text_only,
-        "max_tokens": answerer.answerer_max_tokens if answerer.answerer_url else None,
+        **(served if answerer.answerer_url else {}),
     }
 
 
