@@ -144,11 +144,20 @@ class Table:
 
     def column_header(self, column: int) -> tuple[str, ...]:
         """Return the texts over a column, outermost first, without repetitions and blanks."""
-        return _path(row[column] for row in self.grid()[: self.header_rows])
+        return _path(
+            cell.text
+            for cell in self.cells
+            if cell.row < self.header_rows and cell.column <= column < cell.column + cell.column_span
+        )
 
     def row_header(self, row: int) -> tuple[str, ...]:
         """Return the texts left of a row's values, outermost first, without repetitions and blanks."""
-        return _path(self.grid()[row][: self.header_columns])
+        left = [
+            (cell.column, cell.text)
+            for cell in self.cells
+            if cell.column < self.header_columns and cell.row <= row < cell.row + cell.row_span
+        ]
+        return _path(text for _, text in sorted(left, key=lambda item: item[0]))
 
 
 def _path(texts: Iterable[str]) -> tuple[str, ...]:

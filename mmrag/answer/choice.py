@@ -107,9 +107,23 @@ def confidence(question: Question, scored: Sequence[ScoredPassage], candidates: 
     """Return how likely the first passage answers the question, 0..1."""
     if not scored:
         return 0.0
-    texts = [candidate.record.text.casefold() for candidate in candidates]
-    missing = [name for name in question.names if not any(name.casefold() in text for text in texts)]
-    return 1 / (1 + math.exp(-(0.4 * scored[0].score + 1.0 - 2.0 * len(missing))))
+    missing = missing_names(question, candidates)
+    odds = 0.4 * scored[0].score + 1.0 - 2.0 * len(missing)
+    return 0.5 + 0.5 * math.tanh(odds / 2)  # the logistic function, without overflow
+
+
+def missing_names(question: Question, candidates: Sequence[Candidate]) -> list[str]:
+    """Return the question's names and numbers that no text has, neither as they are written nor by stems."""
+    lacking = list(question.names)
+    for candidate in candidates if lacking else ():
+        text = " ".join(candidate.record.text.casefold().split())
+        stems = frozenset(content_stems(candidate.record.text))
+        lacking = [
+            name
+            for name in lacking
+            if " ".join(name.casefold().split()) not in text and not stems.issuperset(content_stems(name))
+        ]
+    return lacking
 
 
 def head_stems(passages: Sequence[Passage], candidates: Sequence[Candidate]) -> dict[int, frozenset[str]]:

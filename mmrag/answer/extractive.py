@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mmrag.answer.areas import block_area
-from mmrag.answer.choice import Score, ScoredPassage, choose, confidence
+from mmrag.answer.choice import Score, ScoredPassage, choose, confidence, missing_names
 from mmrag.answer.passages import Passage, passages_of
 from mmrag.answer.question import Question
 from mmrag.answer.quotes import line_boxes
 from mmrag.answer.tables import narrow, whole_tables
-from mmrag.errors import DocumentError, MissingExtraError, check_whole
+from mmrag.errors import DocumentError, MissingExtraError, WorkerError, check_whole
 from mmrag.types import Answer, Candidate, Citation, Query, Ranking, Usage
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 THRESHOLD = 0.5
 """Least confidence of an answer that is given; ``benchmarks/answer_weights.py`` chose it."""
+MOST_NAMES = 3
+"""Most names that an abstention says are missing."""
 NOT_ANSWERED = "No passage of the pages that were read answers this question."
 NOT_COMPUTED = (
     "This answerer quotes and does not compare, count or compute: the figures are in the cited passage. "
@@ -138,6 +140,7 @@ class ExtractiveAnswerer:
         except (
             DocumentError,
             MissingExtraError,
+            WorkerError,
         ) as error:  # the words are in the index: they can be quoted without structure
             notes.append(f"Tables and headings of {page.source.name} could not be told apart: {error}")
             return None
@@ -166,21 +169,15 @@ def _narrow(question: Question, passage: Passage, candidates: Sequence[Candidate
 
 def _why_not(question: Question, scored: Sequence[ScoredPassage], candidates: Sequence[Candidate]) -> str:
     """Say that nothing answers, which names are on none of the pages, and which page is nearest."""
-    missing = list(_missing_names(question, candidates))
+    missing = missing_names(question, candidates)[:MOST_NAMES]
     said = [NOT_ANSWERED]
     if missing:
-        names = ", ".join(f"“{name}”" for name in missing)
-        said.append(f"None of the {len(candidates)} pages read has {names}.")
+        names = " or ".join(f"“{name}”" for name in missing)
+        pages = "The page" if len(candidates) == 1 else f"None of the {len(candidates)} pages"
+        said.append(f"{pages} read has {'no ' if len(candidates) == 1 else ''}{names} in its text.")
     if scored:
         said.append(f"The nearest is {_name(candidates[scored[0].passage.candidate])}.")
     return " ".join(said)
-
-
-def _missing_names(question: Question, candidates: Sequence[Candidate]) -> Iterator[str]:
-    texts = [candidate.record.text.casefold() for candidate in candidates]
-    for name in question.names:
-        if not any(name.casefold() in text for text in texts):
-            yield name
 
 
 def _name(candidate: Candidate) -> str:

@@ -19,6 +19,8 @@ LONGEST = 300
 """Most characters of a window of running text."""
 LONGEST_ROW = 400
 """Most characters of a table's row with its headers."""
+LONGEST_NUMBER = 6
+"""Most digits of a line's number."""
 NUMBERED = 8
 """Fewest lines in a row whose numbers are taken for line numbers; shorter runs may be lists."""
 TITLES = ("title", "heading", "caption")
@@ -89,13 +91,16 @@ def passages_of(candidate: Candidate, number: int, blocks: Sequence[Block] | Non
     for block in blocks:
         if block.is_running:
             continue
+        placed = [page.words[position] for position in block.words]
         if block.kind == "picture" and 0 < len(block.text) <= LONGEST:
-            words = tuple(page.words[position] for position in block.words)
-            yield Passage(number, block.text, words, block, title)
+            yield Passage(number, block.text, tuple(placed), block, title)
         elif block.table is not None:
-            yield from _rows(block, block.table, page.words, number, title)
+            yield from table_rows(block, block.table, page.words, number, title)
+            in_cells = {position for cell in block.table.cells for position in cell.words}
+            rest = [page.words[position] for position in block.words if position not in in_cells]
+            lines += _lines(block, rest, title) if rest else []
         else:
-            lines += _lines(block, page.words, "" if block.kind in TITLES else title)
+            lines += _lines(block, placed, "" if block.kind in TITLES else title)
         if block.kind in TITLES:
             title = block.text[:LONGEST]
     yield from windows(_without_numbers(lines), number)
@@ -104,24 +109,27 @@ def passages_of(candidate: Candidate, number: int, blocks: Sequence[Block] | Non
 def plain_lines(text: str, words: Sequence[Word]) -> list[Line]:
     """Return the lines of a text whose structure is not known; with words if they are those of the text."""
     lines, position = [], 0
-    matching = len(words) == len(text.split())
+    matching = [word.text for word in words] == text.split()
     for line in text.splitlines():
-        tokens = tuple(line.split())
-        if tokens:
-            placed = tuple(words[position : position + len(tokens)]) if matching else ()
-            lines.append(Line(tokens, placed, None, ""))
-            position += len(tokens)
+        tokens = line.split()
+        for span in sentence_spans(tokens) if len(line) > LONGEST else [range(len(tokens))]:
+            for part in _cut(tokens[span.start : span.stop]):
+                placed = tuple(words[position : position + len(part)]) if matching else ()
+                lines.append(Line(tuple(part), placed, None, ""))
+                position += len(part)
     return lines
 
 
 def windows(lines: Sequence[Line], number: int) -> Iterator[Passage]:
     """Yield windows of up to `LINES` lines, one from each line on."""
+    end = 0  # of the window before
     for start in range(len(lines)):
         size = 1
         while size < LINES and start + size < len(lines) and _fits(lines[start : start + size + 1]):
             size += 1
-        if size < LINES and start > 0 and start + size == len(lines):
-            continue  # the end of the window before
+        if start + size == end == len(lines):
+            continue
+        end = start + size
         yield window(lines, number, start, size)
 
 
@@ -139,20 +147,27 @@ def _fits(lines: Sequence[Line]) -> bool:
 
 
 def _lines(block: Block, words: Sequence[Word], title: str) -> list[Line]:
-    """Return the lines of a block; of running text its sentences, cut where they are too long."""
+    """Return the lines of words of a block; of running text its sentences, cut where they are too long."""
+    if not words:
+        return [Line(line.words, (), block, title) for line in plain_lines(block.text, ())]
+    flat = [word for word in words if word.text]
     rows: list[list[Word]] = []
-    for position in block.words:
-        word = words[position]
+    for word in flat:
         if rows and _same_line(rows[-1][-1], word):
             rows[-1].append(word)
         else:
             rows.append([word])
     if len(rows) > 1 and block.kind not in TITLES:
-        flat = [word for row in rows for word in row]
         spans = sentence_spans([word.text for word in flat])
-        if len(spans) > 1 or flat[-1].text[-1:] in ".!?":
-            rows = [part for span in spans for part in _cut([flat[position] for position in span])]
-    return [Line(tuple(word.text for word in row), tuple(row), block, title) for row in rows]
+        if len(spans) > 1 or flat[-1].text[-1] in ".!?":
+            rows = [[flat[position] for position in span] for span in spans]
+    lines = []
+    for row in rows:
+        start = 0
+        for part in _cut([word.text for word in row]):
+            lines.append(Line(tuple(part), tuple(row[start : start + len(part)]), block, title))
+            start += len(part)
+    return lines
 
 
 def _without_numbers(lines: list[Line]) -> list[Line]:
@@ -161,7 +176,10 @@ def _without_numbers(lines: list[Line]) -> list[Line]:
     Pleadings and transcripts number their lines; a number in the middle of a sentence is none of its words.
     """
     firsts = [
-        int(line.words[0]) if len(line.words) > 1 and line.words[0].isdecimal() else None for line in lines
+        int(line.words[0])
+        if len(line.words) > 1 and line.words[0].isdecimal() and len(line.words[0]) <= LONGEST_NUMBER
+        else None
+        for line in lines
     ]
     kept = list(lines)
     start = 0
@@ -177,46 +195,90 @@ def _without_numbers(lines: list[Line]) -> list[Line]:
     return kept
 
 
-def _cut(words: list[Word]) -> Iterator[list[Word]]:
-    """Yield a sentence in parts of at most `LONGEST` characters."""
-    part: list[Word] = []
+def _cut(words: Sequence[str], longest: int = LONGEST) -> Iterator[list[str]]:
+    """Yield words in parts of at most `longest` characters; a longer word is a part of its own."""
+    part: list[str] = []
     size = 0
     for word in words:
-        if part and size + len(word.text) > LONGEST:
+        if part and size + len(word) > longest:
             yield part
             part, size = [], 0
         part.append(word)
-        size += len(word.text) + 1
-    yield part
+        size += len(word) + 1
+    if part:
+        yield part
 
 
 def _same_line(last: Word, word: Word) -> bool:
-    """Whether a word follows another on its line; a word cut at the line's end is on the next one, too."""
-    box = last.boxes[-1]
+    """Whether a word follows another on its line; a word cut at the line's end is on the next one, too.
+
+    Where text runs from right to left it follows close to the left.
+    """
+    left, top, _, bottom = last.boxes[-1]
     middle = (word.box[1] + word.box[3]) / 2
-    return box[1] <= middle <= box[3] and word.box[0] >= box[0]
+    is_near = 0 <= left - word.box[2] <= bottom - top
+    return top <= middle <= bottom and (word.box[0] >= left or is_near)
 
 
-def _rows(block: Block, table: Table, words: Sequence[Word], number: int, title: str) -> Iterator[Passage]:
-    for row in range(table.header_rows, table.rows):
-        cells = row_cells(table, row)
-        text = row_text(table, row, cells)
-        if text:
-            placed = tuple(words[position] for cell in cells for position in cell.words)
-            yield Passage(number, text[:LONGEST_ROW], placed, block, title, row)
+def table_rows(
+    block: Block, table: Table, words: Sequence[Word], number: int, title: str
+) -> Iterator[Passage]:
+    """Yield the rows of a table, each with its headers; a long row in parts, each with the row's own header.
+
+    Args:
+        block: of the table.
+        table: whose rows below the header are read; all of them if it is nothing but header.
+        words: of the page.
+        number: of the candidate.
+        title: of the table.
+    """
+    first = table.header_rows if table.header_rows < table.rows else 0
+    names = [" ".join(table.column_header(column)) if first else "" for column in range(table.columns)]
+    covering: list[list[Cell]] = [[] for _ in range(table.rows)]
+    for cell in table.cells:
+        for row in range(cell.row, min(table.rows, cell.row + cell.row_span)):
+            covering[row].append(cell)
+    for row in range(first, table.rows):
+        cells = sorted(covering[row], key=lambda cell: cell.column)
+        for text, positions in _row_quotes(cells, table.header_columns, names):
+            yield Passage(number, text, tuple(words[at] for at in positions), block, title, row)
 
 
-def row_cells(table: Table, row: int) -> list[Cell]:
-    """Return the cells that cover a row, left to right, its headers included."""
-    return [cell for cell in table.cells if cell.row <= row < cell.row + cell.row_span]
+def _row_quotes(
+    cells: Sequence[Cell], header_columns: int, names: Sequence[str]
+) -> Iterator[tuple[str, list[int]]]:
+    """Yield a row as ``row header, column header: cell; ...``, and the positions of its words.
 
-
-def row_text(table: Table, row: int, cells: Sequence[Cell]) -> str:
-    """Return a row as ``row header, column header: cell; ...``."""
-    header = ", ".join(table.row_header(row))
-    parts = []
+    A row longer than `LONGEST_ROW` comes in parts. A header of half that length or more is read as a value.
+    """
+    named = [cell for cell in cells if cell.column < header_columns and cell.text]
+    header = ", ".join(dict.fromkeys(cell.text for cell in named))
+    if len(header) > LONGEST_ROW // 2:
+        header, named, header_columns = "", [], 0
+    placed = [at for cell in named for at in cell.words]
+    room = LONGEST_ROW - len(header) - 2
+    parts: list[tuple[str, list[int]]] = []
     for cell in cells:
-        if cell.column >= table.header_columns and cell.text:
-            name = " ".join(table.column_header(cell.column))
-            parts.append(f"{name}: {cell.text}" if name else cell.text)
-    return f"{header}, {'; '.join(parts)}" if header and parts else header or "; ".join(parts)
+        if cell.column >= header_columns:
+            parts += _cell_parts(cell, names[cell.column], room)
+    if header and not parts:
+        yield header, placed
+    start = 0
+    for end in range(1, len(parts) + 1):
+        if end == len(parts) or sum(len(text) + 2 for text, _ in parts[start : end + 1]) > room + 2:
+            text = "; ".join(text for text, _ in parts[start:end])
+            positions = [*placed, *(at for _, some in parts[start:end] for at in some)]
+            yield f"{header}, {text}" if header else text, positions
+            start = end
+
+
+def _cell_parts(cell: Cell, name: str, room: int) -> Iterator[tuple[str, list[int]]]:
+    """Yield a cell with the name of its column, in parts if it is long, and the positions of their words."""
+    lead = f"{name}: " if name and len(name) <= room // 2 else ""
+    words = cell.text.split()
+    has_positions = len(words) == len(cell.words)
+    start = 0
+    for part in _cut(words, room - len(lead)):
+        placed = list(cell.words[start : start + len(part)] if has_positions else cell.words)
+        yield (lead + " ".join(part))[:room], placed
+        start += len(part)

@@ -65,11 +65,12 @@ def line_boxes(words: Sequence[Word]) -> tuple[Box, ...]:
     letter = 0.0  # width of one in the word before
     for text, box in ((word.text, box) for word in words for box in word.boxes):
         x0, y0, x1, y1 = box
-        gap, letter = WIDE_GAP * letter, (x1 - x0) / len(text)
+        gap, letter = WIDE_GAP * letter, (x1 - x0) / max(1, len(text))
         if boxes:
             a0, b0, a1, b1 = boxes[-1]
-            if b0 <= (y0 + y1) / 2 <= b1 and a0 <= x0 <= a1 + gap:
-                boxes[-1] = (a0, min(b0, y0), max(a1, x1), max(b1, y1))
+            # Where text runs from right to left, the next word is close to the left.
+            if b0 <= (y0 + y1) / 2 <= b1 and (a0 <= x0 <= a1 + gap or a0 - gap <= x1 <= a0):
+                boxes[-1] = (min(a0, x0), min(b0, y0), max(a1, x1), max(b1, y1))
                 continue
         boxes.append(box)
     return tuple(boxes)

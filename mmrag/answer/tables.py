@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mmrag.answer.passages import LONGEST_ROW, Passage, row_cells
+from mmrag.answer.passages import LONGEST_ROW, Passage
 from mmrag.answer.question import Question
 from mmrag.answer.words import content_stems
 from mmrag.blocks import Block, Cell, Table, Word
@@ -38,14 +38,21 @@ def narrow(question: Question, passage: Passage, words: Sequence[Word]) -> Passa
     passage = replace(passage, named=1)
     corner = {stem for column in range(table.header_columns) for stem in _column_stems(table, column)}
     asked = question.stems - names - corner
-    cells = [cell for cell in row_cells(table, row) if cell.column >= table.header_columns]
+    cells = [
+        cell
+        for cell in table.cells
+        if cell.row <= row < cell.row + cell.row_span and cell.column >= table.header_columns
+    ]
     counts = [len(asked & _column_stems(table, cell.column)) for cell in cells]
     best = max(counts, default=0)
     if not best or counts.count(best) > 1:
         return passage
     cell = cells[counts.index(best)]
     path = table.column_header(cell.column)
-    text = f"{', '.join(header)}, {' '.join(path)}: {cell.text}"
+    value = f"{' '.join(path)}: {cell.text}"
+    if value not in passage.text:
+        return passage  # a part of a long row; or the table is nothing but header
+    text = f"{', '.join(header)}, {value}"
     is_named = _name_stems(path[-1]) <= question.stems and question.extremes <= set(text.casefold().split())
     if not (is_named and _has_whole_header(table) and any(char.isalnum() for char in cell.text)):
         return passage

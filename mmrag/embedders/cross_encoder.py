@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmrag.embedders.onnx import OnnxBert, check_files, side_by_side
+from mmrag.errors import check_whole
 from mmrag.machine import default_threads
 
 DEFAULT_MODEL_DIR = Path(__file__).parent.parent / "weights" / "ms-marco-minilm-l12-v2-int8"
@@ -31,14 +32,14 @@ class CrossEncoder:
 
     def __init__(self, model_dir: str | Path | None = None, *, threads: int | None = None) -> None:
         self.model_dir = Path(model_dir) if model_dir is not None else DEFAULT_MODEL_DIR
-        self.threads = default_threads() if threads is None else threads
+        self.threads = default_threads() if threads is None else check_whole("threads", threads)
         self._graph = check_files(self.model_dir, "cross-encoder")
         self._lock = threading.Lock()
         self._model: OnnxBert | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         """Return the settings only; the weights load again on first use."""
-        return functools.partial(CrossEncoder, self.model_dir), ()
+        return functools.partial(CrossEncoder, self.model_dir, threads=self.threads), ()
 
     def __call__(self, question: str, passages: Sequence[str]) -> list[float]:
         """Return the log-odds that each passage answers the question.

@@ -87,14 +87,11 @@ class PagePictures:
         right, bottom = max(box[2] for box in boxes), max(box[3] for box in boxes)
         width, height = image.size
         margin = round(CROP_MARGIN * max(width, height))
-        return image.crop(
-            (
-                max(0, math.floor(left * width) - margin),
-                max(0, math.floor(top * height) - margin),
-                min(width, math.ceil(right * width) + margin),
-                min(height, math.ceil(bottom * height) + margin),
-            )
-        )
+        x0 = min(width - 1, max(0, math.floor(left * width) - margin))
+        y0 = min(height - 1, max(0, math.floor(top * height) - margin))
+        x1 = max(x0 + 1, min(width, math.ceil(right * width) + margin))
+        y1 = max(y0 + 1, min(height, math.ceil(bottom * height) + margin))
+        return image.crop((x0, y0, x1, y1))
 
     def close(self) -> None:
         """Delete the temporary folder, if there is one."""
