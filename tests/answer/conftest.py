@@ -1,10 +1,14 @@
 """Pages drawn by hand for the answerers: what stands where is known."""
 
 import random
+from dataclasses import replace
 
 import pymupdf
 import pytest
 
+import mmrag
+from mmrag.blocks import Block, Cell, Table
+from mmrag.documents import ReaderSettings
 from mmrag.types import Candidate, Page, Query, Ranking, Record, Source, Word
 
 A4 = (595.0, 842.0)
@@ -226,6 +230,27 @@ def slide():
     return sheet
 
 
+def letter(number):
+    """One of several pages with the same running head and foot."""
+    sheet = Sheet("letter.pdf", number)
+    sheet.text(60, 30, "Ostrava Tram Works - confidential letter", 8)
+    sheet.text(60, 90, ("Tram wheels are turned every spring", "Brakes last four years")[number], 14)
+    lines = (
+        [
+            "The wheels of all trams are turned on a lathe in March, when fewer people ride. A wheel loses",
+            "about four millimetres each time. Mr Novotny keeps the list of the wheels that were replaced.",
+        ],
+        [
+            "Brake pads are changed after four years or ninety thousand kilometres. The depot in Hrabova",
+            "stores two hundred pads, which is enough for one winter.",
+        ],
+    )[number]
+    sheet.lines(60, 115, lines)
+    sheet.text(60, 810, "Ostrava Tram Works, Vitkovicka 3, 70200 Ostrava", 8)
+    sheet.text(540, 810, f"Page {number + 1} of 2", 8, right=True)
+    return sheet
+
+
 PAGES = {
     "financial": financial,
     "two_headers": two_headers,
@@ -252,3 +277,144 @@ def ranked():
 def blank_sheet():
     """The class, for pages of a test's own."""
     return Sheet
+
+
+@pytest.fixture(scope="session")
+def structured():
+    """Every sheet, and both letters, as the real reader reads them: words and blocks, by name."""
+    drawn = {
+        **{name: make() for name, make in PAGES.items()},
+        "letter": letter(0),
+        "second_letter": letter(1),
+    }
+    document = pymupdf.open()
+    for sheet in drawn.values():
+        document.insert_pdf(sheet.document)
+    data = ("drawn.pdf", document.tobytes())
+    pages = mmrag.read(data, settings=ReaderSettings(ocr="off", workers=1)).pages
+    return dict(zip(drawn, pages, strict=True))
+
+
+WORDS = [
+    "amber",
+    "barley",
+    "cedar",
+    "delta",
+    "ember",
+    "falcon",
+    "garnet",
+    "harbor",
+    "island",
+    "juniper",
+    "kernel",
+    "ladder",
+    "meadow",
+    "nickel",
+    "orchard",
+    "pepper",
+    "quartz",
+    "raven",
+    "saddle",
+    "timber",
+    "umbrella",
+    "velvet",
+    "walnut",
+    "yarrow",
+    "zephyr",
+    "12",
+    "1,250",
+    "3.5",
+    "2019",
+    "$40",
+    "(7)",
+    "88%",
+]
+
+
+class Drawing:
+    """Words on a page without a file, a line below the other, and their blocks."""
+
+    def __init__(self, seed):
+        self.noise = random.Random(seed)
+        self.words, self.blocks, self.lines = [], [], 0
+
+    def line(self, texts, left=0.05):
+        """Place words side by side on a new line; return their positions."""
+        first, x = len(self.words), left
+        for text in texts:
+            width = min(0.004 * len(text), 0.9)
+            y = 0.0005 + 0.002 * self.lines
+            self.words.append(Word(text, (min(x, 0.99), y, min(x + width, 1.0), y + 0.0015)))
+            x += width + 0.002
+        self.lines += 1
+        return tuple(range(first, len(self.words)))
+
+    def some_words(self, least, most):
+        return [self.noise.choice(WORDS) for _ in range(self.noise.randint(least, most))]
+
+    def box(self, positions):
+        boxes = [self.words[position].box for position in positions]
+        return (
+            min(box[0] for box in boxes),
+            min(box[1] for box in boxes),
+            max(box[2] for box in boxes),
+            max(box[3] for box in boxes),
+        )
+
+    def running_text(self, kind):
+        positions = []
+        for _ in range(self.noise.randint(1, 5)):
+            texts = self.some_words(1, 30)
+            if self.noise.random() < 0.4:
+                texts[-1] += "."
+            if self.noise.random() < 0.05:
+                texts.append("x" * self.noise.randint(200, 700))
+            positions += self.line(texts)
+        text = " ".join(self.words[position].text for position in positions)
+        self.blocks.append(Block(kind, text, (self.box(positions),), 0, tuple(positions)))
+
+    def table(self):
+        rows, columns = self.noise.randint(1, 6), self.noise.randint(1, 7)
+        cells, placed = [], []
+        for row in range(rows):
+            for column in range(columns):
+                texts = self.some_words(0, self.noise.choice((1, 3, 3, 90)))
+                positions = self.line(texts)
+                placed += positions
+                cells.append(Cell(row, column, " ".join(texts), None, words=positions))
+        placed += self.line(self.some_words(1, 2))  # words that are in none of its cells
+        grid = Table(
+            rows, columns, tuple(cells), self.noise.randint(0, min(2, rows)), self.noise.randint(0, 1)
+        )
+        text = "\n".join("\t".join(row) for row in grid.grid())
+        self.blocks.append(Block("table", text, (self.box(placed),), 0, tuple(placed), grid))
+
+    def page(self):
+        source = Source("5a" * 32, "pdf", "random.pdf", "/tmp/random.pdf")
+        text = " ".join(word.text for word in self.words)
+        page = Page(source.page_id(0), source.document_id, 0, "1", text, tuple(self.words), A4, source)
+        return replace(page, blocks=tuple(self.blocks))
+
+
+def random_page(seed):
+    """A page of blocks of all kinds in a random order."""
+    drawing = Drawing(seed)
+    kinds = ("text", "list-item", "heading", "title", "caption", "picture", "footnote", "header", "footer")
+    for _ in range(drawing.noise.randint(1, 8)):
+        if drawing.noise.random() < 0.3:
+            drawing.table()
+        else:
+            drawing.running_text(drawing.noise.choice(kinds))
+    return drawing.page()
+
+
+@pytest.fixture(scope="session")
+def drawn_page():
+    """`random_page`, of a seed."""
+    return random_page
+
+
+@pytest.fixture(scope="session")
+def drawing():
+    """The class, for blocks of a test's own."""
+    return Drawing
