@@ -295,40 +295,12 @@ def structured():
     return dict(zip(drawn, pages, strict=True))
 
 
-WORDS = [
-    "amber",
-    "barley",
-    "cedar",
-    "delta",
-    "ember",
-    "falcon",
-    "garnet",
-    "harbor",
-    "island",
-    "juniper",
-    "kernel",
-    "ladder",
-    "meadow",
-    "nickel",
-    "orchard",
-    "pepper",
-    "quartz",
-    "raven",
-    "saddle",
-    "timber",
-    "umbrella",
-    "velvet",
-    "walnut",
-    "yarrow",
-    "zephyr",
-    "12",
-    "1,250",
-    "3.5",
-    "2019",
-    "$40",
-    "(7)",
-    "88%",
-]
+WORDS = tuple(
+    """
+    amber barley cedar delta ember falcon garnet harbor island juniper kernel ladder meadow nickel orchard
+    pepper quartz raven saddle timber umbrella velvet walnut yarrow zephyr 12 1,250 3.5 2019 $40 (7) 88%
+    """.split()
+)
 
 
 class Drawing:
