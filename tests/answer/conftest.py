@@ -295,12 +295,11 @@ def structured():
     return dict(zip(drawn, pages, strict=True))
 
 
-WORDS = tuple(
-    """
+VOCABULARY = """
     amber barley cedar delta ember falcon garnet harbor island juniper kernel ladder meadow nickel orchard
     pepper quartz raven saddle timber umbrella velvet walnut yarrow zephyr 12 1,250 3.5 2019 $40 (7) 88%
-    """.split()
-)
+"""
+WORDS = tuple(VOCABULARY.split())
 
 
 class Drawing:
