@@ -40,7 +40,7 @@ _ASKED = (
     ),
     (
         "money",
-        r"\bhow much\b.*\b(?:pay|paid|spen[dt]|charged?|owed?|cost|earned?)\b|"
+        r"\bhow much\b.{0,300}\b(?:pay|paid|spen[dt]|charged?|owed?|cost|earned?)\b|"
         r"\b(?:price|costs?|fee|bill|rent|salary|worth|amount|net pay|gross pay|balance|preis|kosten|betrag|"
         r"prix|montant|precio|importe)\b",
     ),
@@ -61,7 +61,8 @@ _ASKED = (
 _COMPUTES = re.compile(
     r"(?i)\b(?:most|least|fewest|best|worst|maximum|minimum|average|mean|median|sum|combined|altogether|"
     r"difference|ratio|compared?|comparison|differs?|add up|times (?:more|as|larger|higher)|"
-    r"(?:how (?:much|many)|which \w+|which is) (?:\w+ )?(?:more|less|fewer|higher|lower|larger|smaller)|"
+    r"(?:how (?:much|many)|which \w+|which is) (?:\w+ ){0,2}"
+    r"(?:more|less|fewer|higher|lower|larger|smaller|bigger|longer|shorter|older|younger|cheaper|better|worse)|"
     r"rank(?:ed|s)?|growth rate|percent(?:age)? (?:change|increase|decrease)|"
     r"(?!(?:inter|for|har|re|requ|t|w|gu|near|wr|v|p|qu|b|proto|arr|honest|mod|lat)est\b)[a-z]{2,}est|"
     r"(?:höchs|größ|klein|niedrigs|meis|wenigs|läng|ältes|teuers)\w*te[nrs]?)\b"
@@ -113,8 +114,10 @@ class Question:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The names and numbers in it, which an answer must be about."""
-        return tuple(dict.fromkeys(match[0] for match in _NAME.finditer(self.text)))
+        """The names and numbers in it, which an answer must be about; numbers alone if all words are capital."""
+        found = dict.fromkeys(match[0] for match in _NAME.finditer(self.text))
+        has_small = any(word[0].islower() for word in self.text.split())
+        return tuple(name for name in found if has_small or name[0].isdigit())
 
     @cached_property
     def read_text(self) -> str:
