@@ -114,7 +114,7 @@ class Question:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The names and numbers in it, which an answer must be about; numbers alone if all words are capital."""
+        """The names and numbers in it, which an answer must be about; numbers alone if all is in capitals."""
         found = dict.fromkeys(match[0] for match in _NAME.finditer(self.text))
         has_small = any(word[0].islower() for word in self.text.split())
         return tuple(name for name in found if has_small or name[0].isdigit())
