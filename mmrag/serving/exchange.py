@@ -107,7 +107,12 @@ class Exchanges(Connection):
     def _attempt(self, method: str, url: str, body: Json | None, deadline: float) -> Actions[Response]:
         with translate_errors(url, self.timeout, self._key):
             self._announce_host(method)
-            response: Response = yield Open(self._pool, method, url, body, self._headers(), deadline)
+            headers = self._headers()
+            if (
+                method == "GET"
+            ):  # `transformers serve` hangs up behind a failed one; nothing must follow on it
+                headers["Connection"] = "close"
+            response: Response = yield Open(self._pool, method, url, body, headers, deadline)
             if response.head.status_code == 200:
                 return response
             start = b""

@@ -134,3 +134,12 @@ def test_a_server_without_a_reranker_says_so(fake_server):
     asked = ThinkReranker(fake_server.url, model="m", mode="served", images=False, max_retries=0)
     with pytest.raises(ServerStatusError, match=re.escape(f"{fake_server.url}/v1/rerank answered 404")):
         asked.rerank(RANKING)
+
+
+def test_nothing_follows_on_the_connection_of_a_failed_list(fake_server):
+    """`transformers serve` hangs up after an error of its own; a request on that connection would be lost."""
+    fake_server.reply(500, b"Internal Server Error").chat(SAID)
+    answerer(fake_server.url, model=None).answer(RANKING.query, RANKING)
+    models, chat = fake_server.requests
+    assert models.headers["connection"] == "close"
+    assert models.port != chat.port

@@ -180,6 +180,7 @@ def test_a_local_model_is_not_looked_up_and_nothing_is_reported(tmp_path: Path) 
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "VLLM_CPU_KVCACHE_SPACE": "4",
+        "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": "7200",
     }
     assert (local.model, value_of(local, "--model")) == ("m", str(folder))
     far = plan_server("org/name", ModelFacts("name", architectures=("A",)), GPU, mode="answer")

@@ -248,6 +248,8 @@ def _environment(facts: ModelFacts, python: ServingPython) -> dict[str, str]:
         environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"  # binding fails where cores are shared out
         # left alone vLLM reserves 92 % of the machine's memory, and does not start where less is free
         environment["VLLM_CPU_KVCACHE_SPACE"] = CPU_CACHE_GB
+        # a step that other work on the machine holds up for five minutes would else end the server
+        environment["VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS"] = "7200"
     return environment
 
 
