@@ -1,0 +1,140 @@
+"""Laws of the choice: each passage is judged by itself, better ones come first, doubt is told as doubt."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from mmrag.answer.choice import SHORTLIST, choose, confidence, missing_names, overlap
+from mmrag.answer.passages import passages_of
+from mmrag.answer.question import Question
+from mmrag.embedders.cross_encoder import CrossEncoder
+from mmrag.types import Candidate, Record
+
+QUESTIONS = [
+    "Who keeps the list of the wheels?",
+    "How many pads does the depot store?",
+    "What were net sales in Europe in 2024?",
+    "When is the policy valid until?",
+    "Which region grew most?",
+]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return CrossEncoder(threads=1)
+
+
+def candidates_of(*items):
+    records = [
+        Record(f"note-{place}", None, item)
+        if isinstance(item, str)
+        else Record(item.id, None, item.text, {}, item)
+        for place, item in enumerate(items)
+    ]
+    return [Candidate(record, 1.0, place) for place, record in enumerate(records, 1)]
+
+
+def all_passages(candidates):
+    return [
+        passage
+        for number, candidate in enumerate(candidates)
+        for passage in passages_of(candidate, number, candidate.page and candidate.page.blocks)
+    ]
+
+
+def chosen(question, *items, score=None, **options):
+    candidates = candidates_of(*items)
+    return choose(Question(question), all_passages(candidates), candidates, score, **options)
+
+
+def test_the_passage_that_answers_comes_first(structured, model):
+    pages = [structured[name] for name in ("letter", "second_letter", "form")]
+    first = chosen("Who keeps the list of the wheels?", *pages, score=model)[0].passage
+    assert first.candidate == 0 and "Novotny keeps the list" in first.text
+    first = chosen("How many pads are stored in Hrabova?", *pages, score=model)[0].passage
+    assert first.candidate == 1 and "two hundred pads" in first.text
+    first = chosen("What is the policy number?", *pages, score=model)[0].passage
+    assert first.candidate == 2 and "12-345" in first.text
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_company_does_not_change_what_the_model_says_of_a_passage(structured, model, question):
+    alone = structured["letter"]
+    others = [structured[name] for name in ("second_letter", "financial")]
+    before = {one.passage.text: one.model for one in chosen(question, alone, score=model, most=99)}
+    after = [
+        one for one in chosen(question, alone, *others, score=model, most=99) if not one.passage.candidate
+    ]
+    assert {one.passage.text: pytest.approx(one.model, abs=1e-4) for one in after} == before
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_is_chosen_is_ordered_apart_and_short(drawn_page, seed):
+    pages = [replace(drawn_page(seed + 100 * n), id=f"{n}#p0") for n in range(3)]
+    noise = random.Random(seed)
+    found = chosen(
+        "Which falcon lives in the harbor?", *pages, score=lambda _, texts: [noise.gauss(0, 4) for _ in texts]
+    )
+    scores = [one.score for one in found]
+    assert scores == sorted(scores, reverse=True) and len(found) <= SHORTLIST
+    assert all(0 <= one.words <= 1 for one in found)
+    pairs = [(a.passage, b.passage) for at, a in enumerate(found) for b in found[:at]]
+    assert not any(overlap(*pair) for pair in pairs)
+    for a, b in pairs:
+        shared = set(range(a.start, a.start + a.size)) & set(range(b.start, b.start + b.size))
+        assert (
+            a.candidate != b.candidate or 2 * len(shared) <= min(a.size, b.size) or not a.size or not b.size
+        )
+
+
+def test_words_alone_choose_where_there_is_no_model(structured):
+    first = chosen(
+        "How many pads are stored in the depot in Hrabova?", structured["letter"], structured["second_letter"]
+    )[0]
+    assert "Hrabova" in first.passage.text and first.model == 0
+
+
+def test_nothing_is_chosen_from_nothing(structured):
+    assert chosen("What?") == []
+    assert confidence(Question("What?"), [], []) == 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_confidence_grows_with_the_score_and_stays_within_bounds(structured, seed):
+    noise = random.Random(seed)
+    candidates = candidates_of(structured["letter"])
+    question = Question(noise.choice(QUESTIONS))
+    (one, *_) = choose(question, all_passages(candidates), candidates, None)
+    scores = sorted(noise.uniform(-60, 60) for _ in range(30))
+    sure = [confidence(question, [replace(one, score=score)], candidates) for score in scores]
+    assert sure == sorted(sure) and 0 <= sure[0] <= sure[-1] <= 1
+    assert confidence(question, [replace(one, score=-1e9)], candidates) == pytest.approx(0)
+    assert confidence(question, [replace(one, score=1e9)], candidates) == pytest.approx(1)
+
+
+def test_a_name_that_no_page_has_lowers_the_confidence(structured):
+    candidates = candidates_of(structured["letter"])
+    passages = all_passages(candidates)
+
+    def sure(question):
+        return confidence(
+            Question(question), choose(Question(question), passages, candidates, None), candidates
+        )
+
+    assert sure("What does Mr Novotny keep?") > sure("What does Mr Dvorak keep?")
+    assert 0 <= sure(" ".join(f"Depot Number {n}, please;" for n in range(2000))) < 0.01
+
+
+def test_a_name_is_missing_only_if_no_text_has_it():
+    texts = candidates_of("Anna\nLindqvist holds 1,200 shares.", "The harbour's gate is shut.")
+
+    def missing(question):
+        return missing_names(Question(question), texts)
+
+    assert missing("What does Anna Lindqvist hold?") == []  # across a line's end
+    assert missing("What is Lindqvist's share?") == []
+    assert missing("Who holds 1200 of them?") == []
+    assert missing("Is the Harbour open?") == []
+    assert missing("What does Petra Holm hold?") == ["Petra Holm"]
+    assert missing("Who held them in 2019?") == ["2019"]
