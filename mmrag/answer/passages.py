@@ -113,7 +113,7 @@ def plain_lines(text: str, words: Sequence[Word]) -> list[Line]:
     for line in text.splitlines():
         tokens = line.split()
         for span in sentence_spans(tokens) if len(line) > LONGEST else [range(len(tokens))]:
-            for part in _cut(tokens[span.start : span.stop]):
+            for part in cut_words(tokens[span.start : span.stop]):
                 placed = tuple(words[position : position + len(part)]) if matching else ()
                 lines.append(Line(tuple(part), placed, None, ""))
                 position += len(part)
@@ -164,7 +164,7 @@ def _lines(block: Block, words: Sequence[Word], title: str) -> list[Line]:
     lines = []
     for row in rows:
         start = 0
-        for part in _cut([word.text for word in row]):
+        for part in cut_words([word.text for word in row]):
             lines.append(Line(tuple(part), tuple(row[start : start + len(part)]), block, title))
             start += len(part)
     return lines
@@ -195,7 +195,7 @@ def _without_numbers(lines: list[Line]) -> list[Line]:
     return kept
 
 
-def _cut(words: Sequence[str], longest: int = LONGEST) -> Iterator[list[str]]:
+def cut_words(words: Sequence[str], longest: int = LONGEST) -> Iterator[list[str]]:
     """Yield words in parts of at most `longest` characters; a longer word is a part of its own."""
     part: list[str] = []
     size = 0
@@ -278,7 +278,7 @@ def _cell_parts(cell: Cell, name: str, room: int) -> Iterator[tuple[str, list[in
     words = cell.text.split()
     has_positions = len(words) == len(cell.words)
     start = 0
-    for part in _cut(words, room - len(lead)):
+    for part in cut_words(words, room - len(lead)):
         placed = list(cell.words[start : start + len(part)] if has_positions else cell.words)
         yield (lead + " ".join(part))[:room], placed
         start += len(part)

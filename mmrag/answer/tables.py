@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mmrag.answer.passages import LONGEST_ROW, Passage
+from mmrag.answer.passages import LONGEST_ROW, Passage, cut_words
 from mmrag.answer.question import Question
 from mmrag.answer.words import content_stems
 from mmrag.blocks import Block, Cell, Table, Word
@@ -84,7 +84,8 @@ def _whole(first: Passage, rows: Sequence[Passage]) -> Passage:
     assert first.block is not None and first.block.table is not None
     table = first.block.table
     names = "; ".join(dict.fromkeys(name for n in range(table.columns) for name in table.column_header(n)))
-    return replace(first, text=(names or first.title or first.text)[:LONGEST_ROW], words=(), row=None)
+    words = next(cut_words((names or first.title or first.text).split(), LONGEST_ROW))
+    return replace(first, text=" ".join(words)[:LONGEST_ROW], words=(), row=None)
 
 
 def _name_stems(name: str) -> frozenset[str]:

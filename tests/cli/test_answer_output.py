@@ -27,6 +27,17 @@ def test_the_confidence_is_printed_where_the_answerer_states_one() -> None:
     assert "confidence" not in answer_text(replace(ANSWER, confidence=None), {})
 
 
+def test_an_answer_of_quotes_says_that_it_is_one_above_its_lines() -> None:
+    quoted = replace(ANSWER, quoted=True)
+    assert answer_text(quoted, {}).splitlines()[:2] == [
+        "  Quoted from the pages, best first:",
+        "  14 ships [1]",
+    ]
+    assert answer_text(quoted, {}).splitlines()[1:] == answer_text(ANSWER, {}).splitlines()
+    assert answer_data(quoted)["quoted"] and answer_data(quoted)["answer"] == ANSWER.text
+    assert not answer_data(ANSWER)["quoted"]
+
+
 @pytest.mark.parametrize(("area", "listed"), [(AREA, list(AREA)), (None, None)])
 def test_data_have_the_words_boxes_and_the_area_around_them(area: tuple | None, listed: list | None) -> None:
     data = json.loads(json.dumps(answer_data(replace(ANSWER, citations=(replace(CITATION, area=area),)))))
