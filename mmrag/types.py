@@ -357,7 +357,7 @@ class Citation:
     area: Box | None = None
 
 
-QUOTED = "Quoted from the pages, best first:"
+QUOTES_HEADING = "Quoted from the pages, best first:"
 """Stands above an answer of quotes where people read it."""
 
 
@@ -393,7 +393,7 @@ class Answer:
 
     def _repr_html_(self) -> str:
         """Show the answer, each citation and its picture in a notebook."""
-        parts = [f"<p><i>{QUOTED}</i></p>"] if self.quoted else []
+        parts = [f"<p><i>{QUOTES_HEADING}</i></p>"] if self.quoted else []
         parts.append(f"<p>{html.escape(self.text).replace(chr(10), '<br>')}</p>")
         if self.note:
             parts.append(f"<p><i>{html.escape(self.note)}</i></p>")

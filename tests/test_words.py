@@ -60,6 +60,7 @@ NAME_EXEMPTIONS: dict[str, str] = {
     "hidden": "the width H of a model's states",
     "shared": "threading term: memory or cache used by several",
     "cached": "the field's word for a reply or gradient from a cache",
+    "quoted": "public field of Answer, beside it",
     "abstained": "public field of Answer, the field's word",
     "reranked": "public field of Ranking: a ranking is reranked or not",
     "needed": "names a bool",

@@ -19,9 +19,9 @@ def block_words(block: Block) -> frozenset[int]:
 
 def block_around(blocks: Sequence[Block], positions: Collection[int]) -> Block | None:
     """Return the block that holds most of these words; None if none holds any."""
-    wanted = frozenset(positions)
-    best = max(blocks, key=lambda block: len(wanted & block_words(block)), default=None)
-    return best if best is not None and wanted & block_words(best) else None
+    wanted_words = frozenset(positions)
+    best = max(blocks, key=lambda block: len(wanted_words & block_words(block)), default=None)
+    return best if best is not None and wanted_words & block_words(best) else None
 
 
 def block_area(block: Block, boxes: Sequence[Box]) -> Box | None:
@@ -40,12 +40,14 @@ def block_area(block: Block, boxes: Sequence[Box]) -> Box | None:
 
 def block_title(blocks: Sequence[Block], block: Block) -> str:
     """Return the caption next to a table or picture, else the heading above a block; ``""`` without one."""
-    at = next(position for position, other in enumerate(blocks) if other is block)
+    at = next(position for position, neighbour in enumerate(blocks) if neighbour is block)
     if block.kind in TITLED_KINDS:
-        for other in (*blocks[at - 1 : at], *blocks[at + 1 : at + 2]):
-            if other.kind == "caption":
-                return other.text
-    return next((other.text for other in reversed(blocks[:at]) if other.kind in HEADING_KINDS), "")
+        for neighbour in (*blocks[at - 1 : at], *blocks[at + 1 : at + 2]):
+            if neighbour.kind == "caption":
+                return neighbour.text
+    return next(
+        (neighbour.text for neighbour in reversed(blocks[:at]) if neighbour.kind in HEADING_KINDS), ""
+    )
 
 
 def _touch(a: Box, b: Box) -> bool:

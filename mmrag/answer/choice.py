@@ -79,7 +79,7 @@ def choose(
         WORDS * share
         + KIND * question.has_kind(passage.text)
         + NAMES * _names_met(question, passage, heads)
-        + NAMED[passage.named]
+        + NAMED[passage.match_level]
         + HEAD * _head(question, passage)
         for share, passage in zip(shares, passages, strict=True)
     ]
@@ -114,16 +114,16 @@ def confidence(question: Question, scored: Sequence[ScoredPassage], candidates: 
 
 def missing_names(question: Question, candidates: Sequence[Candidate]) -> list[str]:
     """Return the question's names and numbers that no text has, neither as they are written nor by stems."""
-    lacking = list(question.names)
-    for candidate in candidates if lacking else ():
+    absent_names = list(question.names)
+    for candidate in candidates if absent_names else ():
         text = " ".join(candidate.record.text.casefold().split())
         stems = frozenset(content_stems(candidate.record.text))
-        lacking = [
+        absent_names = [
             name
-            for name in lacking
+            for name in absent_names
             if " ".join(name.casefold().split()) not in text and not stems.issuperset(content_stems(name))
         ]
-    return lacking
+    return absent_names
 
 
 def head_stems(passages: Sequence[Passage], candidates: Sequence[Candidate]) -> dict[int, frozenset[str]]:
@@ -164,8 +164,8 @@ def word_shares(
 def _names_met(question: Question, passage: Passage, heads: Mapping[int, frozenset[str]]) -> float:
     """Return the share of the question's names that a passage or its page's head has; 1 if it has none."""
     stems = heads[passage.candidate] | set(content_stems(passage.read_text))
-    met = [stems.issuperset(content_stems(name)) for name in question.names]
-    return sum(met) / len(met) if met else 1.0
+    is_met = [stems.issuperset(content_stems(name)) for name in question.names]
+    return sum(is_met) / len(is_met) if is_met else 1.0
 
 
 def _with_names(question: Question, passage: Passage, heads: Mapping[int, frozenset[str]]) -> str:

@@ -88,9 +88,9 @@ class ExtractiveAnswerer:
             Quotes with their places, best first, a line each; or an answer with ``abstained`` set that says
             why. Abstains where the query is an image alone or the ranking is empty.
         """
-        started = time.perf_counter()
+        start = time.perf_counter()
         answer = self._answer(query, ranking)
-        seconds = {"extract": time.perf_counter() - started}
+        seconds = {"extract": time.perf_counter() - start}
         return replace(answer, usage=Usage(seconds))
 
     async def aanswer(self, query: Query, ranking: Ranking) -> Answer:
@@ -116,18 +116,18 @@ class ExtractiveAnswerer:
         passages = [_narrow(question, passage, candidates) for passage in passages]
         if question.computes:
             passages = whole_tables(passages)
-        scored = choose(question, passages, candidates, self.score)
-        sure = confidence(question, scored, candidates)
-        if not scored or sure < self.threshold:
-            why = _why_not(question, scored, candidates)
+        choices = choose(question, passages, candidates, self.score)
+        sure = confidence(question, choices, candidates)
+        if not choices or sure < self.threshold:
+            why = _why_not(question, choices, candidates)
             return Answer(why, (), ranking, abstained=True, note=note, confidence=sure)
-        quotes = [one.passage for one in scored[: self.quotes]]
+        quotes = [choice.passage for choice in choices[: self.quotes]]
         citations = tuple(
             _citation(number, passage, candidates[passage.candidate])
             for number, passage in enumerate(quotes, 1)
         )
         lines = [f"{citation.quote} [{citation.number}]" for citation in citations]
-        if question.computes and not quotes[0].named:
+        if question.computes and not quotes[0].match_level:
             lines.append(NOT_COMPUTED)
         return Answer("\n".join(lines), citations, ranking, note=note, confidence=sure, quoted=True)
 
@@ -167,17 +167,17 @@ def _narrow(question: Question, passage: Passage, candidates: Sequence[Candidate
     return passage if page is None else narrow(question, passage, page.words)
 
 
-def _why_not(question: Question, scored: Sequence[ScoredPassage], candidates: Sequence[Candidate]) -> str:
+def _why_not(question: Question, choices: Sequence[ScoredPassage], candidates: Sequence[Candidate]) -> str:
     """Say that nothing answers, which names are on none of the pages, and which page is nearest."""
-    missing = missing_names(question, candidates)[:MOST_NAMES]
-    said = [NOT_ANSWERED]
-    if missing:
-        names = " or ".join(f"“{name}”" for name in missing)
+    names_missing = missing_names(question, candidates)[:MOST_NAMES]
+    sentences = [NOT_ANSWERED]
+    if names_missing:
+        names = " or ".join(f"“{name}”" for name in names_missing)
         pages = "The page" if len(candidates) == 1 else f"None of the {len(candidates)} pages"
-        said.append(f"{pages} read has {'no ' if len(candidates) == 1 else ''}{names} in its text.")
-    if scored:
-        said.append(f"The nearest is {_name(candidates[scored[0].passage.candidate])}.")
-    return " ".join(said)
+        sentences.append(f"{pages} read has {'no ' if len(candidates) == 1 else ''}{names} in its text.")
+    if choices:
+        sentences.append(f"The nearest is {_name(candidates[choices[0].passage.candidate])}.")
+    return " ".join(sentences)
 
 
 def _name(candidate: Candidate) -> str:

@@ -21,7 +21,7 @@ LONGEST_ROW = 400
 """Most characters of a table's row with its headers."""
 LONGEST_NUMBER = 6
 """Most digits of a line's number."""
-NUMBERED = 8
+LEAST_NUMBERED = 8
 """Fewest lines in a row whose numbers are taken for line numbers; shorter runs may be lists."""
 TITLES = ("title", "heading", "caption")
 
@@ -39,7 +39,7 @@ class Passage:
         row: of the block's table, 0-based; None for other passages, and for a table as a whole.
         start: position of its first line among the lines of its page, for what lies before and behind.
         size: its number of lines.
-        named: 2 if the question names its row and its column, 1 if its row alone, else 0.
+        match_level: 2 if the question names its row and its column, 1 if its row alone, else 0.
     """
 
     candidate: int
@@ -50,7 +50,7 @@ class Passage:
     row: int | None = None
     start: int = 0
     size: int = 0
-    named: int = 0
+    match_level: int = 0
 
     @property
     def read_text(self) -> str:
@@ -63,7 +63,7 @@ class Line:
     """A line of a page outside tables, or a sentence of its running text."""
 
     words: tuple[str, ...]
-    placed: tuple[Word, ...]
+    placed_words: tuple[Word, ...]
     block: Block | None
     title: str
 
@@ -91,16 +91,16 @@ def passages_of(candidate: Candidate, number: int, blocks: Sequence[Block] | Non
     for block in blocks:
         if block.is_running:
             continue
-        placed = [page.words[position] for position in block.words]
+        placed_words = [page.words[position] for position in block.words]
         if block.kind == "picture" and 0 < len(block.text) <= LONGEST:
-            yield Passage(number, block.text, tuple(placed), block, title)
+            yield Passage(number, block.text, tuple(placed_words), block, title)
         elif block.table is not None:
             yield from table_rows(block, block.table, page.words, number, title)
             in_cells = {position for cell in block.table.cells for position in cell.words}
             rest = [page.words[position] for position in block.words if position not in in_cells]
             lines += _lines(block, rest, title) if rest else []
         else:
-            lines += _lines(block, placed, "" if block.kind in TITLES else title)
+            lines += _lines(block, placed_words, "" if block.kind in TITLES else title)
         if block.kind in TITLES:
             title = block.text[:LONGEST]
     yield from windows(_without_numbers(lines), number)
@@ -109,13 +109,13 @@ def passages_of(candidate: Candidate, number: int, blocks: Sequence[Block] | Non
 def plain_lines(text: str, words: Sequence[Word]) -> list[Line]:
     """Return the lines of a text whose structure is not known; with words if they are those of the text."""
     lines, position = [], 0
-    matching = [word.text for word in words] == text.split()
+    is_matching = [word.text for word in words] == text.split()
     for line in text.splitlines():
         tokens = line.split()
         for span in sentence_spans(tokens) if len(line) > LONGEST else [range(len(tokens))]:
             for part in cut_words(tokens[span.start : span.stop]):
-                placed = tuple(words[position : position + len(part)]) if matching else ()
-                lines.append(Line(tuple(part), placed, None, ""))
+                placed_words = tuple(words[position : position + len(part)]) if is_matching else ()
+                lines.append(Line(tuple(part), placed_words, None, ""))
                 position += len(part)
     return lines
 
@@ -138,7 +138,7 @@ def window(lines: Sequence[Line], number: int, start: int, size: int) -> Passage
     part = lines[start : start + size]
     block = max((line.block for line in part), key=lambda b: sum(line.block is b for line in part))
     text = " ".join(line.text for line in part)
-    words = tuple(word for line in part for word in line.placed)
+    words = tuple(word for line in part for word in line.placed_words)
     return Passage(number, text[:LONGEST], words, block, part[0].title, None, start, size)
 
 
@@ -171,7 +171,7 @@ def _lines(block: Block, words: Sequence[Word], title: str) -> list[Line]:
 
 
 def _without_numbers(lines: list[Line]) -> list[Line]:
-    """Return the lines without their numbers, where `NUMBERED` or more in a row begin with 1, 2, 3, ...
+    """Return the lines without their numbers, where `LEAST_NUMBERED` or more in a row begin with 1, 2, 3, ...
 
     Pleadings and transcripts number their lines; a number in the middle of a sentence is none of its words.
     """
@@ -181,18 +181,19 @@ def _without_numbers(lines: list[Line]) -> list[Line]:
         else None
         for line in lines
     ]
-    kept = list(lines)
+    result = list(lines)
     start = 0
     for end in range(1, len(lines) + 1):
         last = firsts[end - 1]
         if end < len(lines) and last is not None and firsts[end] == last + 1:
             continue
-        if end - start >= NUMBERED and firsts[start] is not None:
-            kept[start:end] = [
-                Line(line.words[1:], line.placed[1:], line.block, line.title) for line in lines[start:end]
+        if end - start >= LEAST_NUMBERED and firsts[start] is not None:
+            result[start:end] = [
+                Line(line.words[1:], line.placed_words[1:], line.block, line.title)
+                for line in lines[start:end]
             ]
         start = end
-    return kept
+    return result
 
 
 def cut_words(words: Sequence[str], longest: int = LONGEST) -> Iterator[list[str]]:
@@ -210,7 +211,7 @@ def cut_words(words: Sequence[str], longest: int = LONGEST) -> Iterator[list[str
 
 
 def _same_line(last: Word, word: Word) -> bool:
-    """Whether a word follows another on its line; a word cut at the line's end is on the next one, too.
+    """Check whether a word follows another on its line; a word cut at the line's end is on the next one, too.
 
     Where text runs from right to left it follows close to the left.
     """
@@ -234,12 +235,12 @@ def table_rows(
     """
     first = table.header_rows if table.header_rows < table.rows else 0
     names = [" ".join(table.column_header(column)) if first else "" for column in range(table.columns)]
-    covering: list[list[Cell]] = [[] for _ in range(table.rows)]
+    covering_cells: list[list[Cell]] = [[] for _ in range(table.rows)]
     for cell in table.cells:
         for row in range(cell.row, min(table.rows, cell.row + cell.row_span)):
-            covering[row].append(cell)
+            covering_cells[row].append(cell)
     for row in range(first, table.rows):
-        cells = sorted(covering[row], key=lambda cell: cell.column)
+        cells = sorted(covering_cells[row], key=lambda cell: cell.column)
         for text, positions in _row_quotes(cells, table.header_columns, names):
             yield Passage(number, text, tuple(words[at] for at in positions), block, title, row)
 
@@ -251,23 +252,23 @@ def _row_quotes(
 
     A row longer than `LONGEST_ROW` comes in parts. A header of half that length or more is read as a value.
     """
-    named = [cell for cell in cells if cell.column < header_columns and cell.text]
-    header = ", ".join(dict.fromkeys(cell.text for cell in named))
+    name_cells = [cell for cell in cells if cell.column < header_columns and cell.text]
+    header = ", ".join(dict.fromkeys(cell.text for cell in name_cells))
     if len(header) > LONGEST_ROW // 2:
-        header, named, header_columns = "", [], 0
-    placed = [at for cell in named for at in cell.words]
+        header, name_cells, header_columns = "", [], 0
+    placed_words = [at for cell in name_cells for at in cell.words]
     room = LONGEST_ROW - len(header) - 2
     parts: list[tuple[str, list[int]]] = []
     for cell in cells:
         if cell.column >= header_columns:
             parts += _cell_parts(cell, names[cell.column], room)
     if header and not parts:
-        yield header, placed
+        yield header, placed_words
     start = 0
     for end in range(1, len(parts) + 1):
         if end == len(parts) or sum(len(text) + 2 for text, _ in parts[start : end + 1]) > room + 2:
             text = "; ".join(text for text, _ in parts[start:end])
-            positions = [*placed, *(at for _, some in parts[start:end] for at in some)]
+            positions = [*placed_words, *(at for _, values in parts[start:end] for at in values)]
             yield f"{header}, {text}" if header else text, positions
             start = end
 
@@ -279,6 +280,6 @@ def _cell_parts(cell: Cell, name: str, room: int) -> Iterator[tuple[str, list[in
     has_positions = len(words) == len(cell.words)
     start = 0
     for part in cut_words(words, room - len(lead)):
-        placed = list(cell.words[start : start + len(part)] if has_positions else cell.words)
-        yield (lead + " ".join(part))[:room], placed
+        placed_words = list(cell.words[start : start + len(part)] if has_positions else cell.words)
+        yield (lead + " ".join(part))[:room], placed_words
         start += len(part)

@@ -115,9 +115,9 @@ class Question:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The names and numbers in it, which an answer must be about; numbers alone if all is in capitals."""
-        found = dict.fromkeys(match[0] for match in _NAME.finditer(self.text))
+        matches = dict.fromkeys(match[0] for match in _NAME.finditer(self.text))
         has_small = any(word[0].islower() for word in self.text.split())
-        return tuple(name for name in found if has_small or name[0].isdigit())
+        return tuple(name for name in matches if has_small or name[0].isdigit())
 
     @cached_property
     def read_text(self) -> str:

@@ -35,15 +35,15 @@ def narrow(question: Question, passage: Passage, words: Sequence[Word]) -> Passa
     names = _name_stems(header[-1]) if header else frozenset()
     if not names or not names <= question.stems:
         return passage
-    passage = replace(passage, named=1)
+    passage = replace(passage, match_level=1)
     corner = {stem for column in range(table.header_columns) for stem in _column_stems(table, column)}
-    asked = question.stems - names - corner
+    asked_stems = question.stems - names - corner
     cells = [
         cell
         for cell in table.cells
         if cell.row <= row < cell.row + cell.row_span and cell.column >= table.header_columns
     ]
-    counts = [len(asked & _column_stems(table, cell.column)) for cell in cells]
+    counts = [len(asked_stems & _column_stems(table, cell.column)) for cell in cells]
     best = max(counts, default=0)
     if not best or counts.count(best) > 1:
         return passage
@@ -56,8 +56,8 @@ def narrow(question: Question, passage: Passage, words: Sequence[Word]) -> Passa
     is_named = _name_stems(path[-1]) <= question.stems and question.extremes <= set(text.casefold().split())
     if not (is_named and _has_whole_header(table) and any(char.isalnum() for char in cell.text)):
         return passage
-    placed = _words(words, [*_header_cells(table, row, cell.column), cell])
-    return replace(passage, text=text[:LONGEST_ROW], words=placed, named=2)
+    cell_words = _words(words, [*_header_cells(table, row, cell.column), cell])
+    return replace(passage, text=text[:LONGEST_ROW], words=cell_words, match_level=2)
 
 
 def whole_tables(passages: Sequence[Passage]) -> list[Passage]:
@@ -68,11 +68,11 @@ def whole_tables(passages: Sequence[Passage]) -> list[Passage]:
     whole: list[Passage] = []
     blocks: list[tuple[int, Block]] = []
     for passage in passages:
-        if passage.row is None or passage.named == 2 or passage.block is None:
+        if passage.row is None or passage.match_level == 2 or passage.block is None:
             whole.append(passage)
         elif not any(number == passage.candidate and block is passage.block for number, block in blocks):
             blocks.append((passage.candidate, passage.block))
-            rows = [one for one in passages if one.block is passage.block and one.named < 2]
+            rows = [part for part in passages if part.block is passage.block and part.match_level < 2]
             whole.append(_whole(passage, rows))
     return whole
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmrag.cli.snippets import Snippet, snippet
 from mmrag.cli.visible import visible, visible_json
 from mmrag.ingest.report import skipped_lines as skipped_lines
-from mmrag.types import QUOTED, Answer, Candidate, Ranking, Usage, describe_place
+from mmrag.types import QUOTES_HEADING, Answer, Candidate, Ranking, Usage, describe_place
 
 if TYPE_CHECKING:
     from mmrag.index.base import DocumentEntry
@@ -123,7 +123,7 @@ def answer_text(answer: Answer, pictures: dict[int, str]) -> str:
 
     Above an answer of quotes stands that it is one.
     """
-    lines = [QUOTED] if answer.quoted else []
+    lines = [QUOTES_HEADING] if answer.quoted else []
     lines += answer.text.splitlines()
     if answer.note:
         lines.append(answer.note)

@@ -70,6 +70,14 @@ def answerer_over(qa: DocumentQA, answerer: AnyAnswerer) -> AnyAnswerer:
     return with_page_blocks(with_page_renderer(answerer, render), qa.blocks)
 
 
+def default_answerer() -> Answerer:
+    """Return the answerer of hosts that name none and search no index: it quotes, as that of `DocumentQA`."""
+    from mmrag.answer import ExtractiveAnswerer
+    from mmrag.embedders.cross_encoder import CrossEncoder
+
+    return ExtractiveAnswerer(CrossEncoder())
+
+
 def answer_from(answerer: Answerer, query: Query, candidates: Sequence[Candidate]) -> Answer | None:
     """Return the answer that the candidates hold; None without candidates."""
     return answerer.answer(query, sources_ranking(query, candidates)) if candidates else None

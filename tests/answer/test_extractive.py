@@ -16,7 +16,7 @@ from mmrag.answer.passages import LONGEST, LONGEST_ROW
 from mmrag.blocks import Block
 from mmrag.embedders.cross_encoder import CrossEncoder
 from mmrag.errors import DocumentError, MissingExtraError, SourceChangedError
-from mmrag.types import QUOTED, Query, Ranking
+from mmrag.types import QUOTES_HEADING, Query, Ranking
 
 ANSWERS = [
     ("letter", "Who keeps the list of the wheels that were replaced?", "Novotny keeps the list"),
@@ -285,7 +285,7 @@ def test_threads_and_the_event_loop_give_the_same(quoting, ask):
 def test_a_notebook_shows_that_it_quotes_and_how_sure_it_is(ask, structured, ranked):
     answer = ask("What is the policy number?", "form")
     shown = answer._repr_html_()
-    assert QUOTED in shown and f"confidence {answer.confidence:.2f}" in shown
-    assert QUOTED not in answer.text
+    assert QUOTES_HEADING in shown and f"confidence {answer.confidence:.2f}" in shown
+    assert QUOTES_HEADING not in answer.text
     silent = ExtractiveAnswerer(threshold=1).answer(Query("Who?"), ranked("Who?", structured["form"]))
-    assert QUOTED not in silent._repr_html_()
+    assert QUOTES_HEADING not in silent._repr_html_()

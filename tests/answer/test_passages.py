@@ -93,7 +93,7 @@ def test_a_text_without_structure_loses_no_word(seed):
     boxes = [Word(word, (0.1, 0.1, 0.2, 0.2)) for word in words]
     lines = plain_lines(text, boxes)
     assert [word for line in lines for word in line.words] == words
-    assert all(line.words == tuple(word.text for word in line.placed) for line in lines)
+    assert all(line.words == tuple(word.text for word in line.placed_words) for line in lines)
     found = list(windows(lines, 0))
     assert all(len(passage.text) <= LONGEST for passage in found)
     covered = {at for passage in found for at in range(passage.start, passage.start + passage.size)}
@@ -102,7 +102,10 @@ def test_a_text_without_structure_loses_no_word(seed):
 
 
 def test_words_that_are_not_those_of_the_text_give_no_boxes():
-    assert plain_lines("red green", [Word("red", (0, 0, 1, 1)), Word("blue", (0, 0, 1, 1))])[0].placed == ()
+    assert (
+        plain_lines("red green", [Word("red", (0, 0, 1, 1)), Word("blue", (0, 0, 1, 1))])[0].placed_words
+        == ()
+    )
     assert list(windows([], 0)) == []
 
 

@@ -24,7 +24,7 @@ def narrowed(page, question):
 
 
 def named(page, question):
-    return [passage.text for passage in narrowed(page, question) if passage.named == 2]
+    return [passage.text for passage in narrowed(page, question) if passage.match_level == 2]
 
 
 def grid_page(drawing, texts, header_rows, header_columns, spans=()):
@@ -62,7 +62,7 @@ def test_a_column_of_two_headers_is_named_by_both(structured):
 
 def test_the_words_of_a_cell_are_those_of_its_headers_and_its_own(structured):
     page = structured["financial"]
-    (cell,) = (p for p in narrowed(page, "Net sales in Asia in 2023?") if p.named == 2)
+    (cell,) = (p for p in narrowed(page, "Net sales in Asia in 2023?") if p.match_level == 2)
     assert sorted(word.text for word in cell.words) == ["15.2", "2023", "Asia"]
 
 
@@ -167,7 +167,7 @@ def test_a_table_is_quoted_as_a_whole_or_by_the_names_of_its_columns(structured,
 def test_a_named_cell_stays_beside_its_table(structured):
     page = structured["financial"]
     passages = whole_tables(narrowed(page, "What were net sales in Europe in 2024?"))
-    assert sorted(passage.named for passage in passages) == [0, 2]
+    assert sorted(passage.match_level for passage in passages) == [0, 2]
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -28,9 +28,8 @@ from llama_index.core.settings import Settings
 
 from llama_index.query_engine.mmrag.arguments import check_arguments, retriever_over, searched_qa
 from llama_index.query_engine.mmrag.steps import QuerySteps
-from mmrag import DocumentQA, ExtractiveAnswerer
-from mmrag.embedders.cross_encoder import CrossEncoder
-from mmrag.hosts.answers import answerer_over
+from mmrag import DocumentQA
+from mmrag.hosts.answers import answerer_over, default_answerer
 from mmrag.hosts.sources import PageSources
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ class MMRagCitationQueryEngine(QuerySteps):
         self._multimodal, self._streaming = multimodal, streaming
         qa = searched_qa(retriever)
         self._pages = PageSources(qa)
-        self._answerer = answerer or (ExtractiveAnswerer(CrossEncoder()) if qa is None else qa.answerer)
+        self._answerer = answerer or (default_answerer() if qa is None else qa.answerer)
         if qa is not None:
             self._answerer = answerer_over(qa, self._answerer)
         self._synthesizer = None
