@@ -19,9 +19,9 @@ def block_words(block: Block) -> frozenset[int]:
 
 def block_around(blocks: Sequence[Block], positions: Collection[int]) -> Block | None:
     """Return the block that holds most of these words; None if none holds any."""
-    wanted_words = frozenset(positions)
-    best = max(blocks, key=lambda block: len(wanted_words & block_words(block)), default=None)
-    return best if best is not None and wanted_words & block_words(best) else None
+    word_set = frozenset(positions)
+    best = max(blocks, key=lambda block: len(word_set & block_words(block)), default=None)
+    return best if best is not None and word_set & block_words(best) else None
 
 
 def block_area(block: Block, boxes: Sequence[Box]) -> Box | None:

@@ -29,10 +29,15 @@ SHORTLIST = 24
 WORDS = 3.0
 KIND = 3.0
 NAMES = 4.0
-NAMED = (0.0, 2.0, 6.0)
-HEAD = 4.0
+NAMED_WEIGHTS = (0.0, 2.0, 6.0)
+HEAD = 5.0
 FLOOR = -8.0
-"""Log-odds below which the model only says no: differences there mean nothing."""
+"""Log-odds below which the model says no; differences there mean nothing."""
+MARGIN = 10.0
+"""Log-odds by which a passage that is quoted, too, may be behind the first."""
+TOP = 6.0
+SHARE, CELL, MODEL, BIAS = 7.9, 4.0, 0.1, -6.8
+"""Weights of `confidence`."""
 HEAD_LINES = 3
 HEAD_KINDS = ("name", "place")
 
@@ -62,7 +67,7 @@ def choose(
     candidates: Sequence[Candidate],
     score: Score | None,
     *,
-    most: int = SHORTLIST,
+    most: int | None = None,
 ) -> list[ScoredPassage]:
     """Return the best passages, best first; passages that overlap a better one are left out.
 
@@ -71,59 +76,80 @@ def choose(
         passages: of all pages that are read.
         candidates: the pages.
         score: the model. None: words alone decide.
-        most: how many passages the model reads.
+        most: how many passages the model reads. None: `SHORTLIST`.
     """
     heads = head_stems(passages, candidates)
     shares = word_shares(question, passages, heads)
     prior = [
         WORDS * share
-        + KIND * question.has_kind(passage.text)
+        + KIND * question.kind_share(passage.text)
         + NAMES * _names_met(question, passage, heads)
-        + NAMED[passage.match_level]
+        + NAMED_WEIGHTS[passage.match_level]
         + HEAD * _head(question, passage)
         for share, passage in zip(shares, passages, strict=True)
     ]
     order = sorted(range(len(passages)), key=lambda index: -prior[index])
-    short = _apart([passages[index] for index in order], order, most)
+    short = _apart([passages[index] for index in order], order, SHORTLIST if most is None else most)
     model = (
         [0.0] * len(short)
         if score is None
         else score(question.read_text, [_with_names(question, passages[index], heads) for index in short])
     )
-    scored = [
+    scores = [
         ScoredPassage(
             passages[index],
             max(value, FLOOR) + prior[index],
             value,
             shares[index],
-            question.has_kind(passages[index].text),
+            question.kind_share(passages[index].text) == 1,
         )
         for index, value in zip(short, model, strict=True)
     ]
-    return sorted(scored, key=lambda one: -one.score)
+    return sorted(scores, key=lambda item: -item.score)
 
 
-def confidence(question: Question, scored: Sequence[ScoredPassage], candidates: Sequence[Candidate]) -> float:
-    """Return how likely the first passage answers the question, 0..1."""
-    if not scored:
+def near_best(scores: Sequence[ScoredPassage]) -> list[ScoredPassage]:
+    """Return the first passage and those whose scores are not far below; a cell that is named stays alone."""
+    best = scores[0]
+    if best.passage.match_level == 2:
+        return [best]
+    return [item for item in scores if item.score > best.score - MARGIN]
+
+
+def confidence(question: Question, scores: Sequence[ScoredPassage], candidates: Sequence[Candidate]) -> float:
+    """Return how likely the pages answer the question, 0..1.
+
+    Above all by the share of the question's own words that stand on the pages at all: a page that answers
+    names what it is asked about. Fitted on the drawn packs of ``scripts/make_packs.py``, tables and forms.
+    """
+    if not scores:
         return 0.0
-    missing = missing_names(question, candidates)
-    odds = 0.4 * scored[0].score + 1.0 - 2.0 * len(missing)
-    return 0.5 + 0.5 * math.tanh(odds / 2)  # the logistic function, without overflow
+    names = " ".join(candidate.page.source.name for candidate in candidates if candidate.page is not None)
+    stems = {stem for candidate in candidates for stem in content_stems(candidate.record.text)}
+    stems.update(content_stems(names))
+    share = len(question.specific & stems) / len(question.specific) if question.specific else 1.0
+    best = scores[0]
+    logit = (
+        SHARE * share
+        + CELL * (best.passage.match_level == 2)
+        + MODEL * min(max(best.model, FLOOR), TOP)
+        + BIAS
+    )
+    return 0.5 + 0.5 * math.tanh(logit / 2)  # the logistic function, without overflow
 
 
 def missing_names(question: Question, candidates: Sequence[Candidate]) -> list[str]:
     """Return the question's names and numbers that no text has, neither as they are written nor by stems."""
-    absent_names = list(question.names)
-    for candidate in candidates if absent_names else ():
+    names = list(question.names)
+    for candidate in candidates if names else ():
         text = " ".join(candidate.record.text.casefold().split())
         stems = frozenset(content_stems(candidate.record.text))
-        absent_names = [
+        names = [
             name
-            for name in absent_names
+            for name in names
             if " ".join(name.casefold().split()) not in text and not stems.issuperset(content_stems(name))
         ]
-    return absent_names
+    return names
 
 
 def head_stems(passages: Sequence[Passage], candidates: Sequence[Candidate]) -> dict[int, frozenset[str]]:
@@ -164,8 +190,8 @@ def word_shares(
 def _names_met(question: Question, passage: Passage, heads: Mapping[int, frozenset[str]]) -> float:
     """Return the share of the question's names that a passage or its page's head has; 1 if it has none."""
     stems = heads[passage.candidate] | set(content_stems(passage.read_text))
-    is_met = [stems.issuperset(content_stems(name)) for name in question.names]
-    return sum(is_met) / len(is_met) if is_met else 1.0
+    are_met = [stems.issuperset(content_stems(name)) for name in question.names]
+    return sum(are_met) / len(are_met) if are_met else 1.0
 
 
 def _with_names(question: Question, passage: Passage, heads: Mapping[int, frozenset[str]]) -> str:
@@ -182,27 +208,27 @@ def _with_names(question: Question, passage: Passage, heads: Mapping[int, frozen
 
 def _head(question: Question, passage: Passage) -> float:
     """Return how near to the head of its page a passage begins, 1 to 0; 0 if that says nothing."""
-    if question.kind not in HEAD_KINDS or not passage.size:
+    if question.kind not in HEAD_KINDS or not passage.size or passage.start >= HEAD_LINES:
         return 0.0
-    return max(0.0, 1 - passage.start / HEAD_LINES)
+    return 1 - passage.start / HEAD_LINES if question.kind == "name" else 1.0
 
 
 def _apart(passages: Sequence[Passage], order: Sequence[int], most: int) -> list[int]:
     """Return the positions of the first passages that share less than half of their lines with one before."""
-    taken: list[Passage] = []
-    chosen: list[int] = []
+    selection: list[Passage] = []
+    positions: list[int] = []
     for passage, index in zip(passages, order, strict=True):
-        if len(chosen) == most:
+        if len(positions) == most:
             break
-        if not any(overlap(passage, other) for other in taken):
-            taken.append(passage)
-            chosen.append(index)
-    return chosen
+        if not any(overlap(passage, better) for better in selection):
+            selection.append(passage)
+            positions.append(index)
+    return positions
 
 
-def overlap(one: Passage, other: Passage) -> bool:
+def overlap(passage: Passage, better: Passage) -> bool:
     """Check whether two windows of a page share more than half of the lines of the smaller."""
-    if one.candidate != other.candidate or not one.size or not other.size:
+    if passage.candidate != better.candidate or not passage.size or not better.size:
         return False
-    shared = min(one.start + one.size, other.start + other.size) - max(one.start, other.start)
-    return 2 * shared > min(one.size, other.size)
+    shared = min(passage.start + passage.size, better.start + better.size) - max(passage.start, better.start)
+    return 2 * shared > min(passage.size, better.size)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mmrag.answer.areas import block_area
-from mmrag.answer.choice import Score, ScoredPassage, choose, confidence, missing_names
+from mmrag.answer.choice import Score, ScoredPassage, choose, confidence, missing_names, near_best
 from mmrag.answer.passages import Passage, passages_of
 from mmrag.answer.question import Question
 from mmrag.answer.quotes import line_boxes
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from mmrag.blocks import Block
 
 THRESHOLD = 0.5
-"""Least confidence of an answer that is given; ``benchmarks/answer_weights.py`` chose it."""
+"""Least confidence of an answer that is given; docs/lab-log.md has the curve that it was chosen on."""
 MOST_NAMES = 3
-"""Most names that an abstention says are missing."""
+"""Most names that an abstention says are names."""
 NOT_ANSWERED = "No passage of the pages that were read answers this question."
 NOT_COMPUTED = (
     "This answerer quotes and does not compare, count or compute: the figures are in the cited passage. "
@@ -116,16 +116,19 @@ class ExtractiveAnswerer:
         passages = [_narrow(question, passage, candidates) for passage in passages]
         if question.computes:
             passages = whole_tables(passages)
-        choices = choose(question, passages, candidates, self.score)
-        sure = confidence(question, choices, candidates)
-        if not choices or sure < self.threshold:
-            why = _why_not(question, choices, candidates)
+        scores = choose(question, passages, candidates, self.score)
+        sure = confidence(question, scores, candidates)
+        if not scores or sure < self.threshold:
+            why = _why_not(question, scores, candidates)
             return Answer(why, (), ranking, abstained=True, note=note, confidence=sure)
-        quotes = [choice.passage for choice in choices[: self.quotes]]
+        quotes = [item.passage for item in near_best(scores)[: self.quotes]]
         citations = tuple(
             _citation(number, passage, candidates[passage.candidate])
             for number, passage in enumerate(quotes, 1)
         )
+        if quotes[0].is_outline:  # the table's figures are not in the quote: it is evidence, and no answer
+            text = f"{NOT_COMPUTED} [1]"
+            return Answer(text, citations[:1], ranking, abstained=True, note=note, confidence=sure)
         lines = [f"{citation.quote} [{citation.number}]" for citation in citations]
         if question.computes and not quotes[0].match_level:
             lines.append(NOT_COMPUTED)
@@ -167,16 +170,18 @@ def _narrow(question: Question, passage: Passage, candidates: Sequence[Candidate
     return passage if page is None else narrow(question, passage, page.words)
 
 
-def _why_not(question: Question, choices: Sequence[ScoredPassage], candidates: Sequence[Candidate]) -> str:
+def _why_not(question: Question, scores: Sequence[ScoredPassage], candidates: Sequence[Candidate]) -> str:
     """Say that nothing answers, which names are on none of the pages, and which page is nearest."""
-    names_missing = missing_names(question, candidates)[:MOST_NAMES]
+    names = missing_names(question, candidates)[:MOST_NAMES]
     sentences = [NOT_ANSWERED]
-    if names_missing:
-        names = " or ".join(f"“{name}”" for name in names_missing)
+    if names:
+        quoted_names = " or ".join(f"“{name}”" for name in names)
         pages = "The page" if len(candidates) == 1 else f"None of the {len(candidates)} pages"
-        sentences.append(f"{pages} read has {'no ' if len(candidates) == 1 else ''}{names} in its text.")
-    if choices:
-        sentences.append(f"The nearest is {_name(candidates[choices[0].passage.candidate])}.")
+        sentences.append(
+            f"{pages} read has {'no ' if len(candidates) == 1 else ''}{quoted_names} in its text."
+        )
+    if scores:
+        sentences.append(f"The nearest is {_name(candidates[scores[0].passage.candidate])}.")
     return " ".join(sentences)
 
 

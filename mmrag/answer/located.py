@@ -58,11 +58,11 @@ class QuoteSearch:
             self.notes.append(f"{in_quotes(words)} stands at {len(ranges)} places")
             return
         self._positions += [i for piece in pieces for i in piece]
-        for piece in [list(place) for place in ranges] or pieces if self._words else ():
+        for piece in [list(positions) for positions in ranges] or pieces if self._words else ():
             new = line_boxes([self._words[i] for i in piece])
             self.boxes += [box for box in new if box not in self.boxes]
 
-    def place(self) -> dict[str, Any]:
+    def location(self) -> dict[str, Any]:
         """Return `Citation` kind, title and area: of the block that holds most of the words with boxes."""
         blocks = self._blocks() if self.boxes else ()
         block = block_around(blocks, self._positions)

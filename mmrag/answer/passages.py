@@ -8,7 +8,7 @@ its headers. A passage is what the page says: its words in their order, and of a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mmrag.answer.words import sentence_spans
 from mmrag.blocks import Block, Cell, Table, Word
@@ -21,7 +21,7 @@ LONGEST_ROW = 400
 """Most characters of a table's row with its headers."""
 LONGEST_NUMBER = 6
 """Most digits of a line's number."""
-LEAST_NUMBERED = 8
+LEAST_NUMBERS = 8
 """Fewest lines in a row whose numbers are taken for line numbers; shorter runs may be lists."""
 TITLES = ("title", "heading", "caption")
 
@@ -39,6 +39,7 @@ class Passage:
         row: of the block's table, 0-based; None for other passages, and for a table as a whole.
         start: position of its first line among the lines of its page, for what lies before and behind.
         size: its number of lines.
+        is_outline: whether only the names of a table's columns are quoted, since all of it is too long.
         match_level: 2 if the question names its row and its column, 1 if its row alone, else 0.
     """
 
@@ -51,6 +52,7 @@ class Passage:
     start: int = 0
     size: int = 0
     match_level: int = 0
+    is_outline: bool = False
 
     @property
     def read_text(self) -> str:
@@ -66,6 +68,7 @@ class Line:
     placed_words: tuple[Word, ...]
     block: Block | None
     title: str
+    is_sentence: bool = False
 
     @property
     def text(self) -> str:
@@ -91,16 +94,16 @@ def passages_of(candidate: Candidate, number: int, blocks: Sequence[Block] | Non
     for block in blocks:
         if block.is_running:
             continue
-        placed_words = [page.words[position] for position in block.words]
+        line_words = [page.words[position] for position in block.words]
         if block.kind == "picture" and 0 < len(block.text) <= LONGEST:
-            yield Passage(number, block.text, tuple(placed_words), block, title)
+            yield Passage(number, block.text, tuple(line_words), block, title)
         elif block.table is not None:
             yield from table_rows(block, block.table, page.words, number, title)
             in_cells = {position for cell in block.table.cells for position in cell.words}
             rest = [page.words[position] for position in block.words if position not in in_cells]
             lines += _lines(block, rest, title) if rest else []
         else:
-            lines += _lines(block, placed_words, "" if block.kind in TITLES else title)
+            lines += _lines(block, line_words, "" if block.kind in TITLES else title)
         if block.kind in TITLES:
             title = block.text[:LONGEST]
     yield from windows(_without_numbers(lines), number)
@@ -109,13 +112,13 @@ def passages_of(candidate: Candidate, number: int, blocks: Sequence[Block] | Non
 def plain_lines(text: str, words: Sequence[Word]) -> list[Line]:
     """Return the lines of a text whose structure is not known; with words if they are those of the text."""
     lines, position = [], 0
-    is_matching = [word.text for word in words] == text.split()
+    has_words = [word.text for word in words] == text.split()
     for line in text.splitlines():
         tokens = line.split()
         for span in sentence_spans(tokens) if len(line) > LONGEST else [range(len(tokens))]:
             for part in cut_words(tokens[span.start : span.stop]):
-                placed_words = tuple(words[position : position + len(part)]) if is_matching else ()
-                lines.append(Line(tuple(part), placed_words, None, ""))
+                line_words = tuple(words[position : position + len(part)]) if has_words else ()
+                lines.append(Line(tuple(part), line_words, None, ""))
                 position += len(part)
     return lines
 
@@ -143,6 +146,9 @@ def window(lines: Sequence[Line], number: int, start: int, size: int) -> Passage
 
 
 def _fits(lines: Sequence[Line]) -> bool:
+    """Check whether lines are short enough for a window, and none a heading beside sentences."""
+    if lines[-1].is_sentence != lines[-2].is_sentence:
+        return False
     return sum(len(line.text) + 1 for line in lines) <= LONGEST + 1
 
 
@@ -150,50 +156,62 @@ def _lines(block: Block, words: Sequence[Word], title: str) -> list[Line]:
     """Return the lines of words of a block; of running text its sentences, cut where they are too long."""
     if not words:
         return [Line(line.words, (), block, title) for line in plain_lines(block.text, ())]
-    flat = [word for word in words if word.text]
     rows: list[list[Word]] = []
-    for word in flat:
+    for word in (word for word in words if word.text):
         if rows and _same_line(rows[-1][-1], word):
             rows[-1].append(word)
         else:
             rows.append([word])
-    if len(rows) > 1 and block.kind not in TITLES:
+    numbers = line_numbers([[word.text for word in row] for row in rows])
+    rows = [row[1:] if at in numbers else row for at, row in enumerate(rows)]
+    flat = [word for row in rows for word in row]
+    is_running = block.kind not in TITLES and _is_running_text([word.text for word in flat])
+    if len(rows) > 1 and is_running:
         spans = sentence_spans([word.text for word in flat])
-        if len(spans) > 1 or flat[-1].text[-1] in ".!?":
-            rows = [[flat[position] for position in span] for span in spans]
+        rows = [[flat[position] for position in span] for span in spans]
     lines = []
     for row in rows:
         start = 0
         for part in cut_words([word.text for word in row]):
-            lines.append(Line(tuple(part), tuple(row[start : start + len(part)]), block, title))
+            cut_row = tuple(row[start : start + len(part)])
+            lines.append(Line(tuple(part), cut_row, block, title, is_running))
             start += len(part)
     return lines
 
 
+def _is_running_text(words: Sequence[str]) -> bool:
+    """Check whether most words are written in small letters, as in sentences and not in lists."""
+    return 2 * sum(word.strip(".,;:!?()\"'").islower() for word in words) >= len(words)
+
+
 def _without_numbers(lines: list[Line]) -> list[Line]:
-    """Return the lines without their numbers, where `LEAST_NUMBERED` or more in a row begin with 1, 2, 3, ...
+    """Return the lines without their numbers; see `line_numbers`."""
+    numbers = line_numbers([line.words for line in lines])
+    return [
+        replace(line, words=line.words[1:], placed_words=line.placed_words[1:]) if at in numbers else line
+        for at, line in enumerate(lines)
+    ]
+
+
+def line_numbers(lines: Sequence[Sequence[str]]) -> set[int]:
+    """Return the positions of the lines that begin with a number of their own, many in a row.
 
     Pleadings and transcripts number their lines; a number in the middle of a sentence is none of its words.
     """
     firsts = [
-        int(line.words[0])
-        if len(line.words) > 1 and line.words[0].isdecimal() and len(line.words[0]) <= LONGEST_NUMBER
-        else None
-        for line in lines
+        int(words[0]) if len(words) > 1 and words[0].isdecimal() and len(words[0]) <= LONGEST_NUMBER else None
+        for words in lines
     ]
-    result = list(lines)
+    positions: set[int] = set()
     start = 0
     for end in range(1, len(lines) + 1):
         last = firsts[end - 1]
         if end < len(lines) and last is not None and firsts[end] == last + 1:
             continue
-        if end - start >= LEAST_NUMBERED and firsts[start] is not None:
-            result[start:end] = [
-                Line(line.words[1:], line.placed_words[1:], line.block, line.title)
-                for line in lines[start:end]
-            ]
+        if end - start >= LEAST_NUMBERS and firsts[start] is not None:
+            positions.update(range(start, end))
         start = end
-    return result
+    return positions
 
 
 def cut_words(words: Sequence[str], longest: int = LONGEST) -> Iterator[list[str]]:
@@ -235,12 +253,12 @@ def table_rows(
     """
     first = table.header_rows if table.header_rows < table.rows else 0
     names = [" ".join(table.column_header(column)) if first else "" for column in range(table.columns)]
-    covering_cells: list[list[Cell]] = [[] for _ in range(table.rows)]
+    cells_by_row: list[list[Cell]] = [[] for _ in range(table.rows)]
     for cell in table.cells:
         for row in range(cell.row, min(table.rows, cell.row + cell.row_span)):
-            covering_cells[row].append(cell)
+            cells_by_row[row].append(cell)
     for row in range(first, table.rows):
-        cells = sorted(covering_cells[row], key=lambda cell: cell.column)
+        cells = sorted(cells_by_row[row], key=lambda cell: cell.column)
         for text, positions in _row_quotes(cells, table.header_columns, names):
             yield Passage(number, text, tuple(words[at] for at in positions), block, title, row)
 
@@ -252,23 +270,23 @@ def _row_quotes(
 
     A row longer than `LONGEST_ROW` comes in parts. A header of half that length or more is read as a value.
     """
-    name_cells = [cell for cell in cells if cell.column < header_columns and cell.text]
-    header = ", ".join(dict.fromkeys(cell.text for cell in name_cells))
+    heads = [cell for cell in cells if cell.column < header_columns and cell.text]
+    header = ", ".join(dict.fromkeys(cell.text for cell in heads))
     if len(header) > LONGEST_ROW // 2:
-        header, name_cells, header_columns = "", [], 0
-    placed_words = [at for cell in name_cells for at in cell.words]
+        header, heads, header_columns = "", [], 0
+    line_words = [at for cell in heads for at in cell.words]
     room = LONGEST_ROW - len(header) - 2
     parts: list[tuple[str, list[int]]] = []
     for cell in cells:
         if cell.column >= header_columns:
             parts += _cell_parts(cell, names[cell.column], room)
     if header and not parts:
-        yield header, placed_words
+        yield header, line_words
     start = 0
     for end in range(1, len(parts) + 1):
         if end == len(parts) or sum(len(text) + 2 for text, _ in parts[start : end + 1]) > room + 2:
             text = "; ".join(text for text, _ in parts[start:end])
-            positions = [*placed_words, *(at for _, values in parts[start:end] for at in values)]
+            positions = [*line_words, *(at for _, piece in parts[start:end] for at in piece)]
             yield f"{header}, {text}" if header else text, positions
             start = end
 
@@ -280,6 +298,6 @@ def _cell_parts(cell: Cell, name: str, room: int) -> Iterator[tuple[str, list[in
     has_positions = len(words) == len(cell.words)
     start = 0
     for part in cut_words(words, room - len(lead)):
-        placed_words = list(cell.words[start : start + len(part)] if has_positions else cell.words)
-        yield (lead + " ".join(part))[:room], placed_words
+        line_words = list(cell.words[start : start + len(part)] if has_positions else cell.words)
+        yield (lead + " ".join(part))[:room], line_words
         start += len(part)

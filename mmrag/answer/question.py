@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from mmrag.answer.words import content_stems
+from mmrag.answer.words import content_stems, stem
 
 _MONTH = (
     r"jan(?:uary|uar|vier)?|feb(?:ruary|ruar)?|f[ée]vrier|mar(?:ch|s|zo)?|märz|maerz|apr(?:il)?|abril|avril|"
@@ -19,10 +19,9 @@ _MONTH = (
 )
 _SPANS = {
     "date": re.compile(
-        rf"(?i)\b(?:{_MONTH})\b|\b(?:1[5-9]|20)\d\d\b|"
-        r"\b\d{1,4}[-/.]\d{1,2}[-/.]\d{2,4}\b|\b\d{1,2}:\d\d\b|"
-        r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b|\b(?:day|week|month|year)s?\b"
+        rf"(?i)\b(?:\d{{1,2}}\W*)?(?:{_MONTH})\b\W*\d|(?<!\d)\d{{1,4}}[-/.]\d{{1,2}}[-/.]\d{{2,4}}"
     ),
+    "place": re.compile(r"(?=.*\d)(?=.*[A-Z]\w).*,"),
     "money": re.compile(
         r"[$€£¥]\s?\d|\d[.,]\d\d\b|(?i:\b(?:usd|eur|gbp|dollars?|euros?|pounds?|million|billion)\b)"
     ),
@@ -32,7 +31,14 @@ _SPANS = {
     ),
     "name": re.compile(r"(?:^|[^.!?]\s)[\"'(]?[A-Z][\w&.'-]+|^[A-Z]"),
 }
-_ASKED = (
+_WEAK_SPANS = {
+    "date": re.compile(
+        rf"(?i)\b(?:{_MONTH})\b|\b(?:1[5-9]|20)\d\d\b|\b\d{{1,2}}:\d\d\b|"
+        r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b|\b(?:day|week|month|year)s?\b"
+    ),
+    "money": re.compile(r"\d"),
+}
+_KIND_PATTERNS = (
     (
         "date",
         r"\bwhen\b|\b(?:what|which|on what) (?:\w+ )?(?:date|day|year|month|time)\b|"
@@ -61,6 +67,7 @@ _ASKED = (
 _COMPUTES = re.compile(
     r"(?i)\b(?:most|least|fewest|best|worst|maximum|minimum|average|mean|median|sum|combined|altogether|"
     r"difference|ratio|compared?|comparison|differs?|add up|times (?:more|as|larger|higher)|"
+    r"(?:greater|bigger|larger|smaller|higher|lower|more|less|fewer|older)\b[^?]{0,200}\b(?:or|than)|"
     r"(?:how (?:much|many)|which \w+|which is) (?:\w+ ){0,2}"
     r"(?:more|less|fewer|higher|lower|larger|smaller|bigger|longer|shorter|older|younger|cheaper|better|worse)|"
     r"rank(?:ed|s)?|growth rate|percent(?:age)? (?:change|increase|decrease)|"
@@ -72,10 +79,20 @@ _NAME = re.compile(
 )
 
 
-_WHOLE = frozenset(
-    content_stems("amount bill come cost due invoice money owe paid pay price receipt spend sum total whole")
-)
+_WHOLE = "amount bill come cost due invoice money owe paid pay price receipt spend sum total whole"
 """Words of a question on money that names nothing in particular: it asks for the total."""
+_PLAIN = """
+document page report letter form paper file table figure chart slide section text company firm shop store
+business person people name address place date day month year time number value issue buy purchase sell sign
+write send author mention state describe list show give find accord
+long high wide far large big tall deep old fast often heavy thick hot small short
+graph diagram image picture color colour percent percentage
+wann wer wem wo wie viel viele was welche welcher welches ist sind war fand statt der die das den dem des ein
+eine im am von fur mit auf quand qui quel quelle est le la les du un une cuando quien donde cual el los las
+"""
+"""Words that a page which answers need not have: of documents, of what is asked for, of saying."""
+_WHOLE_STEMS = frozenset(content_stems(_WHOLE))
+_PLAIN_STEMS = _WHOLE_STEMS | frozenset(content_stems(_PLAIN))
 _ASKS_TOTAL = "What is the total amount?"
 
 
@@ -95,10 +112,15 @@ class Question:
         return frozenset(content_stems(self.text))
 
     @cached_property
+    def specific(self) -> frozenset[str]:
+        """The stems of the words that say what it is about; the rest a page need not have."""
+        return self.stems - _PLAIN_STEMS - frozenset(stem(word) for word in self.extremes)
+
+    @cached_property
     def kind(self) -> str:
         """The kind of thing: ``"date"``, ``"money"``, ``"number"``, ``"name"``, ``"place"`` or ``""``."""
         text = self.text.strip().casefold()
-        return next((kind for kind, pattern in _ASKED if re.search(pattern, text)), "")
+        return next((kind for kind, pattern in _KIND_PATTERNS if re.search(pattern, text)), "")
 
     @cached_property
     def computes(self) -> bool:
@@ -115,16 +137,18 @@ class Question:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The names and numbers in it, which an answer must be about; numbers alone if all is in capitals."""
-        matches = dict.fromkeys(match[0] for match in _NAME.finditer(self.text))
+        names = dict.fromkeys(match[0] for match in _NAME.finditer(self.text))
         has_small = any(word[0].islower() for word in self.text.split())
-        return tuple(name for name in matches if has_small or name[0].isdigit())
+        return tuple(name for name in names if has_small or name[0].isdigit())
 
     @cached_property
     def read_text(self) -> str:
         """What a model reads: the question; a question on money that names nothing asks for the total."""
-        return _ASKS_TOTAL if self.kind == "money" and self.stems <= _WHOLE else self.text
+        return _ASKS_TOTAL if self.kind == "money" and self.stems <= _WHOLE_STEMS else self.text
 
-    def has_kind(self, text: str) -> bool:
-        """Check whether a text holds something of the kind that is asked for."""
-        pattern = _SPANS.get(self.kind)
-        return pattern is None or pattern.search(text) is not None
+    def kind_share(self, text: str) -> float:
+        """Return 1 if a text holds the kind of thing asked for or none is, .5 for a hint of it, else 0."""
+        if self.kind not in _SPANS or _SPANS[self.kind].search(text):
+            return 1.0
+        weak = _WEAK_SPANS.get(self.kind)
+        return 0.5 if weak is not None and weak.search(text) else 0.0

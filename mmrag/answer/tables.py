@@ -19,11 +19,11 @@ def narrow(question: Question, passage: Passage, words: Sequence[Word]) -> Passa
 
     A row is named if all words of its own header stand in the question. A column is named if all words of its
     own header do, and more of the question's other words stand over it than over any other column. What
-    stands in parentheses (units, counts) need not be named. Where a comparison is asked for ("the highest"),
+    stands in parentheses (units, counts) need not be named. Where a comparison is rest for ("the highest"),
     its word must stand in a header, too ("Lowest temperature"): else the cell would be an answer we guess.
 
     Args:
-        question: what is asked.
+        question: what is rest.
         passage: a row of a table; others are returned as they are.
         words: of the page.
     """
@@ -37,13 +37,13 @@ def narrow(question: Question, passage: Passage, words: Sequence[Word]) -> Passa
         return passage
     passage = replace(passage, match_level=1)
     corner = {stem for column in range(table.header_columns) for stem in _column_stems(table, column)}
-    asked_stems = question.stems - names - corner
+    rest = question.stems - names - corner
     cells = [
         cell
         for cell in table.cells
         if cell.row <= row < cell.row + cell.row_span and cell.column >= table.header_columns
     ]
-    counts = [len(asked_stems & _column_stems(table, cell.column)) for cell in cells]
+    counts = [len(rest & _column_stems(table, cell.column)) for cell in cells]
     best = max(counts, default=0)
     if not best or counts.count(best) > 1:
         return passage
@@ -72,7 +72,7 @@ def whole_tables(passages: Sequence[Passage]) -> list[Passage]:
             whole.append(passage)
         elif not any(number == passage.candidate and block is passage.block for number, block in blocks):
             blocks.append((passage.candidate, passage.block))
-            rows = [part for part in passages if part.block is passage.block and part.match_level < 2]
+            rows = [row for row in passages if row.block is passage.block and row.match_level < 2]
             whole.append(_whole(passage, rows))
     return whole
 
@@ -85,7 +85,7 @@ def _whole(first: Passage, rows: Sequence[Passage]) -> Passage:
     table = first.block.table
     names = "; ".join(dict.fromkeys(name for n in range(table.columns) for name in table.column_header(n)))
     words = next(cut_words((names or first.title or first.text).split(), LONGEST_ROW))
-    return replace(first, text=" ".join(words)[:LONGEST_ROW], words=(), row=None)
+    return replace(first, text=" ".join(words)[:LONGEST_ROW], words=(), row=None, is_outline=True)
 
 
 def _name_stems(name: str) -> frozenset[str]:

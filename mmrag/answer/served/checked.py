@@ -176,7 +176,7 @@ class AnswerReader:
             page=page.page,
             score=page.candidate.score,
             note="; ".join(filter(None, notes)),
-            **search.place(),
+            **search.location(),
         )
 
     def _error(self, fault: str, remedy: str = "") -> ServerAnswerError:
