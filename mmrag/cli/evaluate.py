@@ -252,7 +252,7 @@ def answer_settings(
     answerer: AnswererOptions,
 ) -> dict[str, Any]:
     """Return what decides the answers of a run, for the head of its file; a server's address does not."""
-    served = {name: value for name, value in asdict(answerer).items() if name != "answerer_url"}
+    answerer_settings = {name: value for name, value in asdict(answerer).items() if name != "answerer_url"}
     return {
         "pack": pack.path.resolve().name,
         "k": answers.k,
@@ -260,7 +260,7 @@ def answer_settings(
         "exact": options.exact,
         "rerank": {"mode": rerank.rerank, "top": rerank.rerank_top, "alpha": rerank.alpha},
         "answerer": "served" if answerer.answerer_url else "offline",
-        **(served if answerer.answerer_url else {}),
+        **(answerer_settings if answerer.answerer_url else {}),
     }
 
 

@@ -102,7 +102,10 @@ def test_a_text_without_structure_loses_no_word(seed):
 
 
 def test_words_that_are_not_those_of_the_text_give_no_boxes():
-    assert plain_lines("red green", [Word("red", (0, 0, 1, 1)), Word("blue", (0, 0, 1, 1))])[0].placed_words == ()
+    assert (
+        plain_lines("red green", [Word("red", (0, 0, 1, 1)), Word("blue", (0, 0, 1, 1))])[0].placed_words
+        == ()
+    )
     assert list(windows([], 0)) == []
 
 
