@@ -69,6 +69,7 @@ class Line:
     block: Block | None
     title: str
     is_sentence: bool = False
+    group: int = 0  # a table or picture stands between lines of two groups
 
     @property
     def text(self) -> str:
@@ -90,20 +91,22 @@ def passages_of(candidate: Candidate, number: int, blocks: Sequence[Block] | Non
         yield from windows(plain_lines(text, page.words if page is not None else ()), number)
         return
     lines: list[Line] = []
-    title = ""
+    title, group = "", 0
     for block in blocks:
         if block.is_running:
             continue
         line_words = [page.words[position] for position in block.words]
         if block.kind == "picture" and 0 < len(block.text) <= LONGEST:
             yield Passage(number, block.text, tuple(line_words), block, title)
+            group += 1
         elif block.table is not None:
             yield from table_rows(block, block.table, page.words, number, title)
             in_cells = {position for cell in block.table.cells for position in cell.words}
             rest = [page.words[position] for position in block.words if position not in in_cells]
-            lines += _lines(block, rest, title) if rest else []
+            lines += _lines(block, rest, title, group + 1) if rest else []
+            group += 2
         else:
-            lines += _lines(block, line_words, "" if block.kind in TITLES else title)
+            lines += _lines(block, line_words, "" if block.kind in TITLES else title, group)
         if block.kind in TITLES:
             title = block.text[:LONGEST]
     yield from windows(_without_numbers(lines), number)
@@ -146,16 +149,17 @@ def window(lines: Sequence[Line], number: int, start: int, size: int) -> Passage
 
 
 def _fits(lines: Sequence[Line]) -> bool:
-    """Check whether lines are short enough for a window, and none a heading beside sentences."""
-    if lines[-1].is_sentence != lines[-2].is_sentence:
+    """Check whether lines are short enough for a window, none a heading beside sentences, none parted."""
+    last, before = lines[-1], lines[-2]
+    if (last.is_sentence, last.group) != (before.is_sentence, before.group):
         return False
     return sum(len(line.text) + 1 for line in lines) <= LONGEST + 1
 
 
-def _lines(block: Block, words: Sequence[Word], title: str) -> list[Line]:
+def _lines(block: Block, words: Sequence[Word], title: str, group: int) -> list[Line]:
     """Return the lines of words of a block; of running text its sentences, cut where they are too long."""
     if not words:
-        return [Line(line.words, (), block, title) for line in plain_lines(block.text, ())]
+        return [Line(line.words, (), block, title, group=group) for line in plain_lines(block.text, ())]
     rows: list[list[Word]] = []
     for word in (word for word in words if word.text):
         if rows and _same_line(rows[-1][-1], word):
@@ -174,7 +178,7 @@ def _lines(block: Block, words: Sequence[Word], title: str) -> list[Line]:
         start = 0
         for part in cut_words([word.text for word in row]):
             cut_row = tuple(row[start : start + len(part)])
-            lines.append(Line(tuple(part), cut_row, block, title, is_running))
+            lines.append(Line(tuple(part), cut_row, block, title, is_running, group))
             start += len(part)
     return lines
 

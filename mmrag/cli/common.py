@@ -381,13 +381,25 @@ class AnswererOptions:
         Literal["cells", "text"],
         _answer_option("--answerer-tables", help="Tables as rows of cells, or as the page's text."),
     ] = "cells"
+    threshold: Annotated[
+        float | None,
+        _answer_option(
+            "--threshold",
+            min=0,
+            max=1,
+            metavar="T",
+            help="Least confidence of quotes; 0 always quotes (0.5).",
+        ),
+    ] = None
 
     def load_answerer(self) -> Answerer | None:
-        """Return the served answerer; None, for quotes from the pages, without a URL.
+        """Return the served answerer; None, for quotes at the default threshold, without a URL.
 
         Raises:
-            UsageError: options of a server without its URL.
+            UsageError: options of a server without its URL, or a threshold with one.
         """
+        if self.threshold is not None:
+            return self._quotes(self.threshold)
         if not self.answerer_url:
             if self.answerer_model or self.answerer_text_only:
                 raise UsageError("--answerer-model and --answerer-text-only need --answerer-url.")
@@ -402,6 +414,14 @@ class AnswererOptions:
             max_pages=self.answerer_pages,
             tables=self.answerer_tables,
         )
+
+    def _quotes(self, threshold: float) -> Answerer:
+        from mmrag.answer import ExtractiveAnswerer
+        from mmrag.embedders.cross_encoder import CrossEncoder
+
+        if self.answerer_url:
+            raise UsageError("--threshold is for quotes; a server decides itself: leave out --answerer-url.")
+        return ExtractiveAnswerer(CrossEncoder(), threshold=threshold)
 
 
 def scratch_folder() -> tempfile.TemporaryDirectory[str]:

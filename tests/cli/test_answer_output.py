@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from mmrag.answer import ExtractiveAnswerer
+from mmrag.cli.common import AnswererOptions, UsageError
 from mmrag.cli.data import answer_data
 from mmrag.cli.texts import answer_text
 from mmrag.types import Answer, Citation, Page, Query, Ranking, Source
@@ -44,3 +46,11 @@ def test_data_have_the_words_boxes_and_the_area_around_them(area: tuple | None, 
     (citation,) = data["citations"]
     assert (citation["boxes"], citation["area"]) == ([list(WORDS)], listed)
     assert data["confidence"] == 0.8125
+
+
+def test_a_threshold_is_that_of_quotes_and_not_of_a_server() -> None:
+    answerer = AnswererOptions(threshold=0.2).load_answerer()
+    assert isinstance(answerer, ExtractiveAnswerer) and answerer.threshold == 0.2
+    assert AnswererOptions().load_answerer() is None
+    with pytest.raises(UsageError, match="--answerer-url"):
+        AnswererOptions(answerer_url="http://127.0.0.1:1", threshold=0.2).load_answerer()
