@@ -38,6 +38,8 @@ MARGIN = 10.0
 TOP = 6.0
 SHARE, CELL, MODEL, BIAS = 7.9, 4.0, 0.1, -6.8
 """Weights of `confidence`."""
+KINDLESS = -4.0
+"""Weight of a passage without the kind of thing that is asked for: a day without a date."""
 HEAD_LINES = 3
 HEAD_KINDS = ("name", "place")
 
@@ -131,6 +133,7 @@ def confidence(question: Question, scores: Sequence[ScoredPassage], candidates: 
     best = scores[0]
     logit = (
         SHARE * share
+        + KINDLESS * (question.kind_share(best.passage.text) == 0)
         + CELL * (best.passage.match_level == 2)
         + MODEL * min(max(best.model, FLOOR), TOP)
         + BIAS

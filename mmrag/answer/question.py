@@ -37,6 +37,7 @@ _WEAK_SPANS = {
         r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b|\b(?:day|week|month|year)s?\b"
     ),
     "money": re.compile(r"\d"),
+    "place": re.compile(r"\w"),  # a place has no form of its own
 }
 _KIND_PATTERNS = (
     (

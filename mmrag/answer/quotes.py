@@ -24,7 +24,7 @@ from mmrag.types import Box, Word
 SHORTEST_FUZZY = 16  # characters; a shorter quote one edit away is often another passage
 LONGEST_FUZZY = 2000  # characters; work grows with the lengths of quote and page
 EDIT_EVERY = 10  # one edit is allowed for so many characters of the quote
-WIDE_GAP = 4  # letters between two words of a line that are boxed apart
+WIDE_GAP = 2  # letters, about an em: words of a line that far apart are boxed apart
 _DASHES = frozenset("-\u2010\u2011\u2012\u2013\u2014\u2212")
 
 
