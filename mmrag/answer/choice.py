@@ -71,7 +71,9 @@ def choose(
     *,
     most: int | None = None,
 ) -> list[ScoredPassage]:
-    """Return the best passages, best first; passages that overlap a better one are left out.
+    """Return the best passages, best first.
+
+    Left out are passages that overlap a better one, and those that say no word beyond the question's.
 
     Args:
         question: what is asked.
@@ -90,7 +92,10 @@ def choose(
         + HEAD * _head(question, passage)
         for share, passage in zip(shares, passages, strict=True)
     ]
-    order = sorted(range(len(passages)), key=lambda index: -prior[index])
+    says_more = [not question.stems.issuperset(content_stems(passage.text)) for passage in passages]
+    order = sorted(
+        (index for index in range(len(passages)) if says_more[index]), key=lambda index: -prior[index]
+    )
     short = _apart([passages[index] for index in order], order, SHORTLIST if most is None else most)
     model = (
         [0.0] * len(short)
