@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 THRESHOLD = 0.5
 """Least confidence of an answer that is given; docs/lab-log.md has the curve that it was chosen on."""
 MOST_NAMES = 3
-"""Most names that an abstention says are names."""
+"""Most names that an abstention says are missing."""
 NOT_ANSWERED = "No passage of the pages that were read seems to answer this question."
 NOT_COMPUTED = (
     "This answerer quotes and does not compare, count or compute: the figures are in the cited passage. "

@@ -19,11 +19,11 @@ def narrow(question: Question, passage: Passage, words: Sequence[Word]) -> Passa
 
     A row is named if all words of its own header stand in the question. A column is named if all words of its
     own header do, and more of the question's other words stand over it than over any other column. What
-    stands in parentheses (units, counts) need not be named. Where a comparison is rest for ("the highest"),
+    stands in parentheses (units, counts) need not be named. Where a comparison is asked for ("the highest"),
     its word must stand in a header, too ("Lowest temperature"): else the cell would be an answer we guess.
 
     Args:
-        question: what is rest.
+        question: what is asked.
         passage: a row of a table; others are returned as they are.
         words: of the page.
     """
