@@ -14,7 +14,7 @@ from PIL import Image
 from mmrag import Answer, Budget, DocumentQA, MemoryIndex, Ranking, ReaderSettings
 from mmrag.pipeline import SearchRequest
 from mmrag.rerank.ordering import reorder
-from mmrag.types import Usage, Verdict
+from mmrag.types import Citation, Usage, Verdict
 
 PAGES = [
     "The blue whale is the largest animal.\nIt can weigh 150 tonnes.",
@@ -101,6 +101,7 @@ def arguments(name: str, qa: DocumentQA, pdf, tmp_path, side: str) -> tuple[tupl
         "add_images": (([pdf.parent / "a.png"],), {"ids": ["image"]}),
         "add_texts": ((["Red tea."],), {"ids": ["red"]}),
         "blocks": ((page,), {}),
+        "crop": ((Citation(1, page.id, "", page=page, area=(0.1, 0.1, 0.5, 0.5)),), {"max_pixels": 9_000}),
         "ask": ((QUESTION,), {"k": 1, "budget": Budget(1, 1), "evidence": False}),
         "delete": ((["note"],), {}),
         "open": ((tmp_path / side,), {"embedder": qa.embedder}),

@@ -15,9 +15,9 @@ def test_the_example_without_weights_runs_as_it_stands(tmp_path, monkeypatch, ca
     [example] = [block for block in blocks if "make_tiny" in block]
     monkeypatch.chdir(tmp_path)
     exec(example, {})
-    shapes, answer = capsys.readouterr().out.splitlines()
+    shapes, *answer = capsys.readouterr().out.splitlines()  # an answer is a quote a line
     assert shapes == re.search(r"print\(page\.shape.*?# (.*)", example)[1]
-    assert "HB 5520 1946" in answer
+    assert any("HB 5520 1946" in line for line in answer)
 
 
 @pytest.mark.parametrize("page", PAGES)
