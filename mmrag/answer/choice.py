@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -29,7 +29,8 @@ SHORTLIST = 24
 WORDS = 3.0
 KIND = 3.0
 NAMES = 4.0
-NAMED_WEIGHTS = (0.0, 2.0, 6.0)
+MATCH = (0.0, 2.0, 6.0)
+"""By `Passage.match_level`."""
 HEAD = 5.0
 FLOOR = -8.0
 """Log-odds below which the model says no; differences there mean nothing."""
@@ -52,15 +53,11 @@ class ScoredPassage:
         passage: the passage.
         score: larger is better; orders passages.
         model: the cross-encoder's log-odds.
-        words: share of the question's words, by weight, that stand in it, 0..1.
-        has_kind: whether it holds the kind of thing asked for.
     """
 
     passage: Passage
     score: float
     model: float
-    words: float
-    has_kind: bool
 
 
 def choose(
@@ -83,33 +80,33 @@ def choose(
         most: how many passages the model reads. None: `SHORTLIST`.
     """
     heads = head_stems(passages, candidates)
-    shares = word_shares(question, passages, heads)
+    passages = [item for item in passages if not question.stems.issuperset(content_stems(item.text))]
+    own_stems = [frozenset(content_stems(passage.read_text)) for passage in passages]
+    stems = [own_stems[index] | heads[passage.candidate] for index, passage in enumerate(passages)]
+    names = {name: frozenset(content_stems(name)) for name in question.names}
     prior = [
         WORDS * share
         + KIND * question.kind_share(passage.text)
-        + NAMES * _names_met(question, passage, heads)
-        + NAMED_WEIGHTS[passage.match_level]
+        + NAMES * _share_met(names.values(), stems[index])
+        + MATCH[passage.match_level]
         + HEAD * _head(question, passage)
-        for share, passage in zip(shares, passages, strict=True)
+        for index, (share, passage) in enumerate(zip(word_shares(question, stems), passages, strict=True))
     ]
-    says_more = [not question.stems.issuperset(content_stems(passage.text)) for passage in passages]
-    order = sorted(
-        (index for index in range(len(passages)) if says_more[index]), key=lambda index: -prior[index]
-    )
+    order = sorted(range(len(passages)), key=lambda index: -prior[index])
     short = _apart([passages[index] for index in order], order, SHORTLIST if most is None else most)
     model = (
         [0.0] * len(short)
         if score is None
-        else score(question.read_text, [_with_names(question, passages[index], heads) for index in short])
+        else score(
+            question.read_text,
+            [
+                _with_names(names, passages[index].read_text, own_stems[index], stems[index])
+                for index in short
+            ],
+        )
     )
     scores = [
-        ScoredPassage(
-            passages[index],
-            max(value, FLOOR) + prior[index],
-            value,
-            shares[index],
-            question.kind_share(passages[index].text) == 1,
-        )
+        ScoredPassage(passages[index], max(value, FLOOR) + prior[index], value)
         for index, value in zip(short, model, strict=True)
     ]
     return sorted(scores, key=lambda item: -item.score)
@@ -177,41 +174,39 @@ def head_stems(passages: Sequence[Passage], candidates: Sequence[Candidate]) -> 
     return {candidate: frozenset(stems) for candidate, stems in heads.items()}
 
 
-def word_shares(
-    question: Question, passages: Sequence[Passage], heads: Mapping[int, frozenset[str]]
-) -> list[float]:
-    """Return, for each passage, the share of the question's words in it and its page's head, by their weight.
+def word_shares(question: Question, stems: Sequence[frozenset[str]]) -> list[float]:
+    """Return, for each passage's stems, the share of the question's words among them, by their weight.
 
     A word weighs ``log(1 + n / passages with it)``; one that no passage has weighs as much as one that a
     single passage has.
     """
-    bags = [
-        question.stems & (heads[passage.candidate] | set(content_stems(passage.read_text)))
-        for passage in passages
-    ]
+    bags = [question.stems & bag for bag in stems]
     frequency = Counter(stem for bag in bags for stem in bag)
     weights = {stem: math.log(1 + len(bags) / max(1, frequency[stem])) for stem in question.stems}
     total = math.fsum(weights.values())
     return [math.fsum(weights[stem] for stem in bag) / total if total else 0.0 for bag in bags]
 
 
-def _names_met(question: Question, passage: Passage, heads: Mapping[int, frozenset[str]]) -> float:
-    """Return the share of the question's names that a passage or its page's head has; 1 if it has none."""
-    stems = heads[passage.candidate] | set(content_stems(passage.read_text))
-    are_met = [stems.issuperset(content_stems(name)) for name in question.names]
-    return sum(are_met) / len(are_met) if are_met else 1.0
+def _share_met(names: Collection[frozenset[str]], stems: frozenset[str]) -> float:
+    """Return the share of names all of whose stems are there; 1 without names."""
+    return sum(stems.issuperset(name) for name in names) / len(names) if names else 1.0
 
 
-def _with_names(question: Question, passage: Passage, heads: Mapping[int, frozenset[str]]) -> str:
-    """Return what the model reads: names of the question that the page's head has, title, passage."""
-    stems = set(content_stems(passage.read_text))
-    names = [
-        name
-        for name in question.names
-        if not stems.issuperset(content_stems(name))
-        and heads[passage.candidate].issuperset(content_stems(name))
+def _with_names(
+    names: Mapping[str, frozenset[str]], text: str, own_stems: frozenset[str], stems: frozenset[str]
+) -> str:
+    """Return what the model reads: names of the question that only the page's head has, then the passage.
+
+    Args:
+        names: of the question, and their stems.
+        text: of the passage.
+        own_stems: of the passage alone.
+        stems: of it and of its page's head.
+    """
+    heads = [
+        name for name, parts in names.items() if not own_stems.issuperset(parts) and stems.issuperset(parts)
     ]
-    return ": ".join([*names, passage.read_text])
+    return ": ".join([*heads, text])
 
 
 def _head(question: Question, passage: Passage) -> float:

@@ -36,14 +36,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mmrag.embedders.cross_encoder import DEFAULT_MODEL_DIR
 from mmrag.embedders.onnx import POSITIONS, OnnxBert, Tokens, check_files, file_digest, side_by_side, slide
 from mmrag.errors import UnsupportedInputError, check_whole
 from mmrag.machine import default_threads
 from mmrag.rerank.ordering import append_rest, check_alpha, check_top_n, keep_order, reorder
 from mmrag.rerank.protocol import Verdicts
 from mmrag.types import Candidate, Query, Ranking, Usage, Verdict
-
-DEFAULT_MODEL_DIR = Path(__file__).parent.parent / "weights" / "ms-marco-minilm-l12-v2-int8"
 
 NO_TEXT = "no text to read: kept in its prior place"
 
