@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from mmrag.answer.choice import SHORTLIST, choose, confidence, missing_names, overlap
+from mmrag.answer.choice import SHORTLIST, choose, confidence, missing_names, overlap, word_shares
 from mmrag.answer.passages import passages_of
 from mmrag.answer.question import Question
 from mmrag.embedders.cross_encoder import CrossEncoder
@@ -78,7 +78,6 @@ def test_what_is_chosen_is_ordered_apart_and_short(drawn_page, seed):
     )
     scores = [one.score for one in found]
     assert scores == sorted(scores, reverse=True) and len(found) <= SHORTLIST
-    assert all(0 <= one.words <= 1 for one in found)
     pairs = [(a.passage, b.passage) for at, a in enumerate(found) for b in found[:at]]
     assert not any(overlap(*pair) for pair in pairs)
     for a, b in pairs:
@@ -136,3 +135,16 @@ def test_a_name_is_missing_only_if_no_text_has_it():
     assert missing("Is the Harbour open?") == []
     assert missing("What does Petra Holm hold?") == ["Petra Holm"]
     assert missing("Who held them in 2019?") == ["2019"]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_shares_of_words_are_within_bounds_and_whole_where_all_stand(seed):
+    noise = random.Random(seed)
+    question = Question("How tall is the northern lighthouse on Skerry island?")
+    bags = [frozenset(stem for stem in question.stems if noise.random() < 0.5) for _ in range(20)]
+    shares = word_shares(question, [*bags, question.stems, frozenset()])
+    assert all(0 <= share <= 1 for share in shares)
+    assert shares[-2:] == [pytest.approx(1), 0]
+    for bag, share in zip(bags, shares, strict=False):  # a passage with more of the words has no less
+        for larger, larger_share in zip(bags, shares, strict=False):
+            assert not bag <= larger or share <= larger_share + 1e-12
