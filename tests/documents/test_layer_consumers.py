@@ -11,7 +11,7 @@ from mmrag.index.lexical import lexical_terms
 from mmrag.types import Word
 
 CUT = [
-    Word("the", (0.7, 0.1, 0.75, 0.12)),
+    Word("the", (0.7, 0.1, 0.78, 0.12)),
     Word("embankment", (0.8, 0.1, 0.9, 0.12), (0.1, 0.13, 0.2, 0.15)),
     Word("has", (0.22, 0.13, 0.28, 0.15)),
 ]
