@@ -74,6 +74,10 @@ class InputDocument:
         return self.source.path or self.source.name
 
 
+LOST_PAGE = "reading it "
+"""How the reason of a page begins whose reading process ended: by a limit, a signal or a crash."""
+
+
 @dataclass(frozen=True)
 class Skipped:
     """Something that is not read, and why.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from mmrag.documents.inputs import InputDocument, Skipped
+from mmrag.documents.inputs import LOST_PAGE, InputDocument, Skipped
 from mmrag.documents.layout import join_text
 from mmrag.documents.ocr.merge import Lines, words_of
 from mmrag.documents.ocr.text_choice import OcrDiedError, TextChoice, TextChooser, mean_confidence
@@ -91,7 +91,7 @@ class PageReader:
         except OcrDiedError as death:
             choice = death.choice
         except WorkerDiedError as death:
-            return Skipped(source.name, f"reading it {death}", number, source.document_id)
+            return Skipped(source.name, f"{LOST_PAGE}{death}", number, source.document_id)
         return _make_page(source, info, number, reply, choice)
 
     def _recognise(

@@ -142,7 +142,7 @@ class DocumentReader:
                     document.source.name, reason, page_numbers[position], document.source.document_id
                 )
                 break
-        self._check_source(document.source)
+        self._check_source(document.source, is_fresh=True)
 
     def _ahead(
         self, handle: OpenDocument, info: DocumentInfo, numbers: Sequence[int], pixels: int | None
@@ -341,8 +341,15 @@ class DocumentReader:
         variable = os.environ.get(PASSWORD_VARIABLE)
         return passwords if variable is None else (*passwords, variable)
 
-    def _check_source(self, source: Source, page: Page | None = None) -> Stamp | None:
-        """Refuse a file that is gone or has changed; it is hashed again only if its stamp changed.
+    def _check_source(
+        self, source: Source, page: Page | None = None, *, is_fresh: bool = False
+    ) -> Stamp | None:
+        """Refuse a file that is gone or has changed.
+
+        Args:
+            source: of the document.
+            page: that is wanted, for messages.
+            is_fresh: hash the file again though its stamp is as it was.
 
         Returns:
             The stamp by which workers know it again; None where they must hash it too.
@@ -351,7 +358,9 @@ class DocumentReader:
             return None
         where = source.name if page is None else f"{source.name}, page {page.number + 1}"
         try:
-            file = self._digests.look(source.path)
+            file = self._digests.look(source.path, is_fresh=is_fresh)
+            if file.sha256 != source.sha256 and not is_fresh:
+                file = self._digests.look(source.path, is_fresh=True)
         except OSError as error:
             raise SourceChangedError(
                 f"{where}: {source.path} cannot be read any more ({error.strerror}). Add it again."

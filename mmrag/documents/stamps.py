@@ -8,6 +8,8 @@ Decisions taken here:
 * A clock of a file system is coarse (4 ms on ext4, 2 s on FAT): a write right after the hashing may leave the
   stamp as it was. So a stamp is trusted only if the file was last written `SETTLED_SECONDS` before it was
   hashed; until then every look hashes again.
+* Some file systems keep no times, or let them be set back. So a stamp is never the reason for a refusal, and
+  never vouches for a file that was read page by page: both hash again (`is_fresh`).
 """
 
 from __future__ import annotations
@@ -70,8 +72,12 @@ class FileDigests:
         self._lock = threading.Lock()
         self._files: OrderedDict[str, FileDigest] = OrderedDict()
 
-    def look(self, path: str) -> FileDigest:
+    def look(self, path: str, *, is_fresh: bool = False) -> FileDigest:
         """Return a file's digest as it is now; raises `OSError` where it cannot be read.
+
+        Args:
+            path: of the file.
+            is_fresh: hash it whatever its stamp says.
 
         A file that is written to while it is hashed gets the digest of what was read, which fits no content,
         under a stamp that it has no more, so that the next look hashes it again.
@@ -79,7 +85,7 @@ class FileDigests:
         stamp = stamp_of(path)
         with self._lock:
             last = self._files.get(path)
-        if last is not None and last.is_settled and last.stamp == stamp:
+        if not is_fresh and last is not None and last.is_settled and last.stamp == stamp:
             return last
         is_settled = time.time_ns() - max(stamp[3:]) > SETTLED_SECONDS * 1e9
         file = FileDigest(stamp, digest(path), is_settled)

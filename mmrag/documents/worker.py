@@ -196,6 +196,8 @@ class JobHandler:
             self._digests.note(path, FileDigest(job["stamp"], job["sha256"], is_settled=True))
         file = _look(self._digests, path)
         if file.sha256 != job["sha256"]:
+            file = _look(self._digests, path, is_fresh=True)
+        if file.sha256 != job["sha256"]:
             raise SourceChangedError(f"the file at {path} has changed. Add it again.")
         return file
 
@@ -287,10 +289,10 @@ def _attachment(renderer: Renderer, position: int, most_bytes: int) -> dict[str,
     return {"data": data}
 
 
-def _look(digests: FileDigests, path: str) -> FileDigest:
+def _look(digests: FileDigests, path: str, *, is_fresh: bool = False) -> FileDigest:
     """Return a file's digest; a file that cannot be read is one that has changed."""
     try:
-        return digests.look(path)
+        return digests.look(path, is_fresh=is_fresh)
     except OSError as error:
         raise SourceChangedError(
             f"{path} cannot be read any more ({error.strerror}). Add it again."

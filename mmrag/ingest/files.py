@@ -7,7 +7,10 @@ Decisions taken here:
 * Pages are embedded and committed in batches of `BATCH_PAGES`. A document's entry says whether it is
   complete; adding an incomplete document again reads the pages that are missing.
 * The entry names the reader settings. Other settings read the pages again; so does adding a file some of
-  whose pages were left unread because their OCR took too long, for those pages.
+  whose pages were left unread because their OCR took too long, or because the process that read them ended
+  (a limit, a kill), for those pages.
+* Ids are the first 64 bits of a digest, and digests are compared whole: another content with the id of one
+  that the index holds is an error.
 * An attached file is a document of its own, named after the one that carries it (``portfolio.pdf/a.pdf``);
   it goes with its carrier, and when this has changed. Adding a known carrier again with ``attachments=True``
   adds what it carries; the pages of the carrier are not read again.
@@ -23,7 +26,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrag.documents.inputs import InputDocument, Skipped, discover
+from mmrag.documents.inputs import LOST_PAGE, InputDocument, Skipped, discover
 from mmrag.errors import DocumentError, SourceChangedError
 from mmrag.index.base import DocumentEntry, Index
 from mmrag.ingest.embedding import encode_documents, image_pixels
@@ -141,9 +144,10 @@ class Ingest:
         name = name_of(document)
         entries = {entry.id: entry for entry in self._index.documents()}
         before = entries.get(document.source.document_id)
+        _check_digest(document, before)
         stale = [entry for entry in entries.values() if name in entry.names and entry is not before]
         same_settings = before is not None and before.settings == self._settings
-        if before is not None and same_settings and before.complete and not self._unread_pages(before.id):
+        if before is not None and same_settings and before.complete and not self._has_unread_pages(before):
             self._add_name(before, name, call)
         else:
             self._add_pages(document, before, call)
@@ -153,6 +157,11 @@ class Ingest:
                 (call.report.replaced if stale else call.report.added).append(name)
         for entry in stale:
             drop_name(self._index, entry, name)
+
+    def _has_unread_pages(self, entry: DocumentEntry) -> bool:
+        """Check for pages that may be read today: their process ended, or their OCR took too long."""
+        is_lost = any(reason.startswith(LOST_PAGE) for _, reason in entry.skipped)
+        return is_lost or bool(self._unread_pages(entry.id))
 
     def _unread_pages(self, document_id: str) -> list[str]:
         """Return ids of pages whose OCR took too long, if OCR may be tried again."""
@@ -239,3 +248,18 @@ class Ingest:
             call.report.renamed.append(name)
         if values:
             self._index.update_metadata(self._index.ids({"doc_id": entry.id}), values)
+
+
+def _check_digest(document: InputDocument, entry: DocumentEntry | None) -> None:
+    """Refuse a content whose id stands for another in the index.
+
+    Raises:
+        DocumentError: the digests are the same in the digits of the id alone.
+    """
+    source = document.source
+    if entry is not None and entry.sha256 != source.sha256:
+        raise DocumentError(
+            f"{source.name}: a document's id must stand for one content, got {source.document_id} for sha256 "
+            f"{source.sha256} and, in the index, for {entry.sha256} ({entry.names[-1]}). Remove that one, or "
+            "save this file anew: any change of its bytes gives it another id."
+        )

@@ -49,7 +49,7 @@ class PagePictures:
 
     def path(self, page: Page, max_pixels: int = PICTURE_PIXELS) -> Path:
         """Return the path of a PNG of the page, rendered on the first call; raises as `render_page` does."""
-        path = self._picture_folder() / f"{page.source.sha256[:16]}-p{page.number}-{max_pixels}.png"
+        path = self._picture_folder() / f"{page.source.sha256}-p{page.number}-{max_pixels}.png"
         if not path.is_file():
             image = self.render(page, max_pixels)
             with atomic_write(path, "wb") as file:
