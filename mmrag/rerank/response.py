@@ -23,7 +23,7 @@ NOT_SEEN = -9999.0
 
 BOX_SCALE = 1000.0  # Qwen3-VL gives coordinates in thousandths of the picture
 
-_CHAIN = re.compile(r"\[\d+\](?:\s*>\s*\[\d+\])*")
+_CHAIN = re.compile(r"\[\d{1,9}\](?:\s*>\s*\[\d{1,9}\])*")
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！？\n]")  # noqa: RUF001
 _BOX = re.compile(r'"bbox(?:_2d)?"\s*:\s*\[([^\[\]]*)\]')
 
@@ -244,7 +244,7 @@ def read_relevance(reply: Json, count: int) -> list[float]:
         if isinstance(index, int) and not isinstance(index, bool):
             scores[index] = score
     if sorted(scores) != list(range(count)):
-        raise _refusal(f"/rerank must score documents 0 to {count - 1}, got {sorted(scores)}", reply)
+        raise _refusal(f"/rerank must score documents 0 to {count - 1}, got {sorted(scores)[:20]}", reply)
     return [scores[index] for index in range(count)]
 
 

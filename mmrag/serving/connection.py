@@ -7,8 +7,8 @@ Decisions:
   are not followed. A key is in no repr, no pickle, no log, and is struck out of all that a server repeats.
 * A key goes in the clear (``http``) to this machine; to a private network with a warning; to any other host
   only with `key_over_http` or ``MMRAG_KEY_OVER_HTTP=1``.
-* `timeout` bounds a whole call: connecting, all attempts, the waits between them and reading. (One
-  silent read may use up what was left, so the worst case is twice that.)
+* `timeout` bounds a whole call: connecting, all attempts, the waits between them and reading, also where a
+  server drips (`mmrag.serving.transport`).
 * Retried are failed connections and the statuses 408, 409, 429 and 5xx. A time-out while the server
   works is not (it would work twice), and a stream is not once it has mid_reply.
 * The first request with a body to a host that is not this machine is logged once per process, as a warning.

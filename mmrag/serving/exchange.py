@@ -6,6 +6,8 @@ import time
 from collections import deque
 from itertools import count
 
+import httpx
+
 from mmrag.errors import ServerAnswerError, ServerStatusError
 from mmrag.serving.actions import Actions, Pause
 from mmrag.serving.connection import (
@@ -117,7 +119,10 @@ class Exchanges(Connection):
                 return response
             start = b""
             while len(start) < ERROR_BODY_LIMIT and time.monotonic() < deadline:
-                chunk = yield Read(response)
+                try:
+                    chunk = yield Read(response)
+                except httpx.TimeoutException:
+                    break  # the status is known, and so is the start of what the server says of it
                 if chunk is None:
                     break
                 start += chunk
@@ -129,11 +134,7 @@ class Exchanges(Connection):
         while (chunk := (yield from self.read(response, url, deadline))) is not None:
             chunks.append(chunk)
             size += len(chunk)
-            if size > MOST_REPLY_BYTES:  # after decompression: a small body may hold a large one
-                raise ServerAnswerError(
-                    f"{url} must answer within {MOST_REPLY_BYTES} bytes, got more. Ask for less at a time.",
-                    "",
-                )
+            _check_size(size, url)
         return self._without_key(b"".join(chunks))
 
     def read(self, response: Response, url: str, deadline: float) -> Actions[bytes | None]:
@@ -157,6 +158,7 @@ class EventStream:
         self._source = response, url, deadline
         self._reader = EventReader(url)
         self._events: deque[Json] = deque()
+        self._size = 0
 
     def next(self) -> Actions[Json | None]:
         """Return the next event; None after ``[DONE]``.
@@ -169,11 +171,21 @@ class EventStream:
             if chunk is None:
                 self._reader.finish()
                 break
+            self._size += len(chunk)
+            _check_size(self._size, self._source[1])
             self._events.extend(self._reader.feed(chunk))
         if self._events:
             return self._events.popleft()
         yield Close()
         return None
+
+
+def _check_size(size: int, url: str) -> None:
+    """Refuse a reply of more than `MOST_REPLY_BYTES`, counted after decompression."""
+    if size > MOST_REPLY_BYTES:
+        raise ServerAnswerError(
+            f"{url} must answer within {MOST_REPLY_BYTES} bytes, got more. Ask for less at a time.", ""
+        )
 
 
 def _refuse_stream(body: Json) -> None:

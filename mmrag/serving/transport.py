@@ -1,21 +1,28 @@
-"""The sockets of a client: who owns which `httpx` client, and the three actions that use one."""
+"""The sockets of a client: who owns which `httpx` client, and the three actions that use one.
+
+A deadline is of a whole call. httpx has time limits of single reads and writes only, which a server that
+drips, byte after byte, sets back each time. So in an event loop every step is awaited with the time that is
+left, and in a thread, which nothing can wake from a read, a timer shuts the socket down (`Watch`).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Iterator, Mapping
+from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 import httpx
 
+from mmrag.serving.decoding import ENCODINGS, BodyDecoder
 from mmrag.serving.wire import Json, is_loopback
 
 CONNECT_TIMEOUT = 10.0  # seconds; a server that is there answers a connection at once
@@ -23,6 +30,59 @@ CONNECT_TIMEOUT = 10.0  # seconds; a server that is there answers a connection a
 KEEPALIVE = 2.0  # seconds
 
 Transport = httpx.BaseTransport | httpx.AsyncBaseTransport
+T = TypeVar("T")
+
+
+class Line(httpx.Client):
+    """A client of blocking calls that knows the socket it talks over.
+
+    It serves one call at a time to one server, so it has one connection: that which it opened last.
+    """
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401  httpx's
+        super().__init__(**settings)
+        self._socket: socket.socket | None = None
+
+    def trace(self, event: str, details: Mapping[str, Any]) -> None:
+        """Note the socket of a connection that was opened; an extension of httpcore, which calls it."""
+        stream = details.get("return_value")
+        if stream is not None and hasattr(stream, "get_extra_info"):
+            self._socket = stream.get_extra_info("socket")
+
+    def cut(self) -> None:
+        """End every read and write on the socket, from any thread."""
+        if self._socket is not None:
+            with suppress(OSError):  # it is closed already
+                # of a TLS socket, too, the plain one: its own method is not safe beside a thread that reads
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+class Watch:
+    """Cuts the line of a call when its time is up.
+
+    Args:
+        line: that the call uses.
+        deadline: of `time.monotonic`.
+    """
+
+    def __init__(self, line: Line, deadline: float) -> None:
+        self._line = line
+        self._lock = threading.Lock()
+        self._is_over = False
+        self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._cut)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def end(self) -> None:
+        """Stop watching; whoever uses the line next is left alone."""
+        with self._lock:
+            self._is_over = True
+        self._timer.cancel()
+
+    def _cut(self) -> None:
+        with self._lock:
+            if not self._is_over:
+                self._line.cut()
 
 
 class ClientPool:
@@ -49,17 +109,17 @@ class ClientPool:
         self._width = width
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(width)
-        self._idle: list[httpx.Client] = []
+        self._idle: list[Line] = []
         self._loops: WeakKeyDictionary[Any, tuple[httpx.AsyncClient, asyncio.Semaphore]] = WeakKeyDictionary()
 
     @contextmanager
-    def client(self) -> Iterator[httpx.Client]:
+    def client(self) -> Iterator[Line]:
         """Yield a client that no other call uses meanwhile."""
         with self._slots:
             with self._lock:
                 idle = self._idle
                 client = idle.pop() if idle else None
-            client = client or httpx.Client(
+            client = client or Line(
                 **self._settings(), transport=cast("httpx.BaseTransport | None", self.transport)
             )
             try:
@@ -67,7 +127,7 @@ class ClientPool:
             finally:
                 self._put_back(client, idle)
 
-    def _put_back(self, client: httpx.Client, idle: list[httpx.Client]) -> None:
+    def _put_back(self, client: Line, idle: list[Line]) -> None:
         with self._lock:
             pool_closed = idle is not self._idle  # the pool was closed during the call
             if not pool_closed:
@@ -123,11 +183,13 @@ class Response:
 
     Attributes:
         head: status and headers.
-        chunks: the body; an iterator or, in an event loop, an async iterator.
+        chunks: the body, decompressed; an iterator or, in an event loop, an async iterator.
+        deadline: of `time.monotonic`.
     """
 
     head: httpx.Response
     chunks: Any = field(repr=False)
+    deadline: float
 
 
 @dataclass(frozen=True, slots=True, repr=False)  # the headers hold the key
@@ -145,44 +207,48 @@ class Open:
         """Send it in this thread."""
         stack.close()
         client = stack.enter_context(self.pool.client())
-        head = client.send(self._request(client), stream=True)
+        stack.callback(Watch(client, self.deadline).end)
+        request = self._request(client)
+        request.extensions["trace"] = client.trace
+        with _in_time(self.deadline):
+            head = client.send(request, stream=True)
         stack.callback(head.close)
-        return Response(head, head.iter_bytes())
+        return Response(head, _chunks(head), self.deadline)
 
     async def arun(self, stack: AsyncExitStack) -> Response:
         """Send it without blocking the event loop."""
         await stack.aclose()
         client = await stack.enter_async_context(self.pool.aclient())
-        left = max(0.001, self.deadline - time.monotonic())
-        try:  # a head that drips in resets the limit of each read
-            head = await asyncio.wait_for(client.send(self._request(client), stream=True), left)
-        except asyncio.TimeoutError as error:
-            raise httpx.ReadTimeout("no whole head in time") from error
+        head = await _before(self.deadline, client.send(self._request(client), stream=True))
         stack.push_async_callback(head.aclose)
-        chunks = head.aiter_bytes()
-        return Response(head, await stack.enter_async_context(aclosing(cast("Any", chunks))))
+        chunks = await stack.enter_async_context(aclosing(_achunks(head)))
+        return Response(head, chunks, self.deadline)
 
     def _request(self, client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
-        left = max(0.001, self.deadline - time.monotonic())
+        left = _seconds_left(self.deadline)
         timeout = httpx.Timeout(left, connect=min(left, CONNECT_TIMEOUT))
-        return client.build_request(
-            self.method, self.url, json=self.body, headers=self.headers, timeout=timeout
-        )
+        headers = {**self.headers, "Accept-Encoding": ENCODINGS}
+        return client.build_request(self.method, self.url, json=self.body, headers=headers, timeout=timeout)
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Return the next chunk of a response's body, as bytes; None at its end."""
+    """Return the next chunk of a response's body, as bytes, none larger than a piece; None at its end."""
 
     response: Response
 
     def run(self, stack: ExitStack) -> bytes | None:
         """Read it in this thread."""
-        return next(self.response.chunks, None)
+        with _in_time(self.response.deadline):
+            chunk: bytes | None = next(self.response.chunks, None)
+            if chunk is None and time.monotonic() > self.response.deadline:
+                raise httpx.ReadTimeout("cut")  # the end of a line that was cut is not that of the body
+            return chunk
 
     async def arun(self, stack: AsyncExitStack) -> bytes | None:
         """Read it without blocking the event loop."""
-        return cast("bytes | None", await anext(self.response.chunks, None))
+        chunk: bytes | None = await _before(self.response.deadline, anext(self.response.chunks, None))
+        return chunk
 
 
 class Close:
@@ -195,3 +261,55 @@ class Close:
     async def arun(self, stack: AsyncExitStack) -> None:
         """Close it without blocking the event loop."""
         await stack.aclose()
+
+
+def _seconds_left(deadline: float) -> float:
+    return max(0.001, deadline - time.monotonic())
+
+
+@contextmanager
+def _in_time(deadline: float) -> Iterator[None]:
+    """Raise `httpx.ReadTimeout` in place of the error of a line that was cut."""
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout):
+        raise
+    except httpx.RequestError as error:  # also of a decoder, for which the body ended too early
+        if time.monotonic() <= deadline:
+            raise
+        raise httpx.ReadTimeout("no whole answer in time") from error
+
+
+async def _before(deadline: float, step: Awaitable[T]) -> T:
+    """Await a step with the time that is left, and raise `httpx.ReadTimeout` when it is up."""
+    try:
+        return await asyncio.wait_for(step, _seconds_left(deadline))
+    except asyncio.TimeoutError as error:
+        raise httpx.ReadTimeout("no whole answer in time") from error
+
+
+def _chunks(head: httpx.Response) -> Generator[bytes, None, None]:
+    """Yield the body of a response, decompressed in small pieces."""
+    if head.is_stream_consumed:  # a transport other than the network has given it whole
+        yield from head.iter_bytes()
+        return
+    decoder = BodyDecoder(head)
+    for data in head.iter_raw():
+        yield from decoder.pieces(data)
+    if rest := decoder.finish():
+        yield rest
+
+
+async def _achunks(head: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """Run `_chunks` without blocking the event loop."""
+    if head.is_stream_consumed:
+        async for data in head.aiter_bytes():
+            yield data
+        return
+    decoder = BodyDecoder(head)
+    async with aclosing(cast("AsyncGenerator[bytes, None]", head.aiter_raw())) as body:
+        async for data in body:
+            for piece in decoder.pieces(data):
+                yield piece
+    if rest := decoder.finish():
+        yield rest

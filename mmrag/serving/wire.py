@@ -259,33 +259,54 @@ class EventReader:
         self.at_end = False
         self._has_finished = False  # an event gave the reason why the answer ended
         self._url = url
-        self._tail = b""
-        self._data: list[bytes] = []
+        self._tail: list[bytes] = []  # pieces of the line that has not ended
+        self._data: list[bytes] = []  # lines of the event that has not ended
+        self._data_bytes = 0
+        self._tail_bytes = 0
         self._last = ""
 
     def feed(self, chunk: bytes) -> list[Json]:
-        """Return the events that this chunk completes."""
-        if len(self._tail) > MOST_EVENT_BYTES:
-            raise ServerAnswerError(
-                f"{self._url} must end an event within {MOST_EVENT_BYTES} bytes, got a longer one.",
-                self._last,
-            )
-        lines = re.split(rb"\r\n|\n|\r", self._tail + chunk)
-        self._tail = lines.pop()
-        if not self._tail and chunk.endswith(b"\r"):
-            # Perhaps half of a CRLF: keep the line until the next byte decides.
-            self._tail = lines.pop() + b"\r"
+        """Return the events that this chunk completes.
+
+        Raises:
+            ServerAnswerError: an event is no JSON object, or longer than `MOST_EVENT_BYTES`.
+        """
         events: list[Json] = []
-        for line in lines:
+        for line in self._lines(chunk):
             if self.at_end:
                 break
             if line.startswith(b"data:"):
                 self._data.append(line[5:].removeprefix(b" "))
+                self._data_bytes += len(line)
             elif not line and self._data:
                 events.extend(self._event(b"\n".join(self._data)))
-                self._data = []
+                self._data, self._data_bytes = [], 0
             # Comments (":"), "event:", "id:" and "retry:" carry nothing for us.
+        if self._data_bytes + self._tail_bytes > MOST_EVENT_BYTES:
+            raise ServerAnswerError(
+                f"{self._url} must end an event within {MOST_EVENT_BYTES} bytes, got a longer one.",
+                self._last,
+            )
         return events
+
+    def _lines(self, chunk: bytes) -> list[bytes]:
+        """Return the lines that this chunk completes; pieces of one line are joined once, at its end."""
+        if self._tail and self._tail[-1].endswith(b"\r"):
+            half = self._tail.pop()
+            self._tail_bytes -= len(half)
+            chunk = half + chunk
+        lines = re.split(rb"\r\n|\n|\r", chunk)
+        rest = lines.pop()
+        if not rest and chunk.endswith(b"\r"):
+            # Perhaps half of a CRLF: keep the line until the next byte decides.
+            rest = lines.pop() + b"\r"
+        if lines:
+            lines[0] = b"".join([*self._tail, lines[0]])
+            self._tail, self._tail_bytes = [], 0
+        if rest:
+            self._tail.append(rest)
+        self._tail_bytes += len(rest)
+        return lines
 
     def finish(self) -> None:
         """End the stream: no chunk follows.
@@ -295,7 +316,8 @@ class EventReader:
         Raises:
             ServerAnswerError: neither was seen.
         """
-        if [self._tail.removeprefix(b"data:").strip(), *self._data][-1] == b"[DONE]":
+        tail = b"".join(self._tail).removeprefix(b"data:").strip()
+        if [tail, *self._data][-1] == b"[DONE]":
             self.at_end = True  # the blank line after it is missing; nothing of the answer is
         if not self.at_end and not self._has_finished:
             raise ServerAnswerError(
@@ -370,7 +392,7 @@ def error_text(body: str) -> str:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
-        title = re.search(r"<title[^>]*>(.*?)</title>", body, re.IGNORECASE | re.DOTALL)
+        title = re.search(r"<title[^<>]*>([^<]*)</title>", body, re.IGNORECASE)
         return f"an HTML page, {title.group(1).strip()}" if title else body
     for key in ("error", "message", "detail"):
         if isinstance(value, dict) and value.get(key):
