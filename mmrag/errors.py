@@ -12,6 +12,7 @@
     ├── BadInputError(ValueError)             one input of a call cannot be embedded; the others can
     ├── IndexMismatchError(ValueError)        the index was built by another embedder
     ├── IndexFormatError(ValueError)          not an index, or one of another format version
+    │   └── IndexDamagedError                 stored data is damaged; names the record
     ├── IndexLockedError(RuntimeError)        another process holds the index for writing
     ├── IndexReadOnlyError(RuntimeError)      a write on an index opened for reading
     ├── WorkerError(RuntimeError)             a reading process cannot be started, or is closed
@@ -106,6 +107,26 @@ class IndexMismatchError(MMRagError, ValueError):
 
 class IndexFormatError(MMRagError, ValueError):
     """The directory is not an index, or one of a format this version cannot read."""
+
+
+class IndexDamagedError(IndexFormatError):
+    """Stored data of an index is damaged: it does not decode, or is not what was written.
+
+    Attributes:
+        part: what is damaged: ``"record"``, ``"matrix"``, ``"first"``, ``"blocks"``, ``"document"``,
+            ``"blob"``, ``"state"`` or ``"file"``.
+        key: id of the record or document, key of the blob or state; path of the file.
+    """
+
+    def __init__(self, message: str, part: str, key: str) -> None:
+        """Keep part and key with the message."""
+        self.part = part
+        self.key = key
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return the arguments to make it of."""
+        return type(self), (str(self), self.part, self.key)
 
 
 class IndexLockedError(MMRagError, RuntimeError):

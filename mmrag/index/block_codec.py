@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
 from mmrag.blocks import Block, Box, Cell, Table
+from mmrag.index.stored import unzip_bytes, zip_bytes
 
 _DIGITS = 5  # of an edge in 0..1: a hundredth of a point
 
@@ -25,7 +25,7 @@ def encode_blocks(blocks: Sequence[Block]) -> bytes:
         ]
         for block in blocks
     ]
-    return zlib.compress(json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode())
+    return zip_bytes(json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def decode_blocks(data: bytes) -> tuple[Block, ...]:
@@ -34,7 +34,7 @@ def decode_blocks(data: bytes) -> tuple[Block, ...]:
         Block(
             kind, text, tuple(map(_box, boxes)), level, tuple(words), None if table is None else _table(table)
         )
-        for kind, text, boxes, level, words, table in json.loads(zlib.decompress(data))
+        for kind, text, boxes, level, words, table in json.loads(unzip_bytes(data))
     )
 
 

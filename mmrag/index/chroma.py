@@ -110,7 +110,7 @@ class ChromaIndex:
         with ExitStack() as undo:
             lock = None
             if not read_only:
-                directory.mkdir(parents=True, exist_ok=True)
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
                 lock = WriterLock(directory)
                 undo.callback(lock.release)
             exists = check_directory(directory)  # again: nobody else makes one from here on

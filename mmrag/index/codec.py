@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from mmrag.blocks import Block
 from mmrag.index.base import DocumentEntry
+from mmrag.index.stored import unzip_bytes, zip_bytes
 from mmrag.types import Box, HiddenText, Metadata, Page, Scalar, Source, Word
 
 _BOX_STEPS = 65535
@@ -50,7 +50,7 @@ def encode_words(words: tuple[Word, ...]) -> bytes:
         raise ValueError(f"words must be text that UTF-8 can write, got {error.object!r}.") from error
     lengths = np.array([len(words), *map(len, texts)], "<u4")
     boxes = _box_bytes([word.box for word in words])
-    return zlib.compress(lengths.tobytes() + b"".join(texts) + boxes + _extras(words))
+    return zip_bytes(lengths.tobytes() + b"".join(texts) + boxes + _extras(words))
 
 
 def _box_bytes(boxes: Sequence[Box]) -> bytes:
@@ -89,7 +89,7 @@ def decode_words(data: bytes) -> tuple[Word, ...]:
     """Invert `encode_words`."""
     if not data:
         return ()
-    raw = zlib.decompress(data)
+    raw = unzip_bytes(data)
     count = int(np.frombuffer(raw, "<u4", 1)[0])
     ends = np.cumsum(np.frombuffer(raw, "<u4", count, offset=4))
     start = 4 * (count + 1)

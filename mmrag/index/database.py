@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from mmrag.errors import IndexFormatError
+from mmrag.errors import IndexDamagedError, IndexFormatError
+from mmrag.index.stored import REMEDY
 
 BUSY_SECONDS = 30.0
 _POOL_SIZE = 8
@@ -30,6 +31,7 @@ class Database:
         self._keeps_connections = True
         self._write_lock = threading.RLock()
         self._writer: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None  # of the file that the writer has open
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -59,6 +61,7 @@ class Database:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
+                self._require_file()
                 self._writer.execute("COMMIT")
             except BaseException as error:
                 if self._writer.in_transaction:  # SQLite itself undoes some failures, such as a full disk
@@ -81,15 +84,25 @@ class Database:
 
     def _explain(self, error: BaseException) -> BaseException:
         """Explain damage as an IndexFormatError; return any other error unchanged."""
-        is_damaged = isinstance(error, sqlite3.DatabaseError) and (
-            "malformed" in str(error) or "not a database" in str(error)
+        is_damaged = isinstance(error, sqlite3.DatabaseError) and any(
+            sign in str(error) for sign in ("malformed", "not a database", "Could not decode to UTF-8")
         )
         if not is_damaged:
             return error
-        return IndexFormatError(
-            f"{self._path} must be a whole SQLite file, got one that is damaged ({error}). "
-            "Restore it from a copy, or index the documents again into a new directory."
+        return IndexDamagedError(
+            f"{self._path} must be a whole SQLite file, got one that is damaged ({error}). {REMEDY}, or "
+            "restore it from a copy.",
+            "file",
+            str(self._path),
         )
+
+    def _require_file(self) -> None:
+        """Refuse to commit into a file that nobody will find again: SQLite would not notice."""
+        if self._identity != _identity(self._path):
+            raise IndexFormatError(
+                f"the index folder {self._path.parent} must stay while it is open, got it deleted or "
+                "replaced. Nothing of this call was stored: close the index, and open it again at its place."
+            )
 
     def _take(self) -> sqlite3.Connection:
         with self._lock:
@@ -108,9 +121,7 @@ class Database:
 
     def open_writer(self) -> None:
         """Make `write` possible; the caller holds the lock that makes it the only writer."""
-        connection = sqlite3.connect(
-            self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
+        connection = self._connect("rw")
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             # FULL, not NORMAL: a commit survives a power cut too, at one fsync a batch
@@ -119,11 +130,11 @@ class Database:
             connection.close()
             raise
         self._writer = connection
+        self._identity = _identity(self._path)
 
     def _open_reader(self) -> sqlite3.Connection:
-        uri = "file:" + quote(str(self._path)) + "?mode=ro"
         try:
-            return self._connect_reader(uri)
+            return self._connect("ro")
         except sqlite3.OperationalError:
             # a directory that cannot be written, such as a mounted image: without a WAL nothing can
             # change under us, and SQLite may skip its shared memory file
@@ -131,15 +142,31 @@ class Database:
             if not self._read_only or (wal.exists() and wal.stat().st_size):
                 raise
             self._keeps_connections = False  # and look again before every read
-            return self._connect_reader(uri + "&immutable=1")
+            return self._connect("ro&immutable=1")
 
-    def _connect_reader(self, uri: str) -> sqlite3.Connection:
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        """Connect to the file, which must be there, and trust nothing that its schema does."""
         connection = sqlite3.connect(
-            uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            f"file:{quote(str(self._path))}?mode={mode}",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
         )
         try:
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute("PRAGMA cell_size_check = ON")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except BaseException:
             connection.close()
             raise
         return connection
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another that takes its name; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from mmrag.errors import IndexFormatError, IndexMismatchError
@@ -12,6 +13,13 @@ from mmrag.index.schema import check_header
 STORE_NAME = "index.sqlite"
 CHROMA_PREFIX = "chroma-"
 
+_FILES = (
+    *(STORE_NAME + ending for ending in ("", "-wal", "-shm", "-journal", ".new")),
+    LOCK_NAME,
+    HOLDER_NAME,
+)
+"""What is opened by name; a pipe or a device among them would never come to an end."""
+
 
 def check_directory(directory: Path) -> bool:
     """Check whether the directory holds an index; refuse a directory of something else, without writing."""
@@ -20,6 +28,8 @@ def check_directory(directory: Path) -> bool:
         return False
     if not directory.is_dir():
         raise IndexFormatError(f"an index is a directory, got the file {directory}. Name another place.")
+    for name in _FILES:
+        _check_regular(directory / name)
     if store.exists():
         check_header(store)
         return True
@@ -33,6 +43,37 @@ def check_directory(directory: Path) -> bool:
             f"{STORE_NAME}. Name another directory; nothing was written."
         )
     return False
+
+
+def _check_regular(path: Path) -> None:
+    """Refuse what is there and no regular file.
+
+    Raises:
+        IndexFormatError: it is a folder, a pipe, a device or a socket.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise IndexFormatError(
+            f"{path} must be a regular file, got one that cannot be looked at ({error.strerror}). "
+            "Name another directory, or restore the index from a copy."
+        ) from error
+    if not stat.S_ISREG(mode):
+        raise IndexFormatError(
+            f"{path} must be a regular file, got a folder, pipe, device or socket. "
+            "Name another directory, or restore the index from a copy; nothing was read or written."
+        )
+
+
+def check_chroma_folder(folder: Path) -> str | None:
+    """Return what is wrong with the files of Chroma: a link, pipe or device; None where nothing is."""
+    for path in [folder, *folder.rglob("*")]:
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            return f"{path} is no regular file"
+    return None
 
 
 def check_embedder(directory: Path, manifest: Manifest, embedder: EmbedderIdentity | None) -> None:

@@ -31,7 +31,9 @@ class WriterLock:
     def __init__(self, directory: Path) -> None:
         self._holder = directory / HOLDER_NAME
         # thread_local=False: the index may be closed by another thread than the one that opened it
-        self._lock = FileLock(directory / LOCK_NAME, timeout=0, thread_local=False)
+        path = directory / LOCK_NAME
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+        self._lock = FileLock(path, timeout=0, thread_local=False, mode=mode)
         try:
             self._lock.acquire()
         except Timeout:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import uuid
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from mmrag.errors import IndexFormatError
 from mmrag.index.base import Manifest
+from mmrag.index.checksums import CHECKSUMS, has_table, put_all_sums
 from mmrag.index.lexical import LEXICAL_VERSION, LexicalTable
 
 APPLICATION_ID = 0x6D6D7261
@@ -42,10 +44,16 @@ BLOCKS = "CREATE TABLE IF NOT EXISTS blocks(seq INTEGER PRIMARY KEY, data BLOB N
 """Blocks of pages; an index that earlier code wrote gets the table when it is opened for writing."""
 
 
+ADDED_TABLES = frozenset({("table", "blocks"), ("table", "checksums")})
+"""What a file of earlier code may lack when it is open for reading only."""
+
+EARLIER_FORMS: dict[str, tuple[str, ...]] = {}
+"""Wordings of a table in files of earlier code, by its name, as `mmrag.index.layout` spells them."""
+
+
 def has_blocks(connection: sqlite3.Connection) -> bool:
     """Return whether the file has the table of blocks, which files of earlier code lack."""
-    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'blocks'"
-    return connection.execute(query).fetchone() is not None
+    return has_table(connection, "blocks")
 
 
 def check_header(path: Path) -> None:
@@ -64,19 +72,29 @@ def check_header(path: Path) -> None:
         )
 
 
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Make every table and index of a new file."""
+    for statement in filter(str.strip, _SCHEMA.split(";\n")):
+        connection.execute(statement)
+    connection.execute(BLOCKS)
+    connection.execute(CHECKSUMS)
+    LexicalTable.create(connection)
+
+
 def create_file(path: Path, manifest: Manifest) -> None:
-    """Make the file under another name and move it, so that a file with this name is complete."""
+    """Make the file under another name and move it, so that a file with this name is complete.
+
+    It can be read and written by its user alone, and so can what SQLite puts beside it.
+    """
     draft = path.with_name(path.name + ".new")
     for left in path.parent.glob(draft.name + "*"):
         left.unlink()
+    os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     connection = sqlite3.connect(draft, isolation_level=None)
     try:
         connection.execute("BEGIN")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        for statement in filter(str.strip, _SCHEMA.split(";\n")):
-            connection.execute(statement)
-        connection.execute(BLOCKS)
-        LexicalTable.create(connection)
+        create_tables(connection)
         state = {
             "manifest": json.dumps(asdict(manifest)),
             "uuid": uuid.uuid4().hex,
@@ -84,6 +102,7 @@ def create_file(path: Path, manifest: Manifest) -> None:
             "generation": "0",
         }
         connection.executemany("INSERT INTO state VALUES (?, ?)", state.items())
+        put_all_sums(connection)
         connection.execute("COMMIT")
     finally:
         connection.close()

@@ -7,7 +7,7 @@ vector store that holds row 0 can always be filled again from here (``benchmarks
 Tables: ``records`` (one row a record; ``seq`` is the order of first adding), ``vectors`` (the matrix,
 float16), ``first`` (row 0 by itself, so that all of them load fast), ``metadata`` (one row a value,
 for filters), ``lexical`` (FTS5), ``pending`` (ids whose row 0 the vector store has not confirmed),
-``documents``, ``blobs``, ``state`` (manifest, generation).
+``documents``, ``blobs``, ``state`` (manifest, generation), ``checksums`` (`mmrag.index.checksums`).
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ from numpy.typing import NDArray
 
 from mmrag.blocks import Block
 from mmrag.errors import IndexFormatError
-from mmrag.index import codec
+from mmrag.index import checksums, codec
 from mmrag.index.base import FORMAT_VERSION, DocumentEntry, Manifest
-from mmrag.index.block_codec import decode_blocks, encode_blocks
+from mmrag.index.block_codec import encode_blocks
 from mmrag.index.database import Database
 from mmrag.index.filters import KIND_BOOL, Filter, kind_of, metadata_values, to_sql, validate
+from mmrag.index.layout import check_layout
 from mmrag.index.lexical import LEXICAL_VERSION, LexicalTable, match_expression
+from mmrag.index.record_codec import check_page, decode_entry, decode_manifest, decode_record
 from mmrag.index.records import check_metadata, plain_metadata
 from mmrag.index.schema import BLOCKS, create_file, has_blocks
+from mmrag.index.stored import damaged, decoding
 from mmrag.types import Hit, Metadata, Record, Scalar
 
 _CHUNK = 500
@@ -61,7 +64,7 @@ class RecordStore:
         read_only: never write.
 
     Raises:
-        IndexFormatError: the file is no index, is damaged, or is of a newer format.
+        IndexFormatError: the file is no index, is damaged, holds views or triggers, or is of a newer format.
     """
 
     def __init__(self, path: Path, *, create: Manifest | None, read_only: bool) -> None:
@@ -75,6 +78,7 @@ class RecordStore:
                     self.database.open_writer()
                     self._refill_lexical()
                     self._add_blocks_table()
+                    self._add_checksums()
             except BaseException:
                 self.database.close()
                 raise
@@ -94,14 +98,20 @@ class RecordStore:
 
     def _read_manifest(self, path: Path) -> Manifest:
         with self.database.read() as connection:
-            values = json.loads(self.state(connection, "manifest") or "{}")
+            check_layout(connection, path)
+            stored = next(checksums.stored_values(connection, "state"), None)
+            with decoding("state", "manifest"):
+                values = dict(json.loads(stored.data if stored else b"{}"))
         version = values.get("format_version")
         if version != FORMAT_VERSION:
             raise IndexFormatError(
                 f"{path} must be of index format {FORMAT_VERSION}, got {version}. "
                 "Upgrade the package, or index the documents again into a new directory."
             )
-        return Manifest(**values)
+        if stored is not None:
+            stored.verify()
+        with decoding("state", "manifest"):
+            return decode_manifest(values)
 
     @staticmethod
     def state(connection: sqlite3.Connection, key: str) -> str | None:
@@ -117,7 +127,8 @@ class RecordStore:
     @classmethod
     def generation(cls, connection: sqlite3.Connection) -> int:
         """Return the number that grows with every change of the records."""
-        return int(cls.state(connection, "generation") or 0)
+        with decoding("state", "generation"):
+            return int(cls.state(connection, "generation") or 0)
 
     def _grow(self, connection: sqlite3.Connection) -> None:
         self.set_state(connection, "generation", str(self.generation(connection) + 1))
@@ -140,15 +151,27 @@ class RecordStore:
         with self.database.write() as connection:
             connection.execute(BLOCKS)
 
+    def _add_checksums(self) -> None:
+        """Sum all that a file of earlier code holds."""
+        with self.database.read() as connection:
+            if checksums.has_table(connection, "checksums"):
+                return
+        with self.database.write() as connection:
+            checksums.put_all_sums(connection)
+
     # -- records ----------------------------------------------------------------------------
 
     def add(self, pairs: Sequence[tuple[Record, NDArray[np.float16]]]) -> None:
         """Add or replace checked records in one transaction, and mark them pending."""
+        for record, _ in pairs:
+            check_page(record)
         prepared_rows = [(_record_row(record), record, matrix) for record, matrix in pairs]
+        seqs = []
         with self.database.write() as connection:
             for row, record, matrix in prepared_rows:
                 # seq stays when an id is replaced
                 seq = connection.execute(_UPSERT, row).fetchone()[0]
+                seqs.append(seq)
                 rows = codec.encode_matrix(matrix)
                 connection.execute("INSERT OR REPLACE INTO vectors VALUES (?, ?)", (seq, rows))
                 first = codec.encode_matrix(matrix[0])
@@ -156,6 +179,7 @@ class RecordStore:
                 _put_metadata(connection, seq, record.metadata)
                 LexicalTable.put(connection, [(seq, record.text)])
                 _put_blocks(connection, seq, None if record.page is None else record.page.blocks)
+            checksums.put_record_sums(connection, seqs)
             self._mark_pending(connection, [record.id for record, _ in pairs])
             self._grow(connection)
 
@@ -163,6 +187,7 @@ class RecordStore:
         """Delete by id in one transaction and mark the ids pending; return those that existed."""
         with self.database.write() as connection:
             connection.executemany("DELETE FROM blobs WHERE key = ?", ((id,) for id in ids))
+            checksums.drop_sums(connection, "blob", ids)
             return self._delete(connection, ids)
 
     def _delete(self, connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
@@ -170,6 +195,8 @@ class RecordStore:
         for table in ("records", "vectors", "first", "metadata", "blocks"):
             connection.executemany(f"DELETE FROM {table} WHERE seq = ?", ((s,) for s in seqs.values()))
         LexicalTable.delete(connection, list(seqs.values()))
+        for part in checksums.RECORD_PARTS:
+            checksums.drop_sums(connection, part, seqs.values())
         if seqs:
             self._mark_pending(connection, list(seqs))
             self._grow(connection)
@@ -180,49 +207,36 @@ class RecordStore:
         check_metadata(values, ", ".join(ids[:3]))
         plain = plain_metadata(values)
         with self.database.write() as connection:
-            for seq in self.seqs(connection, ids).values():
-                row = connection.execute("SELECT metadata FROM records WHERE seq = ?", (seq,)).fetchone()
-                merged_metadata = {**codec.decode_metadata(row[0]), **plain}
+            seqs = list(self.seqs(connection, ids).values())
+            for stored in self._stored(connection, "seq", seqs, matrices=False):
+                stored.verify()  # or the sum to come would be of damaged data
+                with decoding("record", stored.id):
+                    metadata = codec.decode_metadata(stored.text("metadata"))
+                merged_metadata = {**metadata, **plain}
                 encoded_metadata = codec.encode_metadata(merged_metadata)
-                connection.execute("UPDATE records SET metadata = ? WHERE seq = ?", (encoded_metadata, seq))
-                _put_metadata(connection, seq, merged_metadata)
+                connection.execute(
+                    "UPDATE records SET metadata = ? WHERE seq = ?", (encoded_metadata, stored.seq)
+                )
+                _put_metadata(connection, stored.seq, merged_metadata)
+            checksums.put_record_sums(connection, seqs, ["record"])
 
     def get(self, connection: sqlite3.Connection, ids: Sequence[str], *, matrices: bool) -> list[Record]:
         """Get records in the order of `ids`; missing ones are left out."""
         records: dict[str, Record] = {}
-        blocks = "NULL"
-        if has_blocks(connection):
-            blocks = "(SELECT data FROM blocks WHERE blocks.seq = records.seq)"
-        matrix = "(SELECT matrix FROM vectors WHERE vectors.seq = records.seq)" if matrices else "NULL"
-        for marks, part in _chunks(list(dict.fromkeys(ids))):
-            rows = connection.execute(
-                f"SELECT id, text, metadata, page, words, {blocks}, {matrix} FROM records "
-                f"WHERE id IN ({marks})",
-                part,
-            )
-            for row in rows:
-                records[row[0]] = self._record(*row)
+        for stored in self._stored(connection, "id", list(dict.fromkeys(ids)), matrices=matrices):
+            stored.verify()
+            with decoding("record", stored.id):
+                records[stored.id] = decode_record(stored, self.manifest.dim)
         return [records[id] for id in ids if id in records]
 
-    def _record(
-        self,
-        id: str,
-        text: str,
-        metadata: str,
-        page: str | None,
-        words: bytes | None,
-        blocks: bytes | None,
-        matrix: bytes | None,
-    ) -> Record:
-        page_words = codec.decode_words(words or b"")
-        page_blocks = None if blocks is None else decode_blocks(blocks)
-        return Record(
-            id=id,
-            matrix=None if matrix is None else codec.decode_matrix(matrix, self.manifest.dim).copy(),
-            text=text,
-            metadata=codec.decode_metadata(metadata),
-            page=None if page is None else codec.decode_page(page, page_words, id, text, page_blocks),
-        )
+    @staticmethod
+    def _stored(
+        connection: sqlite3.Connection, column: str, keys: Sequence[str] | Sequence[int], *, matrices: bool
+    ) -> Iterator[checksums.StoredRecord]:
+        """Yield the records whose `column` is one of `keys`, as bytes and not verified."""
+        for marks, part in _chunks(keys):
+            condition = f"{column} IN ({marks})"
+            yield from checksums.stored_records(connection, condition, part, matrices=matrices)
 
     def put_blocks(self, id: str, blocks: Sequence[Block]) -> None:
         """Keep the blocks of a record's page; passed over where there is none."""
@@ -230,6 +244,7 @@ class RecordStore:
             row = connection.execute("SELECT seq FROM records WHERE id = ? AND page IS NOT NULL", (id,))
             for (seq,) in row.fetchall():
                 _put_blocks(connection, seq, blocks)
+                checksums.put_record_sums(connection, [seq], ["blocks"])
 
     @staticmethod
     def seqs(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, int]:
@@ -307,13 +322,25 @@ class RecordStore:
             blobs = dict(connection.execute(statement, part).fetchall())
             for seq in part:
                 if seq in blobs:
+                    size = len(blobs[seq]) if isinstance(blobs[seq], bytes) else 0
+                    if not size or size % self._row_bytes or (rows == 1 and size != self._row_bytes):
+                        id = self.names(connection, [seq]).get(seq, f"number {seq}")
+                        noun = "first" if rows == 1 else "matrix"
+                        raise damaged(noun, id, f"{size} bytes for rows of {self._row_bytes}")
                     yield seq, codec.decode_matrix(blobs[seq], self.manifest.dim)[:rows]
+
+    @property
+    def _row_bytes(self) -> int:
+        return 2 * self.manifest.dim
 
     def first_rows(self, connection: sqlite3.Connection) -> tuple[list[int], list[str], NDArray[np.float16]]:
         """Load row 0 of every record: numbers, ids and ``(records, dim)`` float16."""
         rows = connection.execute(
-            "SELECT seq, id, vector FROM first JOIN records USING (seq) ORDER BY seq"
+            "SELECT seq, id, CAST(vector AS BLOB) FROM first JOIN records USING (seq) ORDER BY seq"
         ).fetchall()
+        for _, id, vector in rows:
+            if len(vector) != self._row_bytes:
+                raise damaged("first", id, f"{len(vector)} bytes for a row of {self._row_bytes}")
         flat = np.frombuffer(b"".join(row[2] for row in rows), "<f2").reshape(len(rows), self.manifest.dim)
         return [row[0] for row in rows], [row[1] for row in rows], flat
 
@@ -337,18 +364,24 @@ class RecordStore:
 
     def documents(self) -> list[DocumentEntry]:
         """List the documents in the order they were added."""
+        entries = []
         with self.database.read() as connection:
-            rows = connection.execute("SELECT entry FROM documents ORDER BY seq")
-            return [codec.decode_entry(row[0]) for row in rows]
+            for stored in checksums.stored_values(connection, "document"):
+                stored.verify()
+                with decoding("document", stored.key):
+                    entries.append(decode_entry(stored.key, stored.data))
+        return entries
 
     def put_document(self, entry: DocumentEntry) -> None:
         """Add or replace an entry."""
+        encoded_entry = codec.encode_entry(entry)
         with self.database.write() as connection:
             connection.execute(
                 "INSERT INTO documents(id, entry) VALUES (?, ?) "
                 "ON CONFLICT(id) DO UPDATE SET entry = excluded.entry",
-                (entry.id, codec.encode_entry(entry)),
+                (entry.id, encoded_entry),
             )
+            checksums.put_sum(connection, "document", entry.id, [encoded_entry.encode()])
 
     def remove_document(self, document_id: str) -> list[str]:
         """Remove an entry, its page records and its bytes in one transaction; the records' ids."""
@@ -360,22 +393,28 @@ class RecordStore:
                 )
             ]
             connection.execute("DELETE FROM documents WHERE id = ?", (document_id,))
+            checksums.drop_sums(connection, "document", [document_id])
             # a document's id is the start of its digest
-            connection.execute(
-                "DELETE FROM blobs WHERE substr(key, 1, 16) = ? AND length(key) = 64", (document_id,)
-            )
+            keys = connection.execute(
+                "DELETE FROM blobs WHERE substr(key, 1, 16) = ? AND length(key) = 64 RETURNING key",
+                (document_id,),
+            ).fetchall()
+            checksums.drop_sums(connection, "blob", [key for (key,) in keys])
             return self._delete(connection, ids)
 
     def put_blob(self, key: str, data: bytes) -> None:
         """Keep bytes."""
         with self.database.write() as connection:
             connection.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?)", (key, data))
+            checksums.put_sum(connection, "blob", key, [data])
 
     def get_blob(self, key: str) -> bytes | None:
         """Return the stored bytes, or None."""
         with self.database.read() as connection:
-            row = connection.execute("SELECT data FROM blobs WHERE key = ?", (key,)).fetchone()
-            return None if row is None else bytes(row[0])
+            for stored in checksums.stored_values(connection, "blob", key):
+                stored.verify()
+                return stored.data
+        return None
 
 
 def _record_row(record: Record) -> tuple[str, str | None, str, str, str | None, bytes | None]:

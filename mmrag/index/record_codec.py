@@ -1,0 +1,158 @@
+"""Stored bytes as records, entries and manifests whose every field is of its type.
+
+JSON says nothing of types, and an index may come from anywhere: a page number that is text would fail far
+from here. What breaks a rule raises TypeError or ValueError, which `mmrag.index.stored.decoding` turns into
+the error that names the record.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmrag.blocks import Block, Table
+from mmrag.index import codec
+from mmrag.index.base import DocumentEntry, Manifest
+from mmrag.index.block_codec import decode_blocks
+from mmrag.index.checksums import StoredRecord
+from mmrag.index.records import MAX_ROWS, check_metadata
+from mmrag.types import Page, Record
+
+MOST_DIM = 1 << 16
+"""Largest width of vectors."""
+
+MOST_GRID = 4_000_000
+"""Positions of a table's grid, and positions that its cells cover together."""
+
+
+def decode_record(stored: StoredRecord, dim: int) -> Record:
+    """Decode a record; blocks and matrix where they were read.
+
+    Raises:
+        TypeError, ValueError, KeyError, zlib.error: the bytes are no record.
+    """
+    id, text = stored.text("id"), stored.text("text")
+    page = None
+    if stored.column("page") is not None:
+        words = codec.decode_words(stored.column("words") or b"")
+        blocks = None if stored.blocks is None else decode_blocks(stored.blocks)
+        page = codec.decode_page(stored.text("page"), words, id, text, blocks)
+        _check_page(page)
+    matrix = None
+    if stored.matrix is not None:
+        matrix = codec.decode_matrix(stored.matrix, dim).copy()
+        if not 1 <= len(matrix) <= MAX_ROWS:
+            raise ValueError(f"a matrix of {len(matrix)} rows")
+    metadata = codec.decode_metadata(stored.text("metadata"))
+    check_metadata(metadata, id)
+    return Record(id=id, matrix=matrix, text=text, metadata=metadata, page=page)
+
+
+def decode_entry(key: str, data: bytes) -> DocumentEntry:
+    """Decode the entry of the document under this id.
+
+    Raises:
+        TypeError, ValueError, KeyError: the bytes are no entry, or that of another document.
+    """
+    entry = codec.decode_entry(data.decode())
+    _check_texts([entry.id, entry.sha256, entry.kind, entry.settings, *entry.names])
+    _check_whole([entry.total_pages, *(number for number, _ in entry.skipped)])
+    if entry.id != key:
+        raise ValueError(f"the entry of document {entry.id!r}")
+    if not isinstance(entry.complete, bool):
+        raise TypeError(f"complete is {entry.complete!r}")
+    return entry
+
+
+def decode_manifest(values: Mapping[str, Any]) -> Manifest:
+    """Build the manifest of what its JSON holds.
+
+    Raises:
+        TypeError, ValueError: a field is missing, unknown or of another type.
+    """
+    manifest = Manifest(**values)
+    _check_texts([manifest.embedder, manifest.fingerprint, manifest.created])
+    _check_whole([manifest.dim], 1, MOST_DIM)
+    return manifest
+
+
+def check_page(record: Record) -> None:
+    """Refuse to store a page that `decode_record` would not take for one.
+
+    Raises:
+        ValueError: a field is of another type.
+    """
+    if record.page is not None:
+        try:
+            _check_page(record.page)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"the page of record {record.id!r} must have the fields of mmrag.types.Page, got {error}. "
+                "Make it with these types."
+            ) from error
+
+
+def _check_page(page: Page) -> None:
+    """Refuse a page with a field of another type."""
+    source = page.source
+    texts = [page.id, page.document_id, page.label, page.text, page.text_source, *page.notes, *page.section]
+    _check_texts([*texts, source.sha256, source.kind, source.name, source.path or ""])
+    if "\0" in (source.path or ""):
+        raise ValueError("a path with a zero byte")
+    _check_whole([page.number, page.total_pages])
+    _check_numbers(page.size)
+    if page.confidence is not None:
+        _check_numbers([page.confidence])
+    for hidden in page.hidden:
+        _check_texts([hidden.text, hidden.reason])
+        _check_box(hidden.box)
+    for block in page.blocks or ():
+        _check_block(block)
+
+
+def _check_block(block: Block) -> None:
+    _check_texts([block.kind, block.text])
+    _check_whole([block.level, *block.words])
+    for box in block.boxes:
+        _check_box(box)
+    if block.table is not None:
+        _check_table(block.table)
+
+
+def _check_table(table: Table) -> None:
+    _check_whole([table.rows, table.columns, table.header_rows, table.header_columns])
+    covered = 0
+    for cell in table.cells:
+        _check_texts([cell.text])
+        _check_whole([cell.row, cell.column, *cell.words])
+        _check_whole([cell.row_span, cell.column_span], 1)
+        if cell.box is not None:
+            _check_box(cell.box)
+        covered += min(cell.row_span, table.rows) * min(cell.column_span, table.columns)
+    if max(covered, table.rows * table.columns) > MOST_GRID:
+        raise ValueError(f"a table of {table.rows} rows, {table.columns} columns and {covered} covered cells")
+
+
+# A page has hundreds of numbers: the checks below look at all of a list at once.
+
+
+def _check_texts(values: Sequence[object]) -> None:
+    if not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{values!r:.80} where text stands")
+
+
+def _check_whole(values: Sequence[Any], least: int = 0, most: int = 1 << 53) -> None:
+    if values and (set(map(type, values)) != {int} or min(values) < least or max(values) > most):
+        raise ValueError(f"{values!r:.80} where whole numbers from {least} to {most} stand")
+
+
+def _check_numbers(values: Sequence[Any]) -> None:
+    if not set(map(type, values)) <= {int, float} or not math.isfinite(sum(values)):
+        raise ValueError(f"{values!r:.80} where numbers stand")
+
+
+def _check_box(box: Any) -> None:  # noqa: ANN401  as decoded
+    if len(box) != 4:
+        raise ValueError(f"a box of {len(box)} numbers")
+    _check_numbers(box)
