@@ -1,1 +1,1 @@
-"""Two packs of drawn documents with their truth; `scripts/make_packs.py` writes them."""
+"""Three packs of drawn documents with their truth; `scripts/make_packs.py` writes them."""

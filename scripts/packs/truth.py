@@ -24,6 +24,7 @@ class Query:
         blocks: around them: the row, the table, the field with its label.
         shape: "Str", "Int" or "Float".
         in_widget: the answer is the value of a field of the file's own form.
+        naming: how the document is told where documents look alike: "named", "latest" or "unnamed".
     """
 
     text: str
@@ -33,6 +34,7 @@ class Query:
     blocks: tuple[Spot, ...] = ()
     shape: str = "Str"
     in_widget: bool = False
+    naming: str = ""
 
 
 @dataclass
@@ -59,6 +61,7 @@ def lines(drawings: Sequence[Drawing], pack: str) -> list[dict[str, Any]]:
 
 def _line(name: str, drawing: Drawing, query: Query, pack: str) -> dict[str, Any]:
     has_answer = query.kind != "unanswerable"
+    naming = {"naming": query.naming} if query.naming else {}
     return {
         "id": name,
         "question": query.text,
@@ -78,6 +81,7 @@ def _line(name: str, drawing: Drawing, query: Query, pack: str) -> dict[str, Any
         "doc_type": drawing.kind,
         "source": f"mmrag drawn {pack}",
         "written_by": "templates",
+        **naming,
     }
 
 

@@ -20,7 +20,7 @@ from mmrag.evaluation import load_pack
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 import make_packs  # noqa: E402
-from packs import tables  # noqa: E402
+from packs import alike, tables  # noqa: E402
 from packs.book import A4, Book  # noqa: E402
 from packs.figures import EUROPEAN, FRENCH, LEDGER, SWISS, same  # noqa: E402
 from packs.names import Kit  # noqa: E402
@@ -228,6 +228,43 @@ def test_no_two_documents_answer_the_same_question():
         roots = [Kit(5, number, pack).root for number in range(len(module.PLANS))]
         people = [Kit(5, number, pack).own_person() for number in range(len(module.PLANS))]
         assert len(set(roots)) == len(roots) and len(set(people)) == len(people)
+
+
+def test_an_answer_stands_on_no_other_page_of_a_document_that_looks_alike(out):
+    checked = 0
+    for query in queries(out / "alike"):
+        if query["kind"] in ("cell", "field") and not query["scan"]:
+            with pymupdf.open(out / "alike" / "documents" / query["doc"]) as pages:
+                texts = [" ".join(word[4] for word in page.get_text("words")) for page in pages]
+            whole = re.compile(rf"(?<![\w.,]){re.escape(query['answers'][0])}(?!\w)")
+            assert [n for n, text in enumerate(texts) if whole.search(text)] == query["evidence_pages"], query
+            checked += 1
+    assert checked > 15
+
+
+def test_only_the_newest_of_its_kind_is_asked_for_as_such(out):
+    """By the plans: the last period, contract, version or month of whom or what it is about."""
+    newest = {}
+    for plan in alike.PLANS:
+        key = (plan.family, *(plan.place[:1] if plan.family in ("report", "contract", "manual") else ()))
+        newest[key] = max(newest.get(key, ()), plan.place)
+    lines = queries(out / "alike")
+    assert {query["naming"] for query in lines} == {"named", "latest", "unnamed"}
+    for number in range(0, len(alike.PLANS), 7):
+        plan = alike.PLANS[number]
+        asked = {query.naming for query in alike.make(17, number).queries}
+        assert "latest" not in asked or plan.place in newest.values()
+    for query in lines:
+        if query["naming"] == "latest":
+            assert re.search("latest|most recent|newest", query["question"]), query
+
+
+def test_revisions_of_a_manual_have_most_lines_in_common_and_other_values():
+    first, second = (alike.make(17, number) for number in (23, 24))
+    read = [pymupdf.open(stream=drawing.data) for drawing in (first, second)]
+    lines = [{line for page in pages for line in page.get_text().splitlines()} for pages in read]
+    assert 0.6 < len(lines[0] & lines[1]) / len(lines[0]) < 0.95
+    assert not {query.answers[0] for query in first.queries if query.answers} & lines[1]
 
 
 @pytest.mark.slow
