@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from mmrag.cli.command import EXIT_FAILED, EXIT_OK, MARKUP, SETTINGS, Entry, LazyGroup
+from mmrag.cli.command import EXIT_FAILED, EXIT_OK, MARKUP, SETTINGS, Entry, LazyGroup, error_line
+from mmrag.cli.visible import complain
 
 ASK, BUILD, MODELS = "Search and ask", "Build an index", "Measure, serve and train"
 
@@ -96,8 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = EXIT_OK if pipe_closed else _status(end.code)
     except BrokenPipeError:
         code = EXIT_OK
-    _flush()
-    return code
+    except OSError as error:  # help that does not fit on the disk
+        complain(f"mmrag: {error_line(error)}")
+        code = EXIT_FAILED
+    return _flush(code)
 
 
 def _status(code: object) -> int:
@@ -116,12 +119,20 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")  # the locale may be ASCII, a file's name no UTF-8
 
 
-def _flush() -> None:
-    """Flush standard output; a closed pipe is no error, now and when the interpreter ends."""
+def _flush(code: int) -> int:
+    """Flush standard output and return the exit code.
+
+    A closed pipe is no error, now and when the interpreter ends; an output on a full disk is a failure.
+    """
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            if code == EXIT_OK:
+                complain(f"mmrag: {error_line(error)}")
+            return EXIT_FAILED
+    return code
 
 
 def parse(arguments: Sequence[str]) -> Any:  # noqa: ANN401  click's context, whose class Typer does not export

@@ -8,10 +8,13 @@ A terminal gets Typer's panels; a pipe gets the same groups as plain text, and n
 
 from __future__ import annotations
 
+import errno
 import inspect
 import logging
+import sqlite3
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
 from importlib import import_module
@@ -29,6 +32,9 @@ MARKUP: Literal["rich"] | None = (
     "rich" if all(stream and stream.isatty() for stream in (sys.stdout, sys.stderr)) else None
 )
 """Typer's mode of printing help and usage errors: panels on a terminal, plain text elsewhere."""
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+"""Reasons why nothing can be written where a path is."""
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
@@ -204,13 +210,28 @@ def exit_code(run: Callable[[], int], path: str, *, as_json: bool = False, verbo
     except UsageError as error:
         complain(f"{path}: {error}")
         return EXIT_USAGE
-    except (MMRagError, ValueError, OSError) as error:
+    except (MMRagError, ValueError, OSError, sqlite3.Error) as error:
         if verbose:
             logging.getLogger(__name__).exception("failed")
+        words = error_line(error)
         if as_json:
-            sys.stdout.write(visible_json({"error": type(error).__name__, "message": str(error)}) + "\n")
-        complain(f"{path}: {error}")
+            with suppress(OSError):  # it may be standard output that is on a full disk
+                sys.stdout.write(visible_json({"error": type(error).__name__, "message": words}) + "\n")
+        complain(f"{path}: {words}")
         return EXIT_FAILED
     except KeyboardInterrupt:
         complain("\nInterrupted. What was committed is kept; the same command resumes from there.")
         return EXIT_INTERRUPTED
+
+
+def error_line(error: Exception) -> str:
+    """Return what a command says of an error; a disk that takes no more says what to do."""
+    if isinstance(error, sqlite3.Error):
+        return f"the index cannot be read or written ({error}). {_REMEDY}"
+    if isinstance(error, OSError) and error.errno in FULL_DISK:
+        where = "" if error.filename is None else f" {error.filename}"
+        return f"nothing can be written{where and f' to{where}'} ({error.strerror}). {_REMEDY}"
+    return str(error)
+
+
+_REMEDY = "Free some space, or use another disk; what was committed is kept."

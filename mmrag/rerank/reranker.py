@@ -20,7 +20,7 @@ from mmrag.serving.actions import Actions, Call, arun, run
 from mmrag.serving.chat import SMALLEST_PICTURE
 from mmrag.serving.client import ServerClient
 from mmrag.serving.prompts import Prompts
-from mmrag.serving.requests import Batch, ReplyCache, Runner
+from mmrag.serving.requests import Batch, ReplyCache, Runner, StaleReplyError
 from mmrag.types import Ranking, Usage, Verdict
 
 if TYPE_CHECKING:
@@ -212,6 +212,8 @@ class ThinkReranker:
         if outcome.failure is not None:
             return self._keep_or_raise(ranking, outcome.failure, top_n, usage)
         notes = [self._signature(mode), *dict.fromkeys(outcome.notes)]
+        if self._runner.cache is not None and self._runner.cache.failure is not None:
+            notes.append(self._runner.cache.failure)
         return reorder(ranking, outcome.verdicts, alpha=alpha, top_n=top_n, usage=usage, notes=notes)
 
     def _mode(self, tokens: int) -> Mode:
@@ -221,8 +223,15 @@ class ThinkReranker:
         return mode
 
     def _score(self, mode: Mode, tokens: int, ranking: Ranking) -> Actions[_Outcome]:
-        """Prepare the mode if this is its first ranking, then score the candidates."""
-        outcome = _Outcome()
+        """Score the candidates, again as long as stored replies turn out to be of no use: each is dropped."""
+        outcome = yield from self._score_once(mode, tokens, ranking, Usage())
+        while isinstance(outcome.failure, StaleReplyError):
+            outcome = yield from self._score_once(mode, tokens, ranking, outcome.usage)
+        return outcome
+
+    def _score_once(self, mode: Mode, tokens: int, ranking: Ranking, usage: Usage) -> Actions[_Outcome]:
+        """Prepare the mode if this is its first ranking, then score the candidates; `usage` is spent."""
+        outcome = _Outcome(usage=usage)
         if tokens not in self._prepared_modes and isinstance(mode, PreparedMode):
             outcome.add((yield Batch(self._runner, [mode.prepare()])))
             if outcome.failure is not None:

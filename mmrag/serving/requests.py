@@ -9,7 +9,9 @@ is pure: it yields a request, is sent the reply, and returns its result::
 
 `Runner` performs the requests, many generators side by side, and looks into a cache first. A reply is
 stored as soon as its generator has read it, so interrupted work resumes where it stopped, and a reply that
-was refused is requested again instead of being refused from disk for ever.
+was refused is requested again instead of being refused from disk for ever. One that is refused though it was
+stored (the file was changed, or read by an earlier version) is dropped, and the error says so by its class:
+whoever makes the generators makes them again.
 
 A picture is uploaded once: a body names it by its ``uuid`` alone and `Request.pictures` has its data. vLLM
 keeps pictures under their uuid, so the data goes along only the first time, and again when the server
@@ -39,7 +41,16 @@ from mmrag.serving.reply_cache import ReplyCache
 from mmrag.serving.wire import join_url
 from mmrag.types import Usage
 
-__all__ = ["Batch", "ReplyCache", "Request", "Requests", "Runner", "UsageCounter", "with_pictures"]
+__all__ = [
+    "Batch",
+    "ReplyCache",
+    "Request",
+    "Requests",
+    "Runner",
+    "StaleReplyError",
+    "UsageCounter",
+    "with_pictures",
+]
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -73,6 +84,10 @@ Requests: TypeAlias = Generator[Request, Json, T]
 """A generator that yields requests, is sent their replies, and returns a ``T``."""
 
 
+class StaleReplyError(ServerAnswerError):
+    """A stored reply was refused, and dropped: the same work would request it now."""
+
+
 @dataclass(slots=True)
 class UsageCounter:
     """Counts what one generator's requests cost."""
@@ -92,6 +107,19 @@ class UsageCounter:
             completion_tokens=_count(tokens.get("completion_tokens")),
             requests=1,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A reply, and its key in the cache; None if it must not be stored.
+
+    Attributes:
+        is_hit: whether it comes from the cache.
+    """
+
+    reply: Json
+    key: str | None = None
+    is_hit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +174,17 @@ class Runner:
         try:
             step = yield Call(partial(_advance, requests))
             while not isinstance(step, _End):
-                reply, key = yield from self._reply(step, usage, shared)
+                answer = yield from self._reply(step, usage, shared)
                 url = join_url(self._client(step).base_url, step.path)
-                step = yield Call(partial(_advance, requests, reply, url))
-                if self.cache is not None and key is not None:
-                    yield Call(partial(self.cache.put, key, reply))
+                try:
+                    step = yield Call(partial(_advance, requests, answer.reply, url))
+                except ServerAnswerError as error:
+                    if self.cache is None or answer.key is None or not answer.is_hit:
+                        raise
+                    yield Call(partial(self.cache.drop, answer.key))
+                    raise StaleReplyError(str(error), error.raw_text) from error
+                if self.cache is not None and answer.key is not None and not answer.is_hit:
+                    yield Call(partial(self.cache.put, answer.key, answer.reply))
             return step.value, usage.usage
         except ServerError as error:
             return error, usage.usage
@@ -159,10 +193,8 @@ class Runner:
             if inspect.getgeneratorstate(requests) != inspect.GEN_RUNNING:
                 requests.close()
 
-    def _reply(
-        self, request: Request, usage: UsageCounter, shared: _SharedReplies
-    ) -> Actions[tuple[Json, str | None]]:
-        """Return the reply, and the key to store it under; None if it must not be reply, or is already."""
+    def _reply(self, request: Request, usage: UsageCounter, shared: _SharedReplies) -> Actions[_Answer]:
+        """Return the reply to a request, from this generator or from another that shares it."""
         if request.body is None:
             return (yield from self._own_reply(request, usage, "", None))
         model = yield from self._client(request).resolve_model(request.body)
@@ -171,27 +203,28 @@ class Runner:
             return (yield from self._own_reply(request, usage, model, digest))
         future, first = shared.claim(digest)
         if not first:
-            return (yield Wait(future)), None
+            answer: _Answer = yield Wait(future)
+            return answer if answer.is_hit else _Answer(answer.reply)
         try:
-            reply, key = yield from self._own_reply(request, usage, model, digest)
+            answer = yield from self._own_reply(request, usage, model, digest)
         except Exception as error:
             future.set_exception(error)
             raise
         except BaseException:  # cancelled, and so are those that wait
             future.cancel()
             raise
-        future.set_result(reply)
-        return reply, key
+        future.set_result(answer)
+        return answer
 
     def _own_reply(
         self, request: Request, usage: UsageCounter, model: str, digest: str | None
-    ) -> Actions[tuple[Json, str | None]]:
+    ) -> Actions[_Answer]:
         key = digest if request.cached else None
         if self.cache is not None and key is not None:
             hit: Json | None = yield Call(partial(self.cache.get, key))
             if hit is not None:
                 usage.count(hit, hit=True)
-                return hit, None
+                return _Answer(hit, key, is_hit=True)
         start = time.monotonic()
         try:
             reply = yield from self._send(request, model)
@@ -200,7 +233,7 @@ class Runner:
                 raise
             reply = {}
         usage.count(reply, hit=False, seconds=time.monotonic() - start)
-        return reply, key
+        return _Answer(reply, key)
 
     def _send(self, request: Request, model: str) -> Actions[Json]:
         client = self._client(request)
@@ -253,9 +286,9 @@ class _SharedReplies:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._futures: dict[str, Future[Json]] = {}
+        self._futures: dict[str, Future[_Answer]] = {}
 
-    def claim(self, digest: str) -> tuple[Future[Json], bool]:
+    def claim(self, digest: str) -> tuple[Future[_Answer], bool]:
         """Return the future reply, and whether the caller is the first, who has to make the request."""
         with self._lock:
             first = digest not in self._futures

@@ -285,6 +285,39 @@ def test_a_refused_answer_is_not_kept(fake_server, tmp_path: Path) -> None:
     assert made(fake_server, cache=tmp_path).rerank(ranking("one", images=False)).reranked
 
 
+@HOW
+def test_bad_replies_on_disk_are_dropped_and_requested_in_the_same_call(
+    fake_server, how: str, tmp_path: Path
+) -> None:
+    given = ranking(*PAGES, images=False)
+    prepared(fake_server)
+    for probability in (0.2, 0.9, 0.5):
+        fake_server.reply(200, yes_no(probability))
+    first = rerank(made(fake_server, cache=tmp_path), given, how)
+    for path in tmp_path.rglob("*.json"):
+        path.write_text('{"choices": 5}')
+    prepared(fake_server)
+    for probability in (0.2, 0.9, 0.5):
+        fake_server.reply(200, yes_no(probability))
+    again = rerank(made(fake_server, cache=tmp_path), given, how)
+    assert [(c.id, c.score) for c in again] == [(c.id, c.score) for c in first]
+    assert again.notes == first.notes
+    prepared(fake_server)
+    assert rerank(made(fake_server, cache=tmp_path), given, how).usage.cache_hits == 3
+
+
+@HOW
+def test_a_full_disk_costs_no_reranking_and_is_noted(fake_server, how: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    prepared(fake_server)
+    for probability in (0.2, 0.9, 0.5):
+        fake_server.reply(200, yes_no(probability))
+    folder = tmp_path / "file" / "replies"
+    after = rerank(made(fake_server, cache=folder), ranking(*PAGES, images=False), how)
+    assert [c.id for c in after] == ["p1", "p2", "p0"]
+    assert after.notes[-1] == f"replies could not be stored in {folder} (Not a directory)"
+
+
 # ------------------------------------------------------------------------------------------- failures
 
 nan = yes_no(0.5)

@@ -18,7 +18,7 @@ from mmrag.serving.chat import fill_template, message_content, show_picture
 from mmrag.serving.client import ServerClient, parse_chat
 from mmrag.serving.escaping import as_data
 from mmrag.serving.prompts import Prompts
-from mmrag.serving.requests import ReplyCache, Request, Requests, Runner
+from mmrag.serving.requests import ReplyCache, Request, Requests, Runner, StaleReplyError
 from mmrag.training.pairs.rules import PACKAGE
 from mmrag.training.pairs.settings import Pair
 from mmrag.types import Page, Usage, Word
@@ -125,8 +125,7 @@ class QuestionWriter:
         Raises:
             ServerError: the server failed; the replies so far are kept in the cache.
         """
-        requests = [self._requests(page, words) for page, words in pages if words]
-        results = iter(self._runner.run(requests))
+        results = iter(self._results(pages))
         questions: list[PageQuestions] = []
         for _, words in pages:
             result, usage = next(results) if words else (PageQuestions(), Usage())
@@ -135,6 +134,15 @@ class QuestionWriter:
             result.usage = usage
             questions.append(result)
         return questions
+
+    def _results(
+        self, pages: Sequence[tuple[Page, Sequence[Word]]]
+    ) -> list[tuple[PageQuestions | ServerError, Usage]]:
+        """Ask about the pages with words, again as long as stored replies are of no use: each is dropped."""
+        while True:
+            results = self._runner.run([self._requests(page, words) for page, words in pages if words])
+            if not any(isinstance(result, StaleReplyError) for result, _ in results):
+                return results
 
     def _requests(self, page: Page, words: Sequence[Word]) -> Requests[PageQuestions]:
         picture = show_picture(page.image if self.image_pixels else None, self.image_pixels or 0)
