@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from mmrag.blocks import Block
     from mmrag.documents import DocumentReader, ReaderSettings
     from mmrag.embedders.base import Embedder
+    from mmrag.index.check_report import CheckReport
     from mmrag.index.filters import Filter
     from mmrag.rerank import Reranker
     from mmrag.rerank.traces import TraceWriter
@@ -535,6 +536,24 @@ class DocumentQA:
             read_only=self.index.read_only,
         )
 
+    def check(self, *, repair: bool = False) -> CheckReport:
+        """Read all that the index stores and say what is wrong.
+
+        Args:
+            repair: make again what can be made of the rest: full text, row 0, values for filters, Chroma,
+                checksums. A record that is lost is left out, and its document marked incomplete, so that
+                the next `add` of its file reads it again. No other thread may use the index meanwhile.
+
+        Returns:
+            The faults, each with what was done about it; ``is_sound`` where there is none.
+
+        Raises:
+            IndexReadOnlyError: a repair of an index that is open for reading only.
+            IndexFormatError: it is damaged beyond repair. ``mmrag check`` looks at an index that cannot
+                be opened any more.
+        """
+        return self.index.check(repair=repair)
+
     @property
     def reader(self) -> DocumentReader:
         """Return the document reader, started on first use."""
@@ -591,6 +610,7 @@ class DocumentQA:
     ablocks = in_thread(blocks)
     apicture_path = in_thread(picture_path)
     astatus = in_thread(status)
+    acheck = in_thread(check)
     aclose = in_thread(close)
 
     def __enter__(self) -> Self:

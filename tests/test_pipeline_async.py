@@ -101,6 +101,7 @@ def arguments(name: str, qa: DocumentQA, pdf, tmp_path, side: str) -> tuple[tupl
         "add_images": (([pdf.parent / "a.png"],), {"ids": ["image"]}),
         "add_texts": ((["Red tea."],), {"ids": ["red"]}),
         "blocks": ((page,), {}),
+        "check": ((), {"repair": False}),
         "crop": ((Citation(1, page.id, "", page=page, area=(0.1, 0.1, 0.5, 0.5)),), {"max_pixels": 9_000}),
         "ask": ((QUESTION,), {"k": 1, "budget": Budget(1, 1), "evidence": False}),
         "delete": ((["note"],), {}),

@@ -22,9 +22,15 @@ NAMES = """
 MODULES = {
     "mmrag.answer.evidence": ["draw_evidence"],
     "mmrag.documents": ["DocumentReader", "InputDocument", "ReaderSettings", "Skipped", "discover"],
-    "mmrag.errors": ["DocumentError", "IndexMismatchError", "MMRagError", "UnsupportedInputError"],
+    "mmrag.errors": [
+        "DocumentError",
+        "IndexDamagedError",
+        "IndexMismatchError",
+        "MMRagError",
+        "UnsupportedInputError",
+    ],
     "mmrag.evaluation": ["evaluate", "save_plot"],
-    "mmrag.index": ["ChromaIndex", "Filter", "Index", "Manifest", "MemoryIndex"],
+    "mmrag.index": ["CheckReport", "ChromaIndex", "Fault", "Filter", "Index", "Manifest", "MemoryIndex"],
     "mmrag.models.batch": ["TokenRow", "collate"],
     "mmrag.models.compression": ["Compression"],
     "mmrag.models.meta_tokens": ["MetaTokens"],

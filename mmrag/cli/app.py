@@ -26,6 +26,7 @@ COMMANDS = {
     "read": Entry("mmrag.cli.read:read", "Print a file as Markdown or JSON, or its tables as CSV.", ASK),
     "index": Entry("mmrag.cli.index:index", "Add files, folders or globs to an index.", BUILD),
     "status": Entry("mmrag.cli.manage:status", "List the files in an index.", BUILD),
+    "check": Entry("mmrag.cli.check:check", "Find what is damaged in an index, and repair it.", BUILD),
     "remove": Entry("mmrag.cli.manage:remove", "Remove a file or a record from an index.", BUILD),
     "reembed": Entry(
         "mmrag.cli.reembed:reembed",

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from mmrag.types import Answer, Candidate, Citation, Page, Ranking, Usage, Verdict
 
 if TYPE_CHECKING:
     from mmrag.documents import Skipped
+    from mmrag.index.check_report import CheckReport
     from mmrag.ingest.reembed import ReembedReport
     from mmrag.ingest.report import AddReport, Status
+
+
+def check_data(report: CheckReport) -> dict[str, Any]:
+    """Return what a check of an index says."""
+    return {
+        "path": str(report.path),
+        "records": report.records,
+        "faults": [asdict(fault) for fault in report.faults],
+        "lost_ids": list(report.lost_ids),
+        "notes": list(report.notes),
+        "repaired": report.is_repaired,
+    }
 
 
 def page_data(page: Page) -> dict[str, Any]:

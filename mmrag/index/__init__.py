@@ -9,15 +9,27 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mmrag.index.base import DocumentEntry, Index, Manifest
+    from mmrag.index.check_report import CheckReport, Fault
     from mmrag.index.chroma import ChromaIndex
     from mmrag.index.filters import Filter
     from mmrag.index.memory import MemoryIndex
 
-__all__ = ["ChromaIndex", "DocumentEntry", "Filter", "Index", "Manifest", "MemoryIndex"]
+__all__ = [
+    "CheckReport",
+    "ChromaIndex",
+    "DocumentEntry",
+    "Fault",
+    "Filter",
+    "Index",
+    "Manifest",
+    "MemoryIndex",
+]
 
 _HOMES = {
+    "CheckReport": "check_report",
     "ChromaIndex": "chroma",
     "DocumentEntry": "base",
+    "Fault": "check_report",
     "Filter": "filters",
     "Index": "base",
     "Manifest": "base",

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from typing import Protocol, runtime_checkable
 
 from mmrag.blocks import Block
+from mmrag.index.check_report import CheckReport
 from mmrag.index.filters import Filter
 from mmrag.types import Budget, Hit, Matrix, Metadata, Record, Scalar
 
@@ -191,6 +192,19 @@ class Index(Protocol):
 
     def get_blob(self, key: str) -> bytes | None:
         """Return the stored bytes, or None."""
+        ...
+
+    def check(self, *, repair: bool = False) -> CheckReport:
+        """Read all that is stored and say what is wrong.
+
+        Args:
+            repair: make again what can be made of the rest. A record that is lost is left out, and its
+                document marked incomplete, so that the next `add` of the file reads it again.
+
+        Raises:
+            IndexReadOnlyError: a repair of an index open for reading.
+            IndexFormatError: what says of which embedder the vectors are is damaged, so nothing is repaired.
+        """
         ...
 
     def close(self) -> None:

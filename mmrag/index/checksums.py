@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from mmrag.index.stored import damaged
+from mmrag.index.stored import damage_error
 
 CHECKSUMS = (
     "CREATE TABLE IF NOT EXISTS checksums(part TEXT NOT NULL, key NOT NULL, sum INTEGER NOT NULL, "
@@ -106,10 +106,16 @@ class StoredRecord(NamedTuple):
             wrong.append("blocks")
         return wrong
 
+    def missing_sums(self) -> list[str]:
+        """List the parts that are there and have no sum; empty where the file has no sums."""
+        data = {"record": self.columns[0], "matrix": self.matrix, "blocks": self.blocks}
+        pairs = zip(RECORD_PARTS, self.sums, strict=True)
+        return [part for part, total in pairs if self.has_sums and total is None and data[part] is not None]
+
     def verify(self) -> None:
         """Raise `IndexDamagedError` if a part is not what was written."""
         for part in self.wrong_parts():
-            raise damaged(part, self.id, OTHER_BYTES)
+            raise damage_error(part, self.id, OTHER_BYTES)
 
 
 def has_table(connection: sqlite3.Connection, name: str) -> bool:
@@ -119,7 +125,12 @@ def has_table(connection: sqlite3.Connection, name: str) -> bool:
 
 
 def stored_records(
-    connection: sqlite3.Connection, condition: str, parameters: Sequence[object], *, matrices: bool
+    connection: sqlite3.Connection,
+    condition: str,
+    parameters: Sequence[object],
+    *,
+    matrices: bool,
+    beside: bool = True,
 ) -> Iterator[StoredRecord]:
     """Yield the records that meet a condition, as bytes and not verified.
 
@@ -128,6 +139,7 @@ def stored_records(
         condition: SQL over the table ``records``.
         parameters: of the condition.
         matrices: read the matrices too.
+        beside: read blocks and sums too.
     """
     columns = ", ".join(f"CAST({name} AS BLOB)" for name in RECORD_COLUMNS)
     matrix = "CAST((SELECT matrix FROM vectors WHERE vectors.seq = records.seq) AS BLOB)"
@@ -139,15 +151,17 @@ def stored_records(
     ]
     if not matrices:
         matrix = sums[1] = "NULL"
-    if not has_table(connection, "blocks"):
+    if not beside:
+        sums = ["NULL"] * len(RECORD_PARTS)
+    if not beside or not has_table(connection, "blocks"):
         blocks = "NULL"
     count = len(RECORD_COLUMNS)
     for row in connection.execute(
         f"SELECT seq, {columns}, {matrix}, {blocks}, {', '.join(sums)} FROM records WHERE {condition}",
         parameters,
     ):
-        seq, values, (matrix_data, blocks_data, *found) = row[0], row[1 : count + 1], row[count + 1 :]
-        yield StoredRecord(seq, values, matrix_data, blocks_data, tuple(found), has_sums, matrices)
+        seq, values, (matrix_data, blocks_data, *row_sums) = row[0], row[1 : count + 1], row[count + 1 :]
+        yield StoredRecord(seq, values, matrix_data, blocks_data, tuple(row_sums), has_sums, matrices)
 
 
 def put_record_sums(
@@ -215,7 +229,7 @@ class StoredValue(NamedTuple):
     def verify(self) -> None:
         """Raise `IndexDamagedError` if the bytes are not those that were summed."""
         if self.is_wrong:
-            raise damaged(self.part, self.key, OTHER_BYTES)
+            raise damage_error(self.part, self.key, OTHER_BYTES)
 
 
 def stored_values(connection: sqlite3.Connection, part: str, key: str | None = None) -> Iterator[StoredValue]:
@@ -230,11 +244,11 @@ def stored_values(connection: sqlite3.Connection, part: str, key: str | None = N
     if part == "state":
         key = SUMMED_STATE
     has_sums = has_table(connection, "checksums")
-    total = f"(SELECT sum FROM checksums WHERE part = '{part}' AND checksums.key = {table}.{column})"
+    total_sql = f"(SELECT sum FROM checksums WHERE part = '{part}' AND checksums.key = {table}.{column})"
     rows = connection.execute(
-        f"SELECT CAST({column} AS BLOB), CAST({value} AS BLOB), {total if has_sums else 'NULL'} "
+        f"SELECT CAST({column} AS BLOB), CAST({value} AS BLOB), {total_sql if has_sums else 'NULL'} "
         f"FROM {table} WHERE {'1' if key is None else f'{column} = ?'} ORDER BY {order}",
         () if key is None else (key,),
     )
-    for name, data, found in rows:
-        yield StoredValue(part, name.decode("utf-8", "backslashreplace"), data or b"", found, has_sums)
+    for name, data, total in rows:
+        yield StoredValue(part, name.decode("utf-8", "backslashreplace"), data or b"", total, has_sums)

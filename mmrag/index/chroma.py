@@ -32,7 +32,9 @@ from numpy.typing import NDArray
 from mmrag.blocks import Block
 from mmrag.errors import IndexFormatError, IndexReadOnlyError
 from mmrag.index.base import DocumentEntry, EmbedderIdentity, Manifest, manifest_for
-from mmrag.index.directory import CHROMA_PREFIX, STORE_NAME, check_directory, check_embedder
+from mmrag.index.check_report import CheckReport
+from mmrag.index.directory import CHROMA_PREFIX, STORE_NAME, check_directory, check_embedder, is_chroma_name
+from mmrag.index.files_check import check_files
 from mmrag.index.filters import Filter
 from mmrag.index.first_rows import FirstRows
 from mmrag.index.lock import WriterLock
@@ -137,13 +139,30 @@ class ChromaIndex:
         """The directory."""
         return self._path
 
+    def check(self, *, repair: bool = False) -> CheckReport:
+        """See `Index.check`. For a repair no other thread may use the index meanwhile."""
+        with self._write_lock:
+            if not repair:
+                return check_files(self._path)
+            self._require_writable()
+            self._close_files()
+            try:
+                return check_files(self._path, repair=True)
+            finally:
+                self._store = RecordStore(self._path / STORE_NAME, create=None, read_only=False)
+                self._first = FirstRows(self._store)
+                self._open_chroma()
+
+    def _close_files(self) -> None:
+        if self._vectors is not None:
+            self._vectors.close()
+            self._vectors = None
+        self._store.close()
+
     def close(self) -> None:
         """See `Index.close`."""
         with self._write_lock:
-            if self._vectors is not None:
-                self._vectors.close()
-                self._vectors = None
-            self._store.close()
+            self._close_files()
             if self._lock is not None:
                 self._lock.release()
 
@@ -359,6 +378,8 @@ class ChromaIndex:
                 self._rebuild_chroma(owner)
                 return
             try:
+                if not is_chroma_name(name):
+                    raise ChromaError(f"its name is {name!r}")
                 self._vectors = ChromaVectors(self._path / name, owner, create=False)
                 self._finish_pending(self._vectors)
                 self._probe(self._vectors, count)

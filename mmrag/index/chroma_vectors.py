@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mmrag.index.directory import check_chroma_folder
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +31,8 @@ HNSW = {"space": "ip", "max_neighbors": 32, "ef_construction": 200, "ef_search":
 default (16, 100, 100), because later stages can only score what survives this one. Of 10,000 random
 128-dim rows the best 256 are found to 0.86 by the default and to 0.997 by this, for 1.9 times the
 build time (``benchmarks/index_homes.py --part recall --pages 10000``)."""
+
+_PART = 1000  # vectors in memory at once when all are read
 
 _T = TypeVar("_T")
 
@@ -52,6 +56,9 @@ class ChromaVectors:
     def __init__(self, directory: Path, owner: str, *, create: bool) -> None:
         if not create and not directory.is_dir():
             raise ChromaError(f"{directory} is missing")
+        if not create and (problem := check_chroma_folder(directory)):
+            raise ChromaError(problem)
+        directory.mkdir(mode=0o700, exist_ok=True)
         self._lock = threading.Lock()
         self._client = _call_chroma(_open_client, directory)
         try:
@@ -92,6 +99,13 @@ class ChromaVectors:
         reply = _call_chroma(query, query_embeddings=vector[None], n_results=k, include=["distances"])
         # Chroma's "ip" distance is 1 - inner product
         return [(id, 1.0 - d) for id, d in zip(reply["ids"][0], reply["distances"][0], strict=True)]
+
+    def rows(self) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+        """Yield ids and their ``(n, dim)`` vectors, in parts, until all are given."""
+        for start in range(0, self.count(), _PART):
+            get = self._collection.get
+            reply = _call_chroma(get, include=["embeddings"], limit=_PART, offset=start)
+            yield list(reply["ids"]), np.asarray(reply["embeddings"], np.float32)
 
     def count(self) -> int:
         """Count the vectors."""

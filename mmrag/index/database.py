@@ -28,6 +28,7 @@ class Database:
         self._lock = threading.Lock()  # guards the pool
         self._pool: list[sqlite3.Connection] = []
         self._is_closed = False
+        self._pool_identity = _identity(path)
         self._keeps_connections = True
         self._write_lock = threading.RLock()
         self._writer: sqlite3.Connection | None = None
@@ -84,8 +85,8 @@ class Database:
 
     def _explain(self, error: BaseException) -> BaseException:
         """Explain damage as an IndexFormatError; return any other error unchanged."""
-        is_damaged = isinstance(error, sqlite3.DatabaseError) and any(
-            sign in str(error) for sign in ("malformed", "not a database", "Could not decode to UTF-8")
+        is_damaged = type(error) is sqlite3.DatabaseError or (  # which SQLite's own words for damage end as
+            isinstance(error, sqlite3.DatabaseError) and "Could not decode to UTF-8" in str(error)
         )
         if not is_damaged:
             return error
@@ -108,6 +109,12 @@ class Database:
         with self._lock:
             if self._is_closed:
                 raise ValueError("the index is closed. Open it again.")
+            identity = _identity(self._path)
+            if identity is not None and identity != self._pool_identity:  # a repair wrote the file anew
+                for connection in self._pool:
+                    connection.close()
+                self._pool.clear()
+                self._pool_identity = identity
             if self._pool:
                 return self._pool.pop()
         return self._open_reader()
@@ -157,6 +164,9 @@ class Database:
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("PRAGMA cell_size_check = ON")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except UnicodeDecodeError as error:  # SQLite's message quotes a table that is no text
+            connection.close()
+            raise sqlite3.DatabaseError("its list of tables is no text") from error
         except BaseException:
             connection.close()
             raise

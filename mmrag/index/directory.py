@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 
@@ -65,6 +66,11 @@ def _check_regular(path: Path) -> None:
             f"{path} must be a regular file, got a folder, pipe, device or socket. "
             "Name another directory, or restore the index from a copy; nothing was read or written."
         )
+
+
+def is_chroma_name(name: str) -> bool:
+    """Return whether a name is one that this code gives a folder of Chroma; a path to elsewhere is none."""
+    return re.fullmatch(CHROMA_PREFIX + "[0-9a-f]{8}", name) is not None
 
 
 def check_chroma_folder(folder: Path) -> str | None:

@@ -230,6 +230,15 @@ def metadata_values(metadata: Metadata, key: str) -> tuple[Scalar, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
+def metadata_rows(metadata: Metadata) -> list[tuple[str, int | None, Scalar]]:
+    """Return ``(key, kind, value)`` of each value, as the table that filters look at holds them."""
+    return [
+        (key, kind_of(value), int(value) if isinstance(value, bool) else value)
+        for key in metadata
+        for value in metadata_values(metadata, key)
+    ]
+
+
 def to_sql(filter: Filter | None) -> tuple[str, list[Scalar]]:
     """Translate a filter that `validate` accepts to a condition on ``records.seq`` and its parameters.
 

@@ -27,26 +27,32 @@ def check_layout(connection: sqlite3.Connection, path: Path) -> None:
     Raises:
         IndexFormatError: it names what stands there; nothing was read from it.
     """
-    ours = _layout()
-    missing = set(ours) - set(ADDED_TABLES)
+    our_forms = _layout()
+    missing_tables = set(our_forms) - set(ADDED_TABLES)
     for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall():
         form = _plain(str(sql or ""))
-        if (kind, name) in ours:
-            is_ours = form in (ours[kind, name], *EARLIER_FORMS.get(name, ()))
+        if (kind, name) in our_forms:
+            is_ours = form in (our_forms[kind, name], *EARLIER_FORMS.get(name, ()))
         else:
-            is_ours = _is_of_sqlite(kind, name, form, ours)
+            is_ours = _is_of_sqlite(kind, name, form, our_forms)
         if not is_ours:
             raise IndexFormatError(
                 f"{path} must hold the tables of an index and nothing else, got the {kind} {name!r:.80}"
-                f"{' in another form' if (kind, name) in ours else ''}. Do not use this folder unless you "
-                "know who changed it; index the documents again into a new directory."
+                f"{' in another form' if (kind, name) in our_forms else ''}. It is damaged, or somebody "
+                "changed it: restore it from a copy, or index the documents again into a new directory."
             )
-        missing.discard((kind, name))
-    if missing:
+        missing_tables.discard((kind, name))
+    if missing_tables:
         raise IndexFormatError(
-            f"{path} must hold the tables of an index, got none named {sorted(missing)[0][1]!r}. "
+            f"{path} must hold the tables of an index, got none named {sorted(missing_tables)[0][1]!r}. "
             "Restore it from a copy, or index the documents again into a new directory."
         )
+
+
+def full_text_tables(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return the statement that makes each full-text table, by its name; the layout was checked before."""
+    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall()
+    return {name: sql for name, sql in rows if "using fts5" in _plain(str(sql or ""))}
 
 
 @cache
@@ -67,14 +73,14 @@ def _layout() -> dict[tuple[str, str], str]:
     }
 
 
-def _is_of_sqlite(kind: str, name: str, form: str, ours: dict[tuple[str, str], str]) -> bool:
-    """Whether SQLite itself makes such a table or index for ours, with plain columns."""
+def _is_of_sqlite(kind: str, name: str, form: str, our_forms: dict[tuple[str, str], str]) -> bool:
+    """Return whether SQLite itself makes such a table or index for ours, with plain columns."""
     if name.startswith("sqlite_"):  # a name that SQLite keeps for itself
         return kind in ("table", "index")
     table, _, ending = name.rpartition("_")
     return (
         kind == "table"
-        and "using fts5" in ours.get(("table", table), "")
+        and "using fts5" in our_forms.get(("table", table), "")
         and ending in _SHADOWS
         and _SHADOW.fullmatch(form) is not None
         and _ACTIVE.search(form) is None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mmrag.blocks import Block
 from mmrag.index.base import DocumentEntry, EmbedderIdentity, Manifest, manifest_for
+from mmrag.index.check_report import CheckReport
 from mmrag.index.codec import encode_words
 from mmrag.index.filters import Filter, kind_of, matches, metadata_values, validate
 from mmrag.index.lexical import LexicalTable
@@ -210,6 +211,10 @@ class MemoryIndex:
         """See `Index.get_blob`."""
         with self._lock:
             return self._blobs.get(key)
+
+    def check(self, *, repair: bool = False) -> CheckReport:
+        """See `Index.check`: nothing is stored, so nothing can be damaged."""
+        return CheckReport(None, self.count())
 
     def close(self) -> None:
         """Drop the lexical table; the index is not to be used afterwards."""

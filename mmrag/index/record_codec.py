@@ -1,8 +1,8 @@
 """Stored bytes as records, entries and manifests whose every field is of its type.
 
 JSON says nothing of types, and an index may come from anywhere: a page number that is text would fail far
-from here. What breaks a rule raises TypeError or ValueError, which `mmrag.index.stored.decoding` turns into
-the error that names the record.
+from here. What breaks a rule raises TypeError or ValueError, which `mmrag.index.stored.decode_guard` turns
+into the error that names the record.
 """
 
 from __future__ import annotations
@@ -22,29 +22,32 @@ from mmrag.types import Page, Record
 MOST_DIM = 1 << 16
 """Largest width of vectors."""
 
+MOST_PAGES = 10_000_000
+"""Most pages of a document."""
+
 MOST_GRID = 4_000_000
 """Positions of a table's grid, and positions that its cells cover together."""
 
 
-def decode_record(stored: StoredRecord, dim: int) -> Record:
+def decode_record(row: StoredRecord, dim: int) -> Record:
     """Decode a record; blocks and matrix where they were read.
 
     Raises:
         TypeError, ValueError, KeyError, zlib.error: the bytes are no record.
     """
-    id, text = stored.text("id"), stored.text("text")
+    id, text = row.text("id"), row.text("text")
     page = None
-    if stored.column("page") is not None:
-        words = codec.decode_words(stored.column("words") or b"")
-        blocks = None if stored.blocks is None else decode_blocks(stored.blocks)
-        page = codec.decode_page(stored.text("page"), words, id, text, blocks)
+    if row.column("page") is not None:
+        words = codec.decode_words(row.column("words") or b"")
+        blocks = None if row.blocks is None else decode_blocks(row.blocks)
+        page = codec.decode_page(row.text("page"), words, id, text, blocks)
         _check_page(page)
     matrix = None
-    if stored.matrix is not None:
-        matrix = codec.decode_matrix(stored.matrix, dim).copy()
+    if row.matrix is not None:
+        matrix = codec.decode_matrix(row.matrix, dim).copy()
         if not 1 <= len(matrix) <= MAX_ROWS:
             raise ValueError(f"a matrix of {len(matrix)} rows")
-    metadata = codec.decode_metadata(stored.text("metadata"))
+    metadata = codec.decode_metadata(row.text("metadata"))
     check_metadata(metadata, id)
     return Record(id=id, matrix=matrix, text=text, metadata=metadata, page=page)
 
@@ -57,7 +60,7 @@ def decode_entry(key: str, data: bytes) -> DocumentEntry:
     """
     entry = codec.decode_entry(data.decode())
     _check_texts([entry.id, entry.sha256, entry.kind, entry.settings, *entry.names])
-    _check_whole([entry.total_pages, *(number for number, _ in entry.skipped)])
+    _check_whole([entry.total_pages, *(number for number, _ in entry.skipped)], 0, MOST_PAGES)
     if entry.id != key:
         raise ValueError(f"the entry of document {entry.id!r}")
     if not isinstance(entry.complete, bool):
@@ -122,16 +125,18 @@ def _check_block(block: Block) -> None:
 
 def _check_table(table: Table) -> None:
     _check_whole([table.rows, table.columns, table.header_rows, table.header_columns])
-    covered = 0
+    area = 0
     for cell in table.cells:
         _check_texts([cell.text])
         _check_whole([cell.row, cell.column, *cell.words])
         _check_whole([cell.row_span, cell.column_span], 1)
         if cell.box is not None:
             _check_box(cell.box)
-        covered += min(cell.row_span, table.rows) * min(cell.column_span, table.columns)
-    if max(covered, table.rows * table.columns) > MOST_GRID:
-        raise ValueError(f"a table of {table.rows} rows, {table.columns} columns and {covered} covered cells")
+        area += min(cell.row_span, table.rows) * min(cell.column_span, table.columns)
+    if max(area, table.rows * table.columns) > MOST_GRID:
+        raise ValueError(
+            f"a table of {table.rows} rows, {table.columns} columns and cells over {area} positions"
+        )
 
 
 # A page has hundreds of numbers: the checks below look at all of a list at once.

@@ -27,13 +27,13 @@ from mmrag.index import checksums, codec
 from mmrag.index.base import FORMAT_VERSION, DocumentEntry, Manifest
 from mmrag.index.block_codec import encode_blocks
 from mmrag.index.database import Database
-from mmrag.index.filters import KIND_BOOL, Filter, kind_of, metadata_values, to_sql, validate
+from mmrag.index.filters import KIND_BOOL, Filter, metadata_rows, to_sql, validate
 from mmrag.index.layout import check_layout
 from mmrag.index.lexical import LEXICAL_VERSION, LexicalTable, match_expression
 from mmrag.index.record_codec import check_page, decode_entry, decode_manifest, decode_record
 from mmrag.index.records import check_metadata, plain_metadata
 from mmrag.index.schema import BLOCKS, create_file, has_blocks
-from mmrag.index.stored import damaged, decoding
+from mmrag.index.stored import damage_error, decode_guard
 from mmrag.types import Hit, Metadata, Record, Scalar
 
 _CHUNK = 500
@@ -77,8 +77,7 @@ class RecordStore:
                 if not read_only:
                     self.database.open_writer()
                     self._refill_lexical()
-                    self._add_blocks_table()
-                    self._add_checksums()
+                    self._add_tables()
             except BaseException:
                 self.database.close()
                 raise
@@ -99,18 +98,18 @@ class RecordStore:
     def _read_manifest(self, path: Path) -> Manifest:
         with self.database.read() as connection:
             check_layout(connection, path)
-            stored = next(checksums.stored_values(connection, "state"), None)
-            with decoding("state", "manifest"):
-                values = dict(json.loads(stored.data if stored else b"{}"))
+            row = next(checksums.stored_values(connection, "state"), None)
+            with decode_guard("state", "manifest"):
+                values = dict(json.loads(row.data if row else b"{}"))
         version = values.get("format_version")
         if version != FORMAT_VERSION:
             raise IndexFormatError(
                 f"{path} must be of index format {FORMAT_VERSION}, got {version}. "
                 "Upgrade the package, or index the documents again into a new directory."
             )
-        if stored is not None:
-            stored.verify()
-        with decoding("state", "manifest"):
+        if row is not None:
+            row.verify()
+        with decode_guard("state", "manifest"):
             return decode_manifest(values)
 
     @staticmethod
@@ -127,7 +126,7 @@ class RecordStore:
     @classmethod
     def generation(cls, connection: sqlite3.Connection) -> int:
         """Return the number that grows with every change of the records."""
-        with decoding("state", "generation"):
+        with decode_guard("state", "generation"):
             return int(cls.state(connection, "generation") or 0)
 
     def _grow(self, connection: sqlite3.Connection) -> None:
@@ -143,20 +142,13 @@ class RecordStore:
             LexicalTable.put(connection, connection.execute("SELECT seq, text FROM records").fetchall())
             self.set_state(connection, "lexical", str(LEXICAL_VERSION))
 
-    def _add_blocks_table(self) -> None:
-        """Add the table of blocks to a file of earlier code."""
+    def _add_tables(self) -> None:
+        """Add what a file of earlier code lacks: the table of blocks, and the sums of all that it holds."""
         with self.database.read() as connection:
-            if has_blocks(connection):
+            if has_blocks(connection) and checksums.has_table(connection, "checksums"):
                 return
         with self.database.write() as connection:
             connection.execute(BLOCKS)
-
-    def _add_checksums(self) -> None:
-        """Sum all that a file of earlier code holds."""
-        with self.database.read() as connection:
-            if checksums.has_table(connection, "checksums"):
-                return
-        with self.database.write() as connection:
             checksums.put_all_sums(connection)
 
     # -- records ----------------------------------------------------------------------------
@@ -208,29 +200,29 @@ class RecordStore:
         plain = plain_metadata(values)
         with self.database.write() as connection:
             seqs = list(self.seqs(connection, ids).values())
-            for stored in self._stored(connection, "seq", seqs, matrices=False):
-                stored.verify()  # or the sum to come would be of damaged data
-                with decoding("record", stored.id):
-                    metadata = codec.decode_metadata(stored.text("metadata"))
+            for row in self._rows(connection, "seq", seqs, matrices=False):
+                row.verify()  # or the sum to come would be of damaged data
+                with decode_guard("record", row.id):
+                    metadata = codec.decode_metadata(row.text("metadata"))
                 merged_metadata = {**metadata, **plain}
                 encoded_metadata = codec.encode_metadata(merged_metadata)
                 connection.execute(
-                    "UPDATE records SET metadata = ? WHERE seq = ?", (encoded_metadata, stored.seq)
+                    "UPDATE records SET metadata = ? WHERE seq = ?", (encoded_metadata, row.seq)
                 )
-                _put_metadata(connection, stored.seq, merged_metadata)
+                _put_metadata(connection, row.seq, merged_metadata)
             checksums.put_record_sums(connection, seqs, ["record"])
 
     def get(self, connection: sqlite3.Connection, ids: Sequence[str], *, matrices: bool) -> list[Record]:
         """Get records in the order of `ids`; missing ones are left out."""
         records: dict[str, Record] = {}
-        for stored in self._stored(connection, "id", list(dict.fromkeys(ids)), matrices=matrices):
-            stored.verify()
-            with decoding("record", stored.id):
-                records[stored.id] = decode_record(stored, self.manifest.dim)
+        for row in self._rows(connection, "id", list(dict.fromkeys(ids)), matrices=matrices):
+            row.verify()
+            with decode_guard("record", row.id):
+                records[row.id] = decode_record(row, self.manifest.dim)
         return [records[id] for id in ids if id in records]
 
     @staticmethod
-    def _stored(
+    def _rows(
         connection: sqlite3.Connection, column: str, keys: Sequence[str] | Sequence[int], *, matrices: bool
     ) -> Iterator[checksums.StoredRecord]:
         """Yield the records whose `column` is one of `keys`, as bytes and not verified."""
@@ -326,7 +318,7 @@ class RecordStore:
                     if not size or size % self._row_bytes or (rows == 1 and size != self._row_bytes):
                         id = self.names(connection, [seq]).get(seq, f"number {seq}")
                         noun = "first" if rows == 1 else "matrix"
-                        raise damaged(noun, id, f"{size} bytes for rows of {self._row_bytes}")
+                        raise damage_error(noun, id, f"{size} bytes for rows of {self._row_bytes}")
                     yield seq, codec.decode_matrix(blobs[seq], self.manifest.dim)[:rows]
 
     @property
@@ -340,7 +332,7 @@ class RecordStore:
         ).fetchall()
         for _, id, vector in rows:
             if len(vector) != self._row_bytes:
-                raise damaged("first", id, f"{len(vector)} bytes for a row of {self._row_bytes}")
+                raise damage_error("first", id, f"{len(vector)} bytes for a row of {self._row_bytes}")
         flat = np.frombuffer(b"".join(row[2] for row in rows), "<f2").reshape(len(rows), self.manifest.dim)
         return [row[0] for row in rows], [row[1] for row in rows], flat
 
@@ -366,10 +358,10 @@ class RecordStore:
         """List the documents in the order they were added."""
         entries = []
         with self.database.read() as connection:
-            for stored in checksums.stored_values(connection, "document"):
-                stored.verify()
-                with decoding("document", stored.key):
-                    entries.append(decode_entry(stored.key, stored.data))
+            for row in checksums.stored_values(connection, "document"):
+                row.verify()
+                with decode_guard("document", row.key):
+                    entries.append(decode_entry(row.key, row.data))
         return entries
 
     def put_document(self, entry: DocumentEntry) -> None:
@@ -411,9 +403,9 @@ class RecordStore:
     def get_blob(self, key: str) -> bytes | None:
         """Return the stored bytes, or None."""
         with self.database.read() as connection:
-            for stored in checksums.stored_values(connection, "blob", key):
-                stored.verify()
-                return stored.data
+            for row in checksums.stored_values(connection, "blob", key):
+                row.verify()
+                return row.data
         return None
 
 
@@ -440,15 +432,8 @@ def _put_blocks(connection: sqlite3.Connection, seq: int, blocks: Sequence[Block
 def _put_metadata(connection: sqlite3.Connection, seq: int, metadata: Metadata) -> None:
     """Write the values that filters look at, one row each."""
     connection.execute("DELETE FROM metadata WHERE seq = ?", (seq,))
-    plain = plain_metadata(metadata)
-    connection.executemany(
-        "INSERT INTO metadata VALUES (?, ?, ?, ?)",
-        (
-            (seq, key, kind_of(value), int(value) if isinstance(value, bool) else value)
-            for key in plain
-            for value in metadata_values(plain, key)
-        ),
-    )
+    rows = metadata_rows(plain_metadata(metadata))
+    connection.executemany("INSERT INTO metadata VALUES (?, ?, ?, ?)", ((seq, *row) for row in rows))
 
 
 def _chunks(items: Sequence[_T]) -> Iterable[tuple[str, Sequence[_T]]]:

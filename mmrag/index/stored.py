@@ -29,7 +29,7 @@ _NOUNS = {
 }
 
 
-def damaged(part: str, key: str, problem: str) -> IndexDamagedError:
+def damage_error(part: str, key: str, problem: str) -> IndexDamagedError:
     """Return the error of a part that is damaged.
 
     Args:
@@ -42,7 +42,7 @@ def damaged(part: str, key: str, problem: str) -> IndexDamagedError:
 
 
 @contextmanager
-def decoding(part: str, key: str) -> Iterator[None]:
+def decode_guard(part: str, key: str) -> Iterator[None]:
     """Raise `IndexDamagedError` for whatever the block raises while it decodes stored bytes."""
     try:
         yield
@@ -59,7 +59,7 @@ def decoding(part: str, key: str) -> Iterator[None]:
         zlib.error,
     ) as error:
         problem = f"data that does not decode ({type(error).__name__}: {str(error)[:200]})"
-        raise damaged(part, key, problem) from error
+        raise damage_error(part, key, problem) from error
 
 
 def zip_bytes(data: bytes) -> bytes:

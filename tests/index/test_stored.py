@@ -18,7 +18,7 @@ from mmrag.index import stored
 from mmrag.index.checksums import RECORD_COLUMNS, sum_of
 from mmrag.index.chroma import ChromaIndex
 from mmrag.index.directory import STORE_NAME
-from mmrag.index.stored import decoding, unzip_bytes, zip_bytes
+from mmrag.index.stored import decode_guard, unzip_bytes, zip_bytes
 from mmrag.types import Record
 
 from .conftest import make_page, make_records
@@ -156,7 +156,7 @@ def test_whatever_decoding_raises_names_the_record():
     ):
         with (
             pytest.raises(IndexDamagedError, match="record 'a' must be as it was written"),
-            decoding("record", "a"),
+            decode_guard("record", "a"),
         ):
             fail()
 
