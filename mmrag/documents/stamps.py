@@ -14,7 +14,9 @@ Decisions taken here:
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import stat
 import threading
 import time
 from collections import OrderedDict
@@ -31,8 +33,10 @@ _MOST_FILES = 256
 
 
 def stamp_of(path: str) -> Stamp:
-    """Return a file's stamp; raises `OSError` where there is no such file."""
+    """Return a file's stamp; raises `OSError` where there is no such file, or a pipe or device instead."""
     status = Path(path).stat()
+    if not stat.S_ISREG(status.st_mode):  # an index from anywhere names its files, and may name /dev/zero
+        raise OSError(errno.EINVAL, "no regular file", path)
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 

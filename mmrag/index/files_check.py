@@ -12,8 +12,6 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-
 from mmrag.errors import IndexDamagedError, IndexFormatError
 from mmrag.index.check_report import CheckReport, Fault
 from mmrag.index.chroma_vectors import ChromaError, ChromaVectors
@@ -156,7 +154,7 @@ def _compare(folder: Path, copy: Path, owner: str, rows: dict[str, bytes]) -> li
             for id, row in zip(part_ids, part_rows, strict=True):
                 if id not in rows:
                     stray_ids.append(id)
-                elif not np.array_equal(row.astype("<f2"), np.frombuffer(rows[id], "<f2")):
+                elif row.astype("<f2").tobytes() != rows[id]:
                     wrong_ids.append(id)
     finally:
         vectors.close()

@@ -8,6 +8,7 @@ into the error that names the record.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from mmrag.index.block_codec import decode_blocks
 from mmrag.index.checksums import StoredRecord
 from mmrag.index.records import MAX_ROWS, check_metadata
 from mmrag.types import Page, Record
+
+_DIGEST = re.compile(r"\w*", re.ASCII)
 
 MOST_DIM = 1 << 16
 """Largest width of vectors."""
@@ -103,6 +106,8 @@ def _check_page(page: Page) -> None:
     _check_texts([*texts, source.sha256, source.kind, source.name, source.path or ""])
     if "\0" in (source.path or ""):
         raise ValueError("a path with a zero byte")
+    if not _DIGEST.fullmatch(source.sha256):  # names of files begin with it
+        raise ValueError(f"{source.sha256!r:.80} where a digest stands")
     _check_whole([page.number, page.total_pages])
     _check_numbers(page.size)
     if page.confidence is not None:

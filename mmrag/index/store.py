@@ -204,6 +204,7 @@ class RecordStore:
                 row.verify()  # or the sum to come would be of damaged data
                 with decode_guard("record", row.id):
                     metadata = codec.decode_metadata(row.text("metadata"))
+                    check_metadata(metadata, row.id)
                 merged_metadata = {**metadata, **plain}
                 encoded_metadata = codec.encode_metadata(merged_metadata)
                 connection.execute(
