@@ -31,6 +31,12 @@ def utf8_name(name: str) -> str:
         return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def name_words(name: str) -> str:
+    """Return the words of a file name or a path's last part, without suffix, cut where case changes."""
+    stem = Path(utf8_name(name)).stem
+    return " ".join(re.sub(r"(?<=[^\W\d_A-Z])(?=[A-Z])|[\W_]+", " ", stem).split())
+
+
 def visible(text: str) -> str:
     r"""Return a text with every character that a terminal acts on as an escape; tabs and line breaks stay.
 

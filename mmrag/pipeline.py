@@ -169,6 +169,7 @@ class DocumentQA:
         inputs: Any,  # noqa: ANN401  what `discover` takes: paths, globs, bytes, images, or a list of them
         *,
         metadata: Mapping[str, Scalar] | None = None,
+        context: Sequence[str] = (),
         progress: Callable[[AddProgress], None] | None = None,
     ) -> AddReport:
         """Add files, folders, globs, bytes or PIL images; see `mmrag.documents.discover`.
@@ -176,6 +177,8 @@ class DocumentQA:
         Args:
             inputs: one input or a list of them.
             metadata: written on every page of this call, for filters; not `RESERVED_KEYS`.
+            context: keys of `metadata` whose values name the documents ("title", "author", "date"): they are
+                searched with every page, beside the file's name, its own title and the page's sections.
             progress: called after every batch and every file.
 
         Returns:
@@ -186,7 +189,8 @@ class DocumentQA:
             ValueError: a metadata key is reserved.
             IndexReadOnlyError: the index is open for reading only.
         """
-        return Ingest(self.index, self.embedder, self.reader, self.path).add(inputs, metadata, progress)
+        ingest = Ingest(self.index, self.embedder, self.reader, self.path)
+        return ingest.add(inputs, metadata, progress, context)
 
     def add_texts(
         self,
@@ -194,6 +198,7 @@ class DocumentQA:
         *,
         ids: Sequence[str] | None = None,
         metadata: Sequence[Mapping[str, Scalar]] | None = None,
+        context: Sequence[str] = (),
     ) -> list[str]:
         """Add plain texts as records of their own, each under the caller's id.
 
@@ -201,6 +206,7 @@ class DocumentQA:
             texts: one record each.
             ids: one per text; a record of the same id is replaced. None: new random ids.
             metadata: one per text, flat.
+            context: keys of the metadata whose values are searched with the text, never shown or quoted.
 
         Returns:
             The ids, in order.
@@ -208,7 +214,7 @@ class DocumentQA:
         Raises:
             ValueError: the lists differ in length, or a record is not valid (`Index.add`).
         """
-        return add_texts(self.index, self.embedder, texts, ids, metadata)
+        return add_texts(self.index, self.embedder, texts, ids, metadata, context)
 
     def add_images(
         self,
@@ -216,6 +222,7 @@ class DocumentQA:
         *,
         ids: Sequence[str] | None = None,
         metadata: Sequence[Mapping[str, Scalar]] | None = None,
+        context: Sequence[str] = (),
     ) -> list[str]:
         """Add images as records of their own, each under the caller's id.
 
@@ -225,6 +232,7 @@ class DocumentQA:
             images: paths, bytes or PIL images.
             ids: one per image; a record of the same id is replaced. None: new random ids.
             metadata: one per image, flat; not `RESERVED_KEYS`.
+            context: keys of the metadata whose values are searched with the image, never shown or quoted.
 
         Returns:
             The ids, in order.
@@ -233,7 +241,7 @@ class DocumentQA:
             DocumentError: an input cannot be read as an image; no image is added then.
             ValueError: the lists differ in length.
         """
-        return add_images(self.index, self.embedder, self.reader, images, ids, metadata)
+        return add_images(self.index, self.embedder, self.reader, images, ids, metadata, context)
 
     def write_traces(self, writer: TraceWriter, *, filter: Filter | None = None) -> int:
         """Write a trace of every record by a model, for the rerankers that read traces.
@@ -322,6 +330,7 @@ class DocumentQA:
         channels: Sequence[str] = CHANNELS,
         rerank: Reranker | str | bool | None = None,
         think_tokens: int | None = None,
+        group_by: str | None = None,
     ) -> Ranking:
         """Rank the pages for a query; see `mmrag.retriever.Retriever.search`.
 
@@ -334,13 +343,15 @@ class DocumentQA:
             channels: ``"vectors"``, ``"text"`` or both.
             rerank: another reranker than this object's own, or False for none.
             think_tokens: most tokens of the reranker's thought per judgement. None: its own setting.
+            group_by: ``"document"``: the best `k` documents, each with up to three of its best pages, which
+                stand together (`Ranking.documents`). None: the best `k` pages.
 
         Raises:
             ValueError: `think_tokens` without a reranker that can think; and as `Retriever.search` does.
             ServerError: the reranker's server failed.
         """
         return self._search(
-            SearchRequest(as_query(query), k, budget, filter, exact, channels, rerank, think_tokens)
+            SearchRequest(as_query(query), k, budget, filter, exact, channels, rerank, think_tokens, group_by)
         )
 
     @signature_of(search)
@@ -350,13 +361,13 @@ class DocumentQA:
 
     def _search(self, request: SearchRequest) -> Ranking:
         step = self.reranking.step(request.rerank, request.think_tokens)
-        ranking = self.retriever.run(replace(request, k=step.pool(request.k)))
-        return step.apply(ranking, request.k)
+        ranking = self.retriever.run(replace(request, k=step.pool(request.pages)))
+        return request.group(step.apply(ranking, request.pages))
 
     async def _asearch(self, request: SearchRequest) -> Ranking:
         step = self.reranking.step(request.rerank, request.think_tokens)
-        ranking = await self.retriever.arun(replace(request, k=step.pool(request.k)))
-        return await step.aapply(ranking, request.k)
+        ranking = await self.retriever.arun(replace(request, k=step.pool(request.pages)))
+        return request.group(await step.aapply(ranking, request.pages))
 
     def ask(
         self,

@@ -1,22 +1,28 @@
-"""Query to `Ranking`: encode, search the index channel by channel, fuse.
+"""Query to `Ranking`: encode, search the index channel by channel, fuse, see which document is named.
 
 The pool is the union of each channel's best `depth`. Every record of it gets a score in every channel: a
 record that only the text channel returned is scored exactly through `Index.score`; one that only the vectors
 returned has the BM25 of a longer text list, or 0 (no shared term) if it is not in that either.
 `mmrag.scoring.fuse` makes one score of both.
+
+To that comes how the question names the record's document (`mmrag.index.identity`), as it is and not
+standardised: a question that names none adds next to nothing. The documents that it names best put pages into
+the pool themselves, since among thousands of pages alike none of theirs may be in either channel's best.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mmrag.embedders.base import Embedder
 from mmrag.errors import IndexMismatchError, UnsupportedInputError, check_whole
 from mmrag.index.base import Index
 from mmrag.index.filters import Filter
+from mmrag.index.identity import DocumentNames
 from mmrag.scoring import DEFAULT_WEIGHTS, check_weights, fuse
 from mmrag.types import Budget, Candidate, Hit, Matrix, Query, Ranking
 
@@ -26,6 +32,15 @@ if TYPE_CHECKING:
 CHANNELS = ("vectors", "text")
 
 DEFAULT_DEPTH = 100
+
+DOCUMENT_WEIGHT = 2.0
+"""Of the score of a record's document, in nats, beside standard deviations of the fused score."""
+
+NAMED_SHARE = 0.5
+"""Share of the best document's score from which documents put pages of their own into the pool."""
+
+MOST_NAMED = 8
+"""Documents that put pages of their own into the pool."""
 
 TEXT_REACH = 10
 """The text channel is read this many times deeper than the pool, for the BM25 of what vectors return."""
@@ -50,10 +65,13 @@ class SearchRequest:
     channels: Sequence[str] = CHANNELS
     rerank: Reranker | str | bool | None = None
     think_tokens: int | None = None
+    group_by: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no index can search."""
         check_whole("k", self.k)
+        if self.group_by not in (None, *GROUP_BY):
+            raise ValueError(f"group_by must be None or one of {GROUP_BY}, got {self.group_by!r}.")
         if isinstance(self.channels, str) or not self.channels or not set(self.channels) <= set(CHANNELS):
             raise ValueError(f"channels must be one or both of {CHANNELS} in a list, got {self.channels!r}.")
         if not self.has_vectors and not self.words:
@@ -61,6 +79,15 @@ class SearchRequest:
                 "the text channel searches words, got a query of an image alone and channels "
                 f"{tuple(self.channels)!r}. Add the channel 'vectors'."
             )
+
+    @property
+    def pages(self) -> int:
+        """Return how many pages are ranked: `k`, or enough of them to find `k` documents."""
+        return self.k if self.group_by is None else self.k * GROUP_REACH
+
+    def group(self, ranking: Ranking) -> Ranking:
+        """Return the ranking of `pages` pages as it was asked for."""
+        return ranking if self.group_by is None else group_by_document(ranking, self.k)
 
     @property
     def has_vectors(self) -> bool:
@@ -71,6 +98,29 @@ class SearchRequest:
     def words(self) -> str:
         """Return the words that the text channel searches; ``""`` if it searches none."""
         return (self.query.text or "").strip() if "text" in self.channels else ""
+
+
+GROUP_BY = ("document",)
+"""What the pages of a ranking can be grouped by."""
+
+GROUP_PAGES = 3
+"""Pages of each document, where documents are asked for."""
+
+GROUP_REACH = 20
+"""Pages ranked for each document that is asked for."""
+
+
+def group_by_document(ranking: Ranking, k: int, pages: int = GROUP_PAGES) -> Ranking:
+    """Return at most `k` documents in the order of their best page, `pages` of each standing together.
+
+    Ranks are numbered anew; scores stay, so they no longer fall from one candidate to the next.
+    """
+    groups: dict[str, list[Candidate]] = {}
+    for candidate in ranking:
+        groups.setdefault(candidate.document_id, []).append(candidate)
+    best = [candidate for group in list(groups.values())[:k] for candidate in group[:pages]]
+    candidates = tuple(replace(candidate, rank=rank) for rank, candidate in enumerate(best, start=1))
+    return replace(ranking, candidates=candidates)
 
 
 def as_query(query: str | Query) -> Query:
@@ -95,6 +145,7 @@ class Retriever:
         embedder: must have the fingerprint that the index was built with.
         weights: of the channels in the fused score. None: vectors 2, text 1.
         depth: records each channel puts into the pool; `search` raises it to `k` if `k` is larger.
+        document_weight: of the score of a record's document; 0 leaves documents out of it.
 
     Raises:
         IndexMismatchError: another embedder built the index.
@@ -108,6 +159,7 @@ class Retriever:
         *,
         weights: Mapping[str, float] | None = None,
         depth: int = DEFAULT_DEPTH,
+        document_weight: float = DOCUMENT_WEIGHT,
     ) -> None:
         self.index = index
         self.embedder = embedder
@@ -116,6 +168,9 @@ class Retriever:
         if set(self.weights) != set(CHANNELS):
             raise ValueError(f"weights must name the channels {CHANNELS}, got {sorted(self.weights)}.")
         check_weights(self.weights)
+        if not (math.isfinite(document_weight) and document_weight >= 0):
+            raise ValueError(f"document_weight must be a number of at least 0, got {document_weight!r}.")
+        self.document_weight = document_weight
         self._nested = bool(getattr(embedder, "nested", True))
         manifest = index.manifest
         if manifest.fingerprint != embedder.fingerprint:
@@ -151,10 +206,11 @@ class Retriever:
 
         Returns:
             Candidates with ``scores`` by stage: ``"vectors"`` (late interaction), ``"text"`` (BM25,
-            0 without a shared term) and ``"fused"``, which orders. With one channel, that channel's
-            score orders and is the only one. ``"vectors"`` and ``"text"`` are of the record and the query
-            alone; ``"fused"`` is relative to the pool of this search (mean 0), so that it depends on the
-            filter and compares candidates of one ranking only.
+            0 without a shared term), ``"document"`` (how the question names the record's document, in nats,
+            0 where it does not) and ``"fused"``, which orders. With one channel, that channel's
+            score orders and is the only one. ``"vectors"``, ``"text"`` and ``"document"`` are of the record
+            and the query alone; ``"fused"`` is relative to the pool of this search, so that it depends on
+            the filter and compares candidates of one ranking only.
 
         Raises:
             ValueError: `k` below 1, an empty query, unknown or no channels, or a budget below all rows if
@@ -224,19 +280,51 @@ class Retriever:
         hits = self.index.search_vectors(matrix, k=depth, budget=budget, filter=request.filter, exact=exact)
         channels = {"vectors": _by_id(hits)}
         if request.words:
-            matches = self.index.search_text(request.words, k=depth * TEXT_REACH, filter=request.filter)
-            ids = [hit.id for hit in matches[:depth] if hit.id not in channels["vectors"]]
+            names = self._names(request)
+            matches = self.index.search_text(
+                request.words, k=depth * TEXT_REACH, filter=request.filter, without=names.family_terms
+            )
+            pool = [hit.id for hit in matches[:depth]] + self._named_pages(request, names, matrix, budget)
+            ids = [id for id in dict.fromkeys(pool) if id not in channels["vectors"]]
             if ids:
                 channels["vectors"] |= _by_id(self.index.score(matrix, ids, budget=budget))
             bm25 = _by_id(matches)
             channels["text"] = {id: bm25.get(id, 0.0) for id in channels["vectors"]}
+            documents = self.index.document_ids(list(channels["vectors"])) if names.scores else {}
+            channels["document"] = {
+                id: names.scores.get(documents.get(id, ""), 0.0) for id in channels["vectors"]
+            }
         return self._ranking(request, channels)
+
+    def _names(self, request: SearchRequest) -> DocumentNames:
+        """Return the documents that the question names; none where they do not count."""
+        return self.index.name_documents(request.words) if self.document_weight else DocumentNames({})
+
+    def _named_pages(
+        self, request: SearchRequest, names: DocumentNames, matrix: Matrix, budget: Budget | None
+    ) -> list[str]:
+        """Return ids of the best pages of the documents that the question names best."""
+        named = names.best(MOST_NAMED, NAMED_SHARE)
+        if not named:
+            return []
+        filter: Filter = {"doc_id": {"$in": named}}
+        if request.filter is not None:
+            filter = {"$and": [request.filter, filter]}
+        hits = self.index.search_vectors(matrix, k=self.depth, budget=budget, filter=filter)
+        matches = self.index.search_text(
+            request.words, k=self.depth, filter=filter, without=names.family_terms
+        )
+        return [hit.id for hit in (*hits, *matches)]
 
     def _ranking(self, request: SearchRequest, channels: Mapping[str, Mapping[str, float]]) -> Ranking:
         """Order the pool by the last stage's scores and fetch the best records."""
         stages = dict(channels)
-        if len(stages) > 1:
-            stages["fused"] = fuse(stages, self.weights)
+        if "text" in stages and "vectors" in stages:
+            fused = fuse({channel: stages[channel] for channel in CHANNELS}, self.weights)
+            documents = stages["document"]
+            stages["fused"] = {
+                id: score + self.document_weight * documents[id] for id, score in fused.items()
+            }
         final = list(stages.values())[-1]
         best = sorted(final, key=lambda id: (-final[id], id))[: request.k]
         records = self.index.get(best)  # without those deleted meanwhile

@@ -186,9 +186,11 @@ class Record:
     Attributes:
         id: unique in the index; a page id for pages, anything not empty for the caller's own.
         matrix: ``(rows, dim)`` nested vectors; None if they were not requested of the index.
-        text: read by the lexical channel.
+        text: read by the lexical channel, shown and quoted.
         metadata: flat; read by filters.
         page: the page, or None for a plain text.
+        context: words of the document and the place that the text is of (title, file name, sections); read by
+            the lexical channel before the text, never shown and never quoted.
     """
 
     id: str
@@ -196,6 +198,7 @@ class Record:
     text: str = ""
     metadata: Metadata = field(default_factory=dict)
     page: Page | None = None
+    context: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +290,11 @@ class Candidate:
         """Return the record's page; None for a plain text."""
         return self.record.page
 
+    @property
+    def document_id(self) -> str:
+        """Return the id of the page's document; of a plain text, which is of none, its own id."""
+        return self.record.id if self.record.page is None else self.record.page.document_id
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Ranking(Sequence[Candidate]):
@@ -307,6 +315,14 @@ class Ranking(Sequence[Candidate]):
     why_not: str | None = None
     usage: Usage = field(default_factory=Usage)
     notes: tuple[str, ...] = ()
+
+    @property
+    def documents(self) -> dict[str, tuple[Candidate, ...]]:
+        """Return the candidates by the id of their document, documents in the order of their best page."""
+        groups: dict[str, tuple[Candidate, ...]] = {}
+        for candidate in self.candidates:
+            groups[candidate.document_id] = (*groups.get(candidate.document_id, ()), candidate)
+        return groups
 
     def __repr__(self) -> str:
         """Return a short form: a ranking holds whole pages."""

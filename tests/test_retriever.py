@@ -63,9 +63,9 @@ class WatchedIndex(MemoryIndex):
         self.calls.append(("vectors", (k, budget, exact)))
         return super().search_vectors(query, k=k, budget=budget, filter=filter, exact=exact)
 
-    def search_text(self, text, *, k, filter=None):
+    def search_text(self, text, *, k, filter=None, without=()):
         self.calls.append(("text", (text, k)))
-        return super().search_text(text, k=k, filter=filter)
+        return super().search_text(text, k=k, filter=filter, without=without)
 
     def score(self, query, ids, *, budget=None):
         self.calls.append(("score", tuple(ids)))
@@ -110,7 +110,7 @@ def test_both_channels_by_hand(retriever):
     assert ids(ranking)[:2] == ["apple", "rose"]
     assert [candidate.rank for candidate in ranking] == [1, 2, 3, 4]
     best = ranking[0]
-    assert set(best.scores) == {"vectors", "text", "fused"}
+    assert set(best.scores) == {"vectors", "text", "document", "fused"}
     assert best.score == best.scores["fused"]
     assert best.scores["text"] > 0
     assert [candidate.scores["text"] for candidate in ranking[1:]] == [0.0, 0.0, 0.0]
@@ -260,7 +260,7 @@ def test_an_image_query_uses_the_vectors_only():
     assert set(ranking[0].scores) == {"vectors"}
     both = Retriever(index, seeing).search(Query(text="red", image=Image.new("RGB", (4, 4), "red")))
     assert ids(both) == ["apple", "sky"]
-    assert set(both[0].scores) == {"vectors", "text", "fused"}
+    assert set(both[0].scores) == {"vectors", "text", "document", "fused"}
 
 
 def test_another_embedders_index_is_refused_with_both_named(index):

@@ -243,6 +243,16 @@ class ChannelOptions:
 
 
 @dataclass(frozen=True)
+class GroupOptions:
+    """How the pages that are found are put together."""
+
+    group_by: Annotated[
+        Literal["document"] | None,
+        _search_option("--group-by", help="document: --k counts documents, each with up to 3 best pages."),
+    ] = None
+
+
+@dataclass(frozen=True)
 class RerankerOptions:
     """Which reranker judges pages."""
 

@@ -48,6 +48,14 @@ class PageOptions:
             help="Written on every page of this call; may be repeated.",
         ),
     ] = None
+    context: Annotated[
+        list[str] | None,
+        Option(
+            "--context",
+            metavar="KEY",
+            help="Metadata that names documents (title, date), searched with every page; may be repeated.",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,12 @@ def index(
     check_inputs(inputs)
     with removed_on_failure(where.index), _open_to_add(where, embedder, reader) as qa:
         with Progress() as progress:
-            report = qa.add(inputs, metadata=dict(pages.metadata or ()), progress=progress.show_add)
+            report = qa.add(
+                inputs,
+                metadata=dict(pages.metadata or ()),
+                context=pages.context or (),
+                progress=progress.show_add,
+            )
         check_report(report, inputs)
         traces = trace.write(qa, where.index)
         count = qa.index.count()

@@ -10,6 +10,7 @@ from mmrag.cli.command import EXIT_OK, check_question
 from mmrag.cli.common import (
     ChannelOptions,
     EmbedderOptions,
+    GroupOptions,
     IndexOptions,
     OutputOptions,
     RerankOptions,
@@ -27,12 +28,13 @@ def search(
     embedder: EmbedderOptions,
     options: SearchOptions,
     channels: ChannelOptions,
+    group: GroupOptions,
     rerank: RerankOptions,
 ) -> int:
     """Rank pages for a question."""
     check_question(query)
     with open_to_read(index, embedder, **rerank.arguments(index.index)) as qa:
-        ranking = qa.search(query, channels=channels.names(), **options.arguments())
+        ranking = qa.search(query, channels=channels.names(), group_by=group.group_by, **options.arguments())
     if output.json:
         say_json(ranking_data(ranking))
     else:

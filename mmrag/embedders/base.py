@@ -13,14 +13,13 @@ Documents are `str`, `mmrag.types.Page` (its text, and its image if rendered) or
 from __future__ import annotations
 
 import asyncio
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from mmrag.errors import BadInputError, UnsupportedInputError, check_whole
+from mmrag.files import name_words
 from mmrag.types import Budget, Matrix, Page, Query, of_parts
 
 if TYPE_CHECKING:
@@ -193,7 +192,7 @@ def searchable_text(document: Page | Content) -> str:
     """
     if isinstance(document, Content) or document.text.strip() or document.total_pages != 1:
         return document.text
-    return re.sub(r"[\W_]+", " ", Path(document.source.name).stem).strip()
+    return name_words(document.source.name)
 
 
 @runtime_checkable

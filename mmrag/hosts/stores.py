@@ -19,6 +19,7 @@ from mmrag.index import MemoryIndex
 from mmrag.pipeline import DocumentQA
 from mmrag.retriever import CHANNELS as CHANNELS  # adapters name it as a default
 from mmrag.retriever import Retriever
+from mmrag.scoring import DEFAULT_WEIGHTS
 from mmrag.types import Budget, Candidate, Matrix, Record, Scalar
 
 if TYPE_CHECKING:
@@ -240,7 +241,8 @@ def _channel_weights(alpha: float | None) -> dict[str, float] | None:
         return None
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must be from 0 (words) to 1 (vectors), got {alpha!r}.")
-    return {"vectors": alpha, "text": 1 - alpha}
+    total = sum(DEFAULT_WEIGHTS.values())  # so that the score of the document weighs as much as ever
+    return {"vectors": total * alpha, "text": total * (1 - alpha)}
 
 
 def cosine_options(embedder: Embedder, budget: Budget | None) -> dict[str, Any]:

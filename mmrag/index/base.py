@@ -8,7 +8,7 @@ the retriever's work. Two homes: `mmrag.index.memory.MemoryIndex` (exact, the re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Protocol, runtime_checkable
@@ -16,6 +16,7 @@ from typing import Protocol, runtime_checkable
 from mmrag.blocks import Block
 from mmrag.index.check_report import CheckReport
 from mmrag.index.filters import Filter
+from mmrag.index.identity import DocumentNames
 from mmrag.types import Budget, Hit, Matrix, Metadata, Record, Scalar
 
 FORMAT_VERSION = 1
@@ -156,8 +157,24 @@ class Index(Protocol):
         """
         ...
 
-    def search_text(self, text: str, *, k: int, filter: Filter | None = None) -> list[Hit]:
-        """Search the best `k` by BM25 over the records' text, best first; only records that share a term."""
+    def search_text(
+        self, text: str, *, k: int, filter: Filter | None = None, without: Collection[str] = ()
+    ) -> list[Hit]:
+        """Search the best `k` by BM25 over the records' context and text, best first.
+
+        Only records that share a term are hits. Terms in `without` do not count, unless there are no others.
+        """
+        ...
+
+    def name_documents(self, text: str) -> DocumentNames:
+        """Score the documents that a question names, by their names and first pages.
+
+        See `mmrag.index.identity`. Texts of the caller's own belong to no document.
+        """
+        ...
+
+    def document_ids(self, ids: Sequence[str]) -> dict[str, str]:
+        """Map each of these records that is of a document to the document's id."""
         ...
 
     def score(self, query: Matrix, ids: Sequence[str], *, budget: Budget | None = None) -> list[Hit]:

@@ -21,7 +21,7 @@ CHECKSUMS = (
 )
 """``key`` is the number of a record, the id of a document, or the key of a blob or a state."""
 
-RECORD_COLUMNS = ("id", "document_id", "text", "metadata", "page", "words")
+RECORD_COLUMNS = ("id", "document_id", "text", "metadata", "page", "words", "context")
 """Columns of ``records`` under the record's sum, in an order that never changes; new ones go last."""
 
 RECORD_PARTS = ("record", "matrix", "blocks")
@@ -124,6 +124,12 @@ def has_table(connection: sqlite3.Connection, name: str) -> bool:
     return connection.execute(query, (name,)).fetchone() is not None
 
 
+def has_context(connection: sqlite3.Connection) -> bool:
+    """Return whether records have a context, which those of earlier code lack."""
+    query = "SELECT 1 FROM pragma_table_info('records') WHERE name = 'context'"
+    return connection.execute(query).fetchone() is not None
+
+
 def stored_records(
     connection: sqlite3.Connection,
     condition: str,
@@ -141,7 +147,8 @@ def stored_records(
         matrices: read the matrices too.
         beside: read blocks and sums too.
     """
-    columns = ", ".join(f"CAST({name} AS BLOB)" for name in RECORD_COLUMNS)
+    names = RECORD_COLUMNS if has_context(connection) else (*RECORD_COLUMNS[:-1], "NULL")
+    columns = ", ".join(f"CAST({name} AS BLOB)" for name in names)
     matrix = "CAST((SELECT matrix FROM vectors WHERE vectors.seq = records.seq) AS BLOB)"
     blocks = "CAST((SELECT data FROM blocks WHERE blocks.seq = records.seq) AS BLOB)"
     has_sums = has_table(connection, "checksums")

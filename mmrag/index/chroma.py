@@ -21,7 +21,7 @@ import secrets
 import shutil
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +37,7 @@ from mmrag.index.directory import CHROMA_PREFIX, STORE_NAME, check_directory, ch
 from mmrag.index.files_check import check_files
 from mmrag.index.filters import Filter
 from mmrag.index.first_rows import FirstRows
+from mmrag.index.identity import DocumentNames
 from mmrag.index.lock import WriterLock
 from mmrag.index.ranking import best_hits, final_scores, shortlist
 from mmrag.index.records import budget_rows, check_k, checked_query, checked_records
@@ -252,11 +253,23 @@ class ChromaIndex:
         """See `Index.get_blob`."""
         return self._store.get_blob(key)
 
-    def search_text(self, text: str, *, k: int, filter: Filter | None = None) -> list[Hit]:
+    def search_text(
+        self, text: str, *, k: int, filter: Filter | None = None, without: Collection[str] = ()
+    ) -> list[Hit]:
         """See `Index.search_text`."""
         check_k(k)
         with self._store.database.read() as connection:
-            return self._store.search_text(connection, text, k, filter)
+            return self._store.search_text(connection, text, k, filter, without)
+
+    def name_documents(self, text: str) -> DocumentNames:
+        """See `Index.name_documents`."""
+        with self._store.database.read() as connection:
+            return self._store.name_documents(connection, text)
+
+    def document_ids(self, ids: Sequence[str]) -> dict[str, str]:
+        """See `Index.document_ids`."""
+        with self._store.database.read() as connection:
+            return self._store.document_ids(connection, ids)
 
     def score(self, query: Matrix, ids: Sequence[str], *, budget: Budget | None = None) -> list[Hit]:
         """See `Index.score`."""

@@ -20,16 +20,18 @@ from mmrag.index.base import DocumentEntry, Manifest
 from mmrag.index.check_report import LOST_PARTS, Fault
 from mmrag.index.checksums import OTHER_BYTES, StoredRecord, has_table, stored_records, stored_values
 from mmrag.index.filters import metadata_rows
+from mmrag.index.identity import is_first
 from mmrag.index.layout import full_text_tables
 from mmrag.index.lexical import lexical_terms
 from mmrag.index.record_codec import decode_entry, decode_manifest, decode_record
 from mmrag.index.stored import decode_guard
 from mmrag.types import Record
 
-FULL_TEXTS: dict[str, Callable[[Record], str]] = {
-    "lexical": lambda record: " ".join(lexical_terms(record.text)),
+FULL_TEXTS: dict[str, Callable[[Record], str | None]] = {
+    "lexical": lambda record: " ".join(lexical_terms(f"{record.context}\n{record.text}")),
+    "identities": lambda record: " ".join(lexical_terms(record.context)) if is_first(record) else None,
 }
-"""What a full-text table holds of a record, by the table's name."""
+"""What the first column of a full-text table holds of a record, by the table's name; None: it has no row."""
 
 _RECORD_TABLES = ("vectors", "first", "metadata", "blocks")
 """Tables whose rows belong to a record of the same number."""

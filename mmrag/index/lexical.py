@@ -9,6 +9,9 @@ also under a filter.
 
 * Footnote marks (words of superscripts) out, words cut by a soft hyphen at a line's end joined.
 * NFKC, soft hyphens and zero-width characters out, case folded; FTS5 then removes diacritics.
+* A date, month, quarter or version is also one term of its own, whichever way it is written: "03/08/2017",
+  "2017-08-03" and "Aug 3, 2017" share ``03.08.17``, "Q3 2024" and "third quarter of 2024" ``q3.24`` (see
+  `mmrag.index.dates.period_terms`). Its digits alone would meet every other date of the year.
 * "1,234" and "1234" are one term, "24.1" stays one term, "10-K" gives 10, k and 10k, "e-mail" gives
   e, mail and email, a word cut at a line's end is also joined, "U.S." is us, "company's" is company.
 * Runs of Han, kana, Hangul, Thai, Lao, Khmer and Burmese have no spaces to go by and become
@@ -25,11 +28,12 @@ from __future__ import annotations
 import re
 import sqlite3
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from mmrag.blocks import is_footnote_mark
+from mmrag.index.dates import period_terms
 
-LEXICAL_VERSION = 2
+LEXICAL_VERSION = 3
 """Of what `lexical_terms` gives; an index made by another version is filled anew."""
 
 _STOP_WORDS = """
@@ -39,6 +43,9 @@ which who whom whose why will with would
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 """Left out of a query, unless nothing else is in it: words that English questions are built with."""
+
+FTS_TOKENIZER = "tokenize = \"porter unicode61 remove_diacritics 2 categories 'L* N* M* Co' tokenchars '.'\""
+"""FTS5's half of the normaliser, of every table of terms."""
 
 _UNSPACED_SCRIPTS = (
     "\u0e00-\u0eff"  # Thai, Lao
@@ -90,7 +97,7 @@ def lexical_terms(text: str, *, query: bool = False) -> list[str]:
             terms.append(token.replace(".", ""))
         elif token != "s" or text[match.start() - 1 : match.start()] not in ("'", "\u2019"):
             terms += _word_terms(token)
-    return terms
+    return terms + period_terms(text, query=query)
 
 
 def _without_mark(match: re.Match[str]) -> str:
@@ -131,12 +138,25 @@ def _word_terms(word: str) -> list[str]:
     return [*parts, "".join(parts)] if has_letter else parts
 
 
-def match_expression(text: str) -> str | None:
-    """Translate a query to an FTS5 expression: its distinct terms, quoted, joined by OR, or None."""
+def query_terms(text: str) -> list[str]:
+    """Return the distinct terms of a query in order, without `STOP_WORDS` unless it has nothing else."""
     terms = list(dict.fromkeys(lexical_terms(text, query=True)))
-    terms = [term for term in terms if term not in STOP_WORDS] or terms
-    quoted_terms = [f'"{term[:-1]}"*' if term.endswith("*") else f'"{term}"' for term in terms]
-    return " OR ".join(quoted_terms) or None
+    return [term for term in terms if term not in STOP_WORDS] or terms
+
+
+def quoted_term(term: str) -> str:
+    """Write a term of `query_terms` as an FTS5 expression."""
+    return f'"{term[:-1]}"*' if term.endswith("*") else f'"{term}"'
+
+
+def match_expression(text: str, without: Collection[str] = ()) -> str | None:
+    """Translate a query to an FTS5 expression: its distinct terms, quoted, joined by OR, or None.
+
+    Terms in `without` are left out, unless there are no others.
+    """
+    terms = query_terms(text)
+    terms = [term for term in terms if term not in without] or terms
+    return " OR ".join(map(quoted_term, terms)) or None
 
 
 class LexicalTable:
@@ -150,10 +170,7 @@ class LexicalTable:
             RuntimeError: this Python's SQLite has no FTS5.
         """
         try:
-            connection.execute(
-                "CREATE VIRTUAL TABLE lexical USING fts5(terms, tokenize = "
-                "\"porter unicode61 remove_diacritics 2 categories 'L* N* M* Co' tokenchars '.'\")"
-            )
+            connection.execute(f"CREATE VIRTUAL TABLE lexical USING fts5(terms, {FTS_TOKENIZER})")
         except sqlite3.OperationalError as error:
             if "fts5" not in str(error):
                 raise
@@ -178,9 +195,17 @@ class LexicalTable:
         connection.executemany("DELETE FROM lexical WHERE rowid = ?", ((seq,) for seq in seqs))
 
     @staticmethod
-    def search(connection: sqlite3.Connection, text: str) -> Iterator[tuple[int, float]]:
+    def rows(connection: sqlite3.Connection, expression: str) -> Iterator[int]:
+        """Yield the numbers of the records that meet an FTS5 expression."""
+        for row in connection.execute("SELECT rowid FROM lexical WHERE lexical MATCH ?", (expression,)):
+            yield int(row[0])
+
+    @staticmethod
+    def search(
+        connection: sqlite3.Connection, text: str, without: Collection[str] = ()
+    ) -> Iterator[tuple[int, float]]:
         """Yield ``(seq, score)`` of every record that shares a term, in no order; larger is better."""
-        expression = match_expression(text)
+        expression = match_expression(text, without)
         if expression is None:
             return
         yield from connection.execute(

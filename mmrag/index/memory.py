@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from mmrag.index.base import DocumentEntry, EmbedderIdentity, Manifest, manifest
 from mmrag.index.check_report import CheckReport
 from mmrag.index.codec import encode_words
 from mmrag.index.filters import Filter, kind_of, matches, metadata_values, validate
+from mmrag.index.identity import DocumentNames, IdentityTable
 from mmrag.index.lexical import LexicalTable
 from mmrag.index.ranking import best_hits, final_scores
 from mmrag.index.records import (
@@ -47,6 +48,7 @@ class MemoryIndex:
         self._next_seq = 1
         self._lexical = sqlite3.connect(":memory:", check_same_thread=False)
         LexicalTable.create(self._lexical)
+        IdentityTable.create(self._lexical)
 
     @classmethod
     def for_embedder(cls, embedder: EmbedderIdentity) -> MemoryIndex:
@@ -78,7 +80,13 @@ class MemoryIndex:
                 metadata = plain_metadata(record.metadata)
                 self._records[record.id] = replace(record, matrix=None, metadata=metadata, page=page)
                 self._matrices[record.id] = matrix
-            LexicalTable.put(self._lexical, [(self._seqs[record.id], record.text) for record, _ in pairs])
+            for record, _ in pairs:
+                seq = self._seqs[record.id]
+                LexicalTable.put(self._lexical, [(seq, f"{record.context}\n{record.text}")])
+                IdentityTable.delete(self._lexical, [seq])
+                if record.page is not None and record.page.number == 0:
+                    document_id = record.page.document_id
+                    IdentityTable.put(self._lexical, seq, document_id, record.context, record.text)
 
     def delete(self, ids: Sequence[str]) -> int:
         """See `Index.delete`."""
@@ -86,7 +94,9 @@ class MemoryIndex:
             for id in ids:
                 self._blobs.pop(id, None)
             present = [id for id in dict.fromkeys(ids) if id in self._records]
-            LexicalTable.delete(self._lexical, [self._seqs[id] for id in present])
+            seqs = [self._seqs[id] for id in present]
+            LexicalTable.delete(self._lexical, seqs)
+            IdentityTable.delete(self._lexical, seqs)
             for id in present:
                 del self._records[id], self._matrices[id], self._seqs[id]
             return len(present)
@@ -150,17 +160,40 @@ class MemoryIndex:
         scores = maxsim_ragged(rows, documents)
         return best_hits(rows, scores, ids.__getitem__, lambda at: [documents[i] for i in at], k)
 
-    def search_text(self, text: str, *, k: int, filter: Filter | None = None) -> list[Hit]:
+    def search_text(
+        self, text: str, *, k: int, filter: Filter | None = None, without: Collection[str] = ()
+    ) -> list[Hit]:
         """See `Index.search_text`."""
         check_k(k)
         with self._lock:
             ids_by_seq = {self._seqs[id]: id for id in self.ids(filter)}
             hits = [
                 Hit(ids_by_seq[seq], score)
-                for seq, score in LexicalTable.search(self._lexical, text)
+                for seq, score in LexicalTable.search(self._lexical, text, without)
                 if seq in ids_by_seq
             ]
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k]
+
+    def name_documents(self, text: str) -> DocumentNames:
+        """See `Index.name_documents`."""
+        with self._lock:
+            ids_by_seq = {seq: id for id, seq in self._seqs.items()}
+
+            def count_documents(expression: str) -> int:
+                hits = LexicalTable.rows(self._lexical, expression)
+                return len({self._document_of(ids_by_seq[seq]) for seq in hits} - {None})
+
+            return IdentityTable.search(self._lexical, text, count_documents)
+
+    def document_ids(self, ids: Sequence[str]) -> dict[str, str]:
+        """See `Index.document_ids`."""
+        with self._lock:
+            documents = {id: self._document_of(id) for id in ids}
+        return {id: document for id, document in documents.items() if document is not None}
+
+    def _document_of(self, id: str) -> str | None:
+        record = self._records.get(id)
+        return None if record is None or record.page is None else record.page.document_id
 
     def score(self, query: Matrix, ids: Sequence[str], *, budget: Budget | None = None) -> list[Hit]:
         """See `Index.score`."""

@@ -52,7 +52,8 @@ def decode_record(row: StoredRecord, dim: int) -> Record:
             raise ValueError(f"a matrix of {len(matrix)} rows")
     metadata = codec.decode_metadata(row.text("metadata"))
     check_metadata(metadata, id)
-    return Record(id=id, matrix=matrix, text=text, metadata=metadata, page=page)
+    context = "" if row.column("context") is None else row.text("context")
+    return Record(id=id, matrix=matrix, text=text, metadata=metadata, page=page, context=context)
 
 
 def decode_entry(key: str, data: bytes) -> DocumentEntry:

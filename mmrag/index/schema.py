@@ -11,7 +11,8 @@ from pathlib import Path
 
 from mmrag.errors import IndexFormatError
 from mmrag.index.base import Manifest
-from mmrag.index.checksums import CHECKSUMS, has_table, put_all_sums
+from mmrag.index.checksums import CHECKSUMS, has_context, has_table, put_all_sums
+from mmrag.index.identity import IdentityTable
 from mmrag.index.lexical import LEXICAL_VERSION, LexicalTable
 
 APPLICATION_ID = 0x6D6D7261
@@ -26,7 +27,8 @@ CREATE TABLE records(
     text TEXT NOT NULL,
     metadata TEXT NOT NULL,
     page TEXT,
-    words BLOB
+    words BLOB,
+    context TEXT
 );
 CREATE INDEX records_by_document ON records(document_id) WHERE document_id IS NOT NULL;
 CREATE TABLE vectors(seq INTEGER PRIMARY KEY, matrix BLOB NOT NULL);
@@ -44,16 +46,29 @@ BLOCKS = "CREATE TABLE IF NOT EXISTS blocks(seq INTEGER PRIMARY KEY, data BLOB N
 """Blocks of pages; an index that earlier code wrote gets the table when it is opened for writing."""
 
 
-ADDED_TABLES = frozenset({("table", "blocks"), ("table", "checksums")})
+ADDED_TABLES = frozenset({("table", "blocks"), ("table", "checksums"), ("table", "identities")})
 """What a file of earlier code may lack when it is open for reading only."""
 
-EARLIER_FORMS: dict[str, tuple[str, ...]] = {}
+EARLIER_FORMS = {
+    "records": (
+        "create table records(seq integer primary key autoincrement,id text not null unique,document_id text,"
+        "text text not null,metadata text not null,page text,words blob)",
+    )
+}
 """Wordings of a table in files of earlier code, by its name, as `mmrag.index.layout` spells them."""
 
 
 def has_blocks(connection: sqlite3.Connection) -> bool:
     """Return whether the file has the table of blocks, which files of earlier code lack."""
     return has_table(connection, "blocks")
+
+
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Add to a file of earlier code the tables and columns that have come since."""
+    connection.execute(BLOCKS)
+    if not has_context(connection):
+        connection.execute("ALTER TABLE records ADD COLUMN context TEXT")
+    IdentityTable.create(connection)
 
 
 def check_header(path: Path) -> None:
@@ -76,9 +91,9 @@ def create_tables(connection: sqlite3.Connection) -> None:
     """Make every table and index of a new file."""
     for statement in filter(str.strip, _SCHEMA.split(";\n")):
         connection.execute(statement)
-    connection.execute(BLOCKS)
     connection.execute(CHECKSUMS)
     LexicalTable.create(connection)
+    upgrade(connection)
 
 
 def create_file(path: Path, manifest: Manifest) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,16 +23,19 @@ from numpy.typing import NDArray
 
 from mmrag.blocks import Block
 from mmrag.errors import IndexFormatError
+from mmrag.files import name_words
 from mmrag.index import checksums, codec
 from mmrag.index.base import FORMAT_VERSION, DocumentEntry, Manifest
 from mmrag.index.block_codec import encode_blocks
+from mmrag.index.checksums import has_context
 from mmrag.index.database import Database
 from mmrag.index.filters import KIND_BOOL, Filter, metadata_rows, to_sql, validate
+from mmrag.index.identity import DocumentNames, IdentityTable, has_identities
 from mmrag.index.layout import check_layout
 from mmrag.index.lexical import LEXICAL_VERSION, LexicalTable, match_expression
 from mmrag.index.record_codec import check_page, decode_entry, decode_manifest, decode_record
 from mmrag.index.records import check_metadata, plain_metadata
-from mmrag.index.schema import BLOCKS, create_file, has_blocks
+from mmrag.index.schema import create_file, upgrade
 from mmrag.index.stored import damage_error, decode_guard
 from mmrag.types import Hit, Metadata, Record, Scalar
 
@@ -40,9 +43,9 @@ _CHUNK = 500
 """Parameters of one statement."""
 
 _UPSERT = """
-INSERT INTO records(id, document_id, text, metadata, page, words) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO records(id, document_id, text, metadata, page, words, context) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT(id) DO UPDATE SET document_id = excluded.document_id, text = excluded.text,
-    metadata = excluded.metadata, page = excluded.page, words = excluded.words
+    metadata = excluded.metadata, page = excluded.page, words = excluded.words, context = excluded.context
 RETURNING seq
 """
 
@@ -50,6 +53,11 @@ _SEARCH_TEXT = """
 SELECT records.id, -bm25(lexical) AS score
 FROM lexical JOIN records ON records.seq = lexical.rowid
 WHERE lexical MATCH ? AND {condition} ORDER BY score DESC, records.id LIMIT ?
+"""
+
+_COUNT_DOCUMENTS = """
+SELECT count(DISTINCT records.document_id) FROM lexical JOIN records ON records.seq = lexical.rowid
+WHERE lexical MATCH ?
 """
 
 _T = TypeVar("_T")
@@ -76,8 +84,7 @@ class RecordStore:
                 self.manifest = self._read_manifest(path)
                 if not read_only:
                     self.database.open_writer()
-                    self._refill_lexical()
-                    self._add_tables()
+                    self._upgrade()
             except BaseException:
                 self.database.close()
                 raise
@@ -132,24 +139,26 @@ class RecordStore:
     def _grow(self, connection: sqlite3.Connection) -> None:
         self.set_state(connection, "generation", str(self.generation(connection) + 1))
 
-    def _refill_lexical(self) -> None:
-        """Index all text again if another version of the normaliser did it."""
+    def _upgrade(self) -> None:
+        """Bring a file of earlier code up to this one: tables, columns, sums, and what words are found by."""
         with self.database.read() as connection:
-            if self.state(connection, "lexical") == str(LEXICAL_VERSION):
+            has_tables = has_context(connection) and checksums.has_table(connection, "checksums")
+            if has_tables and self.state(connection, "lexical") == str(LEXICAL_VERSION):
                 return
         with self.database.write() as connection:
+            had_context = has_context(connection)
+            upgrade(connection)
             connection.execute("DELETE FROM lexical")
-            LexicalTable.put(connection, connection.execute("SELECT seq, text FROM records").fetchall())
+            connection.execute("DELETE FROM identities")
+            rows = connection.execute("SELECT seq, context, text, page, metadata FROM records").fetchall()
+            for seq, context, text, page, metadata in rows:
+                if page is not None and not had_context:
+                    context = _name_words(metadata)
+                    connection.execute("UPDATE records SET context = ? WHERE seq = ?", (context, seq))
+                _put_words(connection, seq, context or "", text, _first_page(page))
             self.set_state(connection, "lexical", str(LEXICAL_VERSION))
-
-    def _add_tables(self) -> None:
-        """Add what a file of earlier code lacks: the table of blocks, and the sums of all that it holds."""
-        with self.database.read() as connection:
-            if has_blocks(connection) and checksums.has_table(connection, "checksums"):
-                return
-        with self.database.write() as connection:
-            connection.execute(BLOCKS)
-            checksums.put_all_sums(connection)
+            if not has_tables:
+                checksums.put_all_sums(connection)
 
     # -- records ----------------------------------------------------------------------------
 
@@ -169,7 +178,8 @@ class RecordStore:
                 first = codec.encode_matrix(matrix[0])
                 connection.execute("INSERT OR REPLACE INTO first VALUES (?, ?)", (seq, first))
                 _put_metadata(connection, seq, record.metadata)
-                LexicalTable.put(connection, [(seq, record.text)])
+                document = record.page.document_id if record.page and record.page.number == 0 else None
+                _put_words(connection, seq, record.context, record.text, document)
                 _put_blocks(connection, seq, None if record.page is None else record.page.blocks)
             checksums.put_record_sums(connection, seqs)
             self._mark_pending(connection, [record.id for record, _ in pairs])
@@ -187,6 +197,7 @@ class RecordStore:
         for table in ("records", "vectors", "first", "metadata", "blocks"):
             connection.executemany(f"DELETE FROM {table} WHERE seq = ?", ((s,) for s in seqs.values()))
         LexicalTable.delete(connection, list(seqs.values()))
+        IdentityTable.delete(connection, list(seqs.values()))
         for part in checksums.RECORD_PARTS:
             checksums.drop_sums(connection, part, seqs.values())
         if seqs:
@@ -291,10 +302,16 @@ class RecordStore:
         return [bool(value) if kind == KIND_BOOL else value for kind, value in rows]
 
     @staticmethod
-    def search_text(connection: sqlite3.Connection, text: str, k: int, filter: Filter | None) -> list[Hit]:
+    def search_text(
+        connection: sqlite3.Connection,
+        text: str,
+        k: int,
+        filter: Filter | None,
+        without: Collection[str] = (),
+    ) -> list[Hit]:
         """Search the best `k` by BM25; the filter limits the hits, not the corpus statistics."""
         validate(filter)
-        expression = match_expression(text)
+        expression = match_expression(text, without)
         if expression is None:
             return []
         condition, parameters = to_sql(filter)
@@ -302,6 +319,28 @@ class RecordStore:
             _SEARCH_TEXT.format(condition=condition or "1"), [expression, *parameters, k]
         )
         return [Hit(id, score) for id, score in rows]
+
+    @staticmethod
+    def name_documents(connection: sqlite3.Connection, text: str) -> DocumentNames:
+        """Score the documents that a question names; see `Index.name_documents`."""
+        if not has_identities(connection):
+            return DocumentNames({})
+
+        def count_documents(expression: str) -> int:
+            return int(connection.execute(_COUNT_DOCUMENTS, (expression,)).fetchone()[0])
+
+        return IdentityTable.search(connection, text, count_documents)
+
+    @staticmethod
+    def document_ids(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, str]:
+        """Map each of these records that is of a document to the document's id."""
+        documents: dict[str, str] = {}
+        for marks, part in _chunks(ids):
+            rows = connection.execute(
+                f"SELECT id, document_id FROM records WHERE id IN ({marks}) AND document_id IS NOT NULL", part
+            )
+            documents |= dict(rows.fetchall())
+        return documents
 
     # -- vectors ----------------------------------------------------------------------------
 
@@ -410,7 +449,9 @@ class RecordStore:
         return None
 
 
-def _record_row(record: Record) -> tuple[str, str | None, str, str, str | None, bytes | None]:
+def _record_row(
+    record: Record,
+) -> tuple[str, str | None, str, str, str | None, bytes | None, str | None]:
     page = record.page
     return (
         record.id,
@@ -419,7 +460,29 @@ def _record_row(record: Record) -> tuple[str, str | None, str, str, str | None, 
         codec.encode_metadata(plain_metadata(record.metadata)),
         None if page is None else codec.encode_page(page, record.id, record.text),
         None if page is None else codec.encode_words(page.words),
+        record.context or None,
     )
+
+
+def _put_words(connection: sqlite3.Connection, seq: int, context: str, text: str, first: str | None) -> None:
+    """Make a record findable by its words; `first` is the document's id if it is the first page of one."""
+    LexicalTable.put(connection, [(seq, f"{context}\n{text}")])
+    if first is None:
+        IdentityTable.delete(connection, [seq])
+    else:
+        IdentityTable.put(connection, seq, first, context, text)
+
+
+def _first_page(page: str | None) -> str | None:
+    """Return the document's id of an encoded page if it is the first."""
+    values = json.loads(page) if page is not None else {}
+    return str(values["document_id"]) if values.get("number") == 0 else None
+
+
+def _name_words(metadata: str) -> str:
+    """Return the words of a record's file name; of earlier code, which kept no context."""
+    name = codec.decode_metadata(metadata).get("file_name", "")
+    return " ".join(name_words(str(part)) for part in (name if isinstance(name, tuple) else (name,)))
 
 
 def _put_blocks(connection: sqlite3.Connection, seq: int, blocks: Sequence[Block] | None) -> None:

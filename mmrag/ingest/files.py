@@ -20,7 +20,7 @@ Decisions taken here:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -30,7 +30,14 @@ from mmrag.documents.inputs import LOST_PAGE, InputDocument, Skipped, discover
 from mmrag.errors import DocumentError, SourceChangedError
 from mmrag.index.base import DocumentEntry, Index
 from mmrag.ingest.embedding import encode_documents, image_pixels
-from mmrag.ingest.records import checked_metadata, name_metadata, name_of, page_record
+from mmrag.ingest.records import (
+    checked_context,
+    checked_metadata,
+    context_text,
+    name_metadata,
+    name_of,
+    page_record,
+)
 from mmrag.ingest.removal import drop_name
 from mmrag.ingest.report import AddProgress, AddReport, Stopwatch
 from mmrag.types import Page, Scalar
@@ -45,9 +52,10 @@ BATCH_PAGES = 16
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One `add`: the caller's metadata, the report, the stopwatch."""
+    """One `add`: the caller's metadata, which of it is context, the report, the stopwatch."""
 
     metadata: dict[str, Scalar]
+    context_keys: Sequence[str]
     report: AddReport
     stopwatch: Stopwatch
 
@@ -76,9 +84,12 @@ class Ingest:
         inputs: Any,  # noqa: ANN401  what `discover` takes
         metadata: Mapping[str, Scalar] | None = None,
         progress: Callable[[AddProgress], None] | None = None,
+        context: Sequence[str] = (),
     ) -> AddReport:
         """Add files, folders, globs, bytes or PIL images; `mmrag.DocumentQA.add` documents the arguments."""
-        call = _Call(checked_metadata(metadata), AddReport(), Stopwatch(progress))
+        own_metadata = checked_metadata(metadata)
+        keys = checked_context(context, [own_metadata])
+        call = _Call(own_metadata, keys, AddReport(), Stopwatch(progress))
         documents = self._discover(inputs, call.report)
         call.stopwatch.start(documents)
         for position, document in enumerate(documents):
@@ -212,6 +223,8 @@ class Ingest:
     ) -> dict[int, str]:
         """Add pages batch by batch; return the numbers of those left out, each with the reason."""
         bad: dict[int, str] = {}
+        title = self._reader.info(document).title
+        context = context_text(call.metadata, call.context_keys, name=document.source.name, title=title)
         pages_done = entry.total_pages - len(numbers)
         items = iter(self._reader.pages(document, numbers=numbers, image_pixels=image_pixels(self._embedder)))
         while batch := list(islice(items, BATCH_PAGES)):
@@ -219,12 +232,12 @@ class Ingest:
             failures = [item for item in batch if not isinstance(item, Page)]
             call.report.skipped += failures
             bad |= {failure.page or 0: failure.reason for failure in failures}
-            bad |= self._commit(pages, entry, call)
+            bad |= self._commit(pages, entry, context, call)
             pages_done += len(batch)
             call.stopwatch.count_pages(pages_done, entry.total_pages, len(pages))
         return bad
 
-    def _commit(self, batch: list[Page], entry: DocumentEntry, call: _Call) -> dict[int, str]:
+    def _commit(self, batch: list[Page], entry: DocumentEntry, context: str, call: _Call) -> dict[int, str]:
         """Embed and add pages; return the numbers of those that cannot be embedded, each with the reason."""
         matrices, reasons = encode_documents(self._embedder, batch)
         bad = {batch[position].number: reason for position, reason in reasons.items()}
@@ -232,7 +245,9 @@ class Ingest:
         pages = [batch[position] for position in matrices]
         if pages:
             pairs = zip(pages, matrices.values(), strict=True)
-            self._index.add([page_record(page, matrix, entry.names, call.metadata) for page, matrix in pairs])
+            self._index.add(
+                [page_record(page, matrix, entry.names, call.metadata, context) for page, matrix in pairs]
+            )
             call.report.count_pages(pages)
         return bad
 

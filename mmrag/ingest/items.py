@@ -11,7 +11,7 @@ from mmrag.documents.inputs import InputDocument, discover
 from mmrag.errors import DocumentError
 from mmrag.index.base import Index
 from mmrag.ingest.embedding import image_pixels, refuse_skipped
-from mmrag.ingest.records import checked_metadata, page_record
+from mmrag.ingest.records import checked_context, checked_metadata, context_text, page_record
 from mmrag.types import Page, Record, Scalar
 
 if TYPE_CHECKING:
@@ -27,14 +27,19 @@ def add_texts(
     texts: Sequence[str],
     ids: Sequence[str] | None,
     metadata: Metadata | None,
+    context: Sequence[str] = (),
 ) -> list[str]:
     """Add texts; `mmrag.DocumentQA.add_texts` documents the arguments."""
     ids, metadata = _ids_and_metadata(len(texts), ids, metadata)
+    keys = checked_context(context, metadata)
     matrices = embedder.encode_document(texts)
     refuse_skipped(matrices)
     rows = zip(ids, matrices, texts, metadata, strict=True)
     index.add(
-        [Record(id=id, matrix=matrix, text=text, metadata=dict(data)) for id, matrix, text, data in rows]
+        [
+            Record(id=id, matrix=matrix, text=text, metadata=dict(data), context=context_text(data, keys))
+            for id, matrix, text, data in rows
+        ]
     )
     return list(ids)
 
@@ -46,6 +51,7 @@ def add_images(
     images: Sequence[Any],
     ids: Sequence[str] | None,
     metadata: Metadata | None,
+    context: Sequence[str] = (),
 ) -> list[str]:
     """Add images, all or none; `mmrag.DocumentQA.add_images` documents the arguments.
 
@@ -54,6 +60,7 @@ def add_images(
     """
     ids, metadata = _ids_and_metadata(len(images), ids, metadata)
     own_metadata = [checked_metadata(values) for values in metadata]
+    keys = checked_context(context, own_metadata)
     documents = [_image_document(image) for image in images]
     pages = [
         replace(_only_page(reader, embedder, document), id=id, document_id=id)
@@ -66,7 +73,13 @@ def add_images(
             index.put_blob(id, document.data)
     index.add(
         [
-            page_record(page, matrix, (page.source.path or page.source.name,), values)
+            page_record(
+                page,
+                matrix,
+                (page.source.path or page.source.name,),
+                values,
+                context_text(values, keys, name=page.source.name),
+            )
             for page, matrix, values in zip(pages, matrices, own_metadata, strict=True)
         ]
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrag.embedders.base import searchable_text
-from mmrag.files import utf8_name
+from mmrag.files import name_words, utf8_name
 from mmrag.types import Matrix, Page, Record, Scalar
 
 if TYPE_CHECKING:
@@ -47,6 +47,21 @@ def checked_metadata(metadata: Mapping[str, Scalar] | None) -> dict[str, Scalar]
     return dict(metadata or {})
 
 
+def checked_context(keys: Sequence[str], metadata: Sequence[Mapping[str, Scalar]]) -> tuple[str, ...]:
+    """Return the keys of metadata whose values are words of the context.
+
+    Raises:
+        ValueError: `keys` is one string, or no metadata of the call has a key.
+    """
+    unknown = set(keys) - {key for values in metadata for key in values} if metadata else set()
+    if isinstance(keys, str) or unknown:
+        raise ValueError(
+            f"context must list keys of this call's metadata, got {keys!r}. "
+            "Pass them in metadata, too: add(..., metadata={'title': '...'}, context=['title'])."
+        )
+    return tuple(keys)
+
+
 def name_metadata(names: Sequence[str]) -> dict[str, Scalar | tuple[Scalar, ...]]:
     """Return the keys that follow from a document's names; several names make several values.
 
@@ -75,7 +90,37 @@ def page_metadata(page: Page, names: Sequence[str]) -> dict[str, Scalar | tuple[
     }
 
 
-def page_record(page: Page, matrix: Matrix, names: Sequence[str], metadata: Mapping[str, Scalar]) -> Record:
+MOST_CONTEXT = 600
+"""Letters of a context; longer ones are cut, so that a page stays longer than what stands before it."""
+
+
+def context_text(
+    metadata: Mapping[str, Scalar], keys: Sequence[str], *, name: str = "", title: str = ""
+) -> str:
+    """Return the words by which a document is known, in one line; what stands there already is left out.
+
+    Args:
+        metadata: the caller's.
+        keys: of the metadata whose values are such words.
+        name: file name or path.
+        title: the file's own.
+    """
+    values = [" ".join(str(metadata[key]).split()) for key in keys if key in metadata]
+    parts: list[str] = []
+    for part in (*values, " ".join(title.split()), name_words(name)):
+        if part and part.casefold() not in " ".join(parts).casefold():
+            parts.append(part)
+    return " ".join(parts)[:MOST_CONTEXT]
+
+
+def page_context(context: str, page: Page) -> str:
+    """Return a document's context with the sections that a page is of."""
+    return " ".join([context, *page.section])[: 2 * MOST_CONTEXT].strip()
+
+
+def page_record(
+    page: Page, matrix: Matrix, names: Sequence[str], metadata: Mapping[str, Scalar], context: str
+) -> Record:
     """Build the record of a page.
 
     Args:
@@ -83,6 +128,7 @@ def page_record(page: Page, matrix: Matrix, names: Sequence[str], metadata: Mapp
         matrix: ``(rows, dim)``, the page's vectors.
         names: of its document, at least one.
         metadata: the caller's, checked.
+        context: of its document.
     """
     return Record(
         id=page.id,
@@ -90,4 +136,5 @@ def page_record(page: Page, matrix: Matrix, names: Sequence[str], metadata: Mapp
         text=searchable_text(page),
         metadata={**page_metadata(page, names), **metadata},
         page=replace(page, image=None),
+        context=page_context(context, page),
     )

@@ -1,0 +1,190 @@
+"""The document channel: which documents a question names, by the words that documents are known by.
+
+The identity of a document is the words of its name (`Record.context` of its first page) and the opening of
+its first page: a report says there whose it is and of which quarter, a manual its product and version, a
+receipt its shop. Pages of documents that look alike differ in little else.
+
+A question names a document by words that few identities have, and that stand in the documents of those
+identities and hardly anywhere else. Each term adds what it tells of documents, in nats::
+
+    score(d) = sum over terms t of the question in identity(d) of
+               weight(field) * log(1 + (N - n(t) + .5) / (n(t) + .5)) * n(t) / m(t)
+
+N documents, n(t) of them with t in their identity, m(t) with t anywhere. The share n / m parts names from
+words that a first page has by chance: "Norland" stands in Norland's reports alone, "revenue" on the first
+page of one report and in the text of all. Scores are used as they are, never standardised: where a question
+names no document, all are small and change nothing.
+
+Terms that name a whole family (`FAMILY` documents or more, `FAMILY_SHARE` of those that have them at all) say
+nothing of a page: "Norland's 10-Q" would draw the covers. The search for pages leaves them out.
+
+A question for the latest ("latest", "newest", "most recent") prefers, of the documents that it names equally
+well, those of a later date, which is read from the name or else the opening, or else of a higher version.
+
+Figures: ``docs/lab-log.md``, "The document channel".
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sqlite3
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from mmrag.index.dates import highest_version, period_end
+from mmrag.index.lexical import FTS_TOKENIZER, lexical_terms, query_terms, quoted_term
+from mmrag.types import Record
+
+OPENING_LETTERS = 1500
+"""Letters of a first page that count as its document's opening."""
+
+NAME_WEIGHT = 1.5
+"""What a word of the name is worth beside one of the opening."""
+
+FAMILY = 3
+FAMILY_SHARE = 0.9
+
+LATEST_BONUS = 1.5
+"""Nats for the newest of the documents that a question for the latest names equally well."""
+
+EQUAL_SHARE = 0.8
+"""Share of the best score from which documents count as named equally well."""
+
+_LATEST = re.compile(r"\b(?:latest|newest|most recent|most up[- ]to[- ]date)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentNames:
+    """The documents that a question names.
+
+    Attributes:
+        scores: by document id, in nats, above 0; documents that no word names are left out.
+        family_terms: terms that name many documents and no page.
+    """
+
+    scores: Mapping[str, float]
+    family_terms: frozenset[str] = frozenset()
+
+    def best(self, most: int, share: float) -> list[str]:
+        """Return at most `most` ids, best first, ties by id, of scores of at least `share` of the best."""
+        ids = sorted(self.scores, key=lambda id: (-self.scores[id], id))[:most]
+        return [id for id in ids if self.scores[id] >= share * self.scores[ids[0]]]
+
+
+def is_first(record: Record) -> bool:
+    """Return whether a record is of the first page of a document."""
+    return record.page is not None and record.page.number == 0
+
+
+def has_identities(connection: sqlite3.Connection) -> bool:
+    """Return whether the file has the table, which files of earlier code lack."""
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'identities'"
+    return connection.execute(query).fetchone() is not None
+
+
+class IdentityTable:
+    """The FTS5 table ``identities`` of one SQLite file; rows are numbered as the records of first pages."""
+
+    @staticmethod
+    def create(connection: sqlite3.Connection) -> None:
+        """Create the table where there is none."""
+        connection.execute(
+            "CREATE VIRTUAL TABLE IF NOT EXISTS identities USING "
+            f"fts5(name, opening, document UNINDEXED, date UNINDEXED, version UNINDEXED, {FTS_TOKENIZER})"
+        )
+
+    @staticmethod
+    def put(connection: sqlite3.Connection, seq: int, document_id: str, name: str, text: str) -> None:
+        """Add or replace the identity of a document.
+
+        Args:
+            connection: of the file.
+            seq: number of the record of its first page.
+            document_id: its id.
+            name: context of its first page.
+            text: of its first page.
+        """
+        IdentityTable.delete(connection, [seq])
+        opening = text[:OPENING_LETTERS]
+        end = period_end(name) or period_end(opening)
+        connection.execute(
+            "INSERT INTO identities(rowid, document, name, opening, date, version) VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                seq,
+                document_id,
+                " ".join(lexical_terms(name)),
+                " ".join(lexical_terms(opening)),
+                "" if end is None else end.isoformat(),
+                highest_version(name) or highest_version(opening),
+            ),
+        )
+
+    @staticmethod
+    def delete(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
+        """Delete by number; numbers that are not there are passed over."""
+        connection.executemany("DELETE FROM identities WHERE rowid = ?", ((seq,) for seq in seqs))
+
+    @staticmethod
+    def search(
+        connection: sqlite3.Connection, text: str, count_documents: Callable[[str], int]
+    ) -> DocumentNames:
+        """Score the documents that a question names.
+
+        Args:
+            connection: of the file.
+            text: the question.
+            count_documents: counts the documents that have an FTS5 expression on any page.
+        """
+        count = int(connection.execute("SELECT count(*) FROM identities").fetchone()[0])
+        scores: dict[int, float] = {}
+        met: dict[int, float] = {}  # the same, wherever in the identity a term stands
+        family_terms = set()
+        for term in query_terms(text):
+            in_name = _rows_with(connection, "name", term)
+            holders = in_name | _rows_with(connection, "opening", term)
+            if not holders:
+                continue
+            share = len(holders) / max(len(holders), count_documents(quoted_term(term)))
+            if len(holders) >= FAMILY and share >= FAMILY_SHARE:
+                family_terms.add(term)
+            information = share * term_information(count, len(holders))
+            for seq in holders:
+                weight = NAME_WEIGHT if seq in in_name else 1.0
+                scores[seq] = scores.get(seq, 0.0) + weight * information
+                met[seq] = met.get(seq, 0.0) + information
+        if met and _LATEST.search(text):
+            rivals = {seq for seq, score in met.items() if score >= EQUAL_SHARE * max(met.values())}
+            best = max(scores[seq] for seq in rivals)
+            scores |= {seq: best + bonus for seq, bonus in _latest_bonus(connection, rivals).items()}
+        ids = dict(connection.execute("SELECT rowid, document FROM identities").fetchall()) if scores else {}
+        return DocumentNames({str(ids[seq]): score for seq, score in scores.items()}, frozenset(family_terms))
+
+
+def term_information(documents: int, holders: int) -> float:
+    """Compute what a term tells of documents, in nats, where `holders` of `documents` have it; above 0."""
+    return math.log(1 + (documents - holders + 0.5) / (holders + 0.5))
+
+
+def _latest_bonus(connection: sqlite3.Connection, rivals: Collection[int]) -> dict[int, float]:
+    """Return what documents that are named equally well get for their place in time: the oldest 0."""
+    places = {
+        int(seq): (date, version)
+        for seq, date, version in connection.execute("SELECT rowid, date, version FROM identities")
+        if seq in rivals and (date or version)
+    }
+    if len(places) < 2:
+        return {}
+    order = sorted(places.values())
+    return {
+        seq: LATEST_BONUS * bisect_left(order, place) / (len(places) - 1) for seq, place in places.items()
+    }
+
+
+def _rows_with(connection: sqlite3.Connection, column: str, term: str) -> set[int]:
+    """Return the numbers of the identities that have a term in a column."""
+    rows = connection.execute(
+        "SELECT rowid FROM identities WHERE identities MATCH ?", (f"{column} : {quoted_term(term)}",)
+    )
+    return {int(row[0]) for row in rows}
