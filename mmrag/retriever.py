@@ -304,10 +304,10 @@ class Retriever:
         self, request: SearchRequest, names: DocumentNames, matrix: Matrix, budget: Budget | None
     ) -> list[str]:
         """Return ids of the best pages of the documents that the question names best."""
-        named = names.best(MOST_NAMED, NAMED_SHARE)
-        if not named:
+        documents = names.best(MOST_NAMED, NAMED_SHARE)
+        if not documents:
             return []
-        filter: Filter = {"doc_id": {"$in": named}}
+        filter: Filter = {"doc_id": {"$in": documents}}
         if request.filter is not None:
             filter = {"$and": [request.filter, filter]}
         hits = self.index.search_vectors(matrix, k=self.depth, budget=budget, filter=filter)
@@ -320,11 +320,9 @@ class Retriever:
         """Order the pool by the last stage's scores and fetch the best records."""
         stages = dict(channels)
         if "text" in stages and "vectors" in stages:
-            fused = fuse({channel: stages[channel] for channel in CHANNELS}, self.weights)
+            sums = fuse({channel: stages[channel] for channel in CHANNELS}, self.weights)
             documents = stages["document"]
-            stages["fused"] = {
-                id: score + self.document_weight * documents[id] for id, score in fused.items()
-            }
+            stages["fused"] = {id: score + self.document_weight * documents[id] for id, score in sums.items()}
         final = list(stages.values())[-1]
         best = sorted(final, key=lambda id: (-final[id], id))[: request.k]
         records = self.index.get(best)  # without those deleted meanwhile

@@ -8,7 +8,7 @@ A question names a document by words that few identities have, and that stand in
 identities and hardly anywhere else. Each term adds what it tells of documents, in nats::
 
     score(d) = sum over terms t of the question in identity(d) of
-               weight(field) * log(1 + (N - n(t) + .5) / (n(t) + .5)) * n(t) / m(t)
+               log(1 + (N - n(t) + .5) / (n(t) + .5)) * n(t) / m(t)
 
 N documents, n(t) of them with t in their identity, m(t) with t anywhere. The share n / m parts names from
 words that a first page has by chance: "Norland" stands in Norland's reports alone, "revenue" on the first
@@ -39,9 +39,6 @@ from mmrag.types import Record
 
 OPENING_LETTERS = 1500
 """Letters of a first page that count as its document's opening."""
-
-NAME_WEIGHT = 1.5
-"""What a word of the name is worth beside one of the opening."""
 
 FAMILY = 3
 FAMILY_SHARE = 0.9
@@ -139,11 +136,9 @@ class IdentityTable:
         """
         count = int(connection.execute("SELECT count(*) FROM identities").fetchone()[0])
         scores: dict[int, float] = {}
-        met: dict[int, float] = {}  # the same, wherever in the identity a term stands
         family_terms = set()
         for term in query_terms(text):
-            in_name = _rows_with(connection, "name", term)
-            holders = in_name | _rows_with(connection, "opening", term)
+            holders = _holders(connection, term)
             if not holders:
                 continue
             share = len(holders) / max(len(holders), count_documents(quoted_term(term)))
@@ -151,12 +146,10 @@ class IdentityTable:
                 family_terms.add(term)
             information = share * term_information(count, len(holders))
             for seq in holders:
-                weight = NAME_WEIGHT if seq in in_name else 1.0
-                scores[seq] = scores.get(seq, 0.0) + weight * information
-                met[seq] = met.get(seq, 0.0) + information
-        if met and _LATEST.search(text):
-            rivals = {seq for seq, score in met.items() if score >= EQUAL_SHARE * max(met.values())}
-            best = max(scores[seq] for seq in rivals)
+                scores[seq] = scores.get(seq, 0.0) + information
+        if scores and _LATEST.search(text):
+            best = max(scores.values())
+            rivals = {seq for seq, score in scores.items() if score >= EQUAL_SHARE * best}
             scores |= {seq: best + bonus for seq, bonus in _latest_bonus(connection, rivals).items()}
         ids = dict(connection.execute("SELECT rowid, document FROM identities").fetchall()) if scores else {}
         return DocumentNames({str(ids[seq]): score for seq, score in scores.items()}, frozenset(family_terms))
@@ -168,23 +161,19 @@ def term_information(documents: int, holders: int) -> float:
 
 
 def _latest_bonus(connection: sqlite3.Connection, rivals: Collection[int]) -> dict[int, float]:
-    """Return what documents that are named equally well get for their place in time: the oldest 0."""
-    places = {
+    """Return what documents that are named equally well get for their time: the oldest 0."""
+    times = {
         int(seq): (date, version)
         for seq, date, version in connection.execute("SELECT rowid, date, version FROM identities")
         if seq in rivals and (date or version)
     }
-    if len(places) < 2:
+    if len(times) < 2:
         return {}
-    order = sorted(places.values())
-    return {
-        seq: LATEST_BONUS * bisect_left(order, place) / (len(places) - 1) for seq, place in places.items()
-    }
+    order = sorted(times.values())
+    return {seq: LATEST_BONUS * bisect_left(order, time) / (len(times) - 1) for seq, time in times.items()}
 
 
-def _rows_with(connection: sqlite3.Connection, column: str, term: str) -> set[int]:
-    """Return the numbers of the identities that have a term in a column."""
-    rows = connection.execute(
-        "SELECT rowid FROM identities WHERE identities MATCH ?", (f"{column} : {quoted_term(term)}",)
-    )
+def _holders(connection: sqlite3.Connection, term: str) -> set[int]:
+    """Return the numbers of the identities that have a term."""
+    rows = connection.execute("SELECT rowid FROM identities WHERE identities MATCH ?", (quoted_term(term),))
     return {int(row[0]) for row in rows}

@@ -152,10 +152,13 @@ class RecordStore:
             connection.execute("DELETE FROM identities")
             rows = connection.execute("SELECT seq, context, text, page, metadata FROM records").fetchall()
             for seq, context, text, page, metadata in rows:
-                if page is not None and not had_context:
-                    context = _name_words(metadata)
+                with decode_guard("record", f"number {seq}"):
+                    first_of = _first_page(page)
+                    if page is not None and not had_context:
+                        context = _name_words(metadata)
+                if not had_context:
                     connection.execute("UPDATE records SET context = ? WHERE seq = ?", (context, seq))
-                _put_words(connection, seq, context or "", text, _first_page(page))
+                _put_words(connection, seq, context or "", text, first_of)
             self.set_state(connection, "lexical", str(LEXICAL_VERSION))
             if not has_tables:
                 checksums.put_all_sums(connection)

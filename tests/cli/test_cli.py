@@ -259,7 +259,7 @@ def test_interrupt_leaves_a_usable_index(tmp_path, make_pdf, text_encoder):
 def test_scores_that_are_printed_mean_the_same_under_a_filter(capsys, index, command):
     """Bug guarded: a page that a filter left alone had the score 0.00, which is relative to the others."""
     arguments = (command, "Where was it built?", "--index", index)
-    pattern = r"page 2.*\((vectors [\d.]+, text [\d.]+)\)"
+    pattern = r"page 2.*\((vectors [\d.]+, text [\d.]+, document [\d.]+)\)"
     (wide,) = re.findall(pattern, call(capsys, *arguments)[1])
     (alone,) = re.findall(pattern, call(capsys, *arguments, "--filter", "page=1")[1])
     assert alone == wide

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mmrag.index.chroma import ChromaIndex
-from mmrag.index.identity import LATEST_BONUS, NAME_WEIGHT, DocumentNames, term_information
+from mmrag.index.identity import LATEST_BONUS, DocumentNames, term_information
 from mmrag.index.lexical import lexical_terms, query_terms
 from mmrag.index.memory import MemoryIndex
 from mmrag.types import Record
@@ -57,7 +57,7 @@ def test_scores_by_hand(index):
     index.add(REPORTS)
     names = index.name_documents("How much jam did Oakmere sell?")
     # in two of four names, and on the pages of these two alone; nobody's name has jam
-    expected = NAME_WEIGHT * math.log(1 + 2.5 / 2.5)
+    expected = math.log(1 + 2.5 / 2.5)
     assert names.scores == {key("c"): pytest.approx(expected), key("d"): pytest.approx(expected)}
 
 
@@ -154,9 +154,8 @@ def score_plainly(records, question):
         holders = [id for id in pages if term in name[id] | opening[id]]
         spread = sum(term in anywhere[id] for id in pages)
         for id in holders:
-            weight = NAME_WEIGHT if term in name[id] else 1.0
             information = math.log(1 + (len(pages) - len(holders) + 0.5) / (len(holders) + 0.5))
-            scores[id] += weight * information * len(holders) / spread
+            scores[id] += information * len(holders) / spread
     return {id: score for id, score in scores.items() if score}
 
 
