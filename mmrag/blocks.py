@@ -38,10 +38,7 @@ RUNNING_KINDS = frozenset({"header", "footer", "watermark"})
 """Kinds that are repeated on many pages and are never an answer."""
 
 
-_MARK = re.compile(
-    r"[()\[\],;*\u2020\u2021]*[\u00b9\u00b2\u00b3\u2070-\u207f\u02b0-\u02ff\u1d2c-\u1d6a"
-    r"()\[\],;*\u2020\u2021]*"
-)
+_MARK = re.compile(r"[\u00b9\u00b2\u00b3\u2070-\u207f\u02b0-\u02ff\u1d2c-\u1d6a()\[\],;*\u2020\u2021]*")
 
 
 def is_footnote_mark(text: str) -> bool:

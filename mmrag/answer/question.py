@@ -21,7 +21,7 @@ _SPANS = {
     "date": re.compile(
         rf"(?i)\b(?:\d{{1,2}}\W*)?(?:{_MONTH})\b\W*\d|(?<!\d)\d{{1,4}}[-/.]\d{{1,2}}[-/.]\d{{2,4}}"
     ),
-    "place": re.compile(r"(?=.*\d)(?=.*[A-Z]\w).*,"),
+    "place": re.compile(r"(?m)^(?=.*\d)(?=.*[A-Z]\w).*,"),  # a line that has all three
     "money": re.compile(
         r"[$€£¥]\s?\d|\d[.,]\d\d\b|(?i:\b(?:usd|eur|gbp|dollars?|euros?|pounds?|million|billion)\b)"
     ),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +23,7 @@ from mmrag.types import Box, Word
 
 SHORTEST_FUZZY = 16  # characters; a shorter quote one edit away is often another passage
 LONGEST_FUZZY = 2000  # characters; work grows with the lengths of quote and page
+LONGEST_FOUND = 64  # characters of a quote whose places are looked for one by one
 EDIT_EVERY = 10  # one edit is allowed for so many characters of the quote
 WIDE_GAP = 2  # letters, about an em: words of a line that far apart are boxed apart
 _DASHES = frozenset("-\u2010\u2011\u2012\u2013\u2014\u2212")
@@ -47,13 +48,42 @@ def find_quote(quote: str, words: Sequence[str]) -> list[range]:
     if not needle.text:
         return []
     matches = []
-    at = page.text.find(needle.text)
-    while at >= 0:
+    for at in _occurrences(needle.text, page.text):
         last = at + len(needle.text) - 1
         if page.starts[at] and page.ends[last]:
             matches.append(range(page.word[at], page.word[last] + 1))
-        at = page.text.find(needle.text, at + 1)
     return matches or _approximate_match(quote, needle.text, words, page)
+
+
+def _occurrences(needle: str, text: str) -> Iterator[int]:
+    """Yield the positions of a piece of text in another, overlapping ones too, in linear time.
+
+    A long piece that repeats itself ("aaa...") stands at many positions, each of which `str.find` would
+    compare as a whole: it is looked for as Knuth, Morris and Pratt (1977) do.
+    """
+    if len(needle) <= LONGEST_FOUND:
+        at = text.find(needle)
+        while at >= 0:
+            yield at
+            at = text.find(needle, at + 1)
+        return
+    start = text.find(needle)
+    if start < 0:
+        return
+    borders = [0] * len(needle)  # length of the longest part that begins and ends what ends at a position
+    size = 0
+    for at in range(1, len(needle)):
+        while size and needle[at] != needle[size]:
+            size = borders[size - 1]
+        size += needle[at] == needle[size]
+        borders[at] = size
+    size = 0
+    for at in range(start, len(text)):
+        while size and (size == len(needle) or text[at] != needle[size]):
+            size = borders[size - 1]
+        size += text[at] == needle[size]
+        if size == len(needle):
+            yield at - size + 1
 
 
 def line_boxes(words: Sequence[Word]) -> tuple[Box, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 WIDTH = 160  # characters
@@ -54,11 +55,19 @@ def snippet(text: str, query: str, *, width: int = WIDTH) -> Snippet:
 def _best_window(hits: list[tuple[int, int, frozenset[str]]], width: int) -> tuple[int, int]:
     """Return start and end of the run of hits with most different stems; (0, 0) without a hit."""
     best, window = 0, (0, 0)
-    for position, (start, _, _) in enumerate(hits):
-        inside = [hit for hit in hits[position:] if hit[1] - start <= width]
-        count = len(frozenset().union(*(stems for _, _, stems in inside)))
-        if count > best:
-            best, window = count, (start, inside[-1][1])
+    counts: Counter[str] = Counter()  # of the stems of the hits from `position` to `stop`
+    stop = 0
+    for position, (start, _, stems) in enumerate(hits):
+        stop = max(stop, position)
+        while stop < len(hits) and hits[stop][1] - start <= width:
+            counts.update(hits[stop][2])
+            stop += 1
+        if len(counts) > best:
+            best, window = len(counts), (start, hits[stop - 1][1])
+        for stem in stems if stop > position else ():
+            counts[stem] -= 1
+            if not counts[stem]:
+                del counts[stem]
     return window
 
 

@@ -63,7 +63,7 @@ _TOKEN = re.compile(
     rf"(?P<run>[{_UNSPACED_SCRIPTS}]+)"
     r"|(?P<number>\d+(?:[.,]\d+)+)"
     r"|(?P<acronym>\b(?:[^\W\d_]\.){2,})"
-    rf"|(?P<word>{_WORD}(?:-\s*\n\s*{_WORD}|-{_WORD})*)"
+    rf"|(?P<word>{_WORD}(?:-[^\S\n]*\n\s*{_WORD}|-{_WORD})*)"
 )
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 _CUT = re.compile(r"(?<=[^\W\d_])\u00ad[ \t]*\r?\n\s*(?=[^\W\d_])")  # a soft hyphen at a line's end

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from mmrag.answer.quotes import _codes, _last_row, find_quote, line_boxes
+from mmrag.answer.quotes import _codes, _last_row, _occurrences, find_quote, line_boxes
 from mmrag.types import Word
 
 TEXT = (
@@ -137,3 +137,16 @@ def test_one_box_a_line():
     ]
     assert line_boxes(words) == ((0.1, 0.10, 0.3, 0.121), (0.1, 0.13, 0.2, 0.15), (0.6, 0.10, 0.7, 0.12))
     assert line_boxes([]) == ()
+
+
+@pytest.mark.parametrize("longest", [0, 64])
+def test_places_are_those_of_plain_loops(longest, monkeypatch):
+    """Of long pieces and of short ones, which are looked for in two ways; overlapping places count."""
+    monkeypatch.setattr("mmrag.answer.quotes.LONGEST_FOUND", longest)
+    chance = random.Random(6)
+    for _ in range(3000):
+        text = "".join(chance.choices("ab", k=chance.randrange(25)))
+        piece = "".join(chance.choices("ab", k=chance.randrange(1, 7)))
+        assert list(_occurrences(piece, text)) == [
+            at for at in range(len(text)) if text.startswith(piece, at)
+        ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from mmrag.answer.words import content_stems
-from mmrag.cli.snippets import Snippet, snippet
+from mmrag.cli.snippets import Snippet, _best_window, snippet
 
 FILLER = "Lorem ipsum dolor sit amet consectetur adipiscing elit sed tempor. " * 6
 
@@ -69,3 +69,26 @@ def test_no_other_window_has_more_stems() -> None:
         assert len({*content_stems(query)} & {*content_stems(piece.text)}) == best_by_brute_force(
             text, query, 60
         )
+
+
+def plain_window(hits: list[tuple[int, int, frozenset[str]]], width: int) -> tuple[int, int]:
+    """The first window with most stems, every window looked at by itself."""
+    best, window = 0, (0, 0)
+    for position, (start, _, _) in enumerate(hits):
+        inside = [hit for hit in hits[position:] if hit[1] - start <= width]
+        count = len(frozenset().union(*(stems for _, _, stems in inside)))
+        if count > best:
+            best, window = count, (start, inside[-1][1])
+    return window
+
+
+def test_the_window_is_that_of_plain_loops() -> None:
+    chance = random.Random(8)
+    for _ in range(2000):
+        hits, end = [], 0
+        for _ in range(chance.randrange(9)):
+            start = end + chance.randrange(1, 5)
+            end = start + chance.randrange(1, 12)
+            hits.append((start, end, frozenset(chance.sample("abcde", chance.randrange(1, 4)))))
+        width = chance.randrange(1, 30)
+        assert _best_window(hits, width) == plain_window(hits, width)

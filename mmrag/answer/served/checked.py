@@ -15,6 +15,8 @@ from mmrag.serving.partial_json import THOUGHT_END, StringField, ThoughtFilter
 from mmrag.serving.wire import quote as in_quotes
 from mmrag.types import Citation
 
+MOST_QUOTES = 100
+"""Quotes of one answer that are looked for; each takes time in proportion to its page."""
 NO_ANSWER = "The pages shown do not answer the question."
 
 
@@ -135,7 +137,9 @@ class AnswerReader:
     def _quotes(self, reply: Reply) -> dict[int, list[str]]:
         """Return the passages listed for each page that was shown."""
         quotes: dict[int, list[str]] = {}
-        for page, passage in reply.quotes:
+        if len(reply.quotes) > MOST_QUOTES:
+            self._notes.append(f"the model listed {len(reply.quotes)} quotes; {MOST_QUOTES} were looked for")
+        for page, passage in reply.quotes[:MOST_QUOTES]:
             if self._is_shown(page):
                 quotes.setdefault(page, []).append(passage)
             else:

@@ -79,13 +79,16 @@ def _payload(content: str) -> tuple[dict[str, Any], str]:
         answer = _ANSWER.search(content)
         if answer is None:
             raise ReplyError(f"an answer must be one JSON object ({error})") from error
-    parts: dict[str, Any] = {"answer": json.loads(answer[1], strict=False), "citations": []}
+    try:
+        parts: dict[str, Any] = {"answer": json.loads(answer[1], strict=False), "citations": []}
+    except ValueError as error:  # a backslash before a letter that stands for nothing
+        raise ReplyError(f"an answer must be one JSON object ({error})") from error
     if answerable := _ANSWERABLE.search(content):
         parts["answerable"] = answerable[1]
     for item in _OBJECT.finditer(content, answer.end()):
         try:
             parts["citations"].append(json.loads(item[0], strict=False))
-        except ValueError:
+        except (ValueError, RecursionError):
             continue  # a citation that cannot be read is none
     return parts, "the model's reply broke off or was no JSON: citations may be missing"
 

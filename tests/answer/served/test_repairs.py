@@ -5,8 +5,9 @@ import re
 
 import pytest
 
-from mmrag.answer.served.checked import NO_ANSWER, AnswerReader, CheckedAnswer
+from mmrag.answer.served.checked import MOST_QUOTES, NO_ANSWER, AnswerReader, CheckedAnswer
 from mmrag.answer.served.shown import ShownPage
+from mmrag.errors import ServerAnswerError
 from mmrag.types import Candidate, Record
 
 TRAMS = "The cafeteria closes at three. Tram line seven stops at the gate."
@@ -147,3 +148,17 @@ def test_wherever_a_reply_breaks_off_it_is_an_answer_or_a_typed_error(cut):
         assert re.search(r"finish_reason 'length'; max_tokens is 99\)\.", str(error))
     else:
         assert answer.text == "27 days [1]."
+
+
+def test_of_quotes_without_end_the_first_are_looked_for_and_that_is_said():
+    answer = read(said("27 days [1].", *[(1, "27 days")] * (MOST_QUOTES + 5)), LEAVE, size=10_000)
+    assert f"the model listed {MOST_QUOTES + 5} quotes; {MOST_QUOTES} were looked for" in answer.note
+    assert cited(answer) == [(1, "r1", "27 days")]
+    answer = read(said("27 days [1].", *[(1, "27 days")] * MOST_QUOTES), LEAVE, size=10_000)
+    assert answer.note == ""
+
+
+@pytest.mark.parametrize("escape", ["\\q", "\\u12", "\\"])
+def test_an_escape_that_stands_for_nothing_is_one_typed_error(escape):
+    with pytest.raises(ServerAnswerError):
+        read('{"answer": "27 days%s [1].", "citations": [' % escape, LEAVE)  # noqa: UP031  JSON has braces
