@@ -153,7 +153,7 @@ def stored_records(
     blocks = "CAST((SELECT data FROM blocks WHERE blocks.seq = records.seq) AS BLOB)"
     has_sums = has_table(connection, "checksums")
     sums = [
-        f"(SELECT sum FROM checksums WHERE part = '{part}' AND key = records.seq)" if has_sums else "NULL"
+        f"(SELECT sum FROM checksums WHERE part = '{part}' AND key = +records.seq)" if has_sums else "NULL"
         for part in RECORD_PARTS
     ]
     if not matrices:
@@ -251,7 +251,7 @@ def stored_values(connection: sqlite3.Connection, part: str, key: str | None = N
     if part == "state":
         key = SUMMED_STATE
     has_sums = has_table(connection, "checksums")
-    total_sql = f"(SELECT sum FROM checksums WHERE part = '{part}' AND checksums.key = {table}.{column})"
+    total_sql = f"(SELECT sum FROM checksums WHERE part = '{part}' AND checksums.key = +{table}.{column})"
     rows = connection.execute(
         f"SELECT CAST({column} AS BLOB), CAST({value} AS BLOB), {total_sql if has_sums else 'NULL'} "
         f"FROM {table} WHERE {'1' if key is None else f'{column} = ?'} ORDER BY {order}",

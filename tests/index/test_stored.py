@@ -15,7 +15,7 @@ import pytest
 from mmrag.blocks import Block
 from mmrag.errors import IndexDamagedError, IndexFormatError
 from mmrag.index import stored
-from mmrag.index.checksums import RECORD_COLUMNS, sum_of
+from mmrag.index.checksums import RECORD_COLUMNS, stored_records, stored_values, sum_of
 from mmrag.index.chroma import ChromaIndex
 from mmrag.index.directory import STORE_NAME
 from mmrag.index.stored import decode_guard, unzip_bytes, zip_bytes
@@ -199,3 +199,22 @@ def test_a_folder_that_is_deleted_while_open_is_told_by_the_next_write(path, ide
         index.add(make_records(1, prefix="late"))
     assert index.get(["r0"]) == kept or replaced
     index.close()
+
+
+def test_a_sum_is_found_by_its_key_and_not_by_reading_all_of_them(path):
+    connection = sqlite3.connect(path / STORE_NAME)
+    statements = []
+    connection.set_trace_callback(statements.append)
+    list(stored_records(connection, "seq = 1", [], matrices=True))
+    for part in ("document", "blob", "state"):
+        list(stored_values(connection, part))
+    connection.set_trace_callback(None)
+    plans = [
+        step[3]
+        for statement in statements
+        if "FROM checksums" in statement
+        for step in connection.execute(f"EXPLAIN QUERY PLAN {statement}")
+        if "checksums" in step[3]
+    ]
+    assert plans == ["SEARCH checksums USING PRIMARY KEY (part=? AND key=?)"] * 6
+    connection.close()
