@@ -108,9 +108,12 @@ def ask(folder: Path) -> None:
             times["search text"].append(time.perf_counter() - started)
             seconds = qa.ask(question).usage.seconds
             times["search, whole"].append(seconds["search"])
+            times["rerank"].append(seconds["rerank"])
             times["answer"].append(seconds["answer"])
             times["evidence pictures"].append(seconds["evidence"])
-    whole = sum(statistics.median(times[name]) for name in ("search, whole", "answer", "evidence pictures"))
+    whole = sum(
+        statistics.median(times[name]) for name in ("search, whole", "rerank", "answer", "evidence pictures")
+    )
     print(f"ask, median of {len(questions)} questions")
     for name, values in times.items():
         print(

@@ -93,7 +93,7 @@ def measure(
 
 def score(qa: DocumentQA, question: Question, filter: dict[str, str] | None) -> float:
     """Return nDCG@5 of one question."""
-    ranking = qa.search(question.question, k=5, filter=filter)
+    ranking = qa.search(question.question, k=5, filter=filter, rerank=False)
     places = [(candidate.page.source.name, candidate.page.number) for candidate in ranking if candidate.page]
     return ndcg(places, question.evidence, 5)
 

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 TRACE_BATCH = 64  # records in memory at a time while their traces are written
 
-DEFAULT_RERANKER: str | None = None
+DEFAULT_RERANKER: str | None = "local"
 """Reranker of an index that is opened without one: ``"local"``, or None for none."""
 
 
@@ -77,8 +77,8 @@ class DocumentQA:
         answerer: writes the answers. None: extractive, quotes only, no server.
         path: directory of the index; None in memory.
         reranker: judges the first candidates again: an object, ``"local"`` (a small cross-encoder in
-            process), or the URL of a server, whose replies are then kept in the index's ``replies/``.
-            None: no reranking. A reranker that shows pages to a model and has no renderer gets ours.
+            process, the default), or the URL of a server, whose replies are then kept in the index's
+            ``replies/``. None: no reranking. A reranker that shows pages and has no renderer gets ours.
         rerank_depth: candidates that the reranker judges; the others follow in their order.
 
     `DocumentQA.open` is the usual way to make one.
@@ -581,9 +581,9 @@ class DocumentQA:
         with self._lock:
             if self._answerer is None:
                 from mmrag.answer import ExtractiveAnswerer
-                from mmrag.embedders.cross_encoder import CrossEncoder
+                from mmrag.embedders.cross_encoder import shipped_encoder
 
-                self._answerer = ExtractiveAnswerer(CrossEncoder())
+                self._answerer = ExtractiveAnswerer(shipped_encoder())
             return self._answerer
 
     @property

@@ -71,11 +71,27 @@ def ids(ranking) -> list[str]:
 # --- which reranker
 
 
-def test_nothing_reranks_unless_it_is_asked_for(embedder):
-    ranking = made(embedder).search(QUESTION)
+def test_an_index_opened_without_any_option_reranks(embedder):
+    qa = made(embedder)
+    ranking = qa.search(QUESTION)
+    local = made(embedder, reranker="local").search(QUESTION)
+    assert ranking.reranked
+    assert [(c.id, c.score, c.scores) for c in ranking] == [(c.id, c.score, c.scores) for c in local]
+    assert {"retrieval", "rerank", "reranked"} <= set(ranking[0].scores)
+    assert ranking.usage.seconds["rerank"] > 0
+    assert isinstance(qa.reranker, LocalReranker)
+
+
+@pytest.mark.parametrize("opened", [{"reranker": None}, {}])
+def test_false_turns_it_off(embedder, opened):
+    qa = made(embedder, **opened)
+    ranking = qa.search(QUESTION, rerank=False)
     assert not ranking.reranked
     assert ranking.usage == Usage()
     assert ranking.notes == ()
+    assert "rerank" not in qa.ask(QUESTION, rerank=False).usage.seconds
+    if opened:
+        assert qa.search(QUESTION) == ranking
 
 
 def test_local_puts_the_answer_first(embedder):
@@ -117,7 +133,7 @@ def test_what_is_no_reranker_is_refused(embedder, given, kind, message):
 
 def test_true_without_a_reranker_is_refused(embedder):
     with pytest.raises(ValueError, match="rerank=True must have a reranker to use, got none"):
-        made(embedder).ask(QUESTION, rerank=True)
+        made(embedder, reranker=None).ask(QUESTION, rerank=True)
 
 
 # --- how many

@@ -262,8 +262,8 @@ class RerankerOptions:
             "--rerank",
             "--reranker",
             metavar="MODE",
-            help="Rerank the first pages: local (a small model in this process), none, or by a server "
-            f"{', '.join(SERVER_MODES)}. (pointwise where there is a server)",
+            help="Who reranks the first pages: local (a small model in this process), none, or a server by "
+            f"{', '.join(SERVER_MODES)}. (local; pointwise with --reranker-url)",
         ),
     ] = None
     reranker_url: Annotated[
@@ -281,6 +281,13 @@ class RerankerOptions:
         int | None,
         _rerank_option("--think", min=0, metavar="N", help="Tokens it may think before each verdict (0)."),
     ] = None
+
+    @property
+    def mode(self) -> str:
+        """Return the mode that the options mean: the one that is named, or the default."""
+        from mmrag.pipeline import DEFAULT_RERANKER
+
+        return self.rerank or ("pointwise" if self.reranker_url else DEFAULT_RERANKER or "none")
 
     def load_reranker(
         self, index: Path, *, depth: int = 100_000, alpha: float | None = None
@@ -300,11 +307,9 @@ class RerankerOptions:
         return self._local_reranker(depth, alpha)
 
     def _local_reranker(self, depth: int, alpha: float | None) -> Reranker | None:
-        from mmrag.pipeline import DEFAULT_RERANKER
-
         if self.reranker_model or self.reranker_text_only or self.think:
             raise UsageError("--reranker-model, --reranker-text-only and --think need --reranker-url.")
-        mode = self.rerank or DEFAULT_RERANKER or "none"
+        mode = self.mode
         if mode in SERVER_MODES:
             raise UsageError(f"--rerank {mode} needs --reranker-url.")
         if mode == "none" and alpha is not None:
@@ -327,7 +332,7 @@ class RerankerOptions:
             traces = trace_writer(self.reranker_url, self.reranker_model, self.reranker_text_only, index)
         return ThinkReranker(
             self.reranker_url,
-            mode=self.rerank or "pointwise",
+            mode=self.mode,
             model=self.reranker_model,
             think_tokens=self.think or 0,
             alpha=alpha or 0.0,
@@ -350,6 +355,10 @@ class RerankOptions(RerankerOptions):
             "--alpha", min=0, max=1, metavar="A", help="Weight of the search score (local 0.5, server 0)."
         ),
     ] = None
+
+    def settings(self) -> dict[str, Any]:
+        """Return mode, depth and weight, the default mode by its name, for the report of a measurement."""
+        return {"mode": self.mode, "top": self.rerank_top, "alpha": self.alpha}
 
     def arguments(self, index: Path) -> dict[str, Any]:
         """Return the options as arguments of `DocumentQA.open`; replies are kept in the folder `index`."""

@@ -196,7 +196,8 @@ def evaluate(
     """Measure retrieval and answers on a pack.
 
     With ``--index`` the pack's index is kept, and resumed after an interruption; without, it is made in a
-    temporary folder. With a reranker every question is also searched without it, and the gain is printed.
+    temporary folder. Unless ``--rerank none`` is given, every question is also searched without the reranker,
+    and the gain is printed.
     """
     from mmrag.evaluation import load_pack
     from mmrag.pipeline import DocumentQA
@@ -220,6 +221,7 @@ def evaluate(
         texts: list[str] = []
         if not answers.answers_only:
             report, data, text = _measure(questions, PackSearch(qa, options, channels.names()), qa)
+            data["rerank"] = rerank.settings()
             _plot(report, options)
             texts.append(text)
         if answers.is_wanted:
@@ -258,7 +260,7 @@ def answer_settings(
         "k": answers.k,
         "budget": None if options.budget is None else [options.budget.query, options.budget.document],
         "exact": options.exact,
-        "rerank": {"mode": rerank.rerank, "top": rerank.rerank_top, "alpha": rerank.alpha},
+        "rerank": rerank.settings(),
         "answerer": "served" if answerer.answerer_url else "offline",
         **(answerer_settings if answerer.answerer_url else {}),
     }

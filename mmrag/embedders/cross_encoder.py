@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,12 +14,16 @@ from mmrag.machine import default_threads
 
 DEFAULT_MODEL_DIR = Path(__file__).parent.parent / "weights" / "ms-marco-minilm-l12-v2-int8"
 
-QUESTION_TOKENS = 64
+QUESTION_TOKENS = 128
 PASSAGE_TOKENS = 160
+MOST_SCORES = 4096
+"""Scores that are kept, those used last: of about 150 questions, in at most 4 MB."""
 
 
 class CrossEncoder:
     """Reads a question and a passage together; the weights load on first use and may be shared by threads.
+
+    Scores are remembered, so that what orders the pages of a search need not be read again to be quoted.
 
     Args:
         model_dir: folder with ``model.onnx`` and ``tokenizer.json``; see `mmrag.LocalReranker`. None: the
@@ -36,6 +41,7 @@ class CrossEncoder:
         self._graph = check_files(self.model_dir, "cross-encoder")
         self._lock = threading.Lock()
         self._model: OnnxBert | None = None
+        self._scores: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     def __reduce__(self) -> tuple[object, ...]:
         """Return the settings only; the weights load again on first use."""
@@ -44,16 +50,39 @@ class CrossEncoder:
     def __call__(self, question: str, passages: Sequence[str]) -> list[float]:
         """Return the log-odds that each passage answers the question.
 
-        A passage's score does not depend on the others. Long texts are cut: a question at 64 tokens, a
+        A passage's score does not depend on the others. Long texts are cut: a question at 128 tokens, a
         passage at 160.
         """
+        return list(side_by_side(functools.partial(self.score, question), passages, self.threads))
+
+    def score(self, question: str, passage: str) -> float:
+        """Return the log-odds that a passage answers the question; read in this thread, or remembered."""
+        pair = question, passage
+        with self._lock:
+            if pair in self._scores:
+                self._scores.move_to_end(pair)
+                return self._scores[pair]
+        model = self._loaded_model()
+        tokens = model.tokenize(question)[:QUESTION_TOKENS]
+        score = float(model.run(tokens, model.tokenize(passage)[:PASSAGE_TOKENS])[0])
+        with self._lock:
+            self._scores[pair] = score
+            while len(self._scores) > MOST_SCORES:
+                self._scores.popitem(last=False)
+        return score
+
+    def word_sizes(self, words: Sequence[str]) -> list[int]:
+        """Return how many tokens each word has."""
+        return [len(tokens) for tokens in self._loaded_model().tokenize_words(words)]
+
+    def _loaded_model(self) -> OnnxBert:
         with self._lock:
             if self._model is None:
                 self._model = OnnxBert(self._graph)
-            model = self._model
-        tokens = model.tokenize(question)[:QUESTION_TOKENS]
+            return self._model
 
-        def score(passage: str) -> float:
-            return float(model.run(tokens, model.tokenize(passage)[:PASSAGE_TOKENS])[0])
 
-        return list(side_by_side(score, passages, self.threads))
+@functools.cache
+def shipped_encoder() -> CrossEncoder:
+    """Return the cross-encoder of the package, one a process: its weights and scores are shared."""
+    return CrossEncoder()

@@ -100,6 +100,10 @@ class OnnxBert:
         """See `WordPieces.tokenize`."""
         return self._tokenizer.tokenize(text)
 
+    def tokenize_words(self, words: Sequence[str]) -> list[Tokens]:
+        """See `WordPieces.tokenize_words`."""
+        return self._tokenizer.tokenize_words(words)
+
     def run(self, first: Tokens, second: Tokens | None = None) -> NDArray[np.float32]:
         """Run the model on one text or a pair; return its output without the batch axis.
 

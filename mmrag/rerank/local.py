@@ -3,22 +3,25 @@
 A page is cut into windows of tokens. At most `LocalReranker.windows` of them are read together with the
 question; the score of the best one, a log-odds, is the page's.
 
-Decisions taken here:
+Decisions taken here (docs/lab-log.md has what each gives):
 
-* *Time is tokens.* One core reads about 3,500 tokens per second, whatever the batch, so the only dial is how
-  many are read: ``depth`` candidates of at most ``windows`` windows of ``window`` tokens.
-* *Words choose the windows*: those that contain most of the question's tokens are read, each token weighted
-  by how few of the page's windows contain it (a word found in every window tells nothing). The weights come
-  from the page itself, so a page's score does not depend on the other candidates.
+* *Time is tokens.* A core reads a few thousand tokens per second, whatever the batch, so the only dial is how
+  many are read: ``depth`` candidates of at most ``windows`` windows of ``window`` tokens. One window a page,
+  chosen well, orders pages as two or three do. Shorter pieces do not: a quote is too little to judge a page.
+* *Words choose the windows*: those that contain most of the question's words are read, each word weighted by
+  how few of the page's windows contain it (a word found in every window tells nothing). Words are compared
+  by their stems, as quotes are chosen. The weights come from the page itself, so a page's score does not
+  depend on the other candidates. Nor does it depend on structure that is read and kept later.
 * *Pairs run one at a time*, in parallel threads: a score is the same to the last bit alone and in company
   (see `mmrag.embedders.onnx`).
-* *The score is fused by default* (``alpha = 0.5``): alone, a cross-encoder trained on web passages is no
-  better than the retrieval score on documents unlike them.
+* *The score is fused by default*: alone, a cross-encoder trained on web passages is no better than the
+  retrieval score on documents unlike them. It is added as it is, in units of `UNIT`, and not standardised
+  over the candidates: where every page is as unlikely as the next, small differences must not be made large.
 * *A candidate without text keeps its rank*: its score lies between those of the ranks above and below, and
   its verdict has ``read=False``.
 
-Trap: the weights read English. On pages in another language their order is close to noise, which ``alpha``
-only halves.
+Trap: the weights read English. A question or a page in another script than the Latin one is not read; in
+another language of that script the order is close to noise, which ``alpha`` only halves.
 """
 
 from __future__ import annotations
@@ -28,16 +31,23 @@ import functools
 import hashlib
 import json
 import math
-import threading
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mmrag.embedders.cross_encoder import DEFAULT_MODEL_DIR
-from mmrag.embedders.onnx import POSITIONS, OnnxBert, Tokens, check_files, file_digest, side_by_side, slide
+from mmrag.answer.words import content_stems
+from mmrag.embedders.cross_encoder import (
+    DEFAULT_MODEL_DIR,
+    PASSAGE_TOKENS,
+    QUESTION_TOKENS,
+    CrossEncoder,
+    shipped_encoder,
+)
+from mmrag.embedders.onnx import check_files, file_digest, side_by_side
 from mmrag.errors import UnsupportedInputError, check_whole
 from mmrag.machine import default_threads
 from mmrag.rerank.ordering import append_rest, check_alpha, check_top_n, keep_order, reorder
@@ -46,8 +56,12 @@ from mmrag.types import Candidate, Query, Ranking, Usage, Verdict
 
 NO_TEXT = "no text to read: kept in its prior place"
 
-_ALGORITHM = "best-window-1"  # part of the fingerprint: raise it when the same settings give other scores
-_SPECIAL = 3  # [CLS] question [SEP] window [SEP]
+ALPHA = 0.5
+"""Weight of the retrieval score by default."""
+UNIT = 5.0
+"""Log-odds that weigh as much as a standard deviation of the candidates' retrieval scores."""
+
+_ALGORITHM = "best-window-2"  # part of the fingerprint: raise it when the same settings give other scores
 
 
 class LocalReranker:
@@ -61,7 +75,7 @@ class LocalReranker:
             None: the shipped one.
         alpha: weight of the retrieval score, 0..1; see `mmrag.rerank.ordering`.
         depth: candidates that are scored, from the first; the rest follows in prior order. None: all.
-        window: tokens of page text per window, 1..400.
+        window: tokens of page text per window, whole words, 1..160.
         stride: tokens from one window's start to the next's, 1..`window`. None: three quarters of it.
         windows: most windows read per page.
         threads: windows read in parallel. None: ``OMP_NUM_THREADS`` where set, else the cores that the
@@ -76,23 +90,23 @@ class LocalReranker:
         self,
         model_dir: str | Path | None = None,
         *,
-        alpha: float = 0.5,
+        alpha: float = ALPHA,
         depth: int | None = 10,
         window: int = 128,
         stride: int | None = None,
-        windows: int = 3,
+        windows: int = 1,
         threads: int | None = None,
     ) -> None:
         self.alpha = check_alpha(alpha)
         self.depth = None if depth is None else check_whole("depth", depth)
-        self.window = check_whole("window", window, 1, 400)
+        self.window = check_whole("window", window, 1, PASSAGE_TOKENS)
         self.stride = check_whole("stride", max(1, window * 3 // 4) if stride is None else stride, 1, window)
         self.windows = check_whole("windows", windows)
         self.threads = default_threads() if threads is None else check_whole("threads", threads, 1, 1024)
         self.model_dir = Path(model_dir) if model_dir is not None else DEFAULT_MODEL_DIR
-        self._graph = check_files(self.model_dir, "local reranker")
-        self._lock = threading.Lock()
-        self._model: OnnxBert | None = None
+        check_files(self.model_dir, "local reranker")
+        is_shipped = self.model_dir == DEFAULT_MODEL_DIR
+        self.encoder = shipped_encoder() if is_shipped else CrossEncoder(self.model_dir)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Return the settings only; the weights load again on first use."""
@@ -105,8 +119,9 @@ class LocalReranker:
         """Digest of the weights and of the settings that change scores; 32 hexadecimal digits."""
         settings = [
             _ALGORITHM,
-            file_digest(self._graph),
+            file_digest(self.model_dir / "model.onnx"),
             file_digest(self.model_dir / "tokenizer.json"),
+            QUESTION_TOKENS,
             self.window,
             self.stride,
             self.windows,
@@ -121,8 +136,8 @@ class LocalReranker:
         """Return a new ranking of at most `top_n` candidates; `ranking` is not changed.
 
         ``scores["rerank"]`` and the verdict's score are log-odds. Candidates behind the first `depth` have
-        no verdict and follow; see `mmrag.rerank.ordering.append_rest`. For a query without text the prior
-        order comes back with ``why_not``.
+        no verdict and follow; see `mmrag.rerank.ordering.append_rest`. For a query with an image, without
+        text, or in another script than the Latin one, the prior order comes back with ``why_not``.
 
         Args:
             ranking: best first.
@@ -134,14 +149,13 @@ class LocalReranker:
         """
         alpha = self.alpha if alpha is None else check_alpha(alpha)
         check_top_n(top_n)
-        if not (ranking.query.text or "").strip():
-            why_not = "the local reranker reads words, and the question has none."
-            return keep_order(ranking, why_not, top_n=top_n)
+        if why_not := _why_unread(ranking.query):
+            return keep_order(ranking, f"{why_not}.", top_n=top_n)
         start = time.perf_counter()
         head = replace(ranking, candidates=ranking.candidates[: self.depth])
         verdicts = self.score(ranking.query, head.candidates)
         usage = Usage({"rerank": time.perf_counter() - start})
-        head = reorder(head, verdicts, alpha=alpha, usage=usage, notes=verdicts.notes)
+        head = reorder(head, verdicts, alpha=alpha, unit=UNIT, usage=usage, notes=verdicts.notes)
         return append_rest(head, ranking.candidates[len(head) :], top_n=top_n)
 
     async def arerank(
@@ -154,17 +168,16 @@ class LocalReranker:
         """Return a verdict for every candidate, in order; `depth` does not apply.
 
         Raises:
-            UnsupportedInputError: the query has no text.
+            UnsupportedInputError: the query has an image or no text, or its script is not the Latin one.
         """
-        if not (query.text or "").strip():
-            raise UnsupportedInputError(
-                "the local reranker reads words only, got a query without text. Ask in words."
-            )
-        question, notes = self._question(query.text or "")
+        if why_not := _why_unread(query):
+            raise UnsupportedInputError(f"{why_not}. Ask in words of a language in Latin letters.")
+        question = query.text or ""
+        stems = frozenset(content_stems(question))
         windows = [
             (index, window)
             for index, candidate in enumerate(candidates)
-            for window in self._select_windows(question, candidate.record.text)
+            for window in self._select_windows(stems, candidate.record.text)
         ]
         best: dict[int, float] = {}  # by index of the candidate
         seconds = [0.0] * len(candidates)
@@ -172,51 +185,87 @@ class LocalReranker:
         for (index, _), (score, duration) in zip(windows, scores, strict=True):
             best[index] = max(best.get(index, -math.inf), score)
             seconds[index] += duration
-        return Verdicts(all_verdicts(best, seconds), notes)
+        return Verdicts(all_verdicts(best, seconds), self._notes(question))
 
-    def _question(self, text: str) -> tuple[Tokens, tuple[str, ...]]:
-        """Return the tokens of the question, cut to leave room for a window, and a note if they were cut."""
-        tokens = self._loaded_model().tokenize(text)
-        room = POSITIONS - _SPECIAL - self.window
-        if len(tokens) <= room:
-            return tokens, ()
-        return tokens[:room], (f"the question was shortened to its first {room} tokens",)
+    def _notes(self, question: str) -> tuple[str, ...]:
+        if sum(self.encoder.word_sizes(question.split())) <= QUESTION_TOKENS:
+            return ()
+        return (f"the question was shortened to its first {QUESTION_TOKENS} tokens",)
 
-    def _time_score(self, question: Tokens, window: Tokens) -> tuple[float, float]:
+    def _time_score(self, question: str, window: str) -> tuple[float, float]:
         """Return the log-odds of a window and the seconds that it took."""
         start = time.perf_counter()
-        score = float(self._loaded_model().run(question, window)[0])
-        return score, time.perf_counter() - start
+        return self.encoder.score(question, window), time.perf_counter() - start
 
-    def _select_windows(self, question: Tokens, text: str) -> list[Tokens]:
-        """Return the at most `windows` windows of a text that share most with the question."""
-        tokens = self._loaded_model().tokenize(text)
-        if not tokens:
+    def _select_windows(self, stems: frozenset[str], text: str) -> list[str]:
+        """Return the at most `windows` windows of a text that share most with the question's stems."""
+        if not is_latin(text):
             return []
-        windows = slide(tokens, self.window, self.stride)
+        words = text.split()
+        spans = word_windows(self.encoder.word_sizes(words), self.window, self.stride)
+        windows = [" ".join(words[span.start : span.stop]) for span in spans]
         if len(windows) <= self.windows:
             return windows
-        weights = window_weights(question, windows)
+        weights = window_weights(stems, [content_stems(window) for window in windows])
         best = sorted(range(len(windows)), key=lambda index: (-weights[index], index))
         return [windows[index] for index in best[: self.windows]]
 
-    def _loaded_model(self) -> OnnxBert:
-        with self._lock:
-            if self._model is None:
-                self._model = OnnxBert(self._graph)
-            return self._model
 
+def word_windows(sizes: Sequence[int], window: int, stride: int) -> list[range]:
+    """Return windows of words, each of at most `window` tokens or of one longer word, which hold every word.
 
-def window_weights(question: Tokens, windows: Sequence[Tokens]) -> list[float]:
-    """Return, per window, the sum of ``log(1 + n / windows with it)`` over the question's tokens in it.
-
-    n is the number of windows.
+    Args:
+        sizes: tokens of each word.
+        window: most tokens of a window.
+        stride: most tokens from one window's start to the next's, but for a longer word.
     """
-    terms = set(question)
-    matches = [terms.intersection(window) for window in windows]
-    frequency = Counter(token for tokens in matches for token in tokens)
+    windows: list[range] = []
+    start = 0
+    while start < len(sizes):
+        end, size, next_start = start, 0, start
+        while end < len(sizes) and (end == start or size + sizes[end] <= window):
+            size += sizes[end]
+            end += 1
+            if size <= stride or next_start == start:
+                next_start = end
+        windows.append(range(start, end))
+        if end == len(sizes):
+            break
+        start = next_start
+    return windows
+
+
+def window_weights(stems: frozenset[str], windows: Sequence[Sequence[str]]) -> list[float]:
+    """Return, per window, the sum of ``log(1 + n / windows with it)`` over the question's stems in it.
+
+    Args:
+        stems: of the question.
+        windows: the stems of each; n is their number.
+    """
+    matches = [stems.intersection(window) for window in windows]
+    frequency = Counter(stem for match in matches for stem in match)
     count = len(windows)
-    return [math.fsum(math.log(1 + count / frequency[token]) for token in tokens) for tokens in matches]
+    return [math.fsum(math.log(1 + count / frequency[stem]) for stem in match) for match in matches]
+
+
+def is_latin(text: str) -> bool:
+    """Check whether at least half of a text's letters are Latin ones; without letters it is."""
+    if text.isascii():
+        return True
+    letters = [char for char in text if char.isalpha()]
+    latin = sum(char.isascii() or unicodedata.name(char, "").startswith("LATIN") for char in letters)
+    return 2 * latin >= len(letters)
+
+
+def _why_unread(query: Query) -> str:
+    """Return why a query cannot be read; empty if it can."""
+    if not (query.text or "").strip():
+        return "the local reranker reads words, and the question has none"
+    if query.image is not None:
+        return "the local reranker reads words, and the question has an image, too"
+    if not is_latin(query.text or ""):
+        return "the local reranker reads English, and the question is not in Latin letters"
+    return ""
 
 
 def all_verdicts(best: Mapping[int, float], seconds: Sequence[float]) -> tuple[Verdict, ...]:

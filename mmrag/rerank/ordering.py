@@ -3,7 +3,8 @@
 ``alpha`` is the weight of the retrieval score. With ``alpha = 0`` the verdicts alone order the candidates,
 and ties keep the prior order. Otherwise both scores are standardised over the candidates (z-scores,
 `mmrag.scoring.standardise`) and added as ``alpha * z(retrieval) + (1 - alpha) * z(verdict)``, so that a
-probability and a BM25 sum need no common scale.
+probability and a BM25 sum need no common scale. A reranker whose scores mean the same for every question
+names a ``unit`` instead: then ``verdict / unit`` stands in place of ``z(verdict)``.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def reorder(
     verdicts: Sequence[Verdict],
     *,
     alpha: float = 0.0,
+    unit: float | None = None,
     top_n: int | None = None,
     usage: Usage | None = None,
     notes: Sequence[str] = (),
@@ -57,6 +59,8 @@ def reorder(
         ranking: best first.
         verdicts: in the order of the candidates.
         alpha: weight of the retrieval score, 0..1.
+        unit: difference of two verdicts that weighs as much as one of z-scores by 1. None: the standard
+            deviation of these verdicts.
         top_n: most candidates to return. None: all.
         usage: cost of the verdicts, added to the ranking's.
         notes: appended to the ranking's.
@@ -68,7 +72,7 @@ def reorder(
     check_top_n(top_n)
     if len(verdicts) != len(ranking):
         raise ValueError(f"every candidate needs a verdict, got {len(verdicts)} for {len(ranking)}.")
-    final = _final_scores(ranking, verdicts, alpha)
+    final = _final_scores(ranking, verdicts, alpha, unit)
     order = sorted(range(len(ranking)), key=lambda index: (-final[index], index))[:top_n]
     candidates = [
         _with_verdict(ranking[index], verdicts[index], rank, final[index], is_fused=alpha > 0)
@@ -84,11 +88,15 @@ def reorder(
     )
 
 
-def _final_scores(ranking: Ranking, verdicts: Sequence[Verdict], alpha: float) -> list[float]:
+def _final_scores(
+    ranking: Ranking, verdicts: Sequence[Verdict], alpha: float, unit: float | None
+) -> list[float]:
     scores = [verdict.score for verdict in verdicts]
     rerank = _standardise(scores)  # raises for a score that is not finite, whatever alpha is
     if alpha == 0:
         return scores
+    if unit is not None:
+        rerank = [score / unit for score in scores]
     retrieval = _standardise([candidate.score for candidate in ranking])
     return [alpha * before + (1 - alpha) * after for before, after in zip(retrieval, rerank, strict=True)]
 

@@ -270,7 +270,7 @@ def test_scores_that_are_printed_mean_the_same_under_a_filter(capsys, index, com
 
 def test_search_reranks_and_says_what_it_cost(capsys, index):
     question = "Where was it built?"
-    code, out, _ = call(capsys, "search", question, "--index", index, "--rerank", "local", "--k", 1)
+    code, out, _ = call(capsys, "search", question, "--index", index, "--k", 1)
     assert code == 0
     best, _, cost = out.splitlines()
     assert "ship.pdf, page 2" in best
@@ -288,10 +288,10 @@ def test_reranking_is_in_the_json(capsys, index):
     assert "verdict" not in second
     assert data["reranked"] is True
     assert data["rerank_usage"]["seconds"]["rerank"] > 0
-    for more in ((), ("--rerank", "none")):
-        _, out, _ = call(capsys, *arguments, *more)
-        assert json.loads(out)["reranked"] is False
-        assert "reranked" not in call(capsys, *arguments[:-1], *more)[1]
+    assert json.loads(call(capsys, *arguments)[1])["reranked"] is True
+    _, out, _ = call(capsys, *arguments, "--rerank", "none")
+    assert json.loads(out)["reranked"] is False
+    assert "reranked" not in call(capsys, *arguments[:-1], "--rerank", "none")[1]
 
 
 def test_ask_reranks_by_a_server_and_shows_the_cost(capsys, index, length_reranker):
@@ -343,7 +343,7 @@ def test_evaluate_says_what_reranking_gained(capsys, tmp_path, make_pdf):
     question = {"id": "a", "question": "Where was it built?", "doc": "ship.pdf", "answerable": True}
     (tmp_path / "pack" / "queries.jsonl").write_text(json.dumps({**question, "evidence_pages": [1]}))
     target = tmp_path / "report.json"
-    arguments = ("evaluate", tmp_path / "pack", "--ocr", "off", "--rerank", "local", "--to", target)
+    arguments = ("evaluate", tmp_path / "pack", "--ocr", "off", "--to", target)
     code, out, _ = call(capsys, *arguments)
     assert code == 0
     assert "without and with reranking" in out
@@ -358,6 +358,11 @@ def test_evaluate_says_what_reranking_gained(capsys, tmp_path, make_pdf):
         "gain": None,
     }
     assert set(data) >= {"scopes", "without_reranking", "reranking"}
+    assert data["rerank"] == {"mode": "local", "top": 10, "alpha": None}
+    assert call(capsys, *arguments, "--rerank", "none")[0] == 0
+    data = json.loads(target.read_text())
+    assert data["rerank"]["mode"] == "none"
+    assert "without_reranking" not in data
 
 
 def test_index_writes_traces_where_a_server_is_named(capsys, tmp_path, make_pdf, fake_server):

@@ -13,9 +13,11 @@ import pytest
 from PIL import Image
 from tokenizers import Tokenizer
 
+from mmrag.answer.words import content_stems
+from mmrag.embedders.cross_encoder import DEFAULT_MODEL_DIR, shipped_encoder
 from mmrag.errors import UnsupportedInputError
 from mmrag.rerank import Reranker
-from mmrag.rerank.local import DEFAULT_MODEL_DIR, NO_TEXT, LocalReranker, window_weights
+from mmrag.rerank.local import NO_TEXT, UNIT, LocalReranker, is_latin, window_weights, word_windows
 from mmrag.types import Candidate, Query, Ranking, Record
 
 QUESTION = "How heavy is a blue whale?"
@@ -78,9 +80,8 @@ def test_alpha_is_the_weight_of_the_retrieval_score(reranker):
     assert ids(half) == ids(reranker.rerank(before, alpha=0.5))
     z_prior = {str(n): (1.5 - n) / np.sqrt(1.25) for n in range(4)}
     scores = verdicts(half)
-    spread, mean = np.std(list(scores.values())), np.mean(list(scores.values()))
     for one in half:
-        assert one.score == pytest.approx(0.5 * z_prior[one.id] + 0.5 * (scores[one.id] - mean) / spread)
+        assert one.score == pytest.approx(0.5 * z_prior[one.id] + 0.5 * scores[one.id] / UNIT)
 
 
 def test_the_callers_ranking_is_not_changed(reranker):
@@ -133,16 +134,16 @@ def test_a_page_of_one_window_scores_as_plain_onnxruntime_does(reranker):
         assert scores[str(n)] == pytest.approx(float(logits[0, 0]), abs=1e-5)
 
 
-def test_a_pages_score_is_that_of_its_best_window(reranker):
+def test_a_pages_score_is_that_of_its_best_window():
     filler = "Tickets are sold at the pier from nine to five every day. " * 20
     page = filler + WHALE + " " + filler
-    tokens = reranker._loaded_model().tokenize(page)
-    windows = [tokens[start : start + 128] for start in range(0, len(tokens), 96)]
-    question = reranker._loaded_model().tokenize(QUESTION)
-    best = max(float(reranker._loaded_model().run(question, window)[0]) for window in windows)
-    (only,) = reranker.rerank(ranking(page))
-    assert only.verdict.score == pytest.approx(best, abs=1e-6)
-    assert only.verdict.score > 0  # three windows were read, among them the one that answers
+    for most in (1, 3):
+        model = LocalReranker(windows=most, threads=1)
+        windows = model._select_windows(frozenset(content_stems(QUESTION)), page)
+        assert len(windows) == most
+        assert WHALE in windows[0]
+        (only,) = model.rerank(ranking(page))
+        assert only.verdict.score == max(shipped_encoder()(QUESTION, windows)) > 0
 
 
 def test_scores_do_not_depend_on_order_or_company(reranker):
@@ -173,20 +174,53 @@ def test_arerank_is_rerank(reranker):
 
 
 def test_the_weights_of_windows_by_hand():
-    windows = [[1, 2, 9], [1, 1, 8], [3, 9, 9], [7]]
-    # 1 stands in two of four windows, 2 and 3 in one
+    windows = [["whale", "blue", "x"], ["whale", "whale", "y"], ["heavi", "x", "x"], ["z"]]
+    # "whale" stands in two of four windows, "blue" and "heavi" in one
     expected = [np.log(1 + 4 / 2) + np.log(1 + 4), np.log(1 + 4 / 2), np.log(1 + 4), 0.0]
-    assert window_weights([1, 2, 3, 3], windows) == pytest.approx(expected)
+    assert window_weights(frozenset({"whale", "blue", "heavi"}), windows) == pytest.approx(expected)
+
+
+def test_windows_of_words_by_hand():
+    assert word_windows([1, 2, 1, 1, 3, 1], 4, 2) == [range(3), range(1, 4), range(2, 4), range(4, 6)]
+    assert word_windows([9, 1, 9], 4, 2) == [range(1), range(1, 2), range(2, 3)]
+    assert word_windows([1, 1], 4, 3) == [range(2)]
+    assert word_windows([], 4, 3) == []
+
+
+def test_windows_hold_every_word_and_no_more_tokens_than_they_may():
+    rng = random.Random(3)
+    for _ in range(300):
+        sizes = [rng.choice((1, 1, 1, 2, 5)) for _ in range(rng.randint(1, 60))]
+        window = rng.randint(1, 20)
+        stride = rng.randint(1, window)
+        windows = word_windows(sizes, window, stride)
+        assert [word for word in range(len(sizes)) if not any(word in one for one in windows)] == []
+        starts = [one.start for one in windows]
+        assert starts == sorted(set(starts))
+        for one, following in zip(windows, [*windows[1:], None], strict=True):
+            assert len(one) == 1 or sum(sizes[word] for word in one) <= window
+            if following is not None:
+                step = range(one.start, following.start)
+                assert len(step) == 1 or sum(sizes[word] for word in step) <= stride
 
 
 def test_no_more_windows_are_read_than_asked_for():
     rng = random.Random(2)
     model = LocalReranker(window=16, stride=12, windows=2, threads=1)
     for words in (0, 1, 10, 40, 400):
-        windows = model._select_windows([5, 6], vocabulary_text(rng, words))
+        windows = model._select_windows(frozenset({"whale"}), vocabulary_text(rng, words))
         assert len(windows) <= 2
-        assert all(0 < len(window) <= 16 for window in windows)
+        assert all(0 < sum(model.encoder.word_sizes(window.split())) <= 16 for window in windows)
         assert bool(windows) == bool(words)
+
+
+def test_what_was_read_is_not_read_again(reranker, monkeypatch):
+    encoder = shipped_encoder()
+    before = ranking(*TEXTS, question="How many lanes has the bridge?")
+    first = reranker.rerank(before)
+    monkeypatch.setattr(type(encoder._loaded_model()), "run", None)  # nothing can be read now
+    assert [(c.id, c.score) for c in reranker.rerank(before)] == [(c.id, c.score) for c in first]
+    assert encoder("How many lanes has the bridge?", [TEXTS[0]]) == [first[0].verdict.score]
 
 
 # --- what cannot be read
@@ -218,18 +252,43 @@ def test_a_question_without_words_keeps_the_order_and_says_why(reranker):
     assert ids(after) == ["0", "1"]
     assert not after.reranked
     assert "reads words" in after.why_not
-    with pytest.raises(UnsupportedInputError, match="reads words only"):
+    with pytest.raises(UnsupportedInputError, match="reads words, and the question has none"):
         reranker.score(asked, ranking(*TEXTS).candidates)
+    both = replace(asked, text=QUESTION)  # words alone would overrule the image
+    assert "has an image, too" in reranker.rerank(replace(ranking(*TEXTS), query=both)).why_not
 
 
 def test_a_question_longer_than_the_model_is_shortened_and_it_is_said(reranker):
     after = reranker.rerank(ranking(*TEXTS, question=QUESTION + " really" * 400))
-    assert after.notes == ("the question was shortened to its first 381 tokens",)
+    assert after.notes == ("the question was shortened to its first 128 tokens",)
 
 
 @pytest.mark.parametrize("text", ["\x00", "\ud800", "x" * 5000, "[SEP] [CLS]", "漢字かな"])
 def test_any_string_is_taken(reranker, text):
     assert np.isfinite(verdicts(reranker.rerank(ranking(text, WHALE)))["0"])
+
+
+def test_letters_are_told_by_their_script():
+    assert (
+        is_latin("How heavy is it?")
+        and is_latin("Wie groß, cœur, Łódź?")
+        and is_latin("42 %")
+        and is_latin("")
+    )
+    assert not is_latin("鯨の重さは?") and not is_latin("Сколько весит кит?")
+    assert is_latin("whale 鯨") and not is_latin("kit 鯨の重さは何トン")
+
+
+def test_what_is_not_in_latin_letters_keeps_its_place(reranker):
+    russian = "Сколько весит синий кит?"
+    after = reranker.rerank(ranking(*TEXTS, question=russian))
+    assert (ids(after), after.reranked) == (["0", "1", "2", "3"], False)
+    assert "not in Latin letters" in after.why_not
+    with pytest.raises(UnsupportedInputError, match="Latin letters"):
+        reranker.score(Query(text=russian), ranking(*TEXTS).candidates)
+    after = reranker.rerank(ranking(TEXTS[0], russian, WHALE), alpha=0.0)
+    assert [c.verdict.read for c in after] == [True, False, True]
+    assert ids(after) == ["2", "1", "0"]
 
 
 # --- settings
@@ -240,7 +299,7 @@ def test_any_string_is_taken(reranker, text):
     [
         ({"alpha": 1.5}, "alpha is the weight of the retrieval score"),
         ({"depth": 0}, "depth must be a whole number of at least 1"),
-        ({"window": 401}, "window must be a whole number from 1 to 400, got 401"),
+        ({"window": 161}, "window must be a whole number from 1 to 160, got 161"),
         ({"window": 8, "stride": 9}, "stride must be a whole number from 1 to 8, got 9"),
         ({"windows": True}, "windows must be a whole number"),
         ({"threads": 0}, "threads must be a whole number"),
@@ -268,11 +327,13 @@ def test_it_pickles_without_its_weights(reranker):
     data = pickle.dumps(LocalReranker(window=64, alpha=0.25, threads=1))
     again = pickle.loads(data)
     assert (again.window, again.stride, again.alpha) == (64, 48, 0.25)
+    assert again.encoder is reranker.encoder
     assert len(pickle.dumps(reranker)) < 2000
 
 
 def test_the_fingerprint_follows_what_changes_the_scores(reranker):
     assert LocalReranker(depth=3, alpha=0.0).fingerprint == reranker.fingerprint
+    assert LocalReranker(DEFAULT_MODEL_DIR).fingerprint == reranker.fingerprint
     assert LocalReranker(window=64).fingerprint != reranker.fingerprint
     assert LocalReranker(windows=2).fingerprint != reranker.fingerprint
 

@@ -73,3 +73,16 @@ def test_wrong_numbers_are_refused() -> None:
         reorder(ranking(1.0), [Verdict(0.5)], alpha=1.5)
     with pytest.raises(ValueError, match=r"top_n must be .* got 0"):
         reorder(ranking(1.0), [Verdict(0.5)], top_n=0)
+
+
+def test_a_unit_stands_in_place_of_the_verdicts_own_spread() -> None:
+    before = ranking(3.0, 2.0, 1.0)
+    scores = (-9.2, -9.0, -9.1)
+    verdicts = [Verdict(score) for score in scores]
+    assert [c.id for c in reorder(before, verdicts, alpha=0.5)] == ["r1", "r0", "r2"]  # small made large
+    after = reorder(before, verdicts, alpha=0.5, unit=5.0)
+    z_prior = (1.5**0.5, 0.0, -(1.5**0.5))
+    expected = [0.5 * z + 0.5 * score / 5.0 for z, score in zip(z_prior, scores, strict=True)]
+    assert [c.id for c in after] == ["r0", "r1", "r2"]
+    assert [c.score for c in after] == pytest.approx(expected)
+    assert [c.id for c in reorder(before, verdicts, unit=5.0)] == ["r1", "r2", "r0"]  # alone, as without

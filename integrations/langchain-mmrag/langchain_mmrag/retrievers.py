@@ -53,6 +53,9 @@ class MMRagRetriever(BaseRetriever):
 
     The default answerer quotes and calls nobody; a `ServedAnswerer` calls its server.
     """
+    rerank: Any = None
+    """Which reranker of mmrag judges the first documents again: None for that of `qa` (a small model in this
+    process, if it was opened without one), False for none, a reranker, or the URL of a server."""
     images: bool = True
     """Whether documents carry ``image_path``, a picture of their page."""
 
@@ -85,9 +88,10 @@ class MMRagRetriever(BaseRetriever):
         budget: Budget | Sequence[int] | None = None,
         filter: Mapping[str, Any] | None = None,
         evidence: bool | None = None,
+        rerank: Any = None,
         images: bool | None = None,
     ) -> list[Document]:
-        question, options = as_query(query), self._options(k, budget, filter)
+        question, options = as_query(query), self._options(k, budget, filter, rerank)
         if self.evidence if evidence is None else evidence:
             result: Answer | Ranking = self.qa.ask(question, evidence=False, **options)
         else:
@@ -103,23 +107,29 @@ class MMRagRetriever(BaseRetriever):
         budget: Budget | Sequence[int] | None = None,
         filter: Mapping[str, Any] | None = None,
         evidence: bool | None = None,
+        rerank: Any = None,
         images: bool | None = None,
     ) -> list[Document]:
         question: Query = await asyncio.to_thread(as_query, query)  # may decode an image
-        options = self._options(k, budget, filter)
+        options = self._options(k, budget, filter, rerank)
         if self.evidence if evidence is None else evidence:
             result: Answer | Ranking = await self.qa.aask(question, evidence=False, **options)
         else:
-            result = await self.qa.retriever.asearch(question, **options)
+            result = await self.qa.asearch(question, **options)
         return await asyncio.to_thread(self._documents, result, images)
 
     def _options(
-        self, k: int | None, budget: Budget | Sequence[int] | None, filter: Mapping[str, Any] | None
+        self,
+        k: int | None,
+        budget: Budget | Sequence[int] | None,
+        filter: Mapping[str, Any] | None,
+        rerank: Any,
     ) -> dict[str, Any]:
         return {
             "k": self.k if k is None else k,
             "budget": self.budget if budget is None else as_budget(budget),
             "filter": self.filter if filter is None else filter,
+            "rerank": self.rerank if rerank is None else rerank,
         }
 
     def _documents(self, result: Answer | Ranking, images: bool | None) -> list[Document]:

@@ -135,9 +135,9 @@ def test_where_a_score_is_missing_none_counts(local, animals) -> None:
 
 
 def test_pages_of_a_store_come_in_the_order_of_the_core(samples, local) -> None:
-    found = MMRagRetriever(qa=samples, k=8).invoke(NET_SALES)
+    found = MMRagRetriever(qa=samples, k=8, rerank=False).invoke(NET_SALES)
     judged = local.compress_documents(found, NET_SALES)
-    expected = LocalReranker().rerank(samples.qa.search(NET_SALES, k=8))
+    expected = LocalReranker().rerank(samples.qa.search(NET_SALES, k=8, rerank=False))
     assert [document.id for document in judged] == [candidate.id for candidate in expected]
     for document, candidate in zip(judged, expected, strict=True):
         assert document.metadata["relevance_score"] == pytest.approx(candidate.score)
@@ -291,9 +291,9 @@ def test_a_server_that_fails_is_an_error_or_keeps_the_order_and_says_so(judge, a
 
 
 def test_behind_a_retriever_in_a_plain_pipe(samples) -> None:
-    retriever = MMRagRetriever(qa=samples, k=8)
+    retriever = MMRagRetriever(qa=samples, k=8, rerank=False)
     chain = MMRagThinkRerank(top_n=3).after(retriever) | (lambda found: [one.id for one in found])
-    expected = LocalReranker().rerank(samples.qa.search(NET_SALES, k=8), top_n=3)
+    expected = LocalReranker().rerank(samples.qa.search(NET_SALES, k=8, rerank=False), top_n=3)
     assert chain.invoke(NET_SALES) == [candidate.id for candidate in expected]
     assert chain.batch([NET_SALES, QUESTION])[0] == chain.invoke(NET_SALES)
     assert list(chain.stream(NET_SALES)) == [chain.invoke(NET_SALES)]

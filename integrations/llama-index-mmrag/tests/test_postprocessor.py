@@ -129,9 +129,9 @@ def test_alpha_is_the_share_of_the_scores_before():
 
 
 def test_pages_of_an_index_come_in_the_order_of_the_core_with_both_scores(qa):
-    nodes = MMRagRetriever(qa, similarity_top_k=5).retrieve(MASTER)
+    nodes = MMRagRetriever(qa, similarity_top_k=5, rerank=False).retrieve(MASTER)
     found = MMRagThinkRerank(top_n=3).postprocess_nodes(nodes, query_str=MASTER)
-    expected = LocalReranker().rerank(qa.search(MASTER, k=5), top_n=3)
+    expected = LocalReranker().rerank(qa.search(MASTER, k=5, rerank=False), top_n=3)
     assert ids(found) == [one.id for one in expected]
     assert [one.score for one in found] == pytest.approx([one.score for one in expected])
     best = found[0].metadata

@@ -45,14 +45,12 @@ class MMRagRetriever(BaseRetriever):
         similarity_top_k: pages to find, at least 1.
         budget: ``(query, document)`` vectors used in the search; None: all.
         filters: metadata conditions.
+        rerank: None for the reranker of `index`, False for none, or as `DocumentQA.search` takes it.
         with_images: whether a page node carries the path of its picture, drawn on first use.
         model: as in `MMRagEmbedding`, if `index` is a folder.
         base_url: as in `MMRagEmbedding`, if `index` is a folder.
         api_key: as in `MMRagEmbedding`, if `index` is a folder.
-        callback_manager: the host's.
-        object_map: the host's, for nodes that stand for other retrievers.
-        objects: the host's.
-        verbose: the host's.
+        callback_manager, object_map, objects, verbose: the host's.
 
     Raises:
         ValueError: `similarity_top_k` or a budget below 1, or a filter that cannot be translated.
@@ -67,6 +65,7 @@ class MMRagRetriever(BaseRetriever):
         similarity_top_k: int = DEFAULT_SIMILARITY_TOP_K,
         budget: Budget | tuple[int, int] | None = None,
         filters: MetadataFilters | None = None,
+        rerank: Any = None,
         with_images: bool = True,
         model: Model = None,
         base_url: str | None = None,
@@ -79,6 +78,7 @@ class MMRagRetriever(BaseRetriever):
         self.similarity_top_k = similarity_top_k
         self.budget = as_budget(budget)
         self.filters = filters
+        self.rerank = rerank
         self.with_images = with_images
         self._qa = _open_qa(index, model, base_url, api_key)
         super().__init__(callback_manager, object_map, objects, verbose)
@@ -112,11 +112,11 @@ class MMRagRetriever(BaseRetriever):
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         query = await asyncio.to_thread(_query, query_bundle)
-        ranking = await self._qa.retriever.asearch(query, **self._options())
+        ranking = await self._qa.asearch(query, **self._options())
         return await asyncio.to_thread(self._nodes, ranking)
 
     def _options(self) -> dict[str, Any]:
-        return {"k": self._similarity_top_k, "budget": self.budget, "filter": self._filter}
+        return dict(k=self.similarity_top_k, budget=self.budget, filter=self._filter, rerank=self.rerank)
 
     def _nodes(self, ranking: Ranking) -> list[NodeWithScore]:
         if not ranking:
