@@ -49,7 +49,7 @@ def test_add_search_ask_and_open_again(sees, folder, tmp_path):
         found = qa.search("net sales in Europe", k=3)
         assert len(found) == 3 and found[0].page is not None
         answer = qa.ask("What were net sales?", k=3)
-        assert answer.text and not answer.ranking.reranked
+        assert answer.text and answer.ranking.reranked
         picture = Query(image=qa.render(found[0].page))
         assert len(qa.search(picture, k=2, channels=["vectors"])) == 2
         (record,) = qa.index.get([found[0].record.id], matrices=True)
@@ -67,7 +67,7 @@ def test_every_budget_searches_the_prefix(sees, tmp_path):
         qa.add(sample_documents() / REPORT)
         (query,) = sees.encode_query(["wind"])
         for budget in (Budget(1, 1), Budget(4, 8), Budget(16, 64)):
-            best = qa.search("wind", k=1, budget=budget, channels=["vectors"])[0]
+            best = qa.search("wind", k=1, budget=budget, channels=["vectors"], rerank=False)[0]
             (record,) = qa.index.get([best.id], matrices=True)
             scores = query[: budget.query] @ np.asarray(record.matrix, np.float32)[: budget.document].T
             assert best.score == pytest.approx(scores.max(axis=1).sum(), abs=2e-2)
