@@ -52,7 +52,8 @@ def test_search_json_is_json(capsys, index):
 
 def test_a_channel_may_search_alone(capsys, index):
     for channel in ("vectors", "text"):
-        code, out, _ = call(capsys, "search", "ferry", "--index", index, "--json", "--channels", channel)
+        options = ("--json", "--rerank", "none", "--channels", channel)
+        code, out, _ = call(capsys, "search", "ferry", "--index", index, *options)
         assert code == 0
         assert {tuple(c["scores"]) for c in json.loads(out)["candidates"]} == {(channel,)}
 
@@ -259,7 +260,7 @@ def test_interrupt_leaves_a_usable_index(tmp_path, make_pdf, text_encoder):
 def test_scores_that_are_printed_mean_the_same_under_a_filter(capsys, index, command):
     """Bug guarded: a page that a filter left alone had the score 0.00, which is relative to the others."""
     arguments = (command, "Where was it built?", "--index", index)
-    pattern = r"page 2.*\((vectors [\d.]+, text [\d.]+, document [\d.]+)\)"
+    pattern = r"page 2.*\((vectors [\d.]+, text [\d.]+, document [\d.]+, rerank -?[\d.]+)\)"
     (wide,) = re.findall(pattern, call(capsys, *arguments)[1])
     (alone,) = re.findall(pattern, call(capsys, *arguments, "--filter", "page=1")[1])
     assert alone == wide
