@@ -6,8 +6,8 @@ question; the score of the best one, a log-odds, is the page's.
 Decisions taken here (docs/lab-log.md has what each gives):
 
 * *Time is tokens.* A core reads a few thousand tokens per second, whatever the batch, so the only dial is how
-  many are read: ``depth`` candidates of at most ``windows`` windows of ``window`` tokens. One window a page,
-  chosen well, orders pages as two or three do. Shorter pieces do not: a quote is too little to judge a page.
+  many are read: ``depth`` candidates of at most ``windows`` windows of ``window`` tokens. One window a page
+  gives more than half of what three give. Shorter pieces give nothing: a quote is too little to judge a page.
 * *Words choose the windows*: those that contain most of the question's words are read, each word weighted by
   how few of the page's windows contain it (a word found in every window tells nothing). Words are compared
   by their stems, as quotes are chosen. The weights come from the page itself, so a page's score does not
