@@ -18,7 +18,7 @@ import hashlib
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -45,6 +45,7 @@ from mmrag.index.base import Index
 from mmrag.index.chroma import ChromaIndex
 from mmrag.index.directory import STORE_NAME
 from mmrag.index.filters import Filter
+from mmrag.index.identity import DocumentNames
 from mmrag.models.load import load_embedder
 from mmrag.pipeline import DocumentQA
 from mmrag.rerank.local import LocalReranker, all_verdicts
@@ -331,7 +332,8 @@ class _CachingIndex:
     def clear(self) -> None:
         """Empty the cache, before another search."""
         self._records: dict[str, Record] = {}
-        self._matches: dict[tuple[str, int], list[Hit]] = {}
+        self._matches: dict[tuple[str, int, str, frozenset[str]], list[Hit]] = {}
+        self._names: dict[str, DocumentNames] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._index, name)
@@ -342,11 +344,20 @@ class _CachingIndex:
         self._records |= {record.id: record for record in self._index.get(missing)}
         return [self._records[key] for key in ids if key in self._records]
 
-    def search_text(self, query: str, *, k: int, filter: Filter | None = None) -> list[Hit]:
-        """See `mmrag.index.base.Index.search_text`; one search has one filter."""
-        if (query, k) not in self._matches:
-            self._matches[query, k] = list(self._index.search_text(query, k=k, filter=filter))
-        return self._matches[query, k]
+    def search_text(
+        self, query: str, *, k: int, filter: Filter | None = None, without: Collection[str] = ()
+    ) -> list[Hit]:
+        """See `mmrag.index.base.Index.search_text`."""
+        key = query, k, repr(filter), frozenset(without)
+        if key not in self._matches:
+            self._matches[key] = self._index.search_text(query, k=k, filter=filter, without=without)
+        return self._matches[key]
+
+    def name_documents(self, text: str) -> DocumentNames:
+        """See `mmrag.index.base.Index.name_documents`."""
+        if text not in self._names:
+            self._names[text] = self._index.name_documents(text)
+        return self._names[text]
 
 
 # ---- reranking ----------------------------------------------------------------------------------------
