@@ -12,6 +12,8 @@ Decisions taken here (docs/lab-log.md has what each gives):
   how few of the page's windows contain it (a word found in every window tells nothing). Words are compared
   by their stems, as quotes are chosen. The weights come from the page itself, so a page's score does not
   depend on the other candidates. Nor does it depend on structure that is read and kept later.
+* *The page says whose it is*: the first words of its context (title, file name, section) stand before every
+  window. Without them a question that names a document is best answered by covers, which name it too.
 * *Pairs run one at a time*, in parallel threads: a score is the same to the last bit alone and in company
   (see `mmrag.embedders.onnx`).
 * *The score is fused by default*: alone, a cross-encoder trained on web passages is no better than the
@@ -52,7 +54,7 @@ from mmrag.errors import UnsupportedInputError, check_whole
 from mmrag.machine import default_threads
 from mmrag.rerank.ordering import append_rest, check_alpha, check_top_n, keep_order, reorder
 from mmrag.rerank.protocol import Verdicts
-from mmrag.types import Candidate, Query, Ranking, Usage, Verdict
+from mmrag.types import Candidate, Query, Ranking, Record, Usage, Verdict
 
 NO_TEXT = "no text to read: kept in its prior place"
 
@@ -61,7 +63,12 @@ ALPHA = 0.5
 UNIT = 5.0
 """Log-odds that weigh as much as a standard deviation of the candidates' retrieval scores."""
 
-_ALGORITHM = "best-window-2"  # part of the fingerprint: raise it when the same settings give other scores
+CONTEXT_WORDS = 14
+"""Most words of a record's context before a window."""
+CONTEXT_TOKENS = 40
+"""Most tokens of them."""
+
+_ALGORITHM = "best-window-3"  # part of the fingerprint: raise it when the same settings give other scores
 
 
 class LocalReranker:
@@ -75,7 +82,7 @@ class LocalReranker:
             None: the shipped one.
         alpha: weight of the retrieval score, 0..1; see `mmrag.rerank.ordering`.
         depth: candidates that are scored, from the first; the rest follows in prior order. None: all.
-        window: tokens of page text per window, whole words, 1..160.
+        window: tokens of page text per window, whole words, 1..120; the context before it comes to that.
         stride: tokens from one window's start to the next's, 1..`window`. None: three quarters of it.
         windows: most windows read per page.
         threads: windows read in parallel. None: ``OMP_NUM_THREADS`` where set, else the cores that the
@@ -92,14 +99,14 @@ class LocalReranker:
         *,
         alpha: float = ALPHA,
         depth: int | None = 10,
-        window: int = 128,
+        window: int = 112,
         stride: int | None = None,
         windows: int = 1,
         threads: int | None = None,
     ) -> None:
         self.alpha = check_alpha(alpha)
         self.depth = None if depth is None else check_whole("depth", depth)
-        self.window = check_whole("window", window, 1, PASSAGE_TOKENS)
+        self.window = check_whole("window", window, 1, PASSAGE_TOKENS - CONTEXT_TOKENS)
         self.stride = check_whole("stride", max(1, window * 3 // 4) if stride is None else stride, 1, window)
         self.windows = check_whole("windows", windows)
         self.threads = default_threads() if threads is None else check_whole("threads", threads, 1, 1024)
@@ -177,7 +184,7 @@ class LocalReranker:
         windows = [
             (index, window)
             for index, candidate in enumerate(candidates)
-            for window in self._select_windows(stems, candidate.record.text)
+            for window in self._passages(stems, candidate.record)
         ]
         best: dict[int, float] = {}  # by index of the candidate
         seconds = [0.0] * len(candidates)
@@ -196,6 +203,16 @@ class LocalReranker:
         """Return the log-odds of a window and the seconds that it took."""
         start = time.perf_counter()
         return self.encoder.score(question, window), time.perf_counter() - start
+
+    def _passages(self, stems: frozenset[str], record: Record) -> list[str]:
+        """Return the windows of a record that are read, each behind the first words of its context."""
+        words = record.context.split()[:CONTEXT_WORDS]
+        sizes = self.encoder.word_sizes(words)
+        while sum(sizes) > CONTEXT_TOKENS:
+            sizes = sizes[:-1]
+        context = " ".join(words[: len(sizes)])
+        windows = self._select_windows(stems, record.text)
+        return [f"{context}. {window}" for window in windows] if context else windows
 
     def _select_windows(self, stems: frozenset[str], text: str) -> list[str]:
         """Return the at most `windows` windows of a text that share most with the question's stems."""

@@ -62,6 +62,28 @@ def vocabulary_text(rng: random.Random, words: int) -> str:
 # --- the order
 
 
+def test_a_page_says_whose_it_is(reranker):
+    """Two pages with the same words: the context tells which of them the question is about."""
+    base = ranking("Revenue was 5 million.", "Revenue was 5 million.", question="What was Norland's revenue?")
+    contexts = ("Oakmere Foods annual report", "Norland Cables annual report")
+    pages = [
+        replace(candidate, record=replace(candidate.record, context=context))
+        for candidate, context in zip(base, contexts, strict=True)
+    ]
+    after = reranker.rerank(replace(base, candidates=tuple(pages)), alpha=0.0)
+    assert ids(after) == ["1", "0"]
+    plain = verdicts(reranker.rerank(base))
+    assert plain["0"] == plain["1"] != verdicts(after)["1"]
+
+
+def test_a_long_context_leaves_the_window_whole(reranker):
+    """Names of hexadecimal digits have a token for every two or three of them."""
+    record = Record("0", None, text=WHALE, context=" ".join(["3276a5b991c49cf5f9a4af0f7d6fce67"] * 20))
+    (passage,) = reranker._passages(frozenset(content_stems(QUESTION)), record)
+    assert passage.endswith(f". {WHALE}")
+    assert sum(reranker.encoder.word_sizes(passage.split())) <= 160
+
+
 def test_the_page_that_answers_comes_first(reranker):
     after = reranker.rerank(ranking(*TEXTS), alpha=0.0)
     assert ids(after)[0] == "2"
@@ -299,7 +321,7 @@ def test_what_is_not_in_latin_letters_keeps_its_place(reranker):
     [
         ({"alpha": 1.5}, "alpha is the weight of the retrieval score"),
         ({"depth": 0}, "depth must be a whole number of at least 1"),
-        ({"window": 161}, "window must be a whole number from 1 to 160, got 161"),
+        ({"window": 161}, "window must be a whole number from 1 to 120, got 161"),
         ({"window": 8, "stride": 9}, "stride must be a whole number from 1 to 8, got 9"),
         ({"windows": True}, "windows must be a whole number"),
         ({"threads": 0}, "threads must be a whole number"),
