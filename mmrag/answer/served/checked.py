@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from mmrag.types import Citation
 
 MOST_QUOTES = 100
 """Quotes of one answer that are looked for; each takes time in proportion to its page."""
+_MARKS = re.compile(r"\[\d+\]")
 NO_ANSWER = "The pages shown do not answer the question."
 
 
@@ -69,7 +71,8 @@ class AnswerReader:
             raise self._error("the text of an answer must be what was streamed, got another")
         self.text += self._marks.finish()
         quotes = self._quotes(reply)
-        abstained = not reply.answerable or not self.text
+        has_words = any(char.isalnum() for char in _MARKS.sub("", self.text))
+        abstained = not reply.answerable or not has_words
         if abstained and reply.answerable:
             self._notes.append("the model said that it had an answer and wrote none")
         if not abstained and not self._order:
@@ -82,7 +85,8 @@ class AnswerReader:
         )
         notes = [*self._notes, reply.note, *(page.note for page in self._pages)]
         note = "; ".join(dict.fromkeys(note for note in notes if note))
-        return CheckedAnswer(self.text or NO_ANSWER, citations, abstained, note)
+        text = self.text if has_words else f"{self.text} {NO_ANSWER}".strip()
+        return CheckedAnswer(text, citations, abstained, note)
 
     def _show(self, answer: str) -> str:
         self._answer += answer

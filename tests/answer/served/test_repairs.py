@@ -101,6 +101,13 @@ def test_a_quote_that_may_stand_there_by_chance_moves_nothing(quote, texts):
     assert "not found" in citation.note
 
 
+def test_an_answer_of_marks_alone_is_an_abstention():
+    """So a model of 1.5 billion parameters answered a question about a table."""
+    answer = read(said("[1][1]", (1, "27 days")), LEAVE)
+    assert (answer.text, answer.abstained) == (f"[1][1] {NO_ANSWER}", True)
+    assert "wrote none" in answer.note
+
+
 def test_an_answer_without_words_is_an_abstention():
     answer = read(said("  ", (1, "27 days")), LEAVE)
     assert (answer.text, answer.abstained) == (NO_ANSWER, True)
