@@ -124,14 +124,15 @@ def confidence(question: Question, scores: Sequence[ScoredPassage], candidates: 
     """Return how likely the pages answer the question, 0..1.
 
     Above all by the share of the question's own words that stand on the pages at all: a page that answers
-    names what it is asked about. Fitted on the drawn packs of ``scripts/make_packs.py``, tables and forms.
+    names what it is asked about. Words that name the document do not count: they say which pages to look at,
+    and prove nothing. Fitted on the drawn packs of ``scripts/make_packs.py``, tables and forms.
     """
     if not scores:
         return 0.0
-    names = " ".join(candidate.page.source.name for candidate in candidates if candidate.page is not None)
     stems = {stem for candidate in candidates for stem in content_stems(candidate.record.text)}
-    stems.update(content_stems(names))
-    share = len(question.specific & stems) / len(question.specific) if question.specific else 1.0
+    names = {stem for candidate in candidates for stem in content_stems(_document_words(candidate))}
+    topic = question.specific - names
+    share = len(topic & stems) / len(topic) if topic else 1.0
     best = scores[0]
     logit = (
         SHARE * share
@@ -141,6 +142,12 @@ def confidence(question: Question, scores: Sequence[ScoredPassage], candidates: 
         + BIAS
     )
     return 0.5 + 0.5 * math.tanh(logit / 2)  # the logistic function, without overflow
+
+
+def _document_words(candidate: Candidate) -> str:
+    """Return the words that name a candidate's document."""
+    name = candidate.page.source.name if candidate.page is not None else ""
+    return f"{candidate.record.context} {name}"
 
 
 def missing_names(question: Question, candidates: Sequence[Candidate]) -> list[str]:
