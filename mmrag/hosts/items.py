@@ -24,8 +24,8 @@ class HostItem:
         image: its image; an address on the network is not downloaded. None without an image.
         score: the score it was retrieved with, larger is better; None if the host gives none.
         id: the host's id; None if it has none.
-        metadata: the host's; only ``doc_id``, ``page``, ``page_label``, ``file_path``, ``bbox`` and
-            ``retrieval_score`` are read.
+        metadata: the host's; only ``doc_id``, ``page``, ``page_label``, ``file_path``, ``bbox``,
+            ``retrieval_score`` and ``page_context`` are read.
     """
 
     text: str = ""

@@ -13,6 +13,9 @@ from typing import Any
 from mmrag.ingest.records import RESERVED_KEYS, page_metadata
 from mmrag.types import Answer, Box, Candidate, Citation, Page, Record, Scalar
 
+CONTEXT = "page_context"
+"""Key of `Record.context`, so that a host's reranker reads of a page what the core's does."""
+
 
 def flat_metadata(
     item: Candidate | Record, *, image_path: str | None = None, bbox: Sequence[Box] | None = None
@@ -20,8 +23,8 @@ def flat_metadata(
     """Return the metadata of a candidate or record as one flat dict.
 
     Args:
-        item: a candidate also gives ``relevance_score`` (the score that ordered it) and
-            ``retrieval_score`` (the fused score of the retrieval stage).
+        item: a candidate also gives ``relevance_score`` (the score that ordered it), ``retrieval_score`` (the
+            fused score of the retrieval stage) and `CONTEXT`, if it has one.
         image_path: path of the page's picture.
         bbox: boxes of evidence, in 0..1 of the page; written as JSON under ``bbox``.
 
@@ -44,6 +47,8 @@ def flat_metadata(
     if isinstance(item, Candidate):
         flat["relevance_score"] = item.score
         flat["retrieval_score"] = item.scores.get("fused", item.score)
+        if record.context:
+            flat.setdefault(CONTEXT, record.context)
     return flat
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmrag.hosts.items import HostItem, unique_ids
-from mmrag.hosts.metadata import boxes_json
+from mmrag.hosts.metadata import CONTEXT, boxes_json
 from mmrag.hosts.pages import page_of
 from mmrag.types import Candidate, Query, Ranking, Record, Scalar, Verdict
 
@@ -42,7 +42,8 @@ def ranking_of(query: Query, items: Sequence[HostItem], *, images: bool = True) 
     candidates = []
     for position, (name, item, score) in enumerate(zip(unique_ids(items), items, scores, strict=True)):
         page = page_of(name, item) if images else None
-        record = Record(id=name, matrix=None, text=item.text, metadata={POSITION: position}, page=page)
+        context = str(item.metadata.get(CONTEXT, ""))
+        record = Record(name, None, item.text, {POSITION: position}, page, context)
         candidates.append(Candidate(record, float(score), position + 1))
     return Ranking(query, tuple(candidates))
 

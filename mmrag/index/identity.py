@@ -41,7 +41,10 @@ OPENING_LETTERS = 1500
 """Letters of a first page that count as its document's opening."""
 
 FAMILY = 3
+"""Documents that a term names from which it names a family of them."""
+
 FAMILY_SHARE = 0.9
+"""Least share of the documents with the term that it must name for that."""
 
 LATEST_BONUS = 1.5
 """Nats for the newest of the documents that a question for the latest names equally well."""
@@ -73,12 +76,6 @@ class DocumentNames:
 def is_first(record: Record) -> bool:
     """Return whether a record is of the first page of a document."""
     return record.page is not None and record.page.number == 0
-
-
-def has_identities(connection: sqlite3.Connection) -> bool:
-    """Return whether the file has the table, which files of earlier code lack."""
-    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'identities'"
-    return connection.execute(query).fetchone() is not None
 
 
 class IdentityTable:

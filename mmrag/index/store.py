@@ -30,7 +30,7 @@ from mmrag.index.block_codec import encode_blocks
 from mmrag.index.checksums import has_context
 from mmrag.index.database import Database
 from mmrag.index.filters import KIND_BOOL, Filter, metadata_rows, to_sql, validate
-from mmrag.index.identity import DocumentNames, IdentityTable, has_identities
+from mmrag.index.identity import DocumentNames, IdentityTable
 from mmrag.index.layout import check_layout
 from mmrag.index.lexical import LEXICAL_VERSION, LexicalTable, match_expression
 from mmrag.index.record_codec import check_page, decode_entry, decode_manifest, decode_record
@@ -326,7 +326,7 @@ class RecordStore:
     @staticmethod
     def name_documents(connection: sqlite3.Connection, text: str) -> DocumentNames:
         """Score the documents that a question names; see `Index.name_documents`."""
-        if not has_identities(connection):
+        if not checksums.has_table(connection, "identities"):
             return DocumentNames({})
 
         def count_documents(expression: str) -> int:

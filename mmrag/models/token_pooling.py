@@ -50,8 +50,10 @@ def cluster(matrix: Matrix, count: int) -> NDArray[np.intp]:
     Returns:
         ``(T,)``: the cluster of each token; clusters are numbered from 0 in the order of their first tokens.
     """
-    values = matrix.astype(np.float64)
-    tree = linkage(1.0 - values @ values.T, method="ward")
+    # Each different token once: the same product at two places of a matrix may differ in its last digit.
+    values, copies = np.unique(matrix.astype(np.float64), axis=0, return_inverse=True)
+    distances = (1.0 - values @ values.T)[copies.ravel()][:, copies.ravel()]  # (T, T)
+    tree = linkage(distances, method="ward")
     labels = fcluster(tree, t=count, criterion="maxclust")  # (T,), from 1 in the tree's order
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
     numbers = np.argsort(np.argsort(first))  # of each label, by its first token
