@@ -89,8 +89,12 @@ def expected(items: Sequence[HostItem], question: str, reranker: ThinkReranker) 
 
 
 def close(scores: Scores) -> dict[str, object]:
-    """A score depends on what else is in the server's batch in its last digits."""
-    return {name: pytest.approx(score, abs=2e-3) for name, score in scores}
+    """A score depends on what else is in the server's batch.
+
+    The logits of yes and no are bfloat16: near 16 a step is .125, and a step of each moves the score by up to
+    .0625.
+    """
+    return {name: pytest.approx(score, abs=0.07) for name, score in scores}
 
 
 # ---- SmolLM2: real words
