@@ -37,7 +37,7 @@ FLOOR = -8.0
 MARGIN = 10.0
 """Log-odds by which a passage that is quoted, too, may be behind the first."""
 TOP = 6.0
-SHARE, CELL, MODEL, BIAS = 7.9, 4.0, 0.1, -6.8
+SHARE, CELL, MODEL, BIAS = 7.9, 4.0, 0.1, -6.9
 """Weights of `confidence`."""
 KINDLESS = -4.0
 """Weight of a passage without the kind of thing that is asked for: a day without a date."""
@@ -124,15 +124,13 @@ def confidence(question: Question, scores: Sequence[ScoredPassage], candidates: 
     """Return how likely the pages answer the question, 0..1.
 
     Above all by the share of the question's own words that stand on the pages at all: a page that answers
-    names what it is asked about. Words that name the document do not count: they say which pages to look at,
-    and prove nothing. Fitted on the drawn packs of ``scripts/make_packs.py``, tables and forms.
+    names what it is asked about. Fitted on the drawn packs of ``scripts/make_packs.py``, tables and forms.
     """
     if not scores:
         return 0.0
     stems = {stem for candidate in candidates for stem in content_stems(candidate.record.text)}
-    names = {stem for candidate in candidates for stem in content_stems(_document_words(candidate))}
-    topic = question.specific - names
-    share = len(topic & stems) / len(topic) if topic else 1.0
+    stems.update(stem for candidate in candidates for stem in content_stems(_file_name(candidate)))
+    share = len(question.specific & stems) / len(question.specific) if question.specific else 1.0
     best = scores[0]
     logit = (
         SHARE * share
@@ -144,10 +142,8 @@ def confidence(question: Question, scores: Sequence[ScoredPassage], candidates: 
     return 0.5 + 0.5 * math.tanh(logit / 2)  # the logistic function, without overflow
 
 
-def _document_words(candidate: Candidate) -> str:
-    """Return the words that name a candidate's document."""
-    name = candidate.page.source.name if candidate.page is not None else ""
-    return f"{candidate.record.context} {name}"
+def _file_name(candidate: Candidate) -> str:
+    return candidate.page.source.name if candidate.page is not None else ""
 
 
 def missing_names(question: Question, candidates: Sequence[Candidate]) -> list[str]:
@@ -169,10 +165,7 @@ def head_stems(passages: Sequence[Passage], candidates: Sequence[Candidate]) -> 
 
     What they name holds for the whole page.
     """
-    heads = {
-        number: set(content_stems(candidate.page.source.name if candidate.page is not None else ""))
-        for number, candidate in enumerate(candidates)
-    }
+    heads = {number: set(content_stems(_file_name(candidate))) for number, candidate in enumerate(candidates)}
     for passage in passages:
         stems = heads[passage.candidate]
         stems.update(content_stems(passage.title))

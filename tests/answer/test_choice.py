@@ -110,16 +110,6 @@ def test_confidence_grows_with_the_score_and_stays_within_bounds(structured, see
     assert sure == sorted(sure) and all(0 <= value <= 1 for value in sure)
 
 
-def test_words_that_name_the_document_prove_nothing():
-    """The page has two of the question's four words; both are its document's name."""
-    text = "Norland Cables makes cables for ships."
-    question = Question("How many patents did Norland hold for cables?")
-    plain = candidates_of(text)
-    named = [replace(plain[0], record=replace(plain[0].record, context="Norland Cables annual report"))]
-    scores = choose(question, all_passages(plain), plain, None)
-    assert confidence(question, scores, named) < confidence(question, scores, plain)
-
-
 def test_a_name_that_no_page_has_lowers_the_confidence(structured):
     candidates = candidates_of(structured["letter"])
     passages = all_passages(candidates)
