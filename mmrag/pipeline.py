@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from mmrag.blocks import Block
     from mmrag.documents import DocumentReader, ReaderSettings
     from mmrag.embedders.base import Embedder
+    from mmrag.index.base import RowType
     from mmrag.index.check_report import CheckReport
     from mmrag.index.filters import Filter
     from mmrag.rerank import Reranker
@@ -123,6 +124,8 @@ class DocumentQA:
         answerer: Answerer | None = None,
         reranker: Reranker | str | None = DEFAULT_RERANKER,
         rerank_depth: int = DEFAULT_DEPTH,
+        row_type: RowType | None = None,
+        rows: int | None = None,
     ) -> DocumentQA:
         """Open the index in a directory, or make one if there is none.
 
@@ -136,8 +139,13 @@ class DocumentQA:
             answerer: writes the answers.
             reranker: judges the first candidates again.
             rerank_depth: candidates that the reranker judges.
+            row_type: how rows are stored, ``"int8"`` or ``"float16"``. None: as the index was made; a new one
+                with int8.
+            rows: most rows of a record that are stored, the first ones. None: as the index was made; a new
+                one with all. 16 take a quarter of the place.
 
         Raises:
+            ValueError: `row_type` or `rows` is not that of the index.
             IndexLockedError: another process holds it for writing.
             IndexMismatchError: another embedder built it; `reembed` writes a new index for this one.
             IndexFormatError: the directory holds something else.
@@ -145,7 +153,7 @@ class DocumentQA:
         from mmrag.index.chroma import ChromaIndex
 
         embedder = _embedder_or_default(embedder)
-        index = ChromaIndex.open(path, embedder, read_only=read_only)
+        index = ChromaIndex.open(path, embedder, read_only=read_only, row_type=row_type, rows=rows)
         return cls(
             index,
             embedder=embedder,
@@ -296,7 +304,13 @@ class DocumentQA:
         return remove(self.index, str(target))
 
     def reembed(
-        self, path: str | Path, *, embedder: Embedder | None = None, show_progress: bool = False
+        self,
+        path: str | Path,
+        *,
+        embedder: Embedder | None = None,
+        show_progress: bool = False,
+        row_type: RowType | None = None,
+        rows: int | None = None,
     ) -> DocumentQA:
         """Write a new index of all that this one holds, with the vectors of another embedder, and open it.
 
@@ -307,6 +321,8 @@ class DocumentQA:
             path: the new index's directory.
             embedder: None: the default of the package.
             show_progress: show a bar on standard error.
+            row_type: how the new index stores rows; see `open`.
+            rows: most rows of a record that it stores.
 
         Returns:
             The new index, open for writing, with this object's reader settings and password.
@@ -314,7 +330,15 @@ class DocumentQA:
         from mmrag.ingest.reembed import reembed_index
 
         embedder = _embedder_or_default(embedder)
-        reembed_index(self.index, path, embedder, self.reader, show_progress=show_progress)
+        reembed_index(
+            self.index,
+            path,
+            embedder,
+            self.reader,
+            show_progress=show_progress,
+            row_type=row_type,
+            rows=rows,
+        )
         return DocumentQA.open(path, embedder=embedder, reader=self._reader_settings, password=self._password)
 
     # ---- searching and asking --------------------------------------------------------------------

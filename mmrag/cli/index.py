@@ -24,6 +24,7 @@ from mmrag.cli.common import (
 )
 from mmrag.cli.data import report_data
 from mmrag.cli.progress import Progress
+from mmrag.cli.rows import RowOptions
 from mmrag.cli.texts import skipped_lines
 from mmrag.errors import DocumentError
 from mmrag.index.directory import STORE_NAME
@@ -102,11 +103,12 @@ def index(
     reader: ReaderOptions,
     trace: TraceOptions,
     pages: PageOptions,
+    rows: RowOptions,
 ) -> int:
     """Add files to an index; a new index without a page is not left behind."""
     trace.check()
     check_inputs(inputs)
-    with removed_on_failure(where.index), _open_to_add(where, embedder, reader) as qa:
+    with removed_on_failure(where.index), _open_to_add(where, embedder, reader, rows) as qa:
         with Progress() as progress:
             report = qa.add(
                 inputs,
@@ -129,7 +131,9 @@ def _summary(report: AddReport, count: int, traces: int | None, folder: Path) ->
     return {**data, "traces": traces}, f"{text}\n{traces} traces in {folder / 'traces'}"
 
 
-def _open_to_add(where: IndexOptions, embedder: EmbedderOptions, reader: ReaderOptions) -> DocumentQA:
+def _open_to_add(
+    where: IndexOptions, embedder: EmbedderOptions, reader: ReaderOptions, rows: RowOptions
+) -> DocumentQA:
     from mmrag.pipeline import DocumentQA
 
     return DocumentQA.open(
@@ -137,6 +141,7 @@ def _open_to_add(where: IndexOptions, embedder: EmbedderOptions, reader: ReaderO
         embedder=embedder.load_embedder(),
         reader=reader.reader_settings(),
         password=reader.password,
+        **rows.settings(),
     )
 
 

@@ -11,6 +11,7 @@ from typer import Argument
 from mmrag.cli.command import EXIT_OK, EXIT_SKIPPED
 from mmrag.cli.common import EmbedderOptions, OutputOptions, RenderOptions
 from mmrag.cli.data import reembed_data
+from mmrag.cli.rows import RowOptions
 from mmrag.cli.texts import reembed_text
 
 
@@ -20,6 +21,7 @@ def reembed(
     output: OutputOptions,
     embedder: EmbedderOptions,
     rendering: RenderOptions,
+    rows: RowOptions,
 ) -> int:
     """Copy an index, with the vectors of another embedder."""
     from mmrag.ingest.reembed import reembed as copy_index
@@ -31,6 +33,7 @@ def reembed(
         reader=rendering.settings(),
         password=rendering.password,
         show_progress=sys.stderr.isatty(),
+        **rows.settings(),
     )
     output.write(reembed_data(report), reembed_text(report))
     return EXIT_SKIPPED if report.without_picture or report.skipped else EXIT_OK

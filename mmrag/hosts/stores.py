@@ -51,7 +51,9 @@ def open_store(
         raise ValueError("persist_directory and index must not both be given, got both. Pass one.")
     if path is not None:
         return DocumentQA.open(path, embedder=embedder, read_only=read_only, **options)
-    index = MemoryIndex.for_embedder(embedder) if index is None else index
+    if index is None:
+        settings = {name: options.pop(name, None) for name in ("row_type", "rows")}
+        index = MemoryIndex.for_embedder(embedder, **settings)
     return DocumentQA(index, embedder=embedder, **options)
 
 

@@ -11,15 +11,27 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 from mmrag.blocks import Block
+from mmrag.errors import check_whole
 from mmrag.index.check_report import CheckReport
 from mmrag.index.filters import Filter
 from mmrag.index.identity import DocumentNames
 from mmrag.types import Budget, Hit, Matrix, Metadata, Record, Scalar
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Of the files that this code writes. Version 1 kept rows as float16 alone; its files open as they are."""
+
+OLD_FORMAT_VERSIONS = (1,)
+
+RowType: TypeAlias = Literal["int8", "float16"]
+"""How rows are stored: see `mmrag.index.rows`."""
+
+ROW_TYPES: tuple[RowType, ...] = get_args(RowType)
+
+DEFAULT_ROW_TYPE: RowType = "int8"
+"""Of a new index: half the bytes of float16 (figures: ``docs/lab-log.md``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,8 @@ class Manifest:
         dim: width of the vectors.
         created: ISO 8601 time in UTC.
         format_version: of the files.
+        row_type: how rows are stored, see `mmrag.index.rows`.
+        rows: most rows of a record that are stored, the first ones; None: all.
     """
 
     embedder: str
@@ -39,6 +53,8 @@ class Manifest:
     dim: int
     created: str
     format_version: int = FORMAT_VERSION
+    row_type: RowType = "float16"
+    rows: int | None = None
 
 
 class EmbedderIdentity(Protocol):
@@ -60,14 +76,46 @@ class EmbedderIdentity(Protocol):
         ...
 
 
-def manifest_for(embedder: EmbedderIdentity) -> Manifest:
-    """Build the manifest of a new index for this embedder, dated now."""
+def manifest_for(
+    embedder: EmbedderIdentity, row_type: RowType | None = None, rows: int | None = None
+) -> Manifest:
+    """Build the manifest of a new index for this embedder, dated now.
+
+    Args:
+        embedder: makes its vectors.
+        row_type: None: int8.
+        rows: most rows of a record that are stored; None: all.
+
+    Raises:
+        ValueError: there is no such row type, `rows` is not a whole number of at least 1, or the embedder's
+            rows are not nested and `rows` would leave some out.
+    """
+    check_rows(row_type, rows)
+    if rows is not None and not getattr(embedder, "nested", True):
+        raise ValueError(
+            f"rows must be None for an embedder whose rows are not nested, got {rows} with "
+            f"'{embedder.name}'. Its first rows say nothing of the others: leave rows out."
+        )
     return Manifest(
         embedder=embedder.name,
         fingerprint=embedder.fingerprint,
         dim=embedder.dim,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        row_type=row_type or DEFAULT_ROW_TYPE,
+        rows=rows,
     )
+
+
+def check_rows(row_type: object, rows: object) -> None:
+    """Refuse settings of rows that no index can have; None stands for a default.
+
+    Raises:
+        ValueError: there is no such row type, or `rows` is not a whole number of at least 1.
+    """
+    if row_type not in (None, *ROW_TYPES):
+        raise ValueError(f"row_type must be one of {', '.join(map(repr, ROW_TYPES))}, got {row_type!r}.")
+    if rows is not None:
+        check_whole("rows", rows, hint="None stores all rows.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,16 @@ from numpy.typing import NDArray
 
 from mmrag.blocks import Block
 from mmrag.errors import IndexFormatError, IndexReadOnlyError
-from mmrag.index.base import DocumentEntry, EmbedderIdentity, Manifest, manifest_for
+from mmrag.index.base import DocumentEntry, EmbedderIdentity, Manifest, RowType, check_rows, manifest_for
 from mmrag.index.check_report import CheckReport
-from mmrag.index.directory import CHROMA_PREFIX, STORE_NAME, check_directory, check_embedder, is_chroma_name
+from mmrag.index.directory import (
+    CHROMA_PREFIX,
+    STORE_NAME,
+    check_directory,
+    check_embedder,
+    check_row_settings,
+    is_chroma_name,
+)
 from mmrag.index.files_check import check_files
 from mmrag.index.filters import Filter
 from mmrag.index.first_rows import FirstRows
@@ -87,7 +94,13 @@ class ChromaIndex:
 
     @classmethod
     def open(
-        cls, path: str | Path, embedder: EmbedderIdentity | None, *, read_only: bool = False
+        cls,
+        path: str | Path,
+        embedder: EmbedderIdentity | None,
+        *,
+        read_only: bool = False,
+        row_type: RowType | None = None,
+        rows: int | None = None,
     ) -> ChromaIndex:
         """Open the index in a directory; for writing, make it where there is none.
 
@@ -96,13 +109,19 @@ class ChromaIndex:
             embedder: what made or will make its vectors; None opens an index whoever made it (to list
                 or remove, say) and cannot make one.
             read_only: search only, beside a process that writes.
+            row_type: how rows are stored, ``"int8"`` or ``"float16"``. None: as the index was made, a new one
+                with int8.
+            rows: most rows of a record that are stored, the first ones. None: as the index was made, a new
+                one with all.
 
         Raises:
+            ValueError: `row_type` or `rows` is not that of the index, or cannot be of any.
             IndexFormatError: the directory is something else, damaged, or of a newer format; nothing
                 was written.
             IndexMismatchError: another embedder made it.
             IndexLockedError: another process writes.
         """
+        check_rows(row_type, rows)
         directory = Path(path).expanduser().absolute()
         exists = check_directory(directory)
         if not exists and (read_only or embedder is None):
@@ -117,10 +136,11 @@ class ChromaIndex:
                 lock = WriterLock(directory)
                 undo.callback(lock.release)
             exists = check_directory(directory)  # again: nobody else makes one from here on
-            create = None if exists or embedder is None else manifest_for(embedder)
+            create = None if exists or embedder is None else manifest_for(embedder, row_type, rows)
             store = RecordStore(directory / STORE_NAME, create=create, read_only=read_only)
             undo.callback(store.close)
             check_embedder(directory, store.manifest, embedder)
+            check_row_settings(directory, store.manifest, row_type, rows)
             index = cls(directory, store, lock)
             undo.pop_all()  # from here on the index owns both
         return index
@@ -172,7 +192,7 @@ class ChromaIndex:
     def add(self, records: Sequence[Record]) -> None:
         """See `Index.add`."""
         self._require_writable()
-        pairs = checked_records(records, self.manifest.dim)
+        pairs = checked_records(records, self.manifest)
         if not pairs:
             return
         with self._write_lock:
@@ -343,7 +363,7 @@ class ChromaIndex:
         all_scores = np.concatenate(scores)
         seq_array = np.array(seqs, np.int64)
 
-        def matrices(positions: NDArray[np.intp]) -> list[NDArray[np.float16]]:
+        def matrices(positions: NDArray[np.intp]) -> list[Matrix]:
             seq_list = seq_array[positions].tolist()
             return [matrix for _, matrix in self._store.matrices(connection, seq_list, document_rows)]
 
@@ -441,7 +461,7 @@ class ChromaIndex:
             _, ids, first = self._store.first_rows(connection)
         pending_ids = self._store.pending_ids()
         if ids:
-            vectors.upsert(ids, first.astype(np.float32))
+            vectors.upsert(ids, first)
         with self._store.database.write() as connection:
             self._store.set_state(connection, "chroma", name)
         self._store.confirm(pending_ids)

@@ -1,4 +1,4 @@
-"""How matrices, words and pages are written into a file: plain bytes and JSON, never pickle."""
+"""How words and pages are written into a file: plain bytes and JSON, never pickle."""
 
 from __future__ import annotations
 
@@ -20,16 +20,6 @@ _BOX_STEPS = 65535
 
 _CONFIDENCE_STEPS = 254
 _NO_CONFIDENCE = 255
-
-
-def encode_matrix(matrix: NDArray[np.float16]) -> bytes:
-    """Encode a matrix as little-endian float16, row after row."""
-    return matrix.astype("<f2", copy=False).tobytes()
-
-
-def decode_matrix(data: bytes, dim: int) -> NDArray[np.float16]:
-    """Decode a ``(rows, dim)`` float16 matrix, read-only."""
-    return np.frombuffer(data, "<f2").reshape(-1, dim)
 
 
 def encode_words(words: tuple[Word, ...]) -> bytes:

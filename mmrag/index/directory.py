@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from mmrag.errors import IndexFormatError, IndexMismatchError
-from mmrag.index.base import EmbedderIdentity, Manifest
+from mmrag.index.base import EmbedderIdentity, Manifest, RowType
 from mmrag.index.lock import HOLDER_NAME, LOCK_NAME
 from mmrag.index.schema import check_header
 
@@ -80,6 +80,24 @@ def check_chroma_folder(folder: Path) -> str | None:
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             return f"{path} is no regular file"
     return None
+
+
+def check_row_settings(
+    directory: Path, manifest: Manifest, row_type: RowType | None, rows: int | None
+) -> None:
+    """Refuse settings of rows that the index was not made with; None is let pass.
+
+    Raises:
+        ValueError: `row_type` or `rows` is another.
+    """
+    settings = {"row_type": row_type, "rows": rows}
+    for name, value in settings.items():
+        own_value = getattr(manifest, name)
+        if value is not None and value != own_value:
+            raise ValueError(
+                f"{name} must be that of the index, {own_value!r}, got {value!r} for {directory}. "
+                "Leave it out, or make an index with it in another directory."
+            )
 
 
 def check_embedder(directory: Path, manifest: Manifest, embedder: EmbedderIdentity | None) -> None:

@@ -6,14 +6,19 @@ writes meanwhile is no fault, but Chroma is then left out, with a note.
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mmrag.errors import IndexDamagedError, IndexFormatError
 from mmrag.index.check_report import CheckReport, Fault
+from mmrag.index.checksums import stored_values
 from mmrag.index.chroma_vectors import ChromaError, ChromaVectors
 from mmrag.index.database import Database
 from mmrag.index.directory import (
@@ -26,7 +31,11 @@ from mmrag.index.directory import (
 from mmrag.index.integrity import find_faults
 from mmrag.index.layout import check_layout
 from mmrag.index.lock import WriterLock
+from mmrag.index.matrices import MatrixTable
+from mmrag.index.record_codec import decode_manifest
 from mmrag.index.repair import put_in_place, with_repairs, write_whole
+from mmrag.index.rows import RowCodec
+from mmrag.index.stored import decode_guard
 
 
 def check_folder(directory: Path, *, repair: bool = False) -> CheckReport:
@@ -105,9 +114,7 @@ def _check_chroma(database: Database, directory: Path) -> tuple[list[Fault], lis
         with database.read() as connection:
             check_layout(connection, directory / STORE_NAME)
             before = _state(connection)
-            rows = connection.execute(
-                "SELECT id, CAST(vector AS BLOB) FROM first JOIN records USING (seq)"
-            ).fetchall()
+            _, ids, first = MatrixTable(_codec(connection)).first_rows(connection)
     except (IndexFormatError, sqlite3.DatabaseError):
         return [], ["Chroma was not compared: the rows to compare it with cannot be read."]
     name = before.get("chroma", "")
@@ -115,13 +122,29 @@ def _check_chroma(database: Database, directory: Path) -> tuple[list[Fault], lis
         return [], ["Chroma was never filled; it is when the index is next opened for writing."]
     with tempfile.TemporaryDirectory(prefix="mmrag-check-") as scratch:
         try:
-            problems = _compare(directory / name, Path(scratch) / "copy", before.get("uuid", ""), dict(rows))
+            problems = _compare(
+                directory / name,
+                Path(scratch) / "copy",
+                before.get("uuid", ""),
+                dict(zip(ids, first, strict=True)),
+            )
         except (ChromaError, OSError, shutil.Error) as error:
             problems = [str(error)]
     with database.read() as connection:
         if _state(connection) != before or before["pending"] != "0":
             return [], ["Chroma was not compared: a process is writing to it, or was interrupted."]
     return [Fault("chroma", name, problem) for problem in problems], []
+
+
+def _codec(connection: sqlite3.Connection) -> RowCodec:
+    """Return what decodes the rows of a file.
+
+    Raises:
+        IndexDamagedError: nothing says how they are stored.
+    """
+    with decode_guard("state", "manifest"):
+        (row,) = stored_values(connection, "state")
+        return RowCodec.of(decode_manifest(json.loads(row.data)))
 
 
 def _state(connection: sqlite3.Connection) -> dict[str, str]:
@@ -131,7 +154,7 @@ def _state(connection: sqlite3.Connection) -> dict[str, str]:
     return {**{str(key): str(value) for key, value in rows}, "pending": str(pending_count)}
 
 
-def _compare(folder: Path, copy: Path, owner: str, rows: dict[str, bytes]) -> list[str]:
+def _compare(folder: Path, copy: Path, owner: str, rows: dict[str, NDArray[np.float32]]) -> list[str]:
     """Return what is wrong with the vectors in a folder of Chroma.
 
     Raises:
@@ -154,7 +177,7 @@ def _compare(folder: Path, copy: Path, owner: str, rows: dict[str, bytes]) -> li
             for id, row in zip(part_ids, part_rows, strict=True):
                 if id not in rows:
                     stray_ids.append(id)
-                elif row.astype("<f2").tobytes() != rows[id]:
+                elif not np.array_equal(row, rows[id]):
                     wrong_ids.append(id)
     finally:
         vectors.close()

@@ -51,7 +51,7 @@ class FirstRows:
             if generation == self._generation:
                 return self._seqs, self._rows
             seqs, _, first = self._store.first_rows(connection)
-            numbers, rows = np.array(seqs, np.int64), first.astype(np.float32)
+            numbers, rows = np.array(seqs, np.int64), first
             if generation > self._generation:  # a reader of an older state must not put the clock back
                 self._generation, self._seqs, self._rows = generation, numbers, rows
             return numbers, rows

@@ -24,6 +24,7 @@ from mmrag.index.identity import is_first
 from mmrag.index.layout import full_text_tables
 from mmrag.index.lexical import lexical_terms
 from mmrag.index.record_codec import decode_entry, decode_manifest, decode_record
+from mmrag.index.rows import RowCodec
 from mmrag.index.stored import decode_guard
 from mmrag.types import Record
 
@@ -222,7 +223,7 @@ def _decode(row: StoredRecord, findings: Findings) -> Record | None:
     for version in (row, row._replace(blocks=None)):
         try:
             with decode_guard("record", row.id):
-                record = decode_record(version, findings.manifest.dim)
+                record = decode_record(version, RowCodec.of(findings.manifest))
                 if record.matrix is None:
                     raise ValueError("no matrix")
         except IndexFormatError as error:
@@ -249,7 +250,7 @@ def _check_made(
         if set(types) != {"text"}:
             findings.note("column", row.id, "a text that is stored as another type")
         first = connection.execute("SELECT vector FROM first WHERE seq = ?", (row.seq,)).fetchone()
-        if first is None or first[0] != row.matrix[: 2 * findings.manifest.dim]:
+        if first is None or first[0] != RowCodec.of(findings.manifest).first(row.matrix):
             findings.note("first", record.id, "not there" if first is None else "not row 0 of the matrix")
         values = connection.execute("SELECT key, kind, value FROM metadata WHERE seq = ?", (row.seq,))
         if sorted(map(repr, values)) != sorted(map(repr, metadata_rows(record.metadata))):

@@ -7,11 +7,8 @@ import threading
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mmrag.blocks import Block
-from mmrag.index.base import DocumentEntry, EmbedderIdentity, Manifest, manifest_for
+from mmrag.index.base import DocumentEntry, EmbedderIdentity, Manifest, RowType, manifest_for
 from mmrag.index.check_report import CheckReport
 from mmrag.index.codec import encode_words
 from mmrag.index.filters import Filter, kind_of, matches, metadata_values, validate
@@ -33,7 +30,7 @@ from mmrag.types import Budget, Hit, Matrix, Metadata, Record, Scalar
 class MemoryIndex:
     """Exact index of dicts and arrays; see `mmrag.index.base.Index` for every method.
 
-    Matrices are kept as float16, as the files of other homes keep them, so that scores agree. One
+    Rows are kept as they come back from the files of other homes, so that scores agree. One
     lock serialises everything: this is a reference and a test tool, not a server.
     """
 
@@ -41,7 +38,7 @@ class MemoryIndex:
         self._manifest = manifest
         self._lock = threading.RLock()
         self._records: dict[str, Record] = {}  # matrices stand apart
-        self._matrices: dict[str, NDArray[np.float16]] = {}
+        self._matrices: dict[str, Matrix] = {}
         self._documents: dict[str, DocumentEntry] = {}
         self._blobs: dict[str, bytes] = {}
         self._seqs: dict[str, int] = {}
@@ -51,9 +48,11 @@ class MemoryIndex:
         IdentityTable.create(self._lexical)
 
     @classmethod
-    def for_embedder(cls, embedder: EmbedderIdentity) -> MemoryIndex:
-        """Create an empty index for this embedder's vectors."""
-        return cls(manifest_for(embedder))
+    def for_embedder(
+        cls, embedder: EmbedderIdentity, *, row_type: RowType | None = None, rows: int | None = None
+    ) -> MemoryIndex:
+        """Create an empty index for this embedder's vectors; see `manifest_for` for the rows."""
+        return cls(manifest_for(embedder, row_type, rows))
 
     @property
     def manifest(self) -> Manifest:
@@ -67,7 +66,7 @@ class MemoryIndex:
 
     def add(self, records: Sequence[Record]) -> None:
         """See `Index.add`."""
-        pairs = checked_records(records, self._manifest.dim)
+        pairs = checked_records(records, self._manifest)
         for record, _ in pairs:
             if record.page is not None:
                 encode_words(record.page.words)  # refuses what a file could not hold

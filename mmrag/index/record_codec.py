@@ -14,10 +14,11 @@ from typing import Any
 
 from mmrag.blocks import Block, Table
 from mmrag.index import codec
-from mmrag.index.base import DocumentEntry, Manifest
+from mmrag.index.base import DocumentEntry, Manifest, check_rows
 from mmrag.index.block_codec import decode_blocks
 from mmrag.index.checksums import StoredRecord
 from mmrag.index.records import MAX_ROWS, check_metadata
+from mmrag.index.rows import RowCodec
 from mmrag.types import Page, Record
 
 _DIGEST = re.compile(r"\w*", re.ASCII)
@@ -32,8 +33,12 @@ MOST_GRID = 4_000_000
 """Positions of a table's grid, and positions that its cells cover together."""
 
 
-def decode_record(row: StoredRecord, dim: int) -> Record:
+def decode_record(row: StoredRecord, rows: RowCodec) -> Record:
     """Decode a record; blocks and matrix where they were read.
+
+    Args:
+        row: of the file.
+        rows: decodes its matrix.
 
     Raises:
         TypeError, ValueError, KeyError, zlib.error: the bytes are no record.
@@ -47,7 +52,7 @@ def decode_record(row: StoredRecord, dim: int) -> Record:
         _check_page(page)
     matrix = None
     if row.matrix is not None:
-        matrix = codec.decode_matrix(row.matrix, dim).copy()
+        matrix = rows.decode(row.matrix).copy()
         if not 1 <= len(matrix) <= MAX_ROWS:
             raise ValueError(f"a matrix of {len(matrix)} rows")
     metadata = codec.decode_metadata(row.text("metadata"))
@@ -81,6 +86,7 @@ def decode_manifest(values: Mapping[str, Any]) -> Manifest:
     manifest = Manifest(**values)
     _check_texts([manifest.embedder, manifest.fingerprint, manifest.created])
     _check_whole([manifest.dim], 1, MOST_DIM)
+    check_rows(manifest.row_type, manifest.rows)
     return manifest
 
 

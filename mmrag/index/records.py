@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmrag.errors import check_whole
+from mmrag.index.base import Manifest
 from mmrag.index.filters import is_unicode, scalar_problem
+from mmrag.index.rows import RowCodec
 from mmrag.types import Budget, Matrix, Metadata, Record, Scalar
 
 MAX_ROWS = 4096
@@ -18,13 +20,14 @@ MAX_ROWS = 4096
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
-def checked_records(records: Sequence[Record], dim: int) -> list[tuple[Record, NDArray[np.float16]]]:
-    """Check records; return each with its matrix as every index stores it: float16, ``(rows, dim)``.
+def checked_records(records: Sequence[Record], manifest: Manifest) -> list[tuple[Record, Matrix]]:
+    """Check records; return each with the rows that every index of this manifest stores, as they come back.
 
     Raises:
         ValueError: a matrix is missing, not ``(rows, dim)`` with 1..4096 rows or not finite in float16,
             an id is empty or twice in the call, text is no text, or metadata is not flat.
     """
+    codec = RowCodec.of(manifest)
     seen_ids: set[str] = set()
     pairs = []
     for record in records:
@@ -39,7 +42,8 @@ def checked_records(records: Sequence[Record], dim: int) -> list[tuple[Record, N
                 "Replace lone surrogates: text.encode('utf-8', 'replace').decode()."
             )
         check_metadata(record.metadata, record.id)
-        pairs.append((record, _checked_matrix(record, dim)))
+        matrix = _checked_matrix(record, manifest.dim)[: manifest.rows]
+        pairs.append((record, codec.decode(codec.encode(matrix))))
     return pairs
 
 
@@ -48,7 +52,7 @@ def _check_id(id: object) -> None:
         raise ValueError(f"a record's id must be non-empty text, got {id!r}.")
 
 
-def _checked_matrix(record: Record, dim: int) -> NDArray[np.float16]:
+def _checked_matrix(record: Record, dim: int) -> NDArray[Any]:
     if record.matrix is None:
         raise ValueError(f"record {record.id!r} has no matrix. Encode it: embedder.encode_document([...]).")
     matrix = np.asarray(record.matrix)
@@ -65,7 +69,7 @@ def _checked_matrix(record: Record, dim: int) -> NDArray[np.float16]:
             f"the matrix of record {record.id!r} must be finite and within float16 (±{FLOAT16_MAX:.0f}), "
             "got a value that is not. Check the embedder's output."
         )
-    return matrix.astype(np.float16)
+    return matrix
 
 
 def check_metadata(metadata: Metadata, id: str) -> None:

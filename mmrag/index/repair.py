@@ -14,17 +14,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mmrag.errors import IndexFormatError
 from mmrag.index.base import DocumentEntry
 from mmrag.index.check_report import LOST_PARTS, Fault
 from mmrag.index.checksums import stored_values
 from mmrag.index.integrity import Findings, missing_pages, read_record
 from mmrag.index.record_codec import decode_record
+from mmrag.index.rows import RowCodec
 from mmrag.index.store import RecordStore
-from mmrag.types import Page, Record
+from mmrag.types import Matrix, Page, Record
 
 DAMAGED_ENDING = ".damaged"
 
@@ -139,14 +137,15 @@ def _copy_records(
 
 def _records(
     connection: sqlite3.Connection, store: RecordStore, seqs: Sequence[int], blockless_ids: set[str]
-) -> Iterator[tuple[Record, NDArray[np.float16]]]:
+) -> Iterator[tuple[Record, Matrix]]:
     for seq in seqs:
         row = read_record(connection, seq)
         assert row is not None and row.matrix is not None  # it was there for the findings
         if row.id in blockless_ids:
             row = row._replace(blocks=None)
-        record = decode_record(row, store.manifest.dim)
-        yield record, np.asarray(record.matrix, np.float16)
+        record = decode_record(row, RowCodec.of(store.manifest))
+        assert record.matrix is not None  # as above
+        yield record, record.matrix
 
 
 def _entry_of(page: Page) -> DocumentEntry:

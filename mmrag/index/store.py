@@ -5,8 +5,8 @@ searchable exactly when the record is there, readers in other processes see whol
 vector store that holds row 0 can always be filled again from here (``benchmarks/index_homes.py``).
 
 Tables: ``records`` (one row a record; ``seq`` is the order of first adding), ``vectors`` (the matrix,
-float16), ``first`` (row 0 by itself, so that all of them load fast), ``metadata`` (one row a value,
-for filters), ``lexical`` (FTS5), ``pending`` (ids whose row 0 the vector store has not confirmed),
+see `mmrag.index.rows`), ``first`` (row 0 by itself, so that all of them load fast), ``metadata`` (one row
+a value, for filters), ``lexical`` (FTS5), ``pending`` (ids whose row 0 the vector store has not confirmed),
 ``documents``, ``blobs``, ``state`` (manifest, generation), ``checksums`` (`mmrag.index.checksums`).
 """
 
@@ -25,7 +25,7 @@ from mmrag.blocks import Block
 from mmrag.errors import IndexFormatError
 from mmrag.files import name_words
 from mmrag.index import checksums, codec
-from mmrag.index.base import FORMAT_VERSION, DocumentEntry, Manifest
+from mmrag.index.base import FORMAT_VERSION, OLD_FORMAT_VERSIONS, DocumentEntry, Manifest
 from mmrag.index.block_codec import encode_blocks
 from mmrag.index.checksums import has_context
 from mmrag.index.database import Database
@@ -33,11 +33,13 @@ from mmrag.index.filters import KIND_BOOL, Filter, metadata_rows, to_sql, valida
 from mmrag.index.identity import DocumentNames, IdentityTable
 from mmrag.index.layout import check_layout
 from mmrag.index.lexical import LEXICAL_VERSION, LexicalTable, match_expression
+from mmrag.index.matrices import MatrixTable
 from mmrag.index.record_codec import check_page, decode_entry, decode_manifest, decode_record
 from mmrag.index.records import check_metadata, plain_metadata
+from mmrag.index.rows import RowBlock, RowCodec
 from mmrag.index.schema import create_file, upgrade
-from mmrag.index.stored import damage_error, decode_guard
-from mmrag.types import Hit, Metadata, Record, Scalar
+from mmrag.index.stored import decode_guard
+from mmrag.types import Hit, Matrix, Metadata, Record, Scalar
 
 _CHUNK = 500
 """Parameters of one statement."""
@@ -82,6 +84,7 @@ class RecordStore:
             self.database = Database(path, read_only=read_only)
             try:
                 self.manifest = self._read_manifest(path)
+                self._matrices = MatrixTable(RowCodec.of(self.manifest))
                 if not read_only:
                     self.database.open_writer()
                     self._upgrade()
@@ -109,7 +112,7 @@ class RecordStore:
             with decode_guard("state", "manifest"):
                 values = dict(json.loads(row.data if row else b"{}"))
         version = values.get("format_version")
-        if version != FORMAT_VERSION:
+        if version not in (FORMAT_VERSION, *OLD_FORMAT_VERSIONS):
             raise IndexFormatError(
                 f"{path} must be of index format {FORMAT_VERSION}, got {version}. "
                 "Upgrade the package, or index the documents again into a new directory."
@@ -165,7 +168,7 @@ class RecordStore:
 
     # -- records ----------------------------------------------------------------------------
 
-    def add(self, pairs: Sequence[tuple[Record, NDArray[np.float16]]]) -> None:
+    def add(self, pairs: Sequence[tuple[Record, Matrix]]) -> None:
         """Add or replace checked records in one transaction, and mark them pending."""
         for record, _ in pairs:
             check_page(record)
@@ -176,10 +179,7 @@ class RecordStore:
                 # seq stays when an id is replaced
                 seq = connection.execute(_UPSERT, row).fetchone()[0]
                 seqs.append(seq)
-                rows = codec.encode_matrix(matrix)
-                connection.execute("INSERT OR REPLACE INTO vectors VALUES (?, ?)", (seq, rows))
-                first = codec.encode_matrix(matrix[0])
-                connection.execute("INSERT OR REPLACE INTO first VALUES (?, ?)", (seq, first))
+                self._matrices.put(connection, seq, matrix)
                 _put_metadata(connection, seq, record.metadata)
                 document = record.page.document_id if record.page and record.page.number == 0 else None
                 _put_words(connection, seq, record.context, record.text, document)
@@ -233,7 +233,7 @@ class RecordStore:
         for row in self._rows(connection, "id", list(dict.fromkeys(ids)), matrices=matrices):
             row.verify()
             with decode_guard("record", row.id):
-                records[row.id] = decode_record(row, self.manifest.dim)
+                records[row.id] = decode_record(row, RowCodec.of(self.manifest))
         return [records[id] for id in ids if id in records]
 
     @staticmethod
@@ -349,35 +349,19 @@ class RecordStore:
 
     def matrices(
         self, connection: sqlite3.Connection, seqs: Sequence[int], rows: int | None
-    ) -> Iterator[tuple[int, NDArray[np.float16]]]:
-        """Yield ``(seq, first rows of its matrix)`` in the order of `seqs`; missing ones are left out."""
-        table, column = ("first", "vector") if rows == 1 else ("vectors", "matrix")
-        for marks, part in _chunks(seqs):
-            statement = f"SELECT seq, {column} FROM {table} WHERE seq IN ({marks})"
-            blobs = dict(connection.execute(statement, part).fetchall())
-            for seq in part:
-                if seq in blobs:
-                    size = len(blobs[seq]) if isinstance(blobs[seq], bytes) else 0
-                    if not size or size % self._row_bytes or (rows == 1 and size != self._row_bytes):
-                        id = self.names(connection, [seq]).get(seq, f"number {seq}")
-                        noun = "first" if rows == 1 else "matrix"
-                        raise damage_error(noun, id, f"{size} bytes for rows of {self._row_bytes}")
-                    yield seq, codec.decode_matrix(blobs[seq], self.manifest.dim)[:rows]
+    ) -> Iterator[tuple[int, Matrix]]:
+        """Yield ``(seq, first rows of its matrix)``; see `MatrixTable.matrices`."""
+        return self._matrices.matrices(connection, seqs, rows)
 
-    @property
-    def _row_bytes(self) -> int:
-        return 2 * self.manifest.dim
+    def block(
+        self, connection: sqlite3.Connection, seqs: Sequence[int] | None = None, most: int | None = None
+    ) -> RowBlock:
+        """Read the rows of many records as they are stored; see `MatrixTable.block`."""
+        return self._matrices.block(connection, seqs, most)
 
-    def first_rows(self, connection: sqlite3.Connection) -> tuple[list[int], list[str], NDArray[np.float16]]:
-        """Load row 0 of every record: numbers, ids and ``(records, dim)`` float16."""
-        rows = connection.execute(
-            "SELECT seq, id, CAST(vector AS BLOB) FROM first JOIN records USING (seq) ORDER BY seq"
-        ).fetchall()
-        for _, id, vector in rows:
-            if len(vector) != self._row_bytes:
-                raise damage_error("first", id, f"{len(vector)} bytes for a row of {self._row_bytes}")
-        flat = np.frombuffer(b"".join(row[2] for row in rows), "<f2").reshape(len(rows), self.manifest.dim)
-        return [row[0] for row in rows], [row[1] for row in rows], flat
+    def first_rows(self, connection: sqlite3.Connection) -> tuple[list[int], list[str], NDArray[np.float32]]:
+        """Load row 0 of every record: numbers (rising), ids and ``(records, dim)`` float32."""
+        return self._matrices.first_rows(connection)
 
     # -- what the vector store has not confirmed ------------------------------------------------
 

@@ -37,7 +37,7 @@ from mmrag.documents import DocumentReader, ReaderSettings, Skipped
 from mmrag.embedders.base import DocumentInput, Embedder
 from mmrag.errors import DocumentError, IndexMismatchError, UnsupportedInputError
 from mmrag.files import atomic_write
-from mmrag.index.base import DocumentEntry, Index
+from mmrag.index.base import DocumentEntry, Index, RowType
 from mmrag.index.chroma import ChromaIndex
 from mmrag.index.directory import CHROMA_PREFIX, STORE_NAME
 from mmrag.ingest.embedding import encode_documents, image_pixels
@@ -89,6 +89,8 @@ def reembed(
     reader: ReaderSettings | None = None,
     password: str | Sequence[str] | Callable[[str], str | None] | None = None,
     show_progress: bool = False,
+    row_type: RowType | None = None,
+    rows: int | None = None,
 ) -> ReembedReport:
     """Write a new index with all that an old one holds and the vectors of another embedder.
 
@@ -99,9 +101,11 @@ def reembed(
         reader: renders pages, for an embedder that reads images. None: the defaults.
         password: for encrypted documents, as in `mmrag.DocumentQA`.
         show_progress: show a bar on standard error.
+        row_type: how `new` stores rows, as in `mmrag.DocumentQA.open`; the old index does not matter.
+        rows: most rows of a record that `new` stores. None: all.
 
     Raises:
-        ValueError: `new` is not empty, or lies in `old`.
+        ValueError: `new` is not empty, lies in `old`, or was begun with other settings of rows.
         IndexFormatError: `old` is no index.
         IndexMismatchError: `new` was begun with another embedder.
         IndexLockedError: another process is writing `new`.
@@ -112,12 +116,25 @@ def reembed(
         DocumentReader(reader, password=password) as renderer,
     ):
         return reembed_index(
-            index, new, embedder or default_embedder(), renderer, show_progress=show_progress
+            index,
+            new,
+            embedder or default_embedder(),
+            renderer,
+            show_progress=show_progress,
+            row_type=row_type,
+            rows=rows,
         )
 
 
 def reembed_index(
-    old: Index, new: str | Path, embedder: Embedder, reader: DocumentReader, *, show_progress: bool = False
+    old: Index,
+    new: str | Path,
+    embedder: Embedder,
+    reader: DocumentReader,
+    *,
+    show_progress: bool = False,
+    row_type: RowType | None = None,
+    rows: int | None = None,
 ) -> ReembedReport:
     """Write a new index as `reembed` does, with the old index and the reader already open."""
     start = time.monotonic()
@@ -125,7 +142,7 @@ def reembed_index(
     target = _checked_target(new, source)
     work = target / WORK_FOLDER
     report = ReembedReport(target, old.manifest.embedder, embedder.name)
-    with closing(_open_work(work, embedder)) as index:
+    with closing(_open_work(work, embedder, row_type, rows)) as index:
         copy = _IndexCopy(old, index, embedder, reader, work / _BLIND_PAGES, report)
         entries, ids = old.documents(), old.ids()
         while True:
@@ -163,10 +180,10 @@ def _checked_target(new: str | Path, source: Path | None) -> Path:
     return target
 
 
-def _open_work(work: Path, embedder: Embedder) -> ChromaIndex:
+def _open_work(work: Path, embedder: Embedder, row_type: RowType | None, rows: int | None) -> ChromaIndex:
     """Open the unfinished index, or make one."""
     try:
-        return ChromaIndex.open(work, embedder)
+        return ChromaIndex.open(work, embedder, row_type=row_type, rows=rows)
     except IndexMismatchError as error:
         raise IndexMismatchError(
             f"an unfinished index must be resumed with the embedder that began it, got {embedder.name!r} for "

@@ -200,11 +200,11 @@ def test_lost_store_beside_its_chroma_is_refused(filled, identity):
 def test_newer_format_is_refused(filled, identity):
     connection = sqlite3.connect(filled / STORE_NAME)
     (manifest,) = connection.execute("SELECT value FROM state WHERE key = 'manifest'").fetchone()
-    values = {**json.loads(manifest), "format_version": 2, "new": 1}
+    values = {**json.loads(manifest), "format_version": 3, "new": 1}
     connection.execute("UPDATE state SET value = ? WHERE key = 'manifest'", (json.dumps(values),))
     connection.commit()
     connection.close()
-    with pytest.raises(IndexFormatError, match=r"must be of index format 1, got 2. Upgrade the package"):
+    with pytest.raises(IndexFormatError, match=r"must be of index format 2, got 3. Upgrade the package"):
         ChromaIndex.open(filled, identity)
 
 

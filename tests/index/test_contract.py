@@ -13,6 +13,7 @@ from mmrag.index.base import DocumentEntry, Index
 from mmrag.index.chroma import ChromaIndex
 from mmrag.index.filters import matches
 from mmrag.index.memory import MemoryIndex
+from mmrag.index.rows import RowCodec
 from mmrag.types import Budget, Hit, Record, Word
 
 from .conftest import make_page, make_records, unit
@@ -473,7 +474,8 @@ def test_search_agrees_with_score_and_with_loops(home):
     query = make_records(1, seed=9, rows=3)[0].matrix.astype(np.float32)
     hits = home.reader.search_vectors(query, k=50)
     assert home.reader.score(query, [hit.id for hit in hits]) == hits
-    by_id = {record.id: record.matrix.astype(np.float16).astype(np.float64) for record in records}
+    codec = RowCodec.of(home.index.manifest)
+    by_id = {r.id: codec.decode(codec.encode(r.matrix)).astype(np.float64) for r in records}
     for hit in hits:
         expected = sum(max(float(q @ row) for row in by_id[hit.id]) for q in query.astype(np.float64))
         assert hit.score == pytest.approx(expected, abs=1e-6)

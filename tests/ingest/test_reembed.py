@@ -23,8 +23,8 @@ from mmrag.ingest.reembed import WORK_FOLDER, reembed
 READER = ReaderSettings(ocr="off", workers=1)
 WHALES = "The blue whale is the largest animal.\nIt can weigh 150 tonnes."
 TEA = "Green tea is steeped at 80 degrees.\nIt is drunk in Japan."
-ROUNDING = 2**-10
-"""Largest step of float16, in which rows are stored, up to 1: what torch computes in another batch differs in
+ROUNDING = 1 / 127
+"""Largest step of the int8 rows that are stored, up to 1: what torch computes in another batch differs in
 float32's last bits, which may fall to the other side of a step."""
 BRIDGES = "The Harbour Bridge in Sydney was opened in 1932.\nIt carries eight lanes."
 

@@ -1,0 +1,116 @@
+"""The tables ``vectors`` and ``first`` of an index's file: rows of each record, and its row 0 by itself."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmrag.index.rows import RowBlock, RowCodec
+from mmrag.index.stored import damage_error
+from mmrag.types import Matrix
+
+_CHUNK = 500
+"""Parameters of one statement."""
+
+
+class MatrixTable:
+    """Rows of records, by the record's number.
+
+    Args:
+        codec: encodes and decodes them.
+    """
+
+    def __init__(self, codec: RowCodec) -> None:
+        self.codec = codec
+
+    def put(self, connection: sqlite3.Connection, seq: int, matrix: Matrix) -> None:
+        """Add or replace the rows of a record: ``(rows, dim)``."""
+        data = self.codec.encode(matrix)
+        connection.execute("INSERT OR REPLACE INTO vectors VALUES (?, ?)", (seq, data))
+        connection.execute("INSERT OR REPLACE INTO first VALUES (?, ?)", (seq, self.codec.first(data)))
+
+    def matrices(
+        self, connection: sqlite3.Connection, seqs: Sequence[int], rows: int | None
+    ) -> Iterator[tuple[int, Matrix]]:
+        """Yield ``(seq, first rows of its matrix)`` in the order of `seqs`; missing ones are left out.
+
+        Raises:
+            IndexDamagedError: the bytes of a record are no rows.
+        """
+        table, column = ("first", "vector") if rows == 1 else ("vectors", "matrix")
+        for part in _parts(seqs):
+            marks = ", ".join("?" * len(part))
+            statement = f"SELECT seq, {column} FROM {table} WHERE seq IN ({marks})"
+            blobs = dict(connection.execute(statement, part).fetchall())
+            for seq in part:
+                if seq in blobs:
+                    try:
+                        matrix = self.codec.decode(blobs[seq], rows)
+                        if rows == 1 and len(blobs[seq]) != self.codec.row_bytes:
+                            raise ValueError(f"{len(blobs[seq])} bytes for a row of {self.codec.row_bytes}")
+                    except ValueError as error:
+                        noun = "first" if rows == 1 else "matrix"
+                        raise damage_error(noun, _name(connection, seq), str(error)) from error
+                    yield seq, matrix
+
+    def block(
+        self, connection: sqlite3.Connection, seqs: Sequence[int] | None = None, most: int | None = None
+    ) -> RowBlock:
+        """Read the rows of many records as they are stored.
+
+        Args:
+            connection: the state of the file to read.
+            seqs: numbers of records, of which missing ones are left out; None: of all, rising.
+            most: rows of a record at most; None: all.
+
+        Raises:
+            IndexDamagedError: the bytes of a record are no rows.
+        """
+        table, column = ("first", "vector") if most == 1 else ("vectors", "matrix")
+        select = f"SELECT seq, CAST({column} AS BLOB) FROM {table}"
+        pairs: list[tuple[int, bytes]] = []
+        if seqs is None:
+            pairs = connection.execute(f"{select} ORDER BY seq").fetchall()
+        else:
+            for part in _parts(seqs):
+                marks = ", ".join("?" * len(part))
+                blobs = dict(connection.execute(f"{select} WHERE seq IN ({marks})", part).fetchall())
+                pairs += [(seq, blobs[seq]) for seq in part if seq in blobs]
+        numbers, data = [row[0] for row in pairs], [row[1] for row in pairs]
+        try:
+            return self.codec.block(numbers, data, most)
+        except ValueError:
+            self._raise_damage(connection, pairs, "first" if most == 1 else "matrix")
+            raise
+
+    def _raise_damage(
+        self, connection: sqlite3.Connection, pairs: Sequence[tuple[int, bytes]], part: str
+    ) -> None:
+        """Raise the error of the first record whose bytes are no rows."""
+        for seq, data in pairs:
+            try:
+                self.codec.decode(data)
+            except ValueError as error:
+                raise damage_error(part, _name(connection, seq), str(error)) from error
+
+    def first_rows(self, connection: sqlite3.Connection) -> tuple[list[int], list[str], NDArray[np.float32]]:
+        """Load row 0 of every record: numbers (rising), ids and ``(records, dim)`` float32."""
+        ids = dict(connection.execute("SELECT seq, id FROM records").fetchall())
+        block = self.block(connection, most=1)
+        is_whole = np.isin(block.seqs, np.fromiter(ids, np.int64, len(ids)))  # a row alone is no record
+        seqs: list[int] = block.seqs[is_whole].tolist()
+        return seqs, [ids[seq] for seq in seqs], block.decode()[is_whole]
+
+
+def _parts(seqs: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(seqs), _CHUNK):
+        yield seqs[start : start + _CHUNK]
+
+
+def _name(connection: sqlite3.Connection, seq: int) -> str:
+    """Return the id of a record, or its number where it has none."""
+    row = connection.execute("SELECT id FROM records WHERE seq = ?", (seq,)).fetchone()
+    return f"number {seq}" if row is None else str(row[0])
