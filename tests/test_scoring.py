@@ -104,8 +104,10 @@ def test_the_size_of_a_chunk_changes_rounding_only(ragged, monkeypatch, numbers)
     flat, offsets = np.concatenate(ragged[1]), np.cumsum([0, *map(len, ragged[1])])
     query = ragged[0][0]
     whole = [maxsim(q, d, qm, dm), maxsim_ragged(query, ragged[1]), maxsim_ragged(query, (flat, offsets))]
-    monkeypatch.setattr("mmrag.scoring.CHUNK_NUMBERS", numbers)
-    monkeypatch.setattr("mmrag.scoring.RAGGED_NUMBERS", numbers)
+    monkeypatch.setattr("mmrag.scoring.late_interaction.CHUNK_NUMBERS", numbers)
+    monkeypatch.setattr("mmrag.scoring.ragged.BLOCK_NUMBERS", numbers)
+    monkeypatch.setattr("mmrag.scoring.ragged.PART_NUMBERS", numbers)
+    monkeypatch.setattr("mmrag.scoring.ragged.LEAST_ROWS", 1)
     parts = [maxsim(q, d, qm, dm), maxsim_ragged(query, ragged[1]), maxsim_ragged(query, (flat, offsets))]
     for one_by_one, together in zip(parts, whole, strict=True):
         np.testing.assert_allclose(one_by_one, together, atol=TOLERANCE)
@@ -125,6 +127,19 @@ def test_ragged_documents_of_one_length_equal_the_general_case(rng):
     query = normalised(rng, 3, 8)
     with_other = maxsim_ragged(query, [*documents, normalised(rng, 2, 8)])
     np.testing.assert_allclose(maxsim_ragged(query, documents), with_other[:-1], atol=TOLERANCE)
+
+
+def test_float16_rows_are_read_by_their_bits_as_numpy_reads_them(rng):
+    """Every finite float16 there is, subnormal ones and both zeros too."""
+    bits = np.arange(1 << 16, dtype=np.uint32).astype(np.uint16)
+    numbers = bits.view(np.float16)
+    rows = numbers[np.isfinite(numbers)].reshape(-1, 8)
+    query = np.eye(8, dtype=np.float32)
+    offsets = np.arange(len(rows) + 1)
+    expected = rows.astype(np.float32).sum(1)
+    np.testing.assert_allclose(maxsim_ragged(query, (rows, offsets)), expected, rtol=1e-6)
+    large = 1e6 * query  # too large for the scaled product
+    np.testing.assert_allclose(maxsim_ragged(large, (rows, offsets)), 1e6 * expected, rtol=1e-6)
 
 
 def test_two_matrices_in_a_tuple_are_two_documents(rng):
@@ -221,7 +236,7 @@ def test_torch_agrees_with_numpy(ragged, monkeypatch, numbers):
     d, dm = pad_matrices(ragged[1])
     tensors = [torch.from_numpy(array) for array in (q, d, qm, dm)]
     expected = maxsim(q, d, qm, dm)
-    monkeypatch.setattr("mmrag.scoring.CHUNK_NUMBERS", numbers)
+    monkeypatch.setattr("mmrag.scoring.late_interaction.CHUNK_NUMBERS", numbers)
     scores = maxsim(*tensors)
     assert isinstance(scores, torch.Tensor) and scores.dtype == torch.float32
     np.testing.assert_allclose(scores.numpy(), expected, atol=TOLERANCE)

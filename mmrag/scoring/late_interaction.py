@@ -13,9 +13,8 @@ Decisions taken here:
 # ruff: noqa: ANN401  (one body for arrays of two libraries; the overloads carry the types)
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
@@ -30,9 +29,6 @@ Array = TypeVar("Array", "NDArray[Any]", "torch.Tensor")
 
 CHUNK_NUMBERS = 1 << 22
 """Similarities that `maxsim` holds at once: 16 MiB of float32."""
-
-RAGGED_NUMBERS = 1 << 18
-"""Similarities that `maxsim_ragged` holds at once: 1 MiB, so that a block stays in the processor's cache."""
 
 
 @overload
@@ -157,92 +153,6 @@ def pad_matrices(matrices: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float32],
     return stack, mask
 
 
-def maxsim_ragged(
-    query: NDArray[Any],
-    documents: Sequence[NDArray[Any]] | tuple[NDArray[Any], NDArray[np.integer[Any]]],
-) -> NDArray[np.float32]:
-    """Compute the late-interaction scores of one query against documents of different lengths.
-
-    Nothing is padded. The scores equal those of `maxsim` on the padded and masked documents.
-
-    Args:
-        query: ``(Tq, D)``.
-        documents: matrices ``(T_i, D)``, or ``(flat, offsets)``: all rows ``(sum T_i, D)`` and the
-            ``(N + 1,)`` rows at which each document starts, the last being the end.
-
-    Returns:
-        ``(N,)`` float32. A document without rows scores ``-inf``.
-
-    Raises:
-        ValueError: `query` is not 2D, dims differ, or offsets do not rise from 0 to the end.
-    """
-    if query.ndim != 2:
-        raise ValueError(f"query must be 2D (vectors, dim), got {query.shape}. Score one query at a time.")
-    limit = max(1, RAGGED_NUMBERS // max(1, max(query.shape)))
-    # documents first, so that one document's rows lie together in the product
-    columns = np.ascontiguousarray(query.astype(np.float32, copy=False).T)  # (D, Tq)
-    blocks = (
-        _flat_blocks(documents[0], np.asarray(documents[1]), limit)
-        if isinstance(documents, tuple) and len(documents) == 2 and np.ndim(documents[1]) == 1
-        else _matrix_blocks(documents, limit)
-    )
-    scores = [np.empty(0, np.float32)]
-    for rows, lengths in blocks:
-        if rows.ndim != 2 or rows.shape[1] != query.shape[1]:
-            raise ValueError(
-                f"query and documents must have one dim, got {query.shape[1]} and a document block of shape "
-                f"{rows.shape}."
-            )
-        scores.append(_ragged_block(columns, rows.astype(np.float32, copy=False), lengths))
-    return np.concatenate(scores)
-
-
-def _ragged_block(columns: NDArray[Any], rows: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.float32]:
-    """Score a block of n documents: ``rows`` is (R, D) float32, ``lengths`` (n,) sums to R."""
-    scores = np.full(len(lengths), -np.inf, np.float32)  # (n,)
-    has_rows = lengths > 0  # (n,)
-    if not has_rows.any():
-        return scores
-    similarity = rows @ columns  # (R, Tq)
-    lengths = lengths[has_rows]  # (m,), m documents that have rows
-    if lengths.min() == lengths.max():  # one length: a plain max is several times faster than reduceat
-        best = similarity.reshape(len(lengths), int(lengths[0]), -1).max(1)  # (m, Tq)
-    else:
-        best = np.maximum.reduceat(similarity, np.cumsum(lengths) - lengths, axis=0)  # (m, Tq)
-    scores[has_rows] = best.sum(1)
-    return scores
-
-
-def _flat_blocks(
-    flat: NDArray[Any], offsets: NDArray[Any], limit: int
-) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Cut flat rows into blocks of whole documents of about `limit` rows: ``(R, D)``, ``(n,)`` lengths."""
-    if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(flat) or (np.diff(offsets) < 0).any():
-        raise ValueError(f"offsets must rise from 0 to the number of rows, {len(flat)}, got {offsets!r}.")
-    start = 0
-    while start < len(offsets) - 1:
-        end = int(np.searchsorted(offsets, offsets[start] + limit, side="right")) - 1
-        end = max(start + 1, end)
-        yield flat[offsets[start] : offsets[end]], np.diff(offsets[start : end + 1])
-        start = end
-
-
-def _matrix_blocks(
-    matrices: Sequence[NDArray[Any]], limit: int
-) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Join matrices into blocks of about `limit` rows: ``(R, D)``, ``(n,)`` lengths."""
-    block: list[NDArray[Any]] = []
-    rows = 0
-    for matrix in matrices:
-        if block and rows + len(matrix) > limit:
-            yield np.concatenate(block), np.array([len(m) for m in block])
-            block, rows = [], 0
-        block.append(matrix)
-        rows += len(matrix)
-    if block:
-        yield np.concatenate(block), np.array([len(m) for m in block])
-
-
 def _check_3d(name: str, axes: str, array: Any) -> None:
     if array.ndim != 3:
         single = {"queries": "query", "documents": "document"}[name]
@@ -327,77 +237,3 @@ class _TorchLibrary:
 
     def empty_scores(self, queries: int, like: torch.Tensor) -> torch.Tensor:
         return like.new_empty((queries, 0), dtype=self.torch.float32)
-
-
-DEFAULT_WEIGHTS: Mapping[str, float] = {"vectors": 2.0, "text": 1.0}
-"""Weights of the channels in the fused score."""
-
-SMALLEST_SPREAD = 0.01
-"""Smallest standard deviation, relative to the largest score of the pool: in a pool of two or three records
-a difference in the third digit must not weigh as much as a real one."""
-
-
-def standardise(scores: Mapping[str, float]) -> dict[str, float]:
-    """Compute z-scores over the pool, in float64.
-
-    ``z[id] = (score[id] - mean) / max(std, SMALLEST_SPREAD * largest absolute score)``. Equal scores,
-    or one record alone, say nothing: every z is 0.
-
-    Raises:
-        ValueError: a score is not finite.
-    """
-    if not scores:
-        return {}
-    for key, value in scores.items():
-        if not math.isfinite(value):
-            raise ValueError(f"scores to fuse must be finite, got {value!r} for {key!r}.")
-    mean = math.fsum(scores.values()) / len(scores)
-    std = math.sqrt(math.fsum((value - mean) ** 2 for value in scores.values()) / len(scores))
-    std = max(std, SMALLEST_SPREAD * max(abs(value) for value in scores.values()))
-    return {key: (value - mean) / std if std > 0 else 0.0 for key, value in scores.items()}
-
-
-def fuse(
-    channels: Mapping[str, Mapping[str, float]], weights: Mapping[str, float] = DEFAULT_WEIGHTS
-) -> dict[str, float]:
-    """Add the channels' weighted z-scores for every id of the pool.
-
-    The sum orders the candidates of one pool. It does not compare pools: a smaller pool, for example under a
-    filter, has other means, and a record alone in its pool scores 0.
-
-    Args:
-        channels: by name, each with a score for the same ids.
-        weights: by channel name; only their ratio changes an order.
-
-    Returns:
-        Scores by id, unbounded, mean 0 over the pool.
-
-    Raises:
-        ValueError: the channels score different ids, or a channel has no weight.
-    """
-    check_weights(weights)
-    totals: dict[str, float] = {}
-    for position, (name, scores) in enumerate(channels.items()):
-        if name not in weights:
-            raise ValueError(f"every channel needs a weight, got none for {name!r} in {dict(weights)!r}.")
-        if position and scores.keys() != totals.keys():
-            raise ValueError(
-                f"channels must score the same ids, got {len(scores)} in {name!r} and {len(totals)} before. "
-                "Score the union of both lists in each channel."
-            )
-        for key, value in standardise(scores).items():
-            totals[key] = totals.get(key, 0.0) + weights[name] * value
-    return totals
-
-
-def check_weights(weights: Mapping[str, float]) -> None:
-    """Refuse weights that cannot order anything.
-
-    Raises:
-        ValueError: a weight is negative or not finite, or all are 0.
-    """
-    for name, value in weights.items():
-        if not math.isfinite(value) or value < 0:
-            raise ValueError(f"the weight of {name!r} must be a number of at least 0, got {value!r}.")
-    if not any(weights.values()):
-        raise ValueError(f"at least one channel must have a weight above 0, got {dict(weights)!r}.")

@@ -1,0 +1,187 @@
+"""Late-interaction scores of rows that are stored as whole numbers of a byte, with a scale a row.
+
+Where the package numkong is installed (the extra ``fast``), the query's rows are made int8, too, and numkong
+multiplies whole numbers on the processor's own instructions; scaling and max stay here. numkong has a max
+of its own (``maxsim_packed``), which gives another ranking: it is not used. Without numkong, rows become
+float32 a part at a time and NumPy multiplies them with the query as it is. Torch is no third way: making int8
+bfloat16 takes it longer than NumPy takes for the whole. Figures: ``benchmarks/scoring.py``.
+
+Both give the same ranking but for scores that lie closer together than `quantisation_error` says.
+"""
+
+# ruff: noqa: ANN401  (numkong is not typed)
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmrag.errors import MissingExtraError
+from mmrag.scoring.ragged import RowProduct, Similarity, best_sums
+
+STEPS = 127
+"""Whole numbers on either side of 0."""
+
+ENGINES = ("numkong", "numpy")
+"""What multiplies, in the order of speed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Int8Rows:
+    """Rows of numbers as whole numbers with a scale a row: ``row = scale * code``.
+
+    Attributes:
+        codes: ``(R, D)`` int8, -127 to 127.
+        scales: ``(R,)`` float32, the largest absolute number of the row / 127; 0 for a row of zeros.
+    """
+
+    codes: NDArray[np.int8]
+    scales: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, rows: NDArray[Any]) -> Int8Rows:
+        """Quantise ``(R, D)`` finite rows; each number comes back within half the scale of its row."""
+        rows = rows.astype(np.float32, copy=False)
+        scales = np.abs(rows).max(1, initial=0.0) / np.float32(STEPS)  # (R,)
+        steps = np.where(scales > 0, scales, np.float32(1.0))[:, None]
+        codes = np.rint(rows / steps).clip(-STEPS, STEPS).astype(np.int8)
+        return cls(codes, scales)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.codes)
+
+    def float32(self) -> NDArray[np.float32]:
+        """Return the rows as numbers, ``(R, D)``."""
+        return self.codes * self.scales[:, None]
+
+
+def int8_engine() -> str:
+    """Return what `maxsim_int8` multiplies with: ``"numkong"`` where it is installed, else ``"numpy"``."""
+    return "numpy" if _numkong() is None else "numkong"
+
+
+def maxsim_int8(
+    query: NDArray[Any],
+    rows: Int8Rows,
+    offsets: NDArray[np.integer[Any]],
+    *,
+    engine: str | None = None,
+) -> NDArray[np.float32]:
+    """Compute the late-interaction scores of one query against documents in int8.
+
+    Args:
+        query: ``(Tq, D)``, finite.
+        rows: of all documents, one after the other.
+        offsets: ``(N + 1,)``, the row at which each document starts, the last being the end.
+        engine: ``"numkong"`` or ``"numpy"``; None: see `int8_engine`.
+
+    Returns:
+        ``(N,)`` float32, each within `quantisation_error` of the score of the rows before they were
+        quantised. A document without rows scores ``-inf``.
+
+    Raises:
+        MissingExtraError: numkong is asked for and not installed.
+        ValueError: `query` is not 2D, dims differ, offsets do not rise from 0 to the end, or the engine is
+            unknown.
+    """
+    if engine not in (None, *ENGINES):
+        raise ValueError(f"engine must be None or one of {ENGINES}, got {engine!r}.")
+    if query.ndim != 2 or rows.codes.ndim != 2 or query.shape[1] != rows.codes.shape[1]:
+        raise ValueError(
+            f"query and documents must be 2D (vectors, dim) of one dim, got {query.shape} and "
+            f"{rows.codes.shape}. Score one query at a time."
+        )
+    numkong = None if engine == "numpy" else _numkong()
+    if engine == "numkong" and numkong is None:
+        raise MissingExtraError("the engine 'numkong'", "fast")
+    if numkong is None or not query.size:
+        float_product = RowProduct(query)
+        similarity = _with_scales(lambda at: float_product(rows.codes[at]), rows.scales)
+        return best_sums(similarity, offsets, len(rows), len(query))
+    query_rows = Int8Rows.of(query)
+    similarity = _with_scales(_Int8Product(numkong, query_rows.codes, rows.codes), rows.scales)
+    return best_sums(similarity, offsets, len(rows), len(query), query_rows.scales)
+
+
+def _with_scales(product: Similarity, scales: NDArray[np.float32]) -> Similarity:
+    """Multiply each row of a product with its scale, in place."""
+
+    def similarity(at: slice) -> NDArray[np.float32]:
+        result = product(at)
+        return np.multiply(result, scales[at, None], out=result)
+
+    return similarity
+
+
+def quantisation_error(
+    query: NDArray[Any], rows: Int8Rows, offsets: NDArray[np.integer[Any]]
+) -> NDArray[np.float32]:
+    """Bound how far `maxsim_int8` may be from the score of the rows before they were quantised.
+
+    A number of a row with scale s is off by at most s / 2, so the product with a query row q is off by at
+    most ``s / 2 * |q|_1``. If the query is quantised too, with scale t, then by ``t / 2 * |row|_1`` more,
+    where the row is what is stored. A max moves by no more than what it is taken over, and a sum by no more
+    than its terms together::
+
+        error = sum over query rows of  max over rows of  (s / 2 * |q|_1 + t / 2 * |row|_1)
+
+    The bound is of the worst case, in which all roundings of a product have one sign. Rounding of float32 is
+    not in it: relative 1e-6 of the score.
+
+    Args:
+        query: ``(Tq, D)``.
+        rows: of all documents.
+        offsets: as in `maxsim_int8`.
+
+    Returns:
+        ``(N,)`` float32; 0 for a document without rows.
+    """
+    query = query.astype(np.float32, copy=False)
+    query_scales = Int8Rows.of(query).scales  # (Tq,)
+    query_norms = np.abs(query).sum(1)  # (Tq,)
+    norms = np.abs(rows.codes).sum(1, dtype=np.int32) * rows.scales  # (R,)
+    largest = np.outer(rows.scales, query_norms) + np.outer(norms, query_scales)  # (R, Tq)
+    largest = (largest / 2).astype(np.float32)
+    errors = best_sums(lambda at: largest[at], offsets, len(rows), len(query))
+    return np.where(np.isfinite(errors), errors, np.float32(0.0))
+
+
+class _Int8Product:
+    """Products of whole numbers, as float32; the query's scales are left to the sum."""
+
+    def __init__(self, numkong: Any, query_codes: NDArray[np.int8], codes: NDArray[np.int8]) -> None:
+        self._numkong = numkong
+        self._query_matrix = numkong.dots_pack(query_codes, dtype="int8")
+        self._codes = codes
+        self._shape = (0, len(query_codes))
+        self._make_room(0)
+
+    def _make_room(self, count: int) -> None:
+        self._shape = (count, self._shape[1])
+        self._products = self._numkong.zeros(self._shape, dtype="int32")
+        self._result = np.empty(self._shape, np.float32)
+
+    def __call__(self, at: slice) -> NDArray[np.float32]:
+        codes = self._codes[at]
+        count = len(codes)
+        if count > self._shape[0]:
+            self._make_room(count)
+        products = self._products[:count]  # numkong fills an array of exactly this shape
+        self._numkong.dots_packed(codes, self._query_matrix, out=products)
+        result = self._result[:count]
+        np.copyto(result, np.asarray(products))
+        return result
+
+
+@cache
+def _numkong() -> Any:
+    """Return the module, or None where it is not installed."""
+    try:
+        import numkong
+    except ImportError:
+        return None
+    return numkong
