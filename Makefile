@@ -53,7 +53,7 @@ llm: vllm                           ## a real language model to measure with; MO
 # Two processes: colpali-engine changes the names under which transformers saves weights.
 test-references: $(VENV)/dev.stamp  ## models of others against colpali-engine and sentence-transformers
 	$(BIN)/python scripts/make_references.py .references
-	PYTHONPATH=.references $(BIN)/python -m pytest tests/models/test_references.py
+	PYTHONPATH=.references $(BIN)/python -m pytest tests/models/test_references.py tests/models/test_multi_vector.py
 	PYTHONPATH=.references $(BIN)/python -m pytest tests/models/test_stock_processors.py
 
 lint: $(VENV)/dev.stamp             ## ruff, the direction of imports, the words

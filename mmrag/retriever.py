@@ -172,6 +172,7 @@ class Retriever:
             raise ValueError(f"document_weight must be a number of at least 0, got {document_weight!r}.")
         self.document_weight = document_weight
         self._nested = bool(getattr(embedder, "nested", True))
+        self._nested_query = bool(getattr(embedder, "nested_query", self._nested))
         manifest = index.manifest
         if manifest.fingerprint != embedder.fingerprint:
             raise IndexMismatchError(
@@ -260,7 +261,8 @@ class Retriever:
             return None
         most = self.embedder.budget
         if self._nested:
-            return Budget(min(budget.query, most.query), min(budget.document, most.document))
+            query = min(budget.query, most.query) if self._nested_query else most.query
+            return Budget(query, min(budget.document, most.document))
         if budget.query < most.query or budget.document < most.document:
             raise ValueError(
                 f"budget must be left out for {self.embedder.name!r} (its vectors are no nested prefix: "

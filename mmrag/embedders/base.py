@@ -211,6 +211,7 @@ class Embedder(Protocol):
 
     * ``nested``: False if the rows of a matrix are not nested, so that a smaller budget is refused and
       searches are exact. Default: True.
+    * ``nested_query``: False if a query keeps all its rows at every budget. Default: as ``nested``.
     * ``image_pixels``: largest picture area that is used; pages are rendered at that size.
     """
 

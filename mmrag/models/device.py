@@ -13,7 +13,7 @@ from mmrag.machine import has_bfloat16
 
 logger = logging.getLogger(__name__)
 
-HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.metadata")
 """Files of a hub repository that are fetched; none that could carry code."""
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")

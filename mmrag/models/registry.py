@@ -11,7 +11,10 @@ Which checkpoints are of another design (the first rule that applies):
    (``modules.json`` and ``1_Pooling/config.json``), or ``architectures`` names ``Qwen3VLForEmbedding``, or
    the name contains ``Qwen3-VL-Embedding`` (the repository's first revisions have nothing else that
    distinguishes them from a chat model): Qwen3-VL-Embedding.
-4. Anything else is a backbone of ours.
+4. config_sentence_transformers.json says ``MultiVectorEncoder`` or PyLate's ``ColBERT``, or ``architectures``
+   of config.json names ``HF_ColBERT`` or a class of ``transformers`` that ends in ``ForRetrieval``: what
+   sentence-transformers loads as a `MultiVectorEncoder`.
+5. Anything else is a backbone of ours.
 
 A caller overrides the rules with ``family=``; ``family="mmrag"`` is a backbone of ours.
 """
@@ -32,6 +35,7 @@ EMBEDDERS: Mapping[str, str] = {
     "colqwen2": "mmrag.models.colqwen2:ColQwen2Embedder",
     "colmodernvbert": "mmrag.models.colmodernvbert:ColModernVBertEmbedder",
     "qwen3_vl_embedding": "mmrag.models.qwen3_vl_embedding:Qwen3VLEmbedding",
+    "multi_vector_encoder": "mmrag.models.multi_vector:MultiVectorEmbedder",
 }
 """Family of a checkpoint of another design: class of its embedder."""
 
@@ -104,11 +108,27 @@ def family_of(folder: Path, config: Mapping[str, Any], name: str = "") -> str | 
     model_type = config.get("model_type")
     if model_type in EMBEDDERS:
         return str(model_type)
+    if _is_multi_vector_encoder(folder, config):
+        return "multi_vector_encoder"
     if model_type != "qwen3_vl":
         return None
     has_name = any("qwen3-vl-embedding" in text.lower() for text in (name, folder.name))
     has_architecture = "Qwen3VLForEmbedding" in (config.get("architectures") or [])
     return "qwen3_vl_embedding" if has_name or has_architecture or pools_last_token(folder) else None
+
+
+def _is_multi_vector_encoder(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Return whether sentence-transformers loads this folder as a ``MultiVectorEncoder``."""
+    path = folder / "config_sentence_transformers.json"
+    if path.is_file():
+        try:
+            model_type = json.loads(path.read_text(encoding="utf-8")).get("model_type")
+        except (ValueError, AttributeError) as error:
+            raise ValueError(f"{path} must be a JSON object, got {error}. Download it again.") from error
+        if model_type is not None:
+            return model_type in ("MultiVectorEncoder", "ColBERT")
+    names = [str(name) for name in config.get("architectures") or []]
+    return any(name == "HF_ColBERT" or name.endswith("ForRetrieval") for name in names)
 
 
 def _check_not_adapter(folder: Path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmrag.models.token_pooling import cluster, pool_tokens
+from mmrag.models.token_pooling import cluster, level_sizes, pool_levels, pool_tokens
 
 
 def unit(rows, dim=16, seed=0, groups=0):
@@ -90,3 +90,51 @@ def test_a_matrix_with_nan_is_left_for_the_caller_to_refuse():
 def test_no_rows_are_refused():
     with pytest.raises(ValueError, match="at least 1, got 0"):
         pool_tokens(unit(3), 0)
+
+
+# ---- levels --------------------------------------------------------------------------------------------
+
+
+def test_levels_grow_by_four_and_the_last_takes_what_is_left():
+    assert [level_sizes(rows) for rows in (1, 2, 5, 6, 21, 30, 64)] == [
+        [1], [1, 1], [1, 4], [1, 5], [1, 4, 16], [1, 4, 25], [1, 4, 16, 43],
+    ]  # fmt: skip
+    for rows in range(1, 300):
+        assert sum(level_sizes(rows)) == rows
+
+
+def test_the_first_row_is_the_page_and_the_next_are_its_parts():
+    left, right = np.array([[1.0, 0.0]] * 3), np.array([[0.0, 1.0]] * 3)
+    rows = pool_levels(np.concatenate([left, right]).astype(np.float32), 5)
+
+    np.testing.assert_allclose(rows[0], [np.sqrt(0.5)] * 2, atol=1e-6)
+    assert {tuple(np.round(row, 5)) for row in rows[1:]} == {(1.0, 0.0), (0.0, 1.0)}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_clusters_of_a_level_are_unions_of_clusters_of_the_next(seed):
+    matrix = unit(60, seed=seed, groups=7)
+    rows = pool_levels(matrix, 21, position_weight=0.2)
+
+    assert rows.shape == (21, 16)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(pool_levels(matrix, 5, position_weight=0.2), rows[:5], atol=1e-6)
+
+
+def test_equal_tokens_far_apart_part_by_their_place_alone():
+    token = unit(1)
+    matrix = np.repeat(token, 8, axis=0)
+    positions = np.array([[0.0, 0.0]] * 4 + [[1.0, 1.0]] * 4)
+
+    assert len(pool_levels(matrix, 5, positions, 0.5)) == 1 + 2
+    assert len(pool_levels(matrix, 5, positions, 0.0)) == 1 + 1
+
+
+def test_levels_refuse_what_they_cannot_use():
+    matrix = unit(8)
+    with pytest.raises(ValueError, match="position_weight must be"):
+        pool_levels(matrix, 4, position_weight=1.5)
+    with pytest.raises(ValueError, match="positions must be one a token"):
+        pool_levels(matrix, 4, np.zeros((7, 2)))
+    assert np.isnan(pool_levels(np.full((3, 2), np.nan, np.float32), 2)).all()
+    assert pool_levels(unit(1), 5).shape == (1, 16)
