@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from mmrag.errors import IndexDamagedError, IndexFormatError
@@ -14,6 +15,11 @@ from mmrag.index.stored import REMEDY
 
 BUSY_SECONDS = 30.0
 _POOL_SIZE = 8
+
+_CHUNK = 500
+"""Parameters of one statement."""
+
+_T = TypeVar("_T")
 
 
 class Database:
@@ -171,6 +177,13 @@ class Database:
             connection.close()
             raise
         return connection
+
+
+def chunks(items: Sequence[_T]) -> Iterator[tuple[str, Sequence[_T]]]:
+    """Split values into parts that fit one statement; yield each with its question marks."""
+    for start in range(0, len(items), _CHUNK):
+        part = items[start : start + _CHUNK]
+        yield ", ".join("?" * len(part)), part
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

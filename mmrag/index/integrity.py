@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,19 +20,12 @@ from mmrag.index.base import DocumentEntry, Manifest
 from mmrag.index.check_report import LOST_PARTS, Fault
 from mmrag.index.checksums import OTHER_BYTES, StoredRecord, has_table, stored_records, stored_values
 from mmrag.index.filters import metadata_rows
-from mmrag.index.identity import is_first
 from mmrag.index.layout import full_text_tables
-from mmrag.index.lexical import lexical_terms
 from mmrag.index.record_codec import decode_entry, decode_manifest, decode_record
 from mmrag.index.rows import RowCodec
 from mmrag.index.stored import decode_guard
+from mmrag.index.text_check import FullTextCheck
 from mmrag.types import Record
-
-FULL_TEXTS: dict[str, Callable[[Record], str | None]] = {
-    "lexical": lambda record: " ".join(lexical_terms(f"{record.context}\n{record.text}")),
-    "identities": lambda record: " ".join(lexical_terms(record.context)) if is_first(record) else None,
-}
-"""What the first column of a full-text table holds of a record, by the table's name; None: it has no row."""
 
 _RECORD_TABLES = ("vectors", "first", "metadata", "blocks")
 """Tables whose rows belong to a record of the same number."""
@@ -96,6 +89,7 @@ def find_faults(connection: sqlite3.Connection, path: Path) -> Findings:
             findings.whole_seqs.append(seq)
             if record.page is not None and record.page.id != record.page.document_id:
                 pages.setdefault(record.page.document_id, set()).add(record.page.number)
+    _finish_full_texts(texts, findings, is_whole=len(findings.whole_seqs) == len(seqs))
     ids = set(_texts_of(connection, "SELECT CAST(id AS BLOB) FROM records"))
     _check_documents(connection, findings, pages)
     _check_blobs(connection, findings, ids)
@@ -186,7 +180,7 @@ def read_record(connection: sqlite3.Connection, seq: int) -> StoredRecord | None
 
 
 def _check_record(
-    connection: sqlite3.Connection, seq: int, findings: Findings, texts: dict[str, dict[object, str]]
+    connection: sqlite3.Connection, seq: int, findings: Findings, texts: Sequence[FullTextCheck]
 ) -> Record | None:
     """Check a record and what was made of it; return it if it can be kept."""
     assert findings.manifest is not None  # or nothing is decoded
@@ -209,10 +203,10 @@ def _check_record(
     if record is None or LOST_PARTS & set(wrong_parts):
         return None
     _check_made(connection, row, record, findings)
-    for table, contents in texts.items():
-        if table in FULL_TEXTS and contents.get(seq) != FULL_TEXTS[table](record):
-            problem = "other words than the record's" if seq in contents else "not there"
-            findings.note("text", record.id, f"{problem} in {table}")
+    for text in texts:
+        problem = text.problem(seq, record)
+        if problem is not None:
+            findings.note("text", record.id, problem)
     return record
 
 
@@ -264,39 +258,28 @@ def _check_made(
 # ---- full text -----------------------------------------------------------------------------------
 
 
-def _full_texts(connection: sqlite3.Connection, findings: Findings) -> dict[str, dict[object, str]]:
-    """Check each full-text table in itself, and return its texts by number."""
-    texts: dict[str, dict[object, str]] = {}
+def _full_texts(connection: sqlite3.Connection, findings: Findings) -> list[FullTextCheck]:
+    """Begin the check of each full-text table that can be read."""
+    checks = []
     for table, statement in full_text_tables(connection).items():
         try:
-            _check_full_text(connection, table, statement)
+            checks.append(FullTextCheck(connection, table, statement))
         except sqlite3.DatabaseError as error:
-            findings.note("text", table, f"an index of words that is not of its texts ({error})")
-        rows = _rows(connection, f"SELECT id, c0 FROM {table}_content")
-        texts[table] = {seq: _text(text) for seq, text in rows}
-    return texts
+            _note_words(findings, table, error)
+    return checks
 
 
-def _check_full_text(connection: sqlite3.Connection, table: str, statement: str) -> None:
-    """Let FTS5 check a copy of its table: its own check is an INSERT, and a reader must not write.
+def _finish_full_texts(checks: list[FullTextCheck], findings: Findings, *, is_whole: bool) -> None:
+    """End the checks; `is_whole` where all records could be read."""
+    for check in checks:
+        try:
+            check.finish(is_whole=is_whole)
+        except sqlite3.DatabaseError as error:
+            _note_words(findings, check.table, error)
 
-    Raises:
-        sqlite3.DatabaseError: the words and the texts of the table do not agree, or cannot be read.
-    """
-    copy = sqlite3.connect("", isolation_level=None)  # a temporary file of SQLite's own
-    try:
-        copy.execute("BEGIN")
-        copy.execute(statement)
-        for ending in ("data", "idx", "content", "docsize", "config"):
-            name = f"{table}_{ending}"
-            copy.execute(f"DELETE FROM {name}")
-            rows = connection.execute(f"SELECT * FROM {name}")
-            marks = ", ".join("?" * len(rows.description))
-            copy.executemany(f"INSERT INTO {name} VALUES ({marks})", rows)
-        copy.execute("COMMIT")
-        copy.execute(f"INSERT INTO {table}({table}) VALUES ('integrity-check')")
-    finally:
-        copy.close()
+
+def _note_words(findings: Findings, table: str, error: sqlite3.DatabaseError) -> None:
+    findings.note("text", table, f"an index of words that is not of its texts ({error})")
 
 
 # ---- documents, bytes, orphans -------------------------------------------------------------------
@@ -375,16 +358,17 @@ def _sum_keys(connection: sqlite3.Connection, part: str) -> set[str]:
 
 
 def _check_orphans(
-    connection: sqlite3.Connection, findings: Findings, seqs: set[object], texts: dict[str, dict[object, str]]
+    connection: sqlite3.Connection, findings: Findings, seqs: set[object], texts: Sequence[FullTextCheck]
 ) -> None:
     """Find rows that belong to no record."""
     for table in (table for table in _RECORD_TABLES if has_table(connection, table)):
         rows = _rows(connection, f"SELECT DISTINCT seq FROM {table}")
         for seq in sorted({row[0] for row in rows} - seqs, key=str):
             findings.note("orphan", f"number {seq} in {table}", "belongs to no record")
-    for table, contents in texts.items():
-        for seq in sorted(set(contents) - seqs, key=str):
-            findings.note("orphan", f"number {seq} in {table}", "belongs to no record")
+    for text in texts:
+        for seq in sorted(text.seqs - seqs, key=str):
+            findings.note("orphan", f"number {seq} in {text.table}", "belongs to no record")
+        text.close()
     for key in sorted(_sum_keys(connection, "record") - {str(seq) for seq in seqs}):
         findings.note("record", f"number {key}", "not there, though there is a checksum of it")
     for part in ("matrix", "blocks"):

@@ -28,13 +28,13 @@ from __future__ import annotations
 import re
 import sqlite3
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 
 from mmrag.blocks import is_footnote_mark
 from mmrag.index.dates import period_terms
 
-LEXICAL_VERSION = 3
-"""Of what `lexical_terms` gives; an index made by another version is filled anew."""
+LEXICAL_VERSION = 4
+"""Of what `lexical_terms` gives and of the table; an index made by another version is filled anew."""
 
 _STOP_WORDS = """
 a about an and any are as at be been by can could did do does for from had has have how in into is it its
@@ -159,8 +159,25 @@ def match_expression(text: str, without: Collection[str] = ()) -> str | None:
     return " OR ".join(map(quoted_term, terms)) or None
 
 
+def lexical_text(context: str, text: str) -> str:
+    """Return the text by which a record is found."""
+    return f"{context}\n{text}"
+
+
+def joined_terms(text: str) -> str:
+    """Write the terms of a text as FTS5 gets them."""
+    return " ".join(lexical_terms(text))
+
+
+NO_CONTENT = "content='', "
+"""What makes an FTS5 table keep no texts."""
+
+
 class LexicalTable:
-    """The FTS5 table ``lexical`` of one SQLite file; rows are numbered as the records are."""
+    """The FTS5 table ``lexical`` of one SQLite file; rows are numbered as the records are.
+
+    It keeps no texts (2.9 kB a page on our pages), so that whoever deletes a row must say what stood in it.
+    """
 
     @staticmethod
     def create(connection: sqlite3.Connection) -> None:
@@ -170,7 +187,7 @@ class LexicalTable:
             RuntimeError: this Python's SQLite has no FTS5.
         """
         try:
-            connection.execute(f"CREATE VIRTUAL TABLE lexical USING fts5(terms, {FTS_TOKENIZER})")
+            connection.execute(f"CREATE VIRTUAL TABLE lexical USING fts5(terms, {NO_CONTENT}{FTS_TOKENIZER})")
         except sqlite3.OperationalError as error:
             if "fts5" not in str(error):
                 raise
@@ -180,19 +197,20 @@ class LexicalTable:
             ) from error
 
     @staticmethod
-    def put(connection: sqlite3.Connection, rows: Iterable[tuple[int, str]]) -> None:
-        """Add or replace ``(seq, text)``."""
-        rows = list(rows)
-        LexicalTable.delete(connection, [seq for seq, _ in rows])
+    def add(connection: sqlite3.Connection, rows: Iterable[tuple[int, str]]) -> None:
+        """Add ``(seq, text)`` of numbers that are not there."""
         connection.executemany(
             "INSERT INTO lexical(rowid, terms) VALUES (?, ?)",
-            ((seq, " ".join(lexical_terms(text))) for seq, text in rows),
+            ((seq, joined_terms(text)) for seq, text in rows),
         )
 
     @staticmethod
-    def delete(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
-        """Delete by number; numbers that are not there are passed over."""
-        connection.executemany("DELETE FROM lexical WHERE rowid = ?", ((seq,) for seq in seqs))
+    def delete(connection: sqlite3.Connection, rows: Iterable[tuple[int, str]]) -> None:
+        """Delete ``(seq, text)``, with the texts that were added."""
+        connection.executemany(
+            "INSERT INTO lexical(lexical, rowid, terms) VALUES ('delete', ?, ?)",
+            ((seq, joined_terms(text)) for seq, text in rows),
+        )
 
     @staticmethod
     def rows(connection: sqlite3.Connection, expression: str) -> Iterator[int]:

@@ -8,12 +8,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mmrag.index.database import chunks
 from mmrag.index.rows import RowBlock, RowCodec
 from mmrag.index.stored import damage_error
 from mmrag.types import Matrix
-
-_CHUNK = 500
-"""Parameters of one statement."""
 
 
 class MatrixTable:
@@ -41,8 +39,7 @@ class MatrixTable:
             IndexDamagedError: the bytes of a record are no rows.
         """
         table, column = ("first", "vector") if rows == 1 else ("vectors", "matrix")
-        for part in _parts(seqs):
-            marks = ", ".join("?" * len(part))
+        for marks, part in chunks(seqs):
             statement = f"SELECT seq, {column} FROM {table} WHERE seq IN ({marks})"
             blobs = dict(connection.execute(statement, part).fetchall())
             for seq in part:
@@ -75,8 +72,7 @@ class MatrixTable:
         if seqs is None:
             pairs = connection.execute(f"{select} ORDER BY seq").fetchall()
         else:
-            for part in _parts(seqs):
-                marks = ", ".join("?" * len(part))
+            for marks, part in chunks(seqs):
                 blobs = dict(connection.execute(f"{select} WHERE seq IN ({marks})", part).fetchall())
                 pairs += [(seq, blobs[seq]) for seq in part if seq in blobs]
         numbers, data = [row[0] for row in pairs], [row[1] for row in pairs]
@@ -103,11 +99,6 @@ class MatrixTable:
         is_whole = np.isin(block.seqs, np.fromiter(ids, np.int64, len(ids)))  # a row alone is no record
         seqs: list[int] = block.seqs[is_whole].tolist()
         return seqs, [ids[seq] for seq in seqs], block.decode()[is_whole]
-
-
-def _parts(seqs: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(seqs), _CHUNK):
-        yield seqs[start : start + _CHUNK]
 
 
 def _name(connection: sqlite3.Connection, seq: int) -> str:

@@ -13,7 +13,7 @@ from mmrag.index.check_report import CheckReport
 from mmrag.index.codec import encode_words
 from mmrag.index.filters import Filter, kind_of, matches, metadata_values, validate
 from mmrag.index.identity import DocumentNames, IdentityTable
-from mmrag.index.lexical import LexicalTable
+from mmrag.index.lexical import LexicalTable, lexical_text
 from mmrag.index.ranking import best_hits, final_scores
 from mmrag.index.records import (
     budget_rows,
@@ -77,12 +77,12 @@ class MemoryIndex:
                     self._next_seq += 1
                 page = None if record.page is None else replace(record.page, image=None)
                 metadata = plain_metadata(record.metadata)
+                self._forget_words(record.id)
                 self._records[record.id] = replace(record, matrix=None, metadata=metadata, page=page)
                 self._matrices[record.id] = matrix
             for record, _ in pairs:
                 seq = self._seqs[record.id]
-                LexicalTable.put(self._lexical, [(seq, f"{record.context}\n{record.text}")])
-                IdentityTable.delete(self._lexical, [seq])
+                LexicalTable.add(self._lexical, [(seq, lexical_text(record.context, record.text))])
                 if record.page is not None and record.page.number == 0:
                     document_id = record.page.document_id
                     IdentityTable.put(self._lexical, seq, document_id, record.context, record.text)
@@ -93,12 +93,18 @@ class MemoryIndex:
             for id in ids:
                 self._blobs.pop(id, None)
             present = [id for id in dict.fromkeys(ids) if id in self._records]
-            seqs = [self._seqs[id] for id in present]
-            LexicalTable.delete(self._lexical, seqs)
-            IdentityTable.delete(self._lexical, seqs)
             for id in present:
+                self._forget_words(id)
                 del self._records[id], self._matrices[id], self._seqs[id]
             return len(present)
+
+    def _forget_words(self, id: str) -> None:
+        """Take a record out of the full text; one that is not there is passed over."""
+        record = self._records.get(id)
+        if record is not None:
+            seq = self._seqs[id]
+            LexicalTable.delete(self._lexical, [(seq, lexical_text(record.context, record.text))])
+            IdentityTable.delete(self._lexical, [seq])
 
     def get(self, ids: Sequence[str], *, matrices: bool = False) -> list[Record]:
         """See `Index.get`."""

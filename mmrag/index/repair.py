@@ -81,11 +81,9 @@ def write_whole(connection: sqlite3.Connection, path: Path, findings: Findings) 
         for key in findings.blob_keys:
             for value in stored_values(connection, "blob", key):
                 store.put_blob(key, value.data)
-        with store.database.write() as writer:
-            generation = max(findings.generation, store.generation(writer)) + 1
-            store.set_state(
-                writer, "generation", str(generation)
-            )  # for readers that have the old file's rows
+        with store.database.read() as reader:
+            generation = max(findings.generation, store.generation(reader)) + 1
+        store.start_generation(generation)  # for readers that have the old file's rows
     finally:
         store.close()
     return draft

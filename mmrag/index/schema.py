@@ -46,14 +46,32 @@ BLOCKS = "CREATE TABLE IF NOT EXISTS blocks(seq INTEGER PRIMARY KEY, data BLOB N
 """Blocks of pages; an index that earlier code wrote gets the table when it is opened for writing."""
 
 
-ADDED_TABLES = frozenset({("table", "blocks"), ("table", "checksums"), ("table", "identities")})
+CHANGES = (
+    "CREATE TABLE IF NOT EXISTS changes(seq INTEGER PRIMARY KEY, generation INTEGER NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS changes_by_generation ON changes(generation)",
+)
+"""When a record was last added, replaced or deleted, by generation: what a reader reads after a commit."""
+
+ADDED_TABLES = frozenset(
+    {
+        ("table", "blocks"),
+        ("table", "changes"),
+        ("index", "changes_by_generation"),
+        ("table", "checksums"),
+        ("table", "identities"),
+    }
+)
 """What a file of earlier code may lack when it is open for reading only."""
 
 EARLIER_FORMS = {
     "records": (
         "create table records(seq integer primary key autoincrement,id text not null unique,document_id text,"
         "text text not null,metadata text not null,page text,words blob)",
-    )
+    ),
+    "lexical": (
+        "create virtual table lexical using fts5(terms,tokenize = porter unicode61 remove_diacritics 2 "
+        "categories l* n* m* co tokenchars .)",
+    ),
 }
 """Wordings of a table in files of earlier code, by its name, as `mmrag.index.layout` spells them."""
 
@@ -66,6 +84,8 @@ def has_blocks(connection: sqlite3.Connection) -> bool:
 def upgrade(connection: sqlite3.Connection) -> None:
     """Add to a file of earlier code the tables and columns that have come since."""
     connection.execute(BLOCKS)
+    for statement in CHANGES:
+        connection.execute(statement)
     if not has_context(connection):
         connection.execute("ALTER TABLE records ADD COLUMN context TEXT")
     IdentityTable.create(connection)

@@ -7,7 +7,8 @@ vector store that holds row 0 can always be filled again from here (``benchmarks
 Tables: ``records`` (one row a record; ``seq`` is the order of first adding), ``vectors`` (the matrix,
 see `mmrag.index.rows`), ``first`` (row 0 by itself, so that all of them load fast), ``metadata`` (one row
 a value, for filters), ``lexical`` (FTS5), ``pending`` (ids whose row 0 the vector store has not confirmed),
-``documents``, ``blobs``, ``state`` (manifest, generation), ``checksums`` (`mmrag.index.checksums`).
+``changes`` (when a record's rows last changed), ``documents``, ``blobs``, ``state`` (manifest,
+generation), ``checksums`` (`mmrag.index.checksums`).
 """
 
 from __future__ import annotations
@@ -16,33 +17,28 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmrag.blocks import Block
 from mmrag.errors import IndexFormatError
-from mmrag.files import name_words
 from mmrag.index import checksums, codec
 from mmrag.index.base import FORMAT_VERSION, OLD_FORMAT_VERSIONS, DocumentEntry, Manifest
 from mmrag.index.block_codec import encode_blocks
-from mmrag.index.checksums import has_context
-from mmrag.index.database import Database
+from mmrag.index.database import Database, chunks
 from mmrag.index.filters import KIND_BOOL, Filter, metadata_rows, to_sql, validate
 from mmrag.index.identity import DocumentNames, IdentityTable
 from mmrag.index.layout import check_layout
-from mmrag.index.lexical import LEXICAL_VERSION, LexicalTable, match_expression
+from mmrag.index.lexical import match_expression
 from mmrag.index.matrices import MatrixTable
 from mmrag.index.record_codec import check_page, decode_entry, decode_manifest, decode_record
 from mmrag.index.records import check_metadata, plain_metadata
 from mmrag.index.rows import RowBlock, RowCodec
-from mmrag.index.schema import create_file, upgrade
+from mmrag.index.schema import create_file
 from mmrag.index.stored import decode_guard
+from mmrag.index.upgrade import forget_words, put_words, upgrade_file
 from mmrag.types import Hit, Matrix, Metadata, Record, Scalar
-
-_CHUNK = 500
-"""Parameters of one statement."""
 
 _UPSERT = """
 INSERT INTO records(id, document_id, text, metadata, page, words, context) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -61,8 +57,6 @@ _COUNT_DOCUMENTS = """
 SELECT count(DISTINCT records.document_id) FROM lexical JOIN records ON records.seq = lexical.rowid
 WHERE lexical MATCH ?
 """
-
-_T = TypeVar("_T")
 
 
 class RecordStore:
@@ -87,7 +81,7 @@ class RecordStore:
                 self._matrices = MatrixTable(RowCodec.of(self.manifest))
                 if not read_only:
                     self.database.open_writer()
-                    self._upgrade()
+                    self.manifest = upgrade_file(self.database, self.manifest)
             except BaseException:
                 self.database.close()
                 raise
@@ -139,32 +133,31 @@ class RecordStore:
         with decode_guard("state", "generation"):
             return int(cls.state(connection, "generation") or 0)
 
-    def _grow(self, connection: sqlite3.Connection) -> None:
-        self.set_state(connection, "generation", str(self.generation(connection) + 1))
+    def _grow(self, connection: sqlite3.Connection, seqs: Iterable[int]) -> None:
+        """Begin another generation, in which these records changed."""
+        generation = self.generation(connection) + 1
+        self.set_state(connection, "generation", str(generation))
+        rows = ((seq, generation) for seq in seqs)
+        connection.executemany("INSERT OR REPLACE INTO changes VALUES (?, ?)", rows)
 
-    def _upgrade(self) -> None:
-        """Bring a file of earlier code up to this one: tables, columns, sums, and what words are found by."""
-        with self.database.read() as connection:
-            has_tables = has_context(connection) and checksums.has_table(connection, "checksums")
-            if has_tables and self.state(connection, "lexical") == str(LEXICAL_VERSION):
-                return
+    def start_generation(self, generation: int) -> None:
+        """Set the number of changes; whoever read this file, or the one before it, has to read all again."""
         with self.database.write() as connection:
-            had_context = has_context(connection)
-            upgrade(connection)
-            connection.execute("DELETE FROM lexical")
-            connection.execute("DELETE FROM identities")
-            rows = connection.execute("SELECT seq, context, text, page, metadata FROM records").fetchall()
-            for seq, context, text, page, metadata in rows:
-                with decode_guard("record", f"number {seq}"):
-                    first_of = _first_page(page)
-                    if page is not None and not had_context:
-                        context = _name_words(metadata)
-                if not had_context:
-                    connection.execute("UPDATE records SET context = ? WHERE seq = ?", (context, seq))
-                _put_words(connection, seq, context or "", text, first_of)
-            self.set_state(connection, "lexical", str(LEXICAL_VERSION))
-            if not has_tables:
-                checksums.put_all_sums(connection)
+            self.set_state(connection, "generation", str(generation))
+            self.set_state(connection, "changes_since", str(generation))
+
+    @classmethod
+    def changes(cls, connection: sqlite3.Connection, generation: int) -> list[int] | None:
+        """List the numbers of the records that were added, replaced or deleted after a generation, rising.
+
+        None where the file does not say, and all has to be read again.
+        """
+        with decode_guard("state", "generation"):
+            since = int(cls.state(connection, "changes_since") or 0)
+        if generation < since or not checksums.has_table(connection, "changes"):
+            return None
+        rows = connection.execute("SELECT seq FROM changes WHERE generation > ? ORDER BY seq", (generation,))
+        return [int(row[0]) for row in rows]
 
     # -- records ----------------------------------------------------------------------------
 
@@ -175,6 +168,7 @@ class RecordStore:
         prepared_rows = [(_record_row(record), record, matrix) for record, matrix in pairs]
         seqs = []
         with self.database.write() as connection:
+            forget_words(connection, list(self.seqs(connection, [record.id for record, _ in pairs]).values()))
             for row, record, matrix in prepared_rows:
                 # seq stays when an id is replaced
                 seq = connection.execute(_UPSERT, row).fetchone()[0]
@@ -182,11 +176,11 @@ class RecordStore:
                 self._matrices.put(connection, seq, matrix)
                 _put_metadata(connection, seq, record.metadata)
                 document = record.page.document_id if record.page and record.page.number == 0 else None
-                _put_words(connection, seq, record.context, record.text, document)
+                put_words(connection, seq, record.context, record.text, document)
                 _put_blocks(connection, seq, None if record.page is None else record.page.blocks)
             checksums.put_record_sums(connection, seqs)
             self._mark_pending(connection, [record.id for record, _ in pairs])
-            self._grow(connection)
+            self._grow(connection, seqs)
 
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Delete by id in one transaction and mark the ids pending; return those that existed."""
@@ -197,15 +191,14 @@ class RecordStore:
 
     def _delete(self, connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
         seqs = self.seqs(connection, ids)
+        forget_words(connection, list(seqs.values()))
         for table in ("records", "vectors", "first", "metadata", "blocks"):
             connection.executemany(f"DELETE FROM {table} WHERE seq = ?", ((s,) for s in seqs.values()))
-        LexicalTable.delete(connection, list(seqs.values()))
-        IdentityTable.delete(connection, list(seqs.values()))
         for part in checksums.RECORD_PARTS:
             checksums.drop_sums(connection, part, seqs.values())
         if seqs:
             self._mark_pending(connection, list(seqs))
-            self._grow(connection)
+            self._grow(connection, seqs.values())
         return list(seqs)
 
     def update_metadata(self, ids: Sequence[str], values: Metadata) -> None:
@@ -241,7 +234,7 @@ class RecordStore:
         connection: sqlite3.Connection, column: str, keys: Sequence[str] | Sequence[int], *, matrices: bool
     ) -> Iterator[checksums.StoredRecord]:
         """Yield the records whose `column` is one of `keys`, as bytes and not verified."""
-        for marks, part in _chunks(keys):
+        for marks, part in chunks(keys):
             condition = f"{column} IN ({marks})"
             yield from checksums.stored_records(connection, condition, part, matrices=matrices)
 
@@ -258,7 +251,7 @@ class RecordStore:
         """Map each id that exists to its number, in the order of `ids`."""
         seqs: dict[str, int] = {}
         unique = list(dict.fromkeys(ids))
-        for marks, part in _chunks(unique):
+        for marks, part in chunks(unique):
             rows = connection.execute(f"SELECT id, seq FROM records WHERE id IN ({marks})", part)
             seqs.update(rows.fetchall())
         return {id: seqs[id] for id in unique if id in seqs}
@@ -267,7 +260,7 @@ class RecordStore:
     def names(connection: sqlite3.Connection, seqs: Sequence[int]) -> dict[int, str]:
         """Map each number to its id."""
         ids: dict[int, str] = {}
-        for marks, part in _chunks(seqs):
+        for marks, part in chunks(seqs):
             rows = connection.execute(f"SELECT seq, id FROM records WHERE seq IN ({marks})", part)
             ids.update(rows.fetchall())
         return ids
@@ -338,7 +331,7 @@ class RecordStore:
     def document_ids(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, str]:
         """Map each of these records that is of a document to the document's id."""
         documents: dict[str, str] = {}
-        for marks, part in _chunks(ids):
+        for marks, part in chunks(ids):
             rows = connection.execute(
                 f"SELECT id, document_id FROM records WHERE id IN ({marks}) AND document_id IS NOT NULL", part
             )
@@ -451,27 +444,6 @@ def _record_row(
     )
 
 
-def _put_words(connection: sqlite3.Connection, seq: int, context: str, text: str, first: str | None) -> None:
-    """Make a record findable by its words; `first` is the document's id if it is the first page of one."""
-    LexicalTable.put(connection, [(seq, f"{context}\n{text}")])
-    if first is None:
-        IdentityTable.delete(connection, [seq])
-    else:
-        IdentityTable.put(connection, seq, first, context, text)
-
-
-def _first_page(page: str | None) -> str | None:
-    """Return the document's id of an encoded page if it is the first."""
-    values = json.loads(page) if page is not None else {}
-    return str(values["document_id"]) if values.get("number") == 0 else None
-
-
-def _name_words(metadata: str) -> str:
-    """Return the words of a record's file name; of earlier code, which kept no context."""
-    name = codec.decode_metadata(metadata).get("file_name", "")
-    return " ".join(name_words(str(part)) for part in (name if isinstance(name, tuple) else (name,)))
-
-
 def _put_blocks(connection: sqlite3.Connection, seq: int, blocks: Sequence[Block] | None) -> None:
     """Set the blocks of a record; None takes them away."""
     if blocks is None:
@@ -485,10 +457,3 @@ def _put_metadata(connection: sqlite3.Connection, seq: int, metadata: Metadata) 
     connection.execute("DELETE FROM metadata WHERE seq = ?", (seq,))
     rows = metadata_rows(plain_metadata(metadata))
     connection.executemany("INSERT INTO metadata VALUES (?, ?, ?, ?)", ((seq, *row) for row in rows))
-
-
-def _chunks(items: Sequence[_T]) -> Iterable[tuple[str, Sequence[_T]]]:
-    """Split values into parts that fit one statement; yield each with its question marks."""
-    for start in range(0, len(items), _CHUNK):
-        part = items[start : start + _CHUNK]
-        yield ", ".join("?" * len(part)), part

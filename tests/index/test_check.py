@@ -26,6 +26,7 @@ OLD = Path(__file__).parent / "data" / "before-layout"
 BYTES = b"%PDF of nine pages"
 SOURCE = Source(sha256(BYTES).hexdigest(), "pdf", "report.pdf")
 FLIPS = 40
+DELETE = "lexical(lexical, rowid, terms) VALUES"
 
 
 def fill(path, identity):
@@ -137,9 +138,10 @@ def test_a_flipped_bit_never_changes_an_answer_without_a_fault(path, seed):
         ("first", "r3", "UPDATE first SET vector = (SELECT vector FROM first WHERE seq = 5) WHERE seq = 4"),
         ("metadata", "r3", "UPDATE metadata SET value = 4 WHERE seq = 4"),
         ("metadata", "r3", "DELETE FROM metadata WHERE seq = 4"),
-        ("text", "r3", "DELETE FROM lexical WHERE rowid = 4"),
-        ("text", "r3", "UPDATE lexical SET terms = 'page 3 of a report' WHERE rowid = 4"),
-        ("text", "lexical", "DELETE FROM lexical_docsize WHERE id = 4"),
+        ("text", "r3", f"INSERT INTO {DELETE} ('delete', 4, 'page 3 of the report')"),
+        ("text", "lexical", f"INSERT INTO {DELETE} ('delete', 4, 'report')"),
+        ("text", "lexical", "INSERT INTO lexical(rowid, terms) VALUES (4, 'page')"),
+        ("text", "r3", "DELETE FROM lexical_docsize WHERE id = 4"),
         ("text", "lexical", "DELETE FROM lexical_data WHERE id > 10"),
         ("checksum", "r3", "DELETE FROM checksums WHERE part = 'record' AND key = 4"),
         ("orphan", "number 99 in vectors", "INSERT INTO vectors VALUES (99, x'0000')"),

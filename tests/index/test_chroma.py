@@ -228,7 +228,7 @@ def test_interrupted_making_is_made_again(path, identity):
 def test_text_indexed_by_another_normaliser_is_indexed_again(filled, identity, caplog):
     connection = sqlite3.connect(filled / STORE_NAME)
     connection.execute("UPDATE state SET value = '0' WHERE key = 'lexical'")
-    connection.execute("DELETE FROM lexical")
+    connection.execute("INSERT INTO lexical(lexical) VALUES ('delete-all')")
     connection.commit()
     connection.close()
     index = ChromaIndex.open(filled, identity)

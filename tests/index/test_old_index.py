@@ -8,11 +8,15 @@ embed the questions a little differently.
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from mmrag import DocumentQA
+from mmrag.index.checksums import has_table
+from mmrag.index.chroma import ChromaIndex
+from mmrag.index.files_check import check_folder
 
 DATA = Path(__file__).parent / "data"
 OLD = sorted(folder.name for folder in DATA.iterdir())
@@ -69,6 +73,37 @@ def test_the_file_that_an_old_index_holds_is_known_when_it_is_added_again(old_in
         report = qa.add([("handbook.pdf", pdf)])
         # the reader reads more than it did then: the pages are read again, and are as many as before
         assert (report.reread, report.added, qa.status().records) == (["handbook.pdf"], [], 5)
+
+
+def test_an_old_index_is_brought_up_to_this_code_and_its_rows_stay(old_index):
+    with closing(ChromaIndex.open(old_index, None, read_only=True)) as index:
+        before = index.get(index.ids(), matrices=True)
+        texts = [index.search_text(query, k=9) for query in ("horn fog", "tank", "cat lamp")]
+        assert (index.manifest.format_version, index.manifest.row_type, index.manifest.rows) == (
+            1,
+            "float16",
+            None,
+        )
+        with index._store.database.read() as connection:
+            assert index._store.changes(connection, 0) is None  # such a file does not say
+    ChromaIndex.open(old_index, None).close()
+    with closing(ChromaIndex.open(old_index, None, read_only=True)) as index:
+        assert (index.manifest.format_version, index.manifest.row_type, index.manifest.rows) == (
+            2,
+            "float16",
+            None,
+        )
+        after = index.get(index.ids(), matrices=True)
+        assert [record.matrix.tobytes() for record in after] == [record.matrix.tobytes() for record in before]
+        assert [
+            [h.id for h in index.search_text(query, k=9)] for query in ("horn fog", "tank", "cat lamp")
+        ] == [[hit.id for hit in hits] for hits in texts]
+        with index._store.database.read() as connection:
+            generation = index._store.generation(connection)
+            assert index._store.changes(connection, generation) == []
+            assert index._store.changes(connection, generation - 1) is None
+            assert not has_table(connection, "lexical_content")
+    assert check_folder(old_index).is_sound
 
 
 def test_an_old_index_keeps_the_structure_of_its_pages(old_index):

@@ -1,5 +1,7 @@
 """Rows come back within half a step of their type, and encoded again they are the same bytes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -192,4 +194,72 @@ def test_the_rows_of_many_records_are_read_at_once(tmp_path, row_type):
             assert some.seqs.tolist() == [seqs["r9"], seqs["r2"]]
             expected = [matrix for _, matrix in index._store.matrices(connection, block.seqs.tolist(), most)]
             np.testing.assert_array_equal(block.decode(), np.concatenate(expected))
+    index.close()
+
+
+# -- what changed ---------------------------------------------------------------------------------
+
+
+class Follower:
+    """Rows by number, kept up to date by what the file says has changed."""
+
+    def __init__(self):
+        self.generation, self.rows, self.full_loads = -1, {}, 0
+
+    def follow(self, store):
+        with store.database.read() as connection:
+            changes = store.changes(connection, self.generation) if self.generation >= 0 else None
+            block = store.block(connection, changes)
+            self.generation = store.generation(connection)
+        self.full_loads += changes is None
+        if changes is None:
+            self.rows = {}
+        for seq in changes or ():
+            self.rows.pop(seq, None)
+        for n, seq in enumerate(block.seqs.tolist()):
+            self.rows[seq] = block.decode()[block.starts[n] : block.starts[n + 1]].tobytes()
+
+
+def stored_rows(index):
+    records = index.get(index.ids(), matrices=True)
+    return sorted(record.matrix.astype(np.float32).tobytes() for record in records)
+
+
+def test_who_follows_the_changes_has_the_rows_of_the_file(tmp_path):
+    """Random writes by one process, followed by a reader of each of them and a reader of every third."""
+    rng = np.random.default_rng(0)
+    index = ChromaIndex.open(tmp_path / "index", Identity())
+    reader = ChromaIndex.open(tmp_path / "index", Identity(), read_only=True)
+    followers = [Follower(), Follower()]
+    for step in range(40):
+        ids = [f"r{n}" for n in rng.choice(30, rng.integers(1, 6), replace=False)]
+        if rng.random() < 0.3:
+            index.delete(ids)
+        else:
+            records = make_records(len(ids), seed=step, rows=int(rng.integers(1, 5)))
+            index.add([replace(record, id=id) for record, id in zip(records, ids, strict=True)])
+        for follower in followers[: 2 if step % 3 == 0 else 1]:
+            follower.follow(reader._store)
+            assert sorted(follower.rows.values()) == stored_rows(index)
+    assert [follower.full_loads for follower in followers] == [1, 1]
+    reader.close()
+    index.close()
+
+
+def test_after_a_repair_all_is_read_again(tmp_path):
+    index = ChromaIndex.open(tmp_path / "index", Identity())
+    reader = ChromaIndex.open(tmp_path / "index", Identity(), read_only=True)
+    index.add(make_records(5))
+    index.delete(["r0"])  # so that the numbers of a new file are others
+    follower = Follower()
+    follower.follow(reader._store)
+    with index._store.database.write() as connection:
+        connection.execute("DELETE FROM first WHERE seq = 3")
+    assert index.check(repair=True).is_repaired
+    follower.follow(reader._store)
+    assert follower.full_loads == 2 and sorted(follower.rows.values()) == stored_rows(index)
+    index.add(make_records(1, prefix="late"))
+    follower.follow(reader._store)
+    assert follower.full_loads == 2 and sorted(follower.rows.values()) == stored_rows(index)
+    reader.close()
     index.close()
