@@ -21,7 +21,6 @@ Decisions taken here:
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from mmrag.answer import with_page_blocks
 from mmrag.answer.streaming import apieces, pieces
 from mmrag.documents.settings import unread_hint
+from mmrag.forks import new_lock
 from mmrag.images import with_page_renderer
 from mmrag.index.base import Index
 from mmrag.ingest.embedding import PICTURE_PIXELS
@@ -110,7 +110,7 @@ class DocumentQA:
         self._answerer = answerer
         folder = None if path is None else path / "pictures"
         self._pictures = PagePictures(index, lambda: self.reader, folder)
-        self._lock = threading.Lock()  # two threads that need a part first at the same time get one
+        self._lock = new_lock()  # two threads that need a part first at the same time get one
 
     @classmethod
     def open(

@@ -16,7 +16,6 @@ import queue
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ from mmrag.documents import pipes as pipes
 from mmrag.documents.limits import TimeLimit
 from mmrag.documents.settings import ReaderSettings
 from mmrag.errors import WorkerError
+from mmrag.forks import ForkOwner, follow_forks, keep_for_ever, new_lock
 from mmrag.masking import without_secrets
 
 logger = logging.getLogger(__name__)
@@ -115,30 +115,33 @@ class Worker:
             self._replies.close()
 
 
-class WorkerPool:
+class WorkerPool(ForkOwner):
     """At most `settings.workers` children, started when needed, replaced when dead or grown."""
 
     def __init__(self, settings: ReaderSettings) -> None:
         """Start nothing yet."""
         self._settings = settings
-        self._lock = threading.Lock()
+        self._lock = new_lock()
+        self._is_closed = False
         self._forget()
+        follow_forks(self)
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Leave the parent's children to it; half a message in a pipe's buffer must not be sent twice."""
+        if in_child:
+            keep_for_ever(self._all)
+            self._forget()
 
     def _forget(self) -> None:
-        """Start with no children (also after a fork: the parent's children are not ours)."""
-        self._pid = os.getpid()
+        """Start with no children."""
         self._slots: queue.LifoQueue[Worker | None] = queue.LifoQueue()
         self._all: set[Worker] = set()
-        self._is_closed = False
         for _ in range(self._settings.workers):
             self._slots.put(None)
 
     @contextlib.contextmanager
     def worker(self) -> Iterator[Worker]:
         """Borrow a worker; a dead or grown one is not used again."""
-        with self._lock:
-            if self._pid != os.getpid():
-                self._forget()
         slot = self._slots.get()
         alive: Worker | None = None
         try:
@@ -191,8 +194,6 @@ class WorkerPool:
     def close(self) -> None:
         """End all children, also those at work."""
         with self._lock:
-            if self._pid != os.getpid():
-                return
             self._is_closed = True
             workers, self._all = list(self._all), set()
         for worker in workers:
@@ -226,7 +227,8 @@ def _bootstrap() -> str:
 def _environment() -> dict[str, str]:
     """Return the parent's environment without keys and passwords, which no worker needs.
 
-    One thread per library: the pool has one worker per core. Passwords of files go over the pipe.
+    One thread per library: the pool has one worker per core. Passwords of files go over the pipe. OCR's
+    runtime is kept from reporting to its maker (`mmrag.embedders.onnx`).
     """
     single_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {**without_secrets(os.environ), **single_thread}
+    return {"ORT_DISABLE_TELEMETRY": "1", **without_secrets(os.environ), **single_thread}

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,6 +32,7 @@ from mmrag.errors import (
     PasswordRequiredError,
     SourceChangedError,
 )
+from mmrag.forks import new_lock
 from mmrag.types import Page, Source
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class DocumentReader:
         self._password = password
         self._pool = WorkerPool(self.settings)
         self._pages = PageReader(self.settings, self._pool)
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._threads: tuple[int, ThreadPoolExecutor] | None = None
         self._infos: OrderedDict[str, tuple[DocumentInfo, tuple[str, ...]]] = OrderedDict()
         self._digests = FileDigests()

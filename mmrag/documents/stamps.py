@@ -17,12 +17,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import stat
-import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
+
+from mmrag.forks import new_lock
 
 Stamp: TypeAlias = tuple[int, int, int, int, int]
 """Device, inode, size, mtime and ctime in nanoseconds."""
@@ -73,7 +74,7 @@ class FileDigests:
 
     def __init__(self) -> None:
         """Start without a file."""
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._files: OrderedDict[str, FileDigest] = OrderedDict()
 
     def look(self, path: str, *, is_fresh: bool = False) -> FileDigest:

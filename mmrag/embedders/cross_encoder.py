@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmrag.embedders.onnx import OnnxBert, check_files, side_by_side
 from mmrag.errors import check_whole
+from mmrag.forks import new_lock
 from mmrag.machine import default_threads
 
 DEFAULT_MODEL_DIR = Path(__file__).parent.parent / "weights" / "ms-marco-minilm-l12-v2-int8"
@@ -39,7 +39,7 @@ class CrossEncoder:
         self.model_dir = Path(model_dir) if model_dir is not None else DEFAULT_MODEL_DIR
         self.threads = default_threads() if threads is None else check_whole("threads", threads)
         self._graph = check_files(self.model_dir, "cross-encoder")
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._model: OnnxBert | None = None
         self._scores: OrderedDict[tuple[str, str], float] = OrderedDict()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -72,12 +73,23 @@ class WordPieces:
 
 def open_session(path: Path) -> Any:  # noqa: ANN401  onnxruntime's
     """Open a graph on one core: work is parallel over inputs, so results do not depend on threads."""
+    switch_off_telemetry()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def switch_off_telemetry() -> None:
+    """Keep onnxruntime from reporting to its maker; without effect once it has been imported.
+
+    From 1.32 on it starts a thread with its import that sends what it is used for, and keeps an identifier of
+    the machine in the user's cache folder. Beside that, a forked process that ends waits for that thread for
+    ever. A user who wants it sets ``ORT_DISABLE_TELEMETRY=0``.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 class OnnxBert:

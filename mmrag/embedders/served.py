@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,6 +44,7 @@ from mmrag.embedders.served_wire import (
     sent_text,
 )
 from mmrag.errors import ServerStatusError, check_whole
+from mmrag.forks import new_lock
 from mmrag.serving.actions import Actions, Call, arun_all, run, run_all
 from mmrag.serving.client import Json, ServerClient
 from mmrag.types import Budget, Matrix
@@ -121,7 +121,7 @@ class ServedEmbedder:
         self._modalities = _check_modalities(modalities)
         self._first_model: _ServedModel | None = None  # the server has not replied yet
         self._base64: bool | None = None  # None: not clear yet whether the server takes it
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._client = ServerClient(
             base_url,
             model=model,
@@ -140,7 +140,7 @@ class ServedEmbedder:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
     # ------------------------------------------------------------------------------- properties
 

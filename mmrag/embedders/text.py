@@ -32,7 +32,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import threading
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -60,6 +59,7 @@ from mmrag.embedders.onnx import (
     slide,
 )
 from mmrag.errors import check_whole
+from mmrag.forks import new_lock
 from mmrag.machine import default_threads
 from mmrag.types import Budget, Matrix, Query
 
@@ -111,7 +111,7 @@ class TextEmbedder(EmbedderBase):
         self.stride = stride
         self.max_rows = max_rows
         self.threads = default_threads() if threads is None else check_whole("threads", threads, 1, 1024)
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._encoder: _Encoder | None = None
 
     def __reduce__(self) -> tuple[object, ...]:

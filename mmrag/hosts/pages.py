@@ -6,7 +6,6 @@ import hashlib
 import logging
 import os
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from mmrag.forks import new_lock
 from mmrag.hosts.items import HostItem
 from mmrag.images import load_image
 from mmrag.types import Page, Source
@@ -43,7 +43,7 @@ class PageDrawer:
     """Draws the pages that `page_of` makes; the workers that read documents start on first use."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._reader: DocumentReader | None = None
 
     def __call__(self, page: Page, max_pixels: int) -> Image:

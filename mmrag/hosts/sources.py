@@ -8,12 +8,12 @@ provided the file is unchanged.
 from __future__ import annotations
 
 import logging
-import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mmrag.errors import DocumentError
+from mmrag.forks import new_lock
 from mmrag.hosts.pages import PageDrawer, page_key, page_origin
 from mmrag.types import Candidate, Page, Record
 
@@ -47,7 +47,7 @@ class PageSources:
 
     def __init__(self, qa: DocumentQA | None = None) -> None:
         self._qa = qa
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._files = PageDrawer()
         self._cache: OrderedDict[tuple[str, int], Page] = OrderedDict()
 

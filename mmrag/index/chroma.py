@@ -16,11 +16,7 @@ costs an answer: searches then score row 0 exactly from SQLite, and a warning sa
 
 from __future__ import annotations
 
-import logging
-import secrets
-import shutil
 import sqlite3
-import threading
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,22 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmrag.blocks import Block
-from mmrag.errors import IndexFormatError, IndexReadOnlyError
+from mmrag.errors import IndexFormatError
 from mmrag.index.base import DocumentEntry, EmbedderIdentity, Manifest, RowType, check_rows, manifest_for
 from mmrag.index.check_report import CheckReport
-from mmrag.index.directory import (
-    CHROMA_PREFIX,
-    STORE_NAME,
-    check_directory,
-    check_embedder,
-    check_row_settings,
-    is_chroma_name,
-)
-from mmrag.index.files_check import check_files
+from mmrag.index.directory import STORE_NAME, check_directory, check_embedder, check_row_settings
 from mmrag.index.filters import Filter
-from mmrag.index.first_rows import FirstRows
 from mmrag.index.identity import DocumentNames
 from mmrag.index.lock import WriterLock
+from mmrag.index.open_files import OPEN_INDEXES, OpenFiles
 from mmrag.index.ranking import best_hits, final_scores, shortlist
 from mmrag.index.records import budget_rows, check_k, checked_query, checked_records
 from mmrag.index.store import RecordStore
@@ -54,8 +42,6 @@ from mmrag.types import Budget, Hit, Matrix, Metadata, Record, Scalar
 
 if TYPE_CHECKING:
     from mmrag.index.chroma_vectors import ChromaVectors
-
-logger = logging.getLogger(__name__)
 
 SURVIVORS = 256
 SURVIVORS_A_HIT = 8
@@ -74,7 +60,9 @@ class ChromaIndex:
     One process writes; threads and asyncio (through `asyncio.to_thread`) search while another thread
     adds. Other processes open it with ``read_only=True``: they see every committed batch, also while
     the writer works, never write, and never touch Chroma (they score row 0 exactly, from an array
-    that follows the file). Do not carry an open index over ``os.fork``; open it in the child.
+    that follows the file). Opened again in one process it is a second handle of the same files. In a child
+    made by ``os.fork`` it goes on searching, and writes once the parent has closed it; see
+    `mmrag.index.open_files`.
 
     `search_vectors`: ``Budget(1, 1)`` without a filter is Chroma's own search. Larger budgets take
     ``max(256, 8 * k)`` survivors of the search by the query's row 0 and score them exactly over
@@ -82,15 +70,10 @@ class ChromaIndex:
     Chroma. Records no more than the survivors are all scored, so small indexes are always exact.
     """
 
-    def __init__(self, path: Path, store: RecordStore, lock: WriterLock | None) -> None:
-        self._path = path
-        self._store = store
-        self._lock = lock
-        self._write_lock = threading.RLock()
-        self._vectors: ChromaVectors | None = None
-        self._first = FirstRows(store)
-        if lock is not None:
-            self._open_chroma()
+    def __init__(self, files: OpenFiles) -> None:
+        self._files = files
+        self._is_closed = False
+        files.join(self)
 
     @classmethod
     def open(
@@ -129,63 +112,54 @@ class ChromaIndex:
                 f"{directory} must be an index{' to read' if read_only else ''}, got no {STORE_NAME} there. "
                 "Make it first: open it for writing with an embedder and add documents."
             )
-        with ExitStack() as undo:
-            lock = None
-            if not read_only:
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-                lock = WriterLock(directory)
-                undo.callback(lock.release)
-            exists = check_directory(directory)  # again: nobody else makes one from here on
-            create = None if exists or embedder is None else manifest_for(embedder, row_type, rows)
-            store = RecordStore(directory / STORE_NAME, create=create, read_only=read_only)
-            undo.callback(store.close)
-            check_embedder(directory, store.manifest, embedder)
-            check_row_settings(directory, store.manifest, row_type, rows)
-            index = cls(directory, store, lock)
-            undo.pop_all()  # from here on the index owns both
-        return index
+        settings = row_type, rows
+        if read_only:
+            return cls(_open_files(directory, embedder, settings, read_only=True))
+        with OPEN_INDEXES.turn(directory) as key:
+            files = OPEN_INDEXES.find(key)
+            if files is None:
+                files = _open_files(directory, embedder, settings, read_only=False)
+                OPEN_INDEXES.note(key, files)
+            else:
+                check_embedder(directory, files.store.manifest, embedder)
+                check_row_settings(directory, files.store.manifest, *settings)
+            return cls(files)
 
     @property
     def manifest(self) -> Manifest:
         """What the index was made with."""
-        return self._store.manifest
+        return self._files.store.manifest
 
     @property
     def read_only(self) -> bool:
         """Whether the index was opened for reading only."""
-        return self._lock is None
+        return self._files.read_only
 
     @property
     def path(self) -> Path:
         """The directory."""
-        return self._path
+        return self._files.path
+
+    @property
+    def _store(self) -> RecordStore:
+        """Return the records; refused after `close`, also where another handle has the files open."""
+        if self._is_closed:
+            raise ValueError("the index is closed. Open it again.")
+        return self._files.store
+
+    @property
+    def _vectors(self) -> ChromaVectors | None:
+        return self._files.vectors
 
     def check(self, *, repair: bool = False) -> CheckReport:
         """See `Index.check`. For a repair no other thread may use the index meanwhile."""
-        with self._write_lock:
-            if not repair:
-                return check_files(self._path)
-            self._require_writable()
-            self._close_files()
-            try:
-                return check_files(self._path, repair=True)
-            finally:
-                self._store = RecordStore(self._path / STORE_NAME, create=None, read_only=False)
-                self._first = FirstRows(self._store)
-                self._open_chroma()
-
-    def _close_files(self) -> None:
-        if self._vectors is not None:
-            self._vectors.close()
-            self._vectors = None
-        self._store.close()
+        return self._files.check(repair=repair)
 
     def close(self) -> None:
-        """See `Index.close`."""
-        with self._write_lock:
-            self._close_files()
-            if self._lock is not None:
-                self._lock.release()
+        """See `Index.close`. The files stay open while another handle of this process has them."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._files.leave(self)
 
     # -- writing ----------------------------------------------------------------------------
 
@@ -195,17 +169,17 @@ class ChromaIndex:
         pairs = checked_records(records, self.manifest)
         if not pairs:
             return
-        with self._write_lock:
+        with self._files.write_lock:
             self._store.add(pairs)
             first = np.stack([matrix[0] for _, matrix in pairs]).astype(np.float32)
-            self._follow([record.id for record, _ in pairs], first)
+            self._files.follow([record.id for record, _ in pairs], first)
 
     def delete(self, ids: Sequence[str]) -> int:
         """See `Index.delete`."""
         self._require_writable()
-        with self._write_lock:
+        with self._files.write_lock:
             deleted_ids = self._store.delete(ids)
-            self._follow(deleted_ids, None)
+            self._files.follow(deleted_ids, None)
         return len(deleted_ids)
 
     def update_metadata(self, ids: Sequence[str], values: Metadata) -> None:
@@ -221,9 +195,9 @@ class ChromaIndex:
     def remove_document(self, document_id: str) -> int:
         """See `Index.remove_document`."""
         self._require_writable()
-        with self._write_lock:
+        with self._files.write_lock:
             deleted_ids = self._store.remove_document(document_id)
-            self._follow(deleted_ids, None)
+            self._files.follow(deleted_ids, None)
         return len(deleted_ids)
 
     def put_blocks(self, id: str, blocks: Sequence[Block]) -> None:
@@ -237,11 +211,7 @@ class ChromaIndex:
         self._store.put_blob(key, data)
 
     def _require_writable(self) -> None:
-        if self._lock is None:
-            raise IndexReadOnlyError(
-                f"index {self._path} was opened with read_only=True and cannot be changed. "
-                "Open it without read_only."
-            )
+        self._files.require_writable()
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -344,8 +314,8 @@ class ChromaIndex:
                 # an id that Chroma still has and SQLite has not any more is passed over
                 return list(self._store.seqs(connection, [id for id, _ in hits]).values())
             except RuntimeError as error:
-                self._give_up_chroma(error)
-        return self._first.best(connection, stage, count, allowed_seqs)
+                self._files.give_up_chroma(error)
+        return self._files.first.best(connection, stage, count, allowed_seqs)
 
     def _rank(
         self,
@@ -370,106 +340,27 @@ class ChromaIndex:
         names = self._store.names(connection, seq_array[shortlist(all_scores, k)].tolist())
         return best_hits(rows, all_scores, lambda position: names[seqs[position]], matrices, k)
 
-    # -- Chroma -----------------------------------------------------------------------------
 
-    def _follow(self, ids: Sequence[str], first: NDArray[np.float32] | None) -> None:
-        """Bring Chroma after SQLite: upsert these rows, or delete where there are none."""
-        vectors = self._vectors
-        if vectors is None or not ids:
-            return
-        try:
-            if first is None:
-                vectors.delete(ids)
-            else:
-                vectors.upsert(ids, first)
-        except RuntimeError as error:
-            self._give_up_chroma(error)
-        else:
-            self._store.confirm(ids)
-
-    def _give_up_chroma(self, error: RuntimeError) -> None:
-        logger.warning(
-            "index %s: Chroma failed (%s). Searches score row 0 exactly from SQLite until the index is "
-            "opened for writing again, which repairs Chroma.",
-            self._path,
-            error,
-        )
-        self._vectors = None
-
-    def _open_chroma(self) -> None:
-        """Open Chroma and bring it up to date, or make it again."""
-        from mmrag.index.chroma_vectors import ChromaError, ChromaVectors
-
-        with self._store.database.read() as connection:
-            owner = self._store.state(connection, "uuid") or ""
-            name = self._store.state(connection, "chroma")
-            count = self._store.count(connection, None)
-        try:
-            if name is None:
-                if count:
-                    logger.warning("index %s: Chroma was never filled; filling it.", self._path)
-                self._rebuild_chroma(owner)
-                return
-            try:
-                if not is_chroma_name(name):
-                    raise ChromaError(f"its name is {name!r}")
-                self._vectors = ChromaVectors(self._path / name, owner, create=False)
-                self._finish_pending(self._vectors)
-                self._probe(self._vectors, count)
-                self._drop_chroma_but(name)
-            except ChromaError as error:
-                logger.warning("index %s: Chroma is made again from SQLite, because %s.", self._path, error)
-                if self._vectors is not None:
-                    self._vectors.close()
-                self._rebuild_chroma(owner)
-        except (ChromaError, OSError) as error:
-            self._give_up_chroma(RuntimeError(str(error)))
-
-    def _finish_pending(self, vectors: ChromaVectors) -> None:
-        """Complete what a killed process left between SQLite and Chroma."""
-        pending_ids = self._store.pending_ids()
-        if not pending_ids:
-            return
-        logger.info("index %s: completing %d records in Chroma.", self._path, len(pending_ids))
-        with self._store.database.read() as connection:
-            seqs = self._store.seqs(connection, pending_ids)
-            rows = dict(self._store.matrices(connection, list(seqs.values()), 1))
-        present = list(seqs)
-        if present:
-            first = np.concatenate([rows[seqs[id]] for id in present]).astype(np.float32)
-            vectors.upsert(present, first)
-        vectors.delete([id for id in pending_ids if id not in seqs])
-        self._store.confirm(pending_ids)
-
-    def _probe(self, vectors: ChromaVectors, count: int) -> None:
-        """Check that Chroma has as many vectors as SQLite has records, and answers."""
-        from mmrag.index.chroma_vectors import ChromaError
-
-        if vectors.count() != count:
-            raise ChromaError(f"it holds {vectors.count()} vectors of {count} records")
-        if count and not vectors.search(np.zeros(self.manifest.dim, np.float32), 1):
-            raise ChromaError("its graph finds nothing")
-
-    def _rebuild_chroma(self, owner: str) -> None:
-        """Fill a new directory from SQLite, make it the one in use, and drop the others."""
-        from mmrag.index.chroma_vectors import ChromaVectors
-
-        self._vectors = None
-        name = CHROMA_PREFIX + secrets.token_hex(4)
-        vectors = ChromaVectors(self._path / name, owner, create=True)
-        with self._store.database.read() as connection:
-            _, ids, first = self._store.first_rows(connection)
-        pending_ids = self._store.pending_ids()
-        if ids:
-            vectors.upsert(ids, first)
-        with self._store.database.write() as connection:
-            self._store.set_state(connection, "chroma", name)
-        self._store.confirm(pending_ids)
-        self._vectors = vectors
-        self._drop_chroma_but(name)
-
-    def _drop_chroma_but(self, name: str) -> None:
-        """Remove what earlier or interrupted fillings left."""
-        for old in self._path.glob(CHROMA_PREFIX + "*"):
-            if old.name != name:
-                shutil.rmtree(old, ignore_errors=True)
+def _open_files(
+    directory: Path,
+    embedder: EmbedderIdentity | None,
+    settings: tuple[RowType | None, int | None],
+    *,
+    read_only: bool,
+) -> OpenFiles:
+    """Open the files of an index; for writing, make them where there are none."""
+    with ExitStack() as undo:
+        lock = None
+        if not read_only:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = WriterLock(directory)
+            undo.callback(lock.release)
+        exists = check_directory(directory)  # again: nobody else makes one from here on
+        create = None if exists or embedder is None else manifest_for(embedder, *settings)
+        store = RecordStore(directory / STORE_NAME, create=create, read_only=read_only)
+        undo.callback(store.close)
+        check_embedder(directory, store.manifest, embedder)
+        check_row_settings(directory, store.manifest, *settings)
+        files = OpenFiles(directory, store, lock)
+        undo.pop_all()  # from here on they own both
+    return files

@@ -12,7 +12,6 @@ and nothing is read.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mmrag.forks import ForkOwner, follow_forks, new_lock
 from mmrag.index.directory import check_chroma_folder
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,8 @@ class ChromaVectors:
         if not create and (problem := check_chroma_folder(directory)):
             raise ChromaError(problem)
         directory.mkdir(mode=0o700, exist_ok=True)
-        self._lock = threading.Lock()
+        self._lock = new_lock()
+        _USER.note()
         self._client = _call_chroma(_open_client, directory)
         try:
             self._collection = _call_chroma(self._make if create else self._find, owner)
@@ -119,6 +120,31 @@ class ChromaVectors:
                 _call_chroma(close)
             except ChromaError as error:
                 logger.warning("Chroma did not close cleanly: %s", error)
+
+
+class _User(ForkOwner):
+    """The process that has used Chroma, whose threads a fork does not copy."""
+
+    def __init__(self) -> None:
+        self.is_here = self.is_parent = False
+        follow_forks(self)
+
+    def note(self) -> None:
+        """Note that this process uses it from now on."""
+        self.is_here = True
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Note in a child whose work Chroma's is."""
+        if in_child:
+            self.is_here, self.is_parent = False, self.is_here or self.is_parent
+
+
+_USER = _User()
+
+
+def is_lost_by_fork() -> bool:
+    """Return whether this process was forked from one that used Chroma: every call would wait for ever."""
+    return _USER.is_parent
 
 
 def _open_client(directory: Path) -> Any:

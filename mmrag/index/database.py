@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +11,14 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from mmrag.errors import IndexDamagedError, IndexFormatError
+from mmrag.forks import (
+    FORK_SECONDS,
+    ForkOwner,
+    follow_forks,
+    keep_for_ever,
+    new_condition,
+    new_recursive_lock,
+)
 from mmrag.index.stored import REMEDY
 
 BUSY_SECONDS = 30.0
@@ -22,23 +30,31 @@ _CHUNK = 500
 _T = TypeVar("_T")
 
 
-class Database:
+class Database(ForkOwner):
     """Connections to one file in WAL mode: readers never wait for the writer, nor it for them.
 
     Every block of `read` sees one state of the file; every block of `write` is one transaction.
+
+    SQLite keeps in the process, not in the file, which locks its connections hold, and so must not be copied
+    by a fork: connections are closed before one and opened again after it, in either process.
     """
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
         self._path = path
         self._read_only = read_only
-        self._lock = threading.Lock()  # guards the pool
+        self._condition = new_condition()  # guards the pool
         self._pool: list[sqlite3.Connection] = []
         self._is_closed = False
         self._pool_identity = _identity(path)
         self._keeps_connections = True
-        self._write_lock = threading.RLock()
+        self._loans = 0  # connections in use
+        self._is_forking = False
+        self._is_held_for_fork = False
+        self._write_lock = new_recursive_lock()
+        self._may_write = False
         self._writer: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None  # of the file that the writer has open
+        follow_forks(self)
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -63,16 +79,17 @@ class Database:
     def write(self) -> Iterator[sqlite3.Connection]:
         """Open a transaction on the writer's connection: committed at the end, undone by an exception."""
         with self._write_lock:
-            if self._is_closed or self._writer is None:
+            if self._is_closed or not self._may_write:
                 raise ValueError("the index is closed. Open it again.")
-            self._writer.execute("BEGIN IMMEDIATE")
+            writer = self._writer or self._reopen_writer()
+            writer.execute("BEGIN IMMEDIATE")
             try:
-                yield self._writer
+                yield writer
                 self._require_file()
-                self._writer.execute("COMMIT")
+                writer.execute("COMMIT")
             except BaseException as error:
-                if self._writer.in_transaction:  # SQLite itself undoes some failures, such as a full disk
-                    self._writer.execute("ROLLBACK")
+                if writer.in_transaction:  # SQLite itself undoes some failures, such as a full disk
+                    writer.execute("ROLLBACK")
                 explained_error = self._explain(error)
                 if explained_error is error:
                     raise
@@ -80,8 +97,9 @@ class Database:
 
     def close(self) -> None:
         """Close every connection; those in use are closed when their block ends."""
-        with self._write_lock, self._lock:
+        with self._write_lock, self._condition:
             self._is_closed = True
+            self._may_write = False
             for connection in self._pool:
                 connection.close()
             self._pool.clear()
@@ -111,8 +129,41 @@ class Database:
                 "replaced. Nothing of this call was stored: close the index, and open it again at its place."
             )
 
+    # -- forks ----------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Close all connections, after a short wait for those that other threads use."""
+        self._is_held_for_fork = self._write_lock.acquire(timeout=FORK_SECONDS)
+        with self._condition:
+            self._is_forking = True
+            end = time.monotonic() + FORK_SECONDS
+            while self._loans and (seconds_left := end - time.monotonic()) > 0:
+                self._condition.wait(seconds_left)
+            for connection in self._pool:
+                connection.close()
+            self._pool.clear()
+            if self._is_held_for_fork and self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Let readers go on; a child may write only when it has the lock of the index itself."""
+        if in_child:
+            self._loans = 0
+            self._may_write = False
+            if self._writer is not None:  # another thread was writing, for longer than a fork waits
+                keep_for_ever(self._writer)
+                self._writer = None
+        elif self._is_held_for_fork:
+            self._write_lock.release()
+        with self._condition:
+            self._is_forking = False
+            self._condition.notify_all()
+
     def _take(self) -> sqlite3.Connection:
-        with self._lock:
+        with self._condition:
+            while self._is_forking:
+                self._condition.wait()
             if self._is_closed:
                 raise ValueError("the index is closed. Open it again.")
             identity = _identity(self._path)
@@ -121,16 +172,36 @@ class Database:
                     connection.close()
                 self._pool.clear()
                 self._pool_identity = identity
+            self._loans += 1
             if self._pool:
                 return self._pool.pop()
-        return self._open_reader()
+        try:
+            return self._open_reader()
+        except BaseException:
+            self._end_loan()
+            raise
 
     def _give(self, connection: sqlite3.Connection) -> None:
-        with self._lock:
-            if self._keeps_connections and not self._is_closed and len(self._pool) < _POOL_SIZE:
+        with self._condition:
+            if (
+                self._keeps_connections
+                and not self._is_closed
+                and not self._is_forking
+                and len(self._pool) < _POOL_SIZE
+            ):
                 self._pool.append(connection)
-                return
-        connection.close()
+            else:
+                connection.close()
+            self._end_loan()
+
+    def _end_loan(self) -> None:
+        with self._condition:
+            self._loans -= 1
+            self._condition.notify_all()
+
+    def is_of(self, path: Path) -> bool:
+        """Return whether the writer's file is the one at this path."""
+        return not self._is_closed and self._identity is not None and self._identity == _identity(path)
 
     def open_writer(self) -> None:
         """Make `write` possible; the caller holds the lock that makes it the only writer."""
@@ -144,6 +215,15 @@ class Database:
             raise
         self._writer = connection
         self._identity = _identity(self._path)
+        self._may_write = True
+
+    def _reopen_writer(self) -> sqlite3.Connection:
+        """Open the writer that a fork closed, of the same file."""
+        identity = self._identity
+        self.open_writer()
+        assert self._writer is not None
+        self._identity = identity
+        return self._writer
 
     def _open_reader(self) -> sqlite3.Connection:
         try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmrag.forks import new_lock
 from mmrag.index.ranking import shortlist
 from mmrag.index.store import RecordStore
 
@@ -17,7 +17,7 @@ class FirstRows:
 
     def __init__(self, store: RecordStore) -> None:
         self._store = store
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._generation = -1
         self._seqs: NDArray[np.int64] = np.empty(0, np.int64)
         self._rows: NDArray[np.float32] = np.empty((0, store.manifest.dim), np.float32)

@@ -42,6 +42,23 @@ class WriterLock:
         _write_private(draft, json.dumps(_this_process()))
         draft.replace(self._holder)
 
+    @property
+    def is_held(self) -> bool:
+        """Return whether this process has it."""
+        return bool(self._lock.is_locked)
+
+    def leave_to_parent(self) -> None:
+        """Let go of the lock in a forked child without taking it from the parent.
+
+        Both have one open file between them: unlocking it in the child would unlock it for the parent.
+        """
+        context = getattr(self._lock, "_context", None)
+        descriptor = getattr(context, "lock_file_fd", None)  # filelock 4 has closed its own by now
+        if isinstance(descriptor, int):
+            os.close(descriptor)
+            context.lock_file_fd = None  # type: ignore[union-attr]
+            context.lock_counter = 0  # type: ignore[union-attr]
+
     def release(self) -> None:
         """Give the lock back; twice is fine."""
         if self._lock.is_locked:
@@ -78,11 +95,14 @@ def _locked_message(directory: Path, holder: Path) -> str:
     )
     try:
         note = json.loads(holder.read_text(encoding="utf-8"))
+        is_here = note["host"] == socket.gethostname()
         holder_text = (
             "this very process"
-            if note["pid"] == os.getpid() and note["host"] == socket.gethostname()
+            if note["pid"] == os.getpid() and is_here
             else f"process {note['pid']} on {note['host']} ({_program_of(note)}, since {note['started']})"
         )
+        if is_here and hasattr(os, "getppid") and note["pid"] == os.getppid():
+            holder_text += ", from which this one was forked or started,"
     except (OSError, ValueError, KeyError, TypeError):
         holder_text = "another process"
     return f"index {directory} may be open for writing once, got {holder_text} holding it. {remedy}"

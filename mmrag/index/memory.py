@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from mmrag.blocks import Block
+from mmrag.forks import FORK_SECONDS, ForkOwner, follow_forks, new_recursive_lock
 from mmrag.index.base import DocumentEntry, EmbedderIdentity, Manifest, RowType, manifest_for
 from mmrag.index.check_report import CheckReport
 from mmrag.index.codec import encode_words
@@ -27,7 +27,7 @@ from mmrag.scoring import maxsim_ragged, take_budget
 from mmrag.types import Budget, Hit, Matrix, Metadata, Record, Scalar
 
 
-class MemoryIndex:
+class MemoryIndex(ForkOwner):
     """Exact index of dicts and arrays; see `mmrag.index.base.Index` for every method.
 
     Rows are kept as they come back from the files of other homes, so that scores agree. One
@@ -36,7 +36,7 @@ class MemoryIndex:
 
     def __init__(self, manifest: Manifest) -> None:
         self._manifest = manifest
-        self._lock = threading.RLock()
+        self._lock = new_recursive_lock()
         self._records: dict[str, Record] = {}  # matrices stand apart
         self._matrices: dict[str, Matrix] = {}
         self._documents: dict[str, DocumentEntry] = {}
@@ -46,6 +46,17 @@ class MemoryIndex:
         self._lexical = sqlite3.connect(":memory:", check_same_thread=False)
         LexicalTable.create(self._lexical)
         IdentityTable.create(self._lexical)
+        self._is_held_for_fork = False
+        follow_forks(self)
+
+    def before_fork(self) -> None:
+        """Wait for other threads, so that the child gets a whole index of its own."""
+        self._is_held_for_fork = self._lock.acquire(timeout=FORK_SECONDS)
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Let other threads go on; in a child there are none, and the lock is free."""
+        if self._is_held_for_fork and not in_child:
+            self._lock.release()
 
     @classmethod
     def for_embedder(

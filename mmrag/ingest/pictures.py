@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mmrag.errors import PageError, SourceChangedError
 from mmrag.files import atomic_write
+from mmrag.forks import ForkOwner, follow_forks, new_lock
 from mmrag.index.base import Index
 from mmrag.ingest.embedding import PICTURE_PIXELS
 from mmrag.types import Citation, Page
@@ -27,7 +27,7 @@ T = TypeVar("T")
 CROP_MARGIN = 0.005  # of the page's long side: letters at the edge stay whole
 
 
-class PagePictures:
+class PagePictures(ForkOwner):
     """Pictures of pages: rendered, kept as files for hosts that want paths, and with evidence drawn in.
 
     Args:
@@ -41,7 +41,14 @@ class PagePictures:
         self._reader = reader
         self._folder = folder
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
-        self._lock = threading.Lock()  # threads that ask first at the same time share one folder
+        self._lock = new_lock()  # threads that ask first at the same time share one folder
+        follow_forks(self)
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Leave the temporary folder to the parent: a child that deletes it at its end takes its pictures."""
+        if in_child and self._scratch is not None:
+            self._scratch._finalizer.detach()  # type: ignore[attr-defined]  # it has no public way
+            self._scratch = None
 
     def render(self, page: Page, max_pixels: int = PICTURE_PIXELS) -> Image:
         """Render a page within a pixel budget; raises as `render_page` does."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 
+from mmrag.forks import new_lock
 from mmrag.models.batch import TokenRow, collate
 from mmrag.models.inputs import Item, ready_image
 from mmrag.models.model import RetrievalModel
@@ -74,7 +75,7 @@ class Encoder:
         self.template = template
         self.max_visual_tokens = max_visual_tokens
         self._batcher = Batcher(batch_size, BATCH_COST)
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         tokenizer = model.backbone.tokenizer
         self._pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0)
         if not model.backbone.sees:

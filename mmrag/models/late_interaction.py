@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +31,7 @@ import torch
 from PIL import Image as PILImage
 
 from mmrag.errors import check_whole
+from mmrag.forks import new_lock
 from mmrag.models.calls import EncodingCalls
 from mmrag.models.checkpoint import state_digest
 from mmrag.models.device import pick_device
@@ -87,7 +87,7 @@ class TokenEncoder:
         self.max_tokens = max_tokens
         self.max_visual_tokens = max_visual_tokens
         self._batcher = Batcher(batch_size, BATCH_COST)
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
     def prepare(self, item: Item, side: str) -> _PreparedInput:
         """Decode, resize and tokenise one input; may run in any thread.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from mmrag.errors import check_whole
+from mmrag.forks import new_lock
 from mmrag.images import Render, ShowsPages, with_page_renderer
 from mmrag.rerank.ordering import append_rest
 from mmrag.rerank.protocol import Reranker, ThinkingReranker
@@ -156,7 +156,7 @@ class RerankStage:
         self._replies = replies
         self._by_name: dict[str, Reranker | None] = {}
         self._copies: WeakKeyDictionary[Reranker, Reranker] = WeakKeyDictionary()
-        self._lock = threading.Lock()  # a reranker is prepared once, also if two threads name it at once
+        self._lock = new_lock()  # a reranker is prepared once, also if two threads name it at once
         self.default = self.load(reranker)
 
     def load(self, reranker: Reranker | str | None) -> Reranker | None:

@@ -21,7 +21,6 @@ from __future__ import annotations
 import logging
 import os
 import random
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +35,7 @@ from mmrag.errors import (
     ServerUnreachableError,
     check_whole,
 )
+from mmrag.forks import new_lock
 from mmrag.masking import MASK, SHORTEST_SECRET, mask_causes, remember_secret
 from mmrag.serving.transport import ClientPool, Transport
 from mmrag.serving.wire import (
@@ -59,7 +59,7 @@ OPEN_KEY_VARIABLE = "MMRAG_KEY_OVER_HTTP"
 ERROR_BODY_LIMIT = 64_000  # bytes of an error's body that are read
 
 _announced_hosts: set[str] = set()
-_announced_lock = threading.Lock()
+_announced_lock = new_lock()
 
 
 class AttemptError(Exception):

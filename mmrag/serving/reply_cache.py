@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from contextlib import suppress
 from pathlib import Path
 
 from mmrag.files import atomic_write
+from mmrag.forks import new_lock
 from mmrag.serving.wire import Json
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class ReplyCache:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.failure: str | None = None
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._has_warned = False
         self._bad_keys: set[str] = set()  # of files that cannot be removed either
 

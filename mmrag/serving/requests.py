@@ -25,7 +25,6 @@ import hashlib
 import inspect
 import json
 import logging
-import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future
@@ -35,6 +34,7 @@ from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from mmrag.errors import ServerAnswerError, ServerError, ServerStatusError
+from mmrag.forks import new_lock
 from mmrag.serving.actions import Actions, Call, Wait, arun_all, run_all
 from mmrag.serving.client import Json, ServerClient
 from mmrag.serving.reply_cache import ReplyCache
@@ -285,7 +285,7 @@ class _SharedReplies:
     """Replies that several generators of one run wait for together, by digest of the request."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._futures: dict[str, Future[_Answer]] = {}
 
     def claim(self, digest: str) -> tuple[Future[_Answer], bool]:

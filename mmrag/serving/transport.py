@@ -22,6 +22,7 @@ from weakref import WeakKeyDictionary
 
 import httpx
 
+from mmrag.forks import ForkOwner, follow_forks, keep_for_ever, new_lock
 from mmrag.serving.decoding import ENCODINGS, BodyDecoder
 from mmrag.serving.wire import Json, is_loopback
 
@@ -85,7 +86,7 @@ class Watch:
                 self._line.cut()
 
 
-class ClientPool:
+class ClientPool(ForkOwner):
     """Lends `httpx` clients for one server, each to one owner at a time.
 
     * *Blocking calls: one client per call.* A call takes an idle client or makes one, and puts it back, so
@@ -107,10 +108,21 @@ class ClientPool:
         self.transport = transport
         self._base_url = base_url
         self._width = width
-        self._lock = threading.Lock()
-        self._slots = threading.Semaphore(width)
+        self._lock = new_lock()
+        self._forget()
+        follow_forks(self)
+
+    def _forget(self) -> None:
+        """Start without clients."""
+        self._slots = threading.Semaphore(self._width)
         self._idle: list[Line] = []
         self._loops: WeakKeyDictionary[Any, tuple[httpx.AsyncClient, asyncio.Semaphore]] = WeakKeyDictionary()
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Leave the sockets to the parent: two processes on one would read each other's replies."""
+        if in_child:
+            keep_for_ever((self._idle, self._loops))
+            self._forget()
 
     @contextmanager
     def client(self) -> Iterator[Line]:

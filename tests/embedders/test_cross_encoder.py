@@ -1,8 +1,11 @@
 """Laws of the cross-encoder: what it prefers, and that nothing beside the pair changes a score."""
 
 import copy
+import os
 import pickle
 import random
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -76,3 +79,26 @@ def test_what_it_needs_is_said(tmp_path):
         CrossEncoder(tmp_path)
     with pytest.raises(ValueError, match="threads"):
         CrossEncoder(threads=0)
+
+
+def test_the_runtime_reports_to_nobody_and_leaves_nothing_in_the_home_folder(tmp_path) -> None:
+    """onnxruntime 1.32 keeps an identifier of the machine there, for reports that it sends."""
+    script = (
+        "import os\n"
+        "from mmrag.embedders.cross_encoder import CrossEncoder\n"
+        "print(len(CrossEncoder()('tea', ['Green tea.'])), os.environ['ORT_DISABLE_TELEMETRY'])\n"
+    )
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
+    }
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env={**environment, "HOME": str(tmp_path)},
+        check=True,
+    )
+    assert run.stdout.split() == ["1", "1"]
+    assert list(tmp_path.iterdir()) == []

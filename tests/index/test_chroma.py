@@ -16,6 +16,7 @@ import pytest
 from mmrag.errors import IndexDamagedError, IndexFormatError, IndexLockedError, IndexMismatchError
 from mmrag.index.chroma import SURVIVORS, ChromaIndex
 from mmrag.index.directory import STORE_NAME
+from mmrag.index.lock import WriterLock
 from mmrag.types import Budget, Hit, Record
 
 from .conftest import make_records
@@ -315,7 +316,11 @@ def test_pending_work_is_completed_on_open(filled, identity, caplog):
     """Replacing, adding and deleting that stopped between SQLite and Chroma; the count stays the same."""
     directory = chroma_directory(filled)
     index = ChromaIndex.open(filled, identity)
-    vectors, index._vectors = index._vectors, None  # as if the process had died right after SQLite
+    # as if the process had died right after SQLite
+    vectors, index._files.vectors = (
+        index._files.vectors,
+        None,
+    )
     index.add([Record("r0", np.eye(8)[:1], "replaced"), Record("late", np.eye(8)[1:2], "late")])
     index.delete(["r1"])
     assert set(index._store.pending_ids()) == {"r0", "late", "r1"}
@@ -396,14 +401,6 @@ def test_leftovers_of_interrupted_fillings_go(filled, identity):
 # -- the lock ---------------------------------------------------------------------------------------
 
 
-def test_second_opening_for_writing_in_one_process_says_so(filled, identity):
-    index = ChromaIndex.open(filled, identity)
-    with pytest.raises(IndexLockedError, match=r"got this very process holding it.*read_only=True"):
-        ChromaIndex.open(filled, identity)
-    index.close()
-    ChromaIndex.open(filled, identity).close()
-
-
 def test_stale_note_of_a_dead_process_blocks_nobody(filled, identity):
     (filled / "writer.json").write_text('{"pid": 999999, "host": "gone", "command": "x", "started": "then"}')
     (filled / "writer.lock").touch()
@@ -425,7 +422,7 @@ def test_the_note_holds_no_argument_and_is_for_its_user_alone(filled, identity, 
     old = {"pid": 1, "host": "h", "command": "mmrag index --password hunter2", "started": "then"}
     note.write_text(json.dumps(old))  # of a version that wrote whole commands
     with pytest.raises(IndexLockedError, match="process 1 on h") as caught:
-        ChromaIndex.open(filled, identity)
+        WriterLock(filled)
     assert "hunter2" not in str(caught.value)
     index.close()
 

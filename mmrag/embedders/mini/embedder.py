@@ -30,7 +30,6 @@ import functools
 import hashlib
 import json
 import string
-import threading
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,6 +58,7 @@ from mmrag.embedders.onnx import POSITIONS, file_digest, side_by_side
 from mmrag.embedders.text import QUERY_INSTRUCTION
 from mmrag.errors import check_whole
 from mmrag.files import weights_folder
+from mmrag.forks import new_lock
 from mmrag.machine import default_threads
 from mmrag.types import Budget, Matrix, Page, Query
 
@@ -122,7 +122,7 @@ class MiniEmbedder(EmbedderBase):
         self.budget = budget
         self.compression = compression
         self.threads = default_threads() if threads is None else check_whole("threads", threads, 1, 1024)
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._model: tuple[MiniEncoder, LetterReader] | None = None
 
     def with_inputs(self, inputs: str) -> MiniEmbedder:
