@@ -27,6 +27,13 @@ COMMANDS = {
     "index": Entry("mmrag.cli.index:index", "Add files, folders or globs to an index.", BUILD),
     "status": Entry("mmrag.cli.manage:status", "List the files in an index.", BUILD),
     "check": Entry("mmrag.cli.check:check", "Find what is damaged in an index, and repair it.", BUILD),
+    "compact": Entry(
+        "mmrag.cli.compact:compact",
+        "Write an index anew in its place, with rows in int8 and no free space.",
+        BUILD,
+        "Nothing is embedded or read again. What --rows leaves out is gone. Until it is done the disk holds "
+        "the index twice; searches go on meanwhile.",
+    ),
     "remove": Entry("mmrag.cli.manage:remove", "Remove a file or a record from an index.", BUILD),
     "reembed": Entry(
         "mmrag.cli.reembed:reembed",

@@ -1,41 +1,99 @@
-"""Blocks of a page as bytes: compressed JSON, boxes to five decimals."""
+"""Blocks of a page as bytes: compressed JSON, boxes to five decimals.
+
+Texts of blocks stand in the record's text, which is stored anyway: it is the dictionary of the compression.
+The words of a block follow one another, so that first and number of each run say which they are. On 2,029
+pages this takes a third of what earlier code took, which did neither.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 from mmrag.blocks import Block, Box, Cell, Table
 from mmrag.index.stored import unzip_bytes, zip_bytes
 
+_FORM = b"\x02"
+"""First byte of blocks in this form; compressed data, as earlier code wrote them, begins otherwise."""
+
 _DIGITS = 5  # of an edge in 0..1: a hundredth of a point
 
+_MOST_WORDS = 1 << 22
+"""Words of the blocks of a page, together."""
 
-def encode_blocks(blocks: Sequence[Block]) -> bytes:
-    """Encode blocks; see `decode_blocks`."""
+_WordReader: TypeAlias = Callable[[Sequence[int]], tuple[int, ...]]
+
+
+def encode_blocks(blocks: Sequence[Block], text: str) -> bytes:
+    """Encode blocks; see `decode_blocks`.
+
+    Args:
+        blocks: of the page.
+        text: of its record; `decode_blocks` needs the same.
+    """
     values = [
         [
             block.kind,
             block.text,
             [_edges(box) for box in block.boxes],
             block.level,
-            list(block.words),
+            _runs(block.words),
             None if block.table is None else _table_values(block.table),
         ]
         for block in blocks
     ]
-    return zip_bytes(json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode())
+    data = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
+    return _FORM + zip_bytes(data, text.encode())
 
 
-def decode_blocks(data: bytes) -> tuple[Block, ...]:
-    """Invert `encode_blocks`, but for what rounding takes from boxes."""
+def decode_blocks(data: bytes, text: str) -> tuple[Block, ...]:
+    """Invert `encode_blocks`, but for what rounding takes from boxes; also what earlier code wrote.
+
+    Raises:
+        TypeError, ValueError, zlib.error: the bytes are no blocks of a page with this text.
+    """
+    is_old = data[:1] != _FORM
+    values = json.loads(unzip_bytes(data) if is_old else unzip_bytes(data[1:], text.encode()))
+    read_words: _WordReader = tuple if is_old else _RunReader().read
     return tuple(
         Block(
-            kind, text, tuple(map(_box, boxes)), level, tuple(words), None if table is None else _table(table)
+            kind,
+            block_text,
+            tuple(map(_box, boxes)),
+            level,
+            read_words(words),
+            None if table is None else _table(table, read_words),
         )
-        for kind, text, boxes, level, words, table in json.loads(unzip_bytes(data))
+        for kind, block_text, boxes, level, words, table in values
     )
+
+
+def _runs(words: Sequence[int]) -> list[int]:
+    """Write positions as runs: the first of each and their number."""
+    runs: list[int] = []
+    for word in words:
+        if runs and word == runs[-2] + runs[-1]:
+            runs[-1] += 1
+        else:
+            runs += [word, 1]
+    return runs
+
+
+class _RunReader:
+    """Reads runs, of all blocks of a page no more than `_MOST_WORDS`: a few bytes could name a billion."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_WORDS
+
+    def read(self, runs: Sequence[int]) -> tuple[int, ...]:
+        """Invert `_runs`."""
+        counts = runs[1::2]
+        self._left -= sum(map(abs, counts))
+        if self._left < 0:
+            raise ValueError(f"blocks with more than {_MOST_WORDS} words")
+        pairs = zip(runs[::2], counts, strict=True)
+        return tuple(word for first, count in pairs for word in range(first, first + count))
 
 
 def _table_values(table: Table) -> list[Any]:
@@ -48,7 +106,7 @@ def _table_values(table: Table) -> list[Any]:
             cell.row_span,
             cell.column_span,
             int(cell.is_header),
-            list(cell.words),
+            _runs(cell.words),
         ]
         for cell in table.cells
     ]
@@ -56,7 +114,7 @@ def _table_values(table: Table) -> list[Any]:
     return [*numbers, cells]
 
 
-def _table(values: list[Any]) -> Table:
+def _table(values: list[Any], read_words: _WordReader) -> Table:
     rows, columns, header_rows, header_columns, continues, cells = values
     of_cells = tuple(
         Cell(
@@ -67,7 +125,7 @@ def _table(values: list[Any]) -> Table:
             row_span,
             column_span,
             bool(is_header),
-            tuple(words),
+            read_words(words),
         )
         for row, column, text, box, row_span, column_span, is_header, words in cells
     )

@@ -96,7 +96,8 @@ def check_row_settings(
         if value is not None and value != own_value:
             raise ValueError(
                 f"{name} must be that of the index, {own_value!r}, got {value!r} for {directory}. "
-                "Leave it out, or make an index with it in another directory."
+                "Leave it out, or write the index anew, if it holds as much: "
+                f"mmrag compact --index {directory}"
             )
 
 

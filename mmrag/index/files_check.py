@@ -6,7 +6,6 @@ writes meanwhile is no fault, but Chroma is then left out, with a note.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
 import tempfile
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 
 from mmrag.errors import IndexDamagedError, IndexFormatError
 from mmrag.index.check_report import CheckReport, Fault
-from mmrag.index.checksums import stored_values
 from mmrag.index.chroma_vectors import ChromaError, ChromaVectors
 from mmrag.index.database import Database
 from mmrag.index.directory import (
@@ -32,10 +30,7 @@ from mmrag.index.integrity import find_faults
 from mmrag.index.layout import check_layout
 from mmrag.index.lock import WriterLock
 from mmrag.index.matrices import MatrixTable
-from mmrag.index.record_codec import decode_manifest
 from mmrag.index.repair import put_in_place, with_repairs, write_whole
-from mmrag.index.rows import RowCodec
-from mmrag.index.stored import decode_guard
 
 
 def check_folder(directory: Path, *, repair: bool = False) -> CheckReport:
@@ -114,7 +109,7 @@ def _check_chroma(database: Database, directory: Path) -> tuple[list[Fault], lis
         with database.read() as connection:
             check_layout(connection, directory / STORE_NAME)
             before = _state(connection)
-            _, ids, first = MatrixTable(_codec(connection)).first_rows(connection)
+            _, ids, first = MatrixTable().first_rows(connection)
     except (IndexFormatError, sqlite3.DatabaseError):
         return [], ["Chroma was not compared: the rows to compare it with cannot be read."]
     name = before.get("chroma", "")
@@ -134,17 +129,6 @@ def _check_chroma(database: Database, directory: Path) -> tuple[list[Fault], lis
         if _state(connection) != before or before["pending"] != "0":
             return [], ["Chroma was not compared: a process is writing to it, or was interrupted."]
     return [Fault("chroma", name, problem) for problem in problems], []
-
-
-def _codec(connection: sqlite3.Connection) -> RowCodec:
-    """Return what decodes the rows of a file.
-
-    Raises:
-        IndexDamagedError: nothing says how they are stored.
-    """
-    with decode_guard("state", "manifest"):
-        (row,) = stored_values(connection, "state")
-        return RowCodec.of(decode_manifest(json.loads(row.data)))
 
 
 def _state(connection: sqlite3.Connection) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 
@@ -9,26 +10,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmrag.index.database import chunks
+from mmrag.index.record_codec import decode_manifest
 from mmrag.index.rows import RowBlock, RowCodec
-from mmrag.index.stored import damage_error
+from mmrag.index.stored import damage_error, decode_guard
 from mmrag.types import Matrix
 
 
 class MatrixTable:
     """Rows of records, by the record's number.
 
-    Args:
-        codec: encodes and decodes them.
+    How they are stored says the manifest in the file that is read: `mmrag.index.compact` may have put another
+    file in the place of the one that was opened.
     """
 
-    def __init__(self, codec: RowCodec) -> None:
-        self.codec = codec
+    def __init__(self) -> None:
+        self._known: tuple[str, RowCodec] | None = None
+
+    def codec(self, connection: sqlite3.Connection) -> RowCodec:
+        """Return what encodes and decodes the rows of this file.
+
+        Raises:
+            IndexDamagedError: its manifest does not say.
+        """
+        with decode_guard("state", "manifest"):
+            ((text,),) = connection.execute("SELECT value FROM state WHERE key = 'manifest'").fetchall()
+            if self._known is None or self._known[0] != text:
+                self._known = text, RowCodec.of(decode_manifest(json.loads(text)))
+            return self._known[1]
 
     def put(self, connection: sqlite3.Connection, seq: int, matrix: Matrix) -> None:
         """Add or replace the rows of a record: ``(rows, dim)``."""
-        data = self.codec.encode(matrix)
+        codec = self.codec(connection)
+        data = codec.encode(matrix)
         connection.execute("INSERT OR REPLACE INTO vectors VALUES (?, ?)", (seq, data))
-        connection.execute("INSERT OR REPLACE INTO first VALUES (?, ?)", (seq, self.codec.first(data)))
+        connection.execute("INSERT OR REPLACE INTO first VALUES (?, ?)", (seq, codec.first(data)))
 
     def matrices(
         self, connection: sqlite3.Connection, seqs: Sequence[int], rows: int | None
@@ -38,6 +53,7 @@ class MatrixTable:
         Raises:
             IndexDamagedError: the bytes of a record are no rows.
         """
+        codec = self.codec(connection)
         table, column = ("first", "vector") if rows == 1 else ("vectors", "matrix")
         for marks, part in chunks(seqs):
             statement = f"SELECT seq, {column} FROM {table} WHERE seq IN ({marks})"
@@ -45,9 +61,9 @@ class MatrixTable:
             for seq in part:
                 if seq in blobs:
                     try:
-                        matrix = self.codec.decode(blobs[seq], rows)
-                        if rows == 1 and len(blobs[seq]) != self.codec.row_bytes:
-                            raise ValueError(f"{len(blobs[seq])} bytes for a row of {self.codec.row_bytes}")
+                        matrix = codec.decode(blobs[seq], rows)
+                        if rows == 1 and len(blobs[seq]) != codec.row_bytes:
+                            raise ValueError(f"{len(blobs[seq])} bytes for a row of {codec.row_bytes}")
                     except ValueError as error:
                         noun = "first" if rows == 1 else "matrix"
                         raise damage_error(noun, _name(connection, seq), str(error)) from error
@@ -66,6 +82,7 @@ class MatrixTable:
         Raises:
             IndexDamagedError: the bytes of a record are no rows.
         """
+        codec = self.codec(connection)
         table, column = ("first", "vector") if most == 1 else ("vectors", "matrix")
         select = f"SELECT seq, CAST({column} AS BLOB) FROM {table}"
         pairs: list[tuple[int, bytes]] = []
@@ -77,20 +94,10 @@ class MatrixTable:
                 pairs += [(seq, blobs[seq]) for seq in part if seq in blobs]
         numbers, data = [row[0] for row in pairs], [row[1] for row in pairs]
         try:
-            return self.codec.block(numbers, data, most)
+            return codec.block(numbers, data, most)
         except ValueError:
-            self._raise_damage(connection, pairs, "first" if most == 1 else "matrix")
+            _raise_damage(connection, codec, pairs, "first" if most == 1 else "matrix")
             raise
-
-    def _raise_damage(
-        self, connection: sqlite3.Connection, pairs: Sequence[tuple[int, bytes]], part: str
-    ) -> None:
-        """Raise the error of the first record whose bytes are no rows."""
-        for seq, data in pairs:
-            try:
-                self.codec.decode(data)
-            except ValueError as error:
-                raise damage_error(part, _name(connection, seq), str(error)) from error
 
     def first_rows(self, connection: sqlite3.Connection) -> tuple[list[int], list[str], NDArray[np.float32]]:
         """Load row 0 of every record: numbers (rising), ids and ``(records, dim)`` float32."""
@@ -99,6 +106,17 @@ class MatrixTable:
         is_whole = np.isin(block.seqs, np.fromiter(ids, np.int64, len(ids)))  # a row alone is no record
         seqs: list[int] = block.seqs[is_whole].tolist()
         return seqs, [ids[seq] for seq in seqs], block.decode()[is_whole]
+
+
+def _raise_damage(
+    connection: sqlite3.Connection, codec: RowCodec, pairs: Sequence[tuple[int, bytes]], part: str
+) -> None:
+    """Raise the error of the first record whose bytes are no rows."""
+    for seq, data in pairs:
+        try:
+            codec.decode(data)
+        except ValueError as error:
+            raise damage_error(part, _name(connection, seq), str(error)) from error
 
 
 def _name(connection: sqlite3.Connection, seq: int) -> str:

@@ -10,7 +10,6 @@ from mmrag.blocks import Block
 from mmrag.forks import FORK_SECONDS, ForkOwner, follow_forks, new_recursive_lock
 from mmrag.index.base import DocumentEntry, EmbedderIdentity, Manifest, RowType, manifest_for
 from mmrag.index.check_report import CheckReport
-from mmrag.index.codec import encode_words
 from mmrag.index.filters import Filter, kind_of, matches, metadata_values, validate
 from mmrag.index.identity import DocumentNames, IdentityTable
 from mmrag.index.lexical import LexicalTable, lexical_text
@@ -23,6 +22,7 @@ from mmrag.index.records import (
     checked_records,
     plain_metadata,
 )
+from mmrag.index.word_codec import encode_words
 from mmrag.scoring import maxsim_ragged, take_budget
 from mmrag.types import Budget, Hit, Matrix, Metadata, Record, Scalar
 
@@ -80,7 +80,7 @@ class MemoryIndex(ForkOwner):
         pairs = checked_records(records, self._manifest)
         for record, _ in pairs:
             if record.page is not None:
-                encode_words(record.page.words)  # refuses what a file could not hold
+                encode_words(record.page.words, record.text)  # refuses what a file could not hold
         with self._lock:
             for record, matrix in pairs:
                 if record.id not in self._seqs:

@@ -19,6 +19,7 @@ from mmrag.index.block_codec import decode_blocks
 from mmrag.index.checksums import StoredRecord
 from mmrag.index.records import MAX_ROWS, check_metadata
 from mmrag.index.rows import RowCodec
+from mmrag.index.word_codec import decode_words
 from mmrag.types import Page, Record
 
 _DIGEST = re.compile(r"\w*", re.ASCII)
@@ -46,8 +47,8 @@ def decode_record(row: StoredRecord, rows: RowCodec) -> Record:
     id, text = row.text("id"), row.text("text")
     page = None
     if row.column("page") is not None:
-        words = codec.decode_words(row.column("words") or b"")
-        blocks = None if row.blocks is None else decode_blocks(row.blocks)
+        words = decode_words(row.column("words") or b"", text)
+        blocks = None if row.blocks is None else decode_blocks(row.blocks, text)
         page = codec.decode_page(row.text("page"), words, id, text, blocks)
         _check_page(page)
     matrix = None

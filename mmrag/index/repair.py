@@ -1,4 +1,4 @@
-"""An index made whole again: what is whole goes into a new file, which takes the place of the damaged one.
+"""An index made whole again: what is whole goes into a new file, which takes the place of the old one.
 
 One way for every fault: whole records are added to a new file as `RecordStore` adds any, so that row 0,
 values for filters, full text and checksums are made anew and what belongs to nothing stays behind. The new
@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmrag.errors import IndexFormatError
-from mmrag.index.base import DocumentEntry
+from mmrag.index.base import FORMAT_VERSION, DocumentEntry, Manifest
 from mmrag.index.check_report import LOST_PARTS, Fault
 from mmrag.index.checksums import stored_values
 from mmrag.index.integrity import Findings, missing_pages, read_record
@@ -47,13 +47,16 @@ _REPAIRS = {
 """What the rewriting does about a fault, by part."""
 
 
-def write_whole(connection: sqlite3.Connection, path: Path, findings: Findings) -> Path:
+def write_whole(
+    connection: sqlite3.Connection, path: Path, findings: Findings, manifest: Manifest | None = None
+) -> Path:
     """Write what is whole into a new file beside this one, and return its path.
 
     Args:
         connection: the state of the file that was read for `findings`.
         path: the file.
         findings: of `find_faults`.
+        manifest: of the new file, which may store rows otherwise; None: that of the file.
 
     Raises:
         IndexFormatError: the manifest is damaged, and nothing says what the vectors are of.
@@ -66,7 +69,8 @@ def write_whole(connection: sqlite3.Connection, path: Path, findings: Findings) 
     draft = path.with_name(f"{path.name}.repaired")
     for left in path.parent.glob(f"{draft.name}*"):
         left.unlink()
-    store = RecordStore(draft, create=findings.manifest, read_only=False)
+    manifest = replace(manifest or findings.manifest, format_version=FORMAT_VERSION)
+    store = RecordStore(draft, create=manifest, read_only=False)
     try:
         pages = _copy_records(connection, store, findings)
         lost_keys = {fault.key for fault in findings.faults if fault.part == "blob"}
@@ -123,7 +127,7 @@ def _copy_records(
     for start in range(0, len(findings.whole_seqs), _BATCH):
         pairs = []
         seqs = findings.whole_seqs[start : start + _BATCH]
-        for record, matrix in _records(connection, store, seqs, blockless_ids):
+        for record, matrix in _records(connection, store, findings, seqs, blockless_ids):
             pairs.append((record, matrix))
             page = record.page
             if page is not None and page.id != page.document_id:
@@ -134,16 +138,23 @@ def _copy_records(
 
 
 def _records(
-    connection: sqlite3.Connection, store: RecordStore, seqs: Sequence[int], blockless_ids: set[str]
+    connection: sqlite3.Connection,
+    store: RecordStore,
+    findings: Findings,
+    seqs: Sequence[int],
+    blockless_ids: set[str],
 ) -> Iterator[tuple[Record, Matrix]]:
+    """Yield whole records with the rows that the new file is to hold."""
+    assert findings.manifest is not None  # or nothing is written
+    codec = RowCodec.of(findings.manifest)
     for seq in seqs:
         row = read_record(connection, seq)
         assert row is not None and row.matrix is not None  # it was there for the findings
         if row.id in blockless_ids:
             row = row._replace(blocks=None)
-        record = decode_record(row, RowCodec.of(store.manifest))
+        record = decode_record(row, codec)
         assert record.matrix is not None  # as above
-        yield record, record.matrix
+        yield record, record.matrix[: store.manifest.rows]
 
 
 def _entry_of(page: Page) -> DocumentEntry:

@@ -34,10 +34,11 @@ from mmrag.index.lexical import match_expression
 from mmrag.index.matrices import MatrixTable
 from mmrag.index.record_codec import check_page, decode_entry, decode_manifest, decode_record
 from mmrag.index.records import check_metadata, plain_metadata
-from mmrag.index.rows import RowBlock, RowCodec
+from mmrag.index.rows import RowBlock
 from mmrag.index.schema import create_file
 from mmrag.index.stored import decode_guard
 from mmrag.index.upgrade import forget_words, put_words, upgrade_file
+from mmrag.index.word_codec import encode_words
 from mmrag.types import Hit, Matrix, Metadata, Record, Scalar
 
 _UPSERT = """
@@ -78,7 +79,7 @@ class RecordStore:
             self.database = Database(path, read_only=read_only)
             try:
                 self.manifest = self._read_manifest(path)
-                self._matrices = MatrixTable(RowCodec.of(self.manifest))
+                self._matrices = MatrixTable()
                 if not read_only:
                     self.database.open_writer()
                     self.manifest = upgrade_file(self.database, self.manifest)
@@ -177,7 +178,7 @@ class RecordStore:
                 _put_metadata(connection, seq, record.metadata)
                 document = record.page.document_id if record.page and record.page.number == 0 else None
                 put_words(connection, seq, record.context, record.text, document)
-                _put_blocks(connection, seq, None if record.page is None else record.page.blocks)
+                _put_blocks(connection, seq, None if record.page is None else record.page.blocks, record.text)
             checksums.put_record_sums(connection, seqs)
             self._mark_pending(connection, [record.id for record, _ in pairs])
             self._grow(connection, seqs)
@@ -223,10 +224,11 @@ class RecordStore:
     def get(self, connection: sqlite3.Connection, ids: Sequence[str], *, matrices: bool) -> list[Record]:
         """Get records in the order of `ids`; missing ones are left out."""
         records: dict[str, Record] = {}
+        codec = self._matrices.codec(connection)
         for row in self._rows(connection, "id", list(dict.fromkeys(ids)), matrices=matrices):
             row.verify()
             with decode_guard("record", row.id):
-                records[row.id] = decode_record(row, RowCodec.of(self.manifest))
+                records[row.id] = decode_record(row, codec)
         return [records[id] for id in ids if id in records]
 
     @staticmethod
@@ -241,9 +243,9 @@ class RecordStore:
     def put_blocks(self, id: str, blocks: Sequence[Block]) -> None:
         """Keep the blocks of a record's page; passed over where there is none."""
         with self.database.write() as connection:
-            row = connection.execute("SELECT seq FROM records WHERE id = ? AND page IS NOT NULL", (id,))
-            for (seq,) in row.fetchall():
-                _put_blocks(connection, seq, blocks)
+            row = connection.execute("SELECT seq, text FROM records WHERE id = ? AND page IS NOT NULL", (id,))
+            for seq, text in row.fetchall():
+                _put_blocks(connection, seq, blocks, text)
                 checksums.put_record_sums(connection, [seq], ["blocks"])
 
     @staticmethod
@@ -439,17 +441,17 @@ def _record_row(
         record.text,
         codec.encode_metadata(plain_metadata(record.metadata)),
         None if page is None else codec.encode_page(page, record.id, record.text),
-        None if page is None else codec.encode_words(page.words),
+        None if page is None else encode_words(page.words, record.text),
         record.context or None,
     )
 
 
-def _put_blocks(connection: sqlite3.Connection, seq: int, blocks: Sequence[Block] | None) -> None:
-    """Set the blocks of a record; None takes them away."""
+def _put_blocks(connection: sqlite3.Connection, seq: int, blocks: Sequence[Block] | None, text: str) -> None:
+    """Set the blocks of a record of this text; None takes them away."""
     if blocks is None:
         connection.execute("DELETE FROM blocks WHERE seq = ?", (seq,))
     else:
-        connection.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?)", (seq, encode_blocks(blocks)))
+        connection.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?)", (seq, encode_blocks(blocks, text)))
 
 
 def _put_metadata(connection: sqlite3.Connection, seq: int, metadata: Metadata) -> None:
