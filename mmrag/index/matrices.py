@@ -24,7 +24,7 @@ class MatrixTable:
     """
 
     def __init__(self) -> None:
-        self._known: tuple[str, RowCodec] | None = None
+        self._latest: tuple[str, RowCodec] | None = None
 
     def codec(self, connection: sqlite3.Connection) -> RowCodec:
         """Return what encodes and decodes the rows of this file.
@@ -34,9 +34,9 @@ class MatrixTable:
         """
         with decode_guard("state", "manifest"):
             ((text,),) = connection.execute("SELECT value FROM state WHERE key = 'manifest'").fetchall()
-            if self._known is None or self._known[0] != text:
-                self._known = text, RowCodec.of(decode_manifest(json.loads(text)))
-            return self._known[1]
+            if self._latest is None or self._latest[0] != text:
+                self._latest = text, RowCodec.of(decode_manifest(json.loads(text)))
+            return self._latest[1]
 
     def put(self, connection: sqlite3.Connection, seq: int, matrix: Matrix) -> None:
         """Add or replace the rows of a record: ``(rows, dim)``."""

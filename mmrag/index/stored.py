@@ -62,12 +62,13 @@ def decode_guard(part: str, key: str) -> Iterator[None]:
         raise damage_error(part, key, problem) from error
 
 
-def zip_bytes(data: bytes, known: bytes = b"") -> bytes:
+def zip_bytes(data: bytes, dictionary: bytes = b"") -> bytes:
     """Compress what `unzip_bytes` decompresses.
 
     Args:
         data: anything.
-        known: bytes that are at hand when it is decompressed; what repeats their last 32 KiB takes no place.
+        dictionary: bytes that are at hand when it is decompressed; what repeats their last 32 KiB takes
+            hardly any place.
 
     Raises:
         ValueError: it is larger than `MOST_UNZIPPED`.
@@ -77,22 +78,22 @@ def zip_bytes(data: bytes, known: bytes = b"") -> bytes:
             f"words or blocks of a page must be at most {MOST_UNZIPPED} bytes, got {len(data)}. "
             "Divide the page, or leave its words out."
         )
-    stream = zlib.compressobj(zdict=known) if known else zlib.compressobj()
+    stream = zlib.compressobj(zdict=dictionary) if dictionary else zlib.compressobj()
     return stream.compress(data) + stream.flush()
 
 
-def unzip_bytes(data: bytes, known: bytes = b"") -> bytes:
+def unzip_bytes(data: bytes, dictionary: bytes = b"") -> bytes:
     """Decompress a stored value.
 
     Args:
         data: of `zip_bytes`.
-        known: what that was given.
+        dictionary: what that was given.
 
     Raises:
         ValueError: it is larger than `MOST_UNZIPPED`, cut short, or followed by other bytes.
         zlib.error: it is no compressed value.
     """
-    stream = zlib.decompressobj(zdict=known) if known else zlib.decompressobj()
+    stream = zlib.decompressobj(zdict=dictionary) if dictionary else zlib.decompressobj()
     raw = stream.decompress(data, MOST_UNZIPPED + 1)
     if len(raw) > MOST_UNZIPPED:
         raise ValueError(f"more than {MOST_UNZIPPED} bytes when decompressed")

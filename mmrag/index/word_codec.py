@@ -51,19 +51,19 @@ def encode_words(words: tuple[Word, ...], text: str) -> bytes:
     """
     if not words:
         return b""
-    distances, lengths, others = _places([word.text for word in words], text)
+    distances, lengths, strays = _positions([word.text for word in words], text)
     try:
-        written = [other.encode() for other in others]
+        stray_bytes = [stray.encode() for stray in strays]
     except UnicodeEncodeError as error:
         raise ValueError(f"words must be text that UTF-8 can write, got {error.object!r}.") from error
-    sizes = np.array([len(data) for data in written], "<u4")
+    sizes = np.array([len(data) for data in stray_bytes], "<u4")
     parts = [
         np.array([len(words)], "<u4").tobytes(),
         distances,
         lengths,
         _edges(_steps([word.box for word in words])),
         sizes.tobytes(),
-        *written,
+        *stray_bytes,
         _extras(words),
     ]
     return _FORM + zip_bytes(b"".join(parts))
@@ -85,9 +85,9 @@ def decode_words(data: bytes, text: str) -> tuple[Word, ...]:
     offset = 4 + 2 * count
     boxes = _boxes(_steps_of_edges(np.frombuffer(raw, "<u2", 4 * count, offset=offset).reshape(4, count)))
     offset += 8 * count
-    other_count = distances.count(_MOST)
-    others, offset = _texts_at(raw, other_count, offset)
-    return _words(_texts_of_places(distances, lengths, others, text), boxes, raw, offset)
+    stray_count = distances.count(_MOST)
+    strays, offset = _texts_at(raw, stray_count, offset)
+    return _words(_texts_of_positions(distances, lengths, strays, text), boxes, raw, offset)
 
 
 def _words(texts: Sequence[str], boxes: Sequence[Box], raw: bytes, offset: int) -> tuple[Word, ...]:
@@ -102,9 +102,9 @@ def _words(texts: Sequence[str], boxes: Sequence[Box], raw: bytes, offset: int) 
 # ---- texts ---------------------------------------------------------------------------------------
 
 
-def _places(texts: Sequence[str], text: str) -> tuple[bytes, bytes, list[str]]:
+def _positions(texts: Sequence[str], text: str) -> tuple[bytes, bytes, list[str]]:
     """Return for each word its distance and its length in `text`, and the words that do not stand there."""
-    distances, lengths, others = bytearray(), bytearray(), []
+    distances, lengths, strays = bytearray(), bytearray(), []
     end = 0
     for word in texts:
         start = text.find(word, end, end + _MOST - 1 + len(word))
@@ -112,12 +112,12 @@ def _places(texts: Sequence[str], text: str) -> tuple[bytes, bytes, list[str]]:
         if length < 0:
             distances.append(_MOST)
             lengths.append(0)
-            others.append(word)
+            strays.append(word)
         else:
             distances.append(start - end)
             lengths.append(length)
             end = start + len(word)
-    return bytes(distances), bytes(lengths), others
+    return bytes(distances), bytes(lengths), strays
 
 
 def _length(word: str, text: str, start: int) -> int:
@@ -128,10 +128,10 @@ def _length(word: str, text: str, start: int) -> int:
     return len(word) if 0 < len(word) <= _MOST else -1
 
 
-def _texts_of_places(distances: bytes, lengths: bytes, others: Sequence[str], text: str) -> list[str]:
-    """Invert `_places`."""
+def _texts_of_positions(distances: bytes, lengths: bytes, strays: Sequence[str], text: str) -> list[str]:
+    """Invert `_positions`."""
     texts: list[str] = []
-    rest = iter(others)
+    rest = iter(strays)
     end = 0
     for distance, length in zip(distances, lengths, strict=True):
         if distance == _MOST:
