@@ -34,6 +34,7 @@ from mmrag.images import with_page_renderer
 from mmrag.index.base import Index
 from mmrag.ingest.embedding import PICTURE_PIXELS
 from mmrag.ingest.files import Ingest
+from mmrag.ingest.highlights import write_highlights
 from mmrag.ingest.items import add_images, add_texts
 from mmrag.ingest.pictures import PagePictures
 from mmrag.ingest.removal import delete_records, remove
@@ -536,6 +537,23 @@ class DocumentQA:
         """
         return self._pictures.crop(citation, max_pixels)
 
+    def highlight(self, target: Answer | Sequence[Citation], path: str | Path) -> list[Path]:
+        """Write the cited documents as PDFs with the cited places marked, for any reader of PDFs.
+
+        Args:
+            target: an answer of this index, or citations.
+            path: of the first cited document's PDF; others stand beside it as ``NAME-2.pdf``.
+
+        Returns:
+            The paths, in the order cited.
+
+        Raises:
+            ValueError: no citation has a page.
+            SourceChangedError: a file is gone, or is not the file that was indexed.
+            DocumentError: places cannot be marked in a document.
+        """
+        return write_highlights(self.index, lambda: self.reader, target, Path(path))
+
     def blocks(self, page: Page) -> tuple[Block, ...]:
         """Return the structure of a page: headings, paragraphs, lists, tables with cells, pictures.
 
@@ -643,6 +661,7 @@ class DocumentQA:
     arender = in_thread(render)
     acrop = in_thread(crop)
     ablocks = in_thread(blocks)
+    ahighlight = in_thread(highlight)
     apicture_path = in_thread(picture_path)
     astatus = in_thread(status)
     acheck = in_thread(check)

@@ -31,7 +31,7 @@ FLOORS: list[set[str]] = [
     {"retriever", "ingest"},
     {"pipeline"},
     {"hosts"},
-    {"training"},
+    {"training", "apps"},
     {"cli"},
 ]
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}

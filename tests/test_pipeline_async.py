@@ -6,8 +6,10 @@ import asyncio
 import contextvars
 import inspect
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import pymupdf
 import pytest
 from PIL import Image
 
@@ -105,6 +107,10 @@ def arguments(name: str, qa: DocumentQA, pdf, tmp_path, side: str) -> tuple[tupl
         "crop": ((Citation(1, page.id, "", page=page, area=(0.1, 0.1, 0.5, 0.5)),), {"max_pixels": 9_000}),
         "ask": ((QUESTION,), {"k": 1, "budget": Budget(1, 1), "evidence": False}),
         "delete": ((["note"],), {}),
+        "highlight": (
+            ([Citation(1, page.id, "", ((0.1, 0.1, 0.5, 0.2),), page)], tmp_path / f"{side}.pdf"),
+            {},
+        ),
         "open": ((tmp_path / side,), {"embedder": qa.embedder}),
         "picture_path": ((page,), {"max_pixels": 9_000}),
         "reembed": ((tmp_path / side,), {"embedder": qa.embedder}),
@@ -134,7 +140,10 @@ def comparable(result: Any) -> Any:
         return replace(result, seconds=0.0)
     if hasattr(result, "tobytes"):
         return result.size, result.tobytes()
-    return result.read_bytes() if hasattr(result, "read_bytes") else result
+    if isinstance(result, Path) and result.suffix == ".pdf":  # the time stands in it
+        with pymupdf.open(result) as document:
+            return [[(mark.type, tuple(mark.rect)) for mark in page.annots()] for page in document]
+    return result.read_bytes() if isinstance(result, Path) else result
 
 
 async def awaited(result: Any) -> Any:

@@ -33,7 +33,7 @@ from mmrag.errors import (
     SourceChangedError,
 )
 from mmrag.forks import new_lock
-from mmrag.types import Page, Source
+from mmrag.types import Box, Page, Source
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -226,6 +226,39 @@ class DocumentReader:
             raise PageError(f"{source.name}, page {page.number + 1}: {reply['message']}.", page.number)
         width, height, samples = reply["image"]
         return frombytes("RGB", (width, height), samples)
+
+    def highlight(
+        self,
+        page: Page,
+        marks: Sequence[tuple[int, tuple[Box, ...], Box | None, str]],
+        *,
+        data: bytes | None = None,
+    ) -> bytes:
+        """Return a page's whole document as PDF with places marked; see `mmrag.documents.pdf.highlights`.
+
+        Args:
+            page: any page of the document.
+            marks: 0-based page, boxes of words, box of the block around them, note.
+            data: the document's bytes where its source has no path.
+
+        Raises:
+            SourceChangedError: the file is gone or is not the file that was read.
+            DocumentError: places cannot be marked in it, or it takes longer than a page may.
+        """
+        source = page.source
+        _, handle = self._open(_document_of(page, data), page)
+        with self._pool.worker() as worker:
+            try:
+                reply = self._pages.ask(
+                    worker, handle, "highlight", page.number, marks=list(marks), most_bytes=MOST_BYTES
+                )
+            except WorkerDiedError as death:
+                raise DocumentError(f"{source.name}: marking places in it {death}.") from death
+            worker.document_key = None  # the marks are not the document's own: it is closed
+        if not reply["ok"]:
+            raise DocumentError(f"{source.name}: {reply['message']}.")
+        pdf: bytes = reply["data"]
+        return pdf
 
     def attachments(self, document: InputDocument) -> Iterator[InputDocument | Skipped]:
         """Read the files attached to a document, as documents of their own, and those attached to them.

@@ -118,7 +118,7 @@ class JobHandler:
         self._structure: StructureReader | None = None
 
     def do(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Run one job: load_ocr, info, attachments, attachment, read, render, ocr or structure.
+        """Run one job: load_ocr, info, attachments, attachment, highlight, read, render, ocr or structure.
 
         Raises:
             SourceChangedError: the file at the job's path is not, or no more, the content with its digest.
@@ -149,6 +149,8 @@ class JobHandler:
             return {"names": [name for name, _ in islice(renderer.attached_files(), MOST_FILES)]}
         if job["op"] == "attachment":
             return _attachment(renderer, job["position"], job["most_bytes"])
+        if job["op"] == "highlight":
+            return self._highlight(renderer, job)
         number = job["number"]
         if not 0 <= number < renderer.page_count:
             raise PageError(f"there is no such page; the file has {renderer.page_count}", number)
@@ -203,7 +205,7 @@ class JobHandler:
 
     def _is_unchanged(self) -> bool:
         """Check that the open document's file is as it was when it was opened."""
-        if self._path is None:
+        if self._path is None:  # bytes, or closed by the job
             return True
         try:
             file = _look(self._digests, self._path)
@@ -239,6 +241,18 @@ class JobHandler:
             self._structure = open_structure(self._settings["renderer"])
         of_words = [Word(*values) for values in words]
         return to_plain(self._structure.read(renderer, number, of_words, is_exact=is_exact))
+
+    def _highlight(self, renderer: Renderer, job: dict[str, Any]) -> dict[str, Any]:
+        """Return the document as PDF with places marked."""
+        from mmrag.documents.pdf.highlights import Mark, highlighted_pdf
+
+        try:
+            data = highlighted_pdf(renderer, job["kind"], [Mark(*values) for values in job["marks"]])
+            if len(data) > job["most_bytes"]:
+                raise DocumentError(f"the marked document must have at most {job['most_bytes']} bytes")
+            return {"data": data}
+        finally:
+            self._close()  # its marks are of this job alone
 
     def _load_ocr(self) -> OcrEngine:
         """Load the models once."""

@@ -1,0 +1,256 @@
+"""``mmrag api`` and ``mmrag ui``: an index over HTTP, for programs and for people."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import threading
+import webbrowser
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Option
+
+from mmrag.cli.command import EXIT_OK, UsageError
+from mmrag.cli.common import AnswererOptions, EmbedderOptions, IndexOptions, ReaderOptions, RerankOptions
+from mmrag.cli.visible import complain
+
+if TYPE_CHECKING:
+    from mmrag.apps.access import Access
+    from mmrag.apps.collections import Collections
+    from mmrag.pipeline import DocumentQA
+
+KEY_VARIABLE = "MMRAG_API_KEY"
+"""Environment variable with a key that may do everything."""
+
+_server_option = partial(Option, rich_help_panel="Server")
+
+
+@dataclass(frozen=True)
+class HttpOptions:
+    """Where a server listens, and to whom."""
+
+    host: Annotated[str, _server_option("--host", metavar="HOST", help="Address it listens on.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, _server_option("--port", min=0, max=65535, metavar="N", help="0: any free one.")] = (
+        8321
+    )
+    allow_host: Annotated[
+        list[str] | None,
+        _server_option(
+            "--allow-host",
+            metavar="NAME",
+            help="Host name that it answers to besides localhost; * for any. May be repeated.",
+        ),
+    ] = None
+    keys: Annotated[
+        Path | None,
+        _server_option(
+            "--keys",
+            metavar="FILE",
+            help="JSON list of bearer keys, each with its collections and filter (docs/api.md). "
+            f"{KEY_VARIABLE} holds one that may do everything.",
+        ),
+    ] = None
+    read_only: Annotated[
+        bool, _server_option("--read-only", help="Add and remove nothing; others may write meanwhile.")
+    ] = False
+
+    def access(self) -> Access:
+        """Return the keys.
+
+        Raises:
+            UsageError: anybody could reach the server without a key, or keys from two places.
+        """
+        from mmrag.apps.access import Access, Grant, key_digest, read_keys
+
+        key = os.environ.get(KEY_VARIABLE)
+        if key and self.keys is not None:
+            raise UsageError(f"keys come from --keys or from {KEY_VARIABLE}, got both.")
+        if self.keys is not None:
+            return read_keys(self.keys)
+        if key:
+            return Access({key_digest(key): Grant(KEY_VARIABLE)})
+        if not _is_loopback(self.host):
+            raise UsageError(
+                f"--host {self.host} can be reached from other machines: give --keys FILE, or set "
+                f"{KEY_VARIABLE}."
+            )
+        return Access()
+
+    def hosts(self) -> tuple[str, ...]:
+        """Return the host names that the server answers to."""
+        from mmrag.apps.api import LOOPBACK
+
+        own_name = () if self.host in ("0.0.0.0", "::") else (self.host,)
+        return (*LOOPBACK, *own_name, *(self.allow_host or ()))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@dataclass(frozen=True)
+class ServedIndexOptions(IndexOptions):
+    """Which indexes a server serves."""
+
+    collection: Annotated[
+        list[str] | None,
+        Option(
+            "--collection",
+            metavar="NAME=DIR",
+            help="Another index under a name of its own; may be repeated. --index is 'documents'.",
+            rich_help_panel="Index",
+        ),
+    ] = None
+    allow_paths: Annotated[
+        Path | None,
+        Option(
+            "--allow-paths",
+            metavar="DIR",
+            help="Folder of this machine whose files callers may add by path.",
+            rich_help_panel="Index",
+        ),
+    ] = None
+
+    def folders(self) -> dict[str, Path]:
+        """Return the directory of each collection.
+
+        Raises:
+            UsageError: an entry is not NAME=DIR, or a name is there twice.
+        """
+        from mmrag.apps.collections import DEFAULT_COLLECTION
+
+        folders_by_name = dict[str, Path]()
+        for entry in self.collection or ():
+            name, sign, folder = entry.partition("=")
+            if not (name and sign and folder):
+                raise UsageError(f"--collection must be NAME=DIR, got {entry!r}.")
+            if name in folders_by_name:
+                raise UsageError(f"--collection names must differ, got {name!r} twice.")
+            folders_by_name[name] = Path(folder)
+        if folders_by_name and self.index == IndexOptions().index:
+            return folders_by_name
+        return {DEFAULT_COLLECTION: self.index, **folders_by_name}
+
+
+@dataclass(frozen=True)
+class LimitOptions:
+    """What a request may cost."""
+
+    max_upload: Annotated[
+        int, _server_option("--max-upload", min=1, metavar="MB", help="Size of a request.")
+    ] = 200
+    timeout: Annotated[
+        float, _server_option("--timeout", min=1, metavar="S", help="Seconds of a request.")
+    ] = 300.0
+
+
+def api(
+    index: ServedIndexOptions,
+    embedder: EmbedderOptions,
+    reader: ReaderOptions,
+    rerank: RerankOptions,
+    answerer: AnswererOptions,
+    http: HttpOptions,
+    limits: LimitOptions,
+) -> int:
+    """Serve indexes over HTTP until a signal ends it."""
+    parts = (index, embedder, reader, rerank, answerer, http, limits)
+    return _run(*parts, with_page=False, browser=False)
+
+
+def ui(
+    index: ServedIndexOptions,
+    embedder: EmbedderOptions,
+    reader: ReaderOptions,
+    rerank: RerankOptions,
+    answerer: AnswererOptions,
+    http: HttpOptions,
+    limits: LimitOptions,
+    browser: Annotated[bool, Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+) -> int:
+    """Serve a page to ask and look, and the API behind it, until a signal ends it."""
+    parts = (index, embedder, reader, rerank, answerer, http, limits)
+    return _run(*parts, with_page=True, browser=browser)
+
+
+def _run(
+    index: ServedIndexOptions,
+    embedder: EmbedderOptions,
+    reader: ReaderOptions,
+    rerank: RerankOptions,
+    answerer: AnswererOptions,
+    http: HttpOptions,
+    limits: LimitOptions,
+    *,
+    with_page: bool,
+    browser: bool,
+) -> int:
+    from mmrag.apps.api import create_app
+    from mmrag.apps.scope import ServerParts
+
+    folders = index.folders()
+    for folder in folders.values():
+        if http.read_only:
+            IndexOptions(folder).check_index()
+    parts = ServerParts(
+        _collections(folders, embedder, reader, rerank, answerer, http),
+        http.access(),
+        limits.timeout,
+        index.allow_paths,
+    )
+    for name in parts.collections:
+        parts.collections.get(name)  # a wrong directory is told now, not at the first request
+    app = create_app(parts, hosts=http.hosts(), most_bytes=limits.max_upload << 20, with_page=with_page)
+    _listen(app, http, with_page, browser)
+    return EXIT_OK
+
+
+def _collections(
+    folders: dict[str, Path],
+    embedder: EmbedderOptions,
+    reader: ReaderOptions,
+    rerank: RerankOptions,
+    answerer: AnswererOptions,
+    http: HttpOptions,
+) -> Collections:
+    from mmrag.apps.collections import Collections
+    from mmrag.pipeline import DocumentQA
+
+    own_embedder = embedder.load_embedder()
+
+    def open_index(folder: Path) -> DocumentQA:
+        return DocumentQA.open(
+            folder,
+            embedder=own_embedder,
+            read_only=http.read_only,
+            reader=reader.reader_settings(),
+            password=reader.password,
+            answerer=answerer.load_answerer(),
+            **rerank.arguments(folder),
+        )
+
+    return Collections(folders, open_index)
+
+
+def _listen(app: Any, http: HttpOptions, with_page: bool, browser: bool) -> None:  # noqa: ANN401  ASGI
+    """Serve until a signal ends it; the address is written when it listens."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        app, host=http.host, port=http.port, log_level="warning", server_header=False, limit_concurrency=256
+    )
+    socket = config.bind_socket()
+    host = f"[{http.host}]" if ":" in http.host else http.host
+    url = f"http://{host}:{socket.getsockname()[1]}"
+    complain(f"{url}  Ctrl-C stops it." if with_page else f"{url}/api  Ctrl-C stops it.")
+    if with_page and browser:
+        threading.Timer(0.5, webbrowser.open, [url]).start()
+    uvicorn.Server(config).run(sockets=[socket])
