@@ -175,17 +175,18 @@ class DocumentQA:
 
     def add(
         self,
-        inputs: Any,  # noqa: ANN401  what `discover` takes: paths, globs, bytes, images, or a list of them
+        inputs: Any,  # noqa: ANN401  what `discover` takes: paths, globs, bytes, files, or a list of them
         *,
         metadata: Mapping[str, Scalar] | None = None,
         context: Sequence[str] = (),
         progress: Callable[[AddProgress], None] | None = None,
     ) -> AddReport:
-        """Add files, folders, globs, bytes or PIL images; see `mmrag.documents.discover`.
+        """Add files, folders, globs, bytes, file objects or PIL images; see `mmrag.documents.discover`.
 
         Args:
             inputs: one input or a list of them.
-            metadata: written on every page of this call, for filters; not `RESERVED_KEYS`.
+            metadata: written on every page of this call, for filters; not `RESERVED_KEYS`. A list is a key
+                with several values, None is no value.
             context: keys of `metadata` whose values name the documents ("title", "author", "date"): they are
                 searched with every page, beside the file's name, its own title and the page's sections.
             progress: called after every batch and every file.
@@ -195,7 +196,9 @@ class DocumentQA:
             the reason; the others are added.
 
         Raises:
-            ValueError: a metadata key is reserved.
+            ValueError: a metadata key is reserved or its value cannot be stored, or an input is an empty
+                name. Nothing is added then.
+            TypeError: an input is of no kind that is read. Nothing is added then.
             IndexReadOnlyError: the index is open for reading only.
         """
         ingest = Ingest(self.index, self.embedder, self.reader, self.path)
@@ -280,8 +283,8 @@ class DocumentQA:
             writer.write_documents(self.index.get(ids[start : start + TRACE_BATCH]))
         return len(ids)
 
-    def delete(self, ids: Sequence[str]) -> int:
-        """Delete records by id; unknown ids are passed over.
+    def delete(self, ids: str | Sequence[str]) -> int:
+        """Delete records by id, or one by its id; unknown ids are passed over.
 
         A file that lost pages is incomplete afterwards: adding it again brings them back. A file that lost
         all its pages is removed.
@@ -291,18 +294,30 @@ class DocumentQA:
         """
         return delete_records(self.index, ids)
 
-    def remove(self, target: str | Path) -> int:
-        """Remove a file (path, file name or document id) or a single record (its id).
+    def remove(self, target: str | Path | None = None, *, filter: Filter | None = None) -> int:
+        """Remove a file, a folder of files, a single record, or all records that pass a filter.
 
-        A document with several names loses this name, and its pages with the last name.
+        A document with several names loses this name, and its pages with the last name. One that loses some
+        pages to a filter is incomplete afterwards: adding it again brings them back.
+
+        Args:
+            target: path, file name or document id; path of a folder; id of a record.
+            filter: on the metadata, instead of a target.
 
         Returns:
             Number of records removed.
 
         Raises:
-            ValueError: nothing has this name, or a file name fits several documents.
+            ValueError: nothing has this name, a file name fits several documents, or both or neither of the
+                arguments are given.
+
+        Example:
+            >>> qa.remove("report.pdf")  # doctest: +SKIP
+            12
+            >>> qa.remove(filter={"shelf": "drafts"})  # doctest: +SKIP
+            40
         """
-        return remove(self.index, str(target))
+        return remove(self.index, target, filter)
 
     def reembed(
         self,

@@ -7,29 +7,35 @@ Decisions taken here:
 * A folder is walked in sorted order. Links to files are followed, links to folders are not (loops).
   Hidden files and folders, unknown kinds and special files are named as skipped.
 * A path that exists is a path, even with ``*`` or ``[`` in its name; otherwise these make a glob.
+* A folder that is an index of this package is passed over, wherever a folder or a pattern leads to it.
+* A file object is read whole, from its start, whatever was read of it before; its position stays.
 """
 
 from __future__ import annotations
 
 import glob
 import hashlib
+import inspect
 import io
 import os
 import re
 import stat
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from mmrag.documents.file_kinds import describe
+from mmrag.documents.index_folders import INDEX_REASON, index_folder_of, is_index_folder
 from mmrag.types import Source
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Input: TypeAlias = "str | os.PathLike[str] | bytes | tuple[str, bytes] | Image"
+Input: TypeAlias = "str | os.PathLike[str] | bytes | tuple[str, bytes] | IO[bytes] | Image"
+
+_MOST_SHOWN = 100  # letters of a name in a message; a whole text may have been passed as one
 
 _HEAD = 4096  # bytes looked at
 _CHUNK = 1 << 20
@@ -99,8 +105,8 @@ def discover(inputs: Input | Iterable[Input], *, recursive: bool = True) -> Iter
     """Find documents.
 
     Args:
-        inputs: one of, or a list of: path of a file or folder, glob pattern, bytes,
-            ``(name, bytes)``, PIL image.
+        inputs: one of, or a list, tuple, set or generator of: path of a file or folder, glob pattern,
+            bytes, ``(name, bytes)``, binary file object, PIL image.
         recursive: whether folders inside a folder are walked.
 
     Yields:
@@ -108,7 +114,8 @@ def discover(inputs: Input | Iterable[Input], *, recursive: bool = True) -> Iter
         inputs, folders sorted by name.
 
     Raises:
-        TypeError: an input is of none of these types.
+        TypeError: an input is of none of these types, or a file object that gives text.
+        ValueError: an input is an empty name.
     """
     for value in _as_list(inputs):
         if isinstance(value, (bytes, bytearray, memoryview)):
@@ -116,13 +123,15 @@ def discover(inputs: Input | Iterable[Input], *, recursive: bool = True) -> Iter
         elif _is_named_bytes(value):
             yield _from_bytes(value[0], bytes(value[1]))  # type: ignore[index]
         elif isinstance(value, (str, os.PathLike)):
-            yield from _from_path(os.fspath(value), recursive)
+            yield from _from_path(_checked_path(value), recursive)
         elif hasattr(value, "getexif") and hasattr(value, "save"):
             yield _from_picture(value)  # type: ignore[arg-type]
+        elif hasattr(value, "read"):
+            yield _from_bytes(*_read_file_object(value))
         else:
             raise TypeError(
-                "an input must be a path, a glob, bytes, (name, bytes) or a PIL image, "
-                f"got {type(value).__name__}."
+                "an input must be a path, a glob, bytes, (name, bytes), a file object or a PIL image, "
+                f"got {type(value).__name__}. Pass one of these, or a list of them."
             )
 
 
@@ -137,12 +146,54 @@ def _digest_stream(file: IO[bytes]) -> str:
 
 def _as_list(inputs: object) -> Iterable[object]:
     """Return the inputs as an iterable; a single input becomes a list of one."""
-    single = isinstance(inputs, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(
-        inputs, "getexif"
-    )
+    single = isinstance(inputs, (str, os.PathLike, bytes, bytearray, memoryview, Mapping))
+    single = single or hasattr(inputs, "getexif") or hasattr(inputs, "read")
     if single or _is_named_bytes(inputs) or not isinstance(inputs, Iterable):
         return [inputs]
     return inputs
+
+
+def _checked_path(value: str | os.PathLike[str]) -> str:
+    """Return a path or pattern as text.
+
+    Raises:
+        ValueError: it is empty, which the system takes for the current folder.
+    """
+    text = os.fspath(value)
+    if not text.strip():
+        raise ValueError(
+            f"an input must name a file, a folder or a pattern, got {text!r}. "
+            "For the current folder pass '.'."
+        )
+    return text
+
+
+def _read_file_object(file: Any) -> tuple[str | None, bytes]:  # noqa: ANN401  whatever has `read`
+    """Return the name of a file object, if it has one, and all its bytes.
+
+    Raises:
+        TypeError: it gives text, or must be awaited.
+    """
+    name = getattr(file, "name", None) or getattr(file, "filename", None)
+    name = os.path.basename(name) if isinstance(name, str) else None  # noqa: PTH119  no path of ours
+    if inspect.iscoroutinefunction(file.read):
+        raise TypeError(
+            f"a file object must be read without awaiting, got {type(file).__name__}. "
+            "Pass its .file, or the bytes that its read() gives."
+        )
+    can_seek = hasattr(file, "seekable") and file.seekable()
+    position = file.tell() if can_seek else 0
+    if can_seek:
+        file.seek(0)
+    data = file.read()
+    if can_seek:
+        file.seek(position)
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(
+            f"a file object must give bytes, got one of {type(data).__name__} ({type(file).__name__}). "
+            "Open the file with 'rb'."
+        )
+    return name, bytes(data)
 
 
 def _is_named_bytes(value: object) -> bool:
@@ -157,28 +208,54 @@ def _is_named_bytes(value: object) -> bool:
 
 def _from_path(text: str, recursive: bool) -> Iterator[InputDocument | Skipped]:
     """Yield the documents of a file, a folder or a pattern."""
-    path = Path(text).expanduser()
-    if path.is_dir():
+    label = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+    try:
+        path = Path(text).expanduser()
+        is_folder, is_file = path.is_dir(), path.is_symlink() or path.exists()
+    except (OSError, RuntimeError) as error:  # a name too long, or of a user who is unknown
+        yield Skipped(label, f"cannot be a file name ({getattr(error, 'strerror', None) or error})")
+        return
+    if is_folder:
         yield from _walk(path, recursive)
-    elif path.is_symlink() or path.exists():
+    elif is_file:
         yield _from_file(path)
     elif glob.has_magic(text):
         # pathlib's glob takes no absolute patterns
         matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207
         if not matches:
-            yield Skipped(text, "the pattern matches nothing")
-        for match in map(Path, matches):
-            # a pattern that names folders (reports/*) means what is in them; `**` has walked already
-            if not match.is_dir():
-                yield _from_file(match)
-            elif "**" not in text:
-                yield from _walk(match, recursive)
+            yield Skipped(label, "the pattern matches nothing")
+        yield from _from_matches(list(map(Path, matches)), path, recursive, has_walked="**" in text)
     else:
-        yield Skipped(text, "there is no such file or folder")
+        yield Skipped(label, "there is no such file or folder")
+
+
+def _from_matches(
+    paths: list[Path], pattern: Path, recursive: bool, *, has_walked: bool
+) -> Iterator[InputDocument | Skipped]:
+    """Yield the documents of what a pattern matches, which has walked folders itself if it has ``**``."""
+    start = next(number for number, part in enumerate(pattern.parts) if glob.has_magic(part))
+    base = Path(*pattern.parts[:start])
+    index_by_folder: dict[Path, Path | None] = {}
+    told_indexes: set[Path] = set()
+    for path in paths:
+        if path.parent not in index_by_folder:
+            index_by_folder[path.parent] = index_folder_of(path, base)
+        index = index_by_folder[path.parent]
+        if index is not None:
+            if index not in told_indexes:
+                yield Skipped(str(index), INDEX_REASON)
+            told_indexes.add(index)
+        elif not path.is_dir():
+            yield _from_file(path)
+        elif not has_walked:  # a pattern that names folders (reports/*) means what is in them
+            yield from _walk(path, recursive)
 
 
 def _walk(folder: Path, recursive: bool) -> Iterator[InputDocument | Skipped]:
     """Yield the documents of a folder in sorted order."""
+    if is_index_folder(folder):
+        yield Skipped(str(folder), INDEX_REASON)
+        return
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:

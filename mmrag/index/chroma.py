@@ -84,6 +84,7 @@ class ChromaIndex:
         read_only: bool = False,
         row_type: RowType | None = None,
         rows: int | None = None,
+        shared: bool = True,
     ) -> ChromaIndex:
         """Open the index in a directory; for writing, make it where there is none.
 
@@ -96,13 +97,14 @@ class ChromaIndex:
                 with int8.
             rows: most rows of a record that are stored, the first ones. None: as the index was made, a new
                 one with all.
+            shared: whether this process may have it open for writing more than once.
 
         Raises:
             ValueError: `row_type` or `rows` is not that of the index, or cannot be of any.
             IndexFormatError: the directory is something else, damaged, or of a newer format; nothing
                 was written.
             IndexMismatchError: another embedder made it.
-            IndexLockedError: another process writes.
+            IndexLockedError: another process writes, or this one where it is not `shared`.
         """
         check_rows(row_type, rows)
         directory = Path(path).expanduser().absolute()
@@ -116,10 +118,11 @@ class ChromaIndex:
         if read_only:
             return cls(_open_files(directory, embedder, settings, read_only=True))
         with OPEN_INDEXES.turn(directory) as key:
-            files = OPEN_INDEXES.find(key)
+            files = OPEN_INDEXES.find(key) if shared else None
             if files is None:
                 files = _open_files(directory, embedder, settings, read_only=False)
-                OPEN_INDEXES.note(key, files)
+                if shared:
+                    OPEN_INDEXES.note(key, files)
             else:
                 check_embedder(directory, files.store.manifest, embedder)
                 check_row_settings(directory, files.store.manifest, *settings)

@@ -7,12 +7,14 @@ A filter is a JSON-able dict in the style of MongoDB and Chroma::
     {"kind": {"$in": ["pdf", "image"]}, "scanned": True}      several keys: all must hold
     {"$or": [{"page": 1}, {"$not": {"kind": "pdf"}}]}         and, or, not
 
-Operators on a key: ``$eq $ne $in $nin $gt $gte $lt $lte``. Over filters: ``$and $or`` (lists) and
-``$not`` (one filter). ``{}`` lets everything pass.
+Operators on a key: ``$eq $ne $in $nin $gt $gte $lt $lte $contains $not_contains``. Over filters: ``$and $or``
+(lists) and ``$not`` (one filter). ``{}`` lets everything pass.
 
 What it means, once for every home and both channels:
 
-* A key that a record does not have equals nothing and is in no range.
+* A key that a record does not have is in no range and equals nothing but None: None in metadata is no
+  value, so ``{"author": None}`` finds records without the key, ``{"author": {"$ne": None}}`` those with it.
+* ``$contains`` and ``$not_contains``, of keys with several values, are ``$eq`` and ``$ne``.
 * ``$ne``, ``$nin`` and ``$not`` are plain negations, so a record without the key passes ``$ne``.
 * A key with several values (a tuple) matches if any of them does; each operator is judged by itself,
   so ``{"n": {"$gt": 2, "$lt": 5}}`` is met by ``(1, 9)``.
@@ -41,7 +43,8 @@ KIND_BOOL, KIND_NUMBER, KIND_STRING = 0, 1, 2
 """The three kinds of value; values of different kinds are never equal."""
 
 _COMPARISONS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
-_KEY_OPERATORS = ("$eq", "$ne", "$in", "$nin", *_COMPARISONS)
+_ALIASES = {"$contains": "$eq", "$not_contains": "$ne"}
+_KEY_OPERATORS = ("$eq", "$ne", "$in", "$nin", *_COMPARISONS, *_ALIASES)
 _FILTER_OPERATORS = ("$and", "$or", "$not")
 
 
@@ -137,7 +140,8 @@ def _validate_condition(key: str, operand: object) -> list[int]:
                 f"the value for key {key!r} must be a string, a number or a boolean, got {operand!r}. "
                 f"Use {{{key!r}: {{'$in': [...]}}}} for one of several."
             )
-        _require_scalar(key, "$eq", operand)
+        if operand is not None:
+            _require_scalar(key, "$eq", operand)
         return [1]
     if not operand:
         raise ValueError(f"the condition on key {key!r} is empty, got {{}}. Give an operator, such as $eq.")
@@ -158,6 +162,8 @@ def _validate_operator(key: str, name: object, value: object) -> int:
         for item in value:
             _require_scalar(key, str(name), item)
         return len(value)
+    if value is None and name in ("$eq", "$ne"):
+        return 1
     _require_scalar(key, str(name), value)
     if name in _COMPARISONS and isinstance(value, bool):
         raise ValueError(f"{name} for key {key!r} takes a number or a string, got {value!r}. Use $eq.")
@@ -195,7 +201,8 @@ def _matches_part(key: str, operand: Any, metadata: Metadata) -> bool:
 
 def _conditions(operand: Any) -> Iterator[tuple[str, Any]]:
     """Yield operator and operand of each condition on a key; a bare value means ``$eq``."""
-    yield from operand.items() if isinstance(operand, Mapping) else [("$eq", operand)]
+    pairs = operand.items() if isinstance(operand, Mapping) else [("$eq", operand)]
+    yield from ((_ALIASES.get(name, name), value) for name, value in pairs)
 
 
 def _holds(name: str, operand_value: Any, values: tuple[Scalar, ...]) -> bool:
@@ -203,6 +210,8 @@ def _holds(name: str, operand_value: Any, values: tuple[Scalar, ...]) -> bool:
         return not _holds("$eq" if name == "$ne" else "$in", operand_value, values)
     if name == "$in":
         return any(_equal(value, item) for value in values for item in operand_value)
+    if name == "$eq" and operand_value is None:
+        return not values
     if name == "$eq":
         return any(_equal(value, operand_value) for value in values)
     return any(
@@ -268,6 +277,9 @@ def _sql_part(key: str, operand: Any, parameters: list[Scalar]) -> str:
 def _sql_condition(key: str, name: str, operand_value: Any, parameters: list[Scalar]) -> str:
     negation = "NOT " if name in ("$ne", "$nin") else ""
     parameters.append(key)
+    if operand_value is None:  # has no value, or has some
+        negation = "" if name == "$ne" else "NOT "
+        return f"records.seq {negation}IN (SELECT seq FROM metadata WHERE key = ?)"
     if name in ("$in", "$nin"):
         test = _sql_among(operand_value, parameters)
     else:

@@ -20,6 +20,8 @@ from mmrag.index.records import (
     check_metadata,
     checked_query,
     checked_records,
+    flat_metadata,
+    merged_metadata,
     plain_metadata,
 )
 from mmrag.index.word_codec import encode_words
@@ -127,13 +129,12 @@ class MemoryIndex(ForkOwner):
 
     def update_metadata(self, ids: Sequence[str], values: Metadata) -> None:
         """See `Index.update_metadata`."""
-        check_metadata(values, ", ".join(ids))
+        check_metadata(flat_metadata(values), ", ".join(ids[:3]))
         with self._lock:
             for id in ids:
                 if id in self._records:
                     record = self._records[id]
-                    merged_metadata = {**record.metadata, **plain_metadata(values)}
-                    self._records[id] = replace(record, metadata=merged_metadata)
+                    self._records[id] = replace(record, metadata=merged_metadata(record.metadata, values))
 
     def ids(self, filter: Filter | None = None) -> list[str]:
         """See `Index.ids`."""

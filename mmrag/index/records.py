@@ -17,6 +17,9 @@ from mmrag.types import Budget, Matrix, Metadata, Record, Scalar
 MAX_ROWS = 4096
 """Vectors a record may have: 64 nested ones, or every token of a page for models without nesting."""
 
+MOST_SHOWN = 200
+"""Letters of a value in a message."""
+
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
@@ -41,7 +44,7 @@ def checked_records(records: Sequence[Record], manifest: Manifest) -> list[tuple
                 f"got {str(record.text)[:80]!r}. "
                 "Replace lone surrogates: text.encode('utf-8', 'replace').decode()."
             )
-        check_metadata(record.metadata, record.id)
+        check_metadata(flat_metadata(record.metadata), record.id)
         matrix = _checked_matrix(record, manifest.dim)[: manifest.rows]
         pairs.append((record, codec.decode(codec.encode(matrix))))
     return pairs
@@ -79,7 +82,7 @@ def check_metadata(metadata: Metadata, id: str) -> None:
         ValueError: it is not.
     """
     if not isinstance(metadata, Mapping):
-        raise ValueError(f"the metadata of record {id!r} must be a dict, got {metadata!r}.")
+        raise ValueError(f"the metadata of record {id!r} must be a dict, got {_short(metadata)}.")
     for key, value in metadata.items():
         if not isinstance(key, str) or not key or key.startswith("$") or not is_unicode(key):
             raise ValueError(
@@ -90,17 +93,43 @@ def check_metadata(metadata: Metadata, id: str) -> None:
             problem = scalar_problem(item)
             if problem:
                 raise ValueError(
-                    f"metadata {key!r} of record {id!r} {problem}, got {item!r}. "
-                    "Metadata is flat: use a tuple for several values, leave a key without value out."
+                    f"metadata {key!r} of record {id!r} {problem}, got {_short(item)}. "
+                    "Metadata is flat: a key has one value or a list of several."
                 )
 
 
+def flat_metadata(metadata: Any) -> Any:  # noqa: ANN401  what `check_metadata` looks at
+    """Return a caller's metadata in the form that is stored: lists as tuples, keys without value left out.
+
+    None is how many loaders write that a key has no value. What is no mapping is returned as it is.
+    """
+    if not isinstance(metadata, Mapping):
+        return metadata
+    return {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in metadata.items()
+        if value is not None
+    }
+
+
 def plain_metadata(metadata: Metadata) -> dict[str, Scalar | tuple[Scalar, ...]]:
-    """Copy metadata to plain Python values (no NumPy floats, no string enums)."""
+    """Copy metadata to the form that is stored: plain Python values, no NumPy floats, no string enums."""
     return {
         key: tuple(map(_plain, value)) if isinstance(value, tuple) else _plain(value)
-        for key, value in metadata.items()
+        for key, value in flat_metadata(metadata).items()
     }
+
+
+def merged_metadata(metadata: Metadata, values: Metadata) -> dict[str, Scalar | tuple[Scalar, ...]]:
+    """Return metadata with other values; a key whose new value is None is taken away."""
+    new_values = plain_metadata(values)
+    kept_keys = (key for key in metadata if key in new_values or key not in values)
+    return {**{key: metadata[key] for key in kept_keys}, **new_values}
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def _plain(value: Scalar) -> Scalar:

@@ -33,7 +33,7 @@ from mmrag.index.layout import check_layout
 from mmrag.index.lexical import match_expression
 from mmrag.index.matrices import MatrixTable
 from mmrag.index.record_codec import check_page, decode_entry, decode_manifest, decode_record
-from mmrag.index.records import check_metadata, plain_metadata
+from mmrag.index.records import check_metadata, flat_metadata, merged_metadata, plain_metadata
 from mmrag.index.rows import RowBlock
 from mmrag.index.schema import create_file
 from mmrag.index.stored import decode_guard
@@ -204,8 +204,7 @@ class RecordStore:
 
     def update_metadata(self, ids: Sequence[str], values: Metadata) -> None:
         """Set these keys on these records."""
-        check_metadata(values, ", ".join(ids[:3]))
-        plain = plain_metadata(values)
+        check_metadata(flat_metadata(values), ", ".join(ids[:3]))
         with self.database.write() as connection:
             seqs = list(self.seqs(connection, ids).values())
             for row in self._rows(connection, "seq", seqs, matrices=False):
@@ -213,12 +212,12 @@ class RecordStore:
                 with decode_guard("record", row.id):
                     metadata = codec.decode_metadata(row.text("metadata"))
                     check_metadata(metadata, row.id)
-                merged_metadata = {**metadata, **plain}
-                encoded_metadata = codec.encode_metadata(merged_metadata)
+                new_metadata = merged_metadata(metadata, values)
+                encoded_metadata = codec.encode_metadata(new_metadata)
                 connection.execute(
                     "UPDATE records SET metadata = ? WHERE seq = ?", (encoded_metadata, row.seq)
                 )
-                _put_metadata(connection, row.seq, merged_metadata)
+                _put_metadata(connection, row.seq, new_metadata)
             checksums.put_record_sums(connection, seqs, ["record"])
 
     def get(self, connection: sqlite3.Connection, ids: Sequence[str], *, matrices: bool) -> list[Record]:

@@ -104,17 +104,17 @@ class Ingest:
         return call.report
 
     def _discover(self, inputs: Any, report: AddReport) -> list[InputDocument]:  # noqa: ANN401
-        """List the documents of the inputs; the index's own files, which may lie among them, are left out."""
-        documents = []
+        """List the documents of the inputs, each once; the index's own files among them are left out."""
+        documents: dict[tuple[str, str], InputDocument] = {}
         for item in discover(inputs):
             name = item.name if isinstance(item, Skipped) else name_of(item)
             if self._folder is not None and Path(name).absolute().is_relative_to(self._folder):
                 continue
-            if isinstance(item, Skipped):
+            if not isinstance(item, Skipped):
+                documents.setdefault((name, item.source.sha256), item)
+            elif item not in report.skipped:
                 report.skipped.append(item)
-            else:
-                documents.append(item)
-        return documents
+        return list(documents.values())
 
     def _add_file(self, document: InputDocument, call: _Call) -> None:
         """Add one file, once more as it is then if it changes meanwhile; raises as `_add_document` does."""

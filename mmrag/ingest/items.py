@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmrag.documents.inputs import InputDocument, discover
 from mmrag.errors import DocumentError
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from mmrag.embedders.base import Embedder
 
 Metadata = Sequence[Mapping[str, Scalar]]
+T = TypeVar("T")
+
+MOST_SHOWN = 120
+"""Letters of an input in a message."""
 
 
 def add_texts(
@@ -30,6 +35,7 @@ def add_texts(
     context: Sequence[str] = (),
 ) -> list[str]:
     """Add texts; `mmrag.DocumentQA.add_texts` documents the arguments."""
+    texts = _as_list("texts", texts)
     ids, metadata = _ids_and_metadata(len(texts), ids, metadata)
     keys = checked_context(context, metadata)
     matrices = embedder.encode_document(texts)
@@ -58,6 +64,7 @@ def add_images(
     A record's page has the record's id as its document id, too: such an image goes with its record, not with
     a file of the same content.
     """
+    images = _as_list("images", images)
     ids, metadata = _ids_and_metadata(len(images), ids, metadata)
     own_metadata = [checked_metadata(values) for values in metadata]
     keys = checked_context(context, own_metadata)
@@ -90,8 +97,8 @@ def _ids_and_metadata(
     count: int, ids: Sequence[str] | None, metadata: Metadata | None
 ) -> tuple[Sequence[str], Metadata]:
     """Return one id and one mapping for each of `count` records."""
-    ids = [str(uuid.uuid4()) for _ in range(count)] if ids is None else ids
-    metadata = [{}] * count if metadata is None else metadata
+    ids = [str(uuid.uuid4()) for _ in range(count)] if ids is None else _as_list("ids", ids)
+    metadata = [{}] * count if metadata is None else [values or {} for values in metadata]
     if len(ids) != count or len(metadata) != count:
         raise ValueError(
             f"ids and metadata must be one per record, got {len(ids)} ids and {len(metadata)} metadata "
@@ -100,12 +107,28 @@ def _ids_and_metadata(
     return ids, metadata
 
 
+def _as_list(name: str, values: Iterable[T]) -> list[T]:
+    """Return the values of an argument as a list.
+
+    Raises:
+        TypeError: it is one text, path or image, of which each letter would become a record.
+    """
+    if isinstance(values, (str, bytes, bytearray, os.PathLike)) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a list, got one {type(values).__name__}. Write [{name[:-1]}].")
+    return list(values)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+
+
 def _image_document(image: Any) -> InputDocument:  # noqa: ANN401  what `discover` takes
     item = next(iter(discover([image])), None)
     if isinstance(item, InputDocument) and item.source.kind == "image":
         return item
     reason = "it is no image" if item is None or isinstance(item, InputDocument) else item.reason
-    raise DocumentError(f"an image to add must be readable, got {image!r}: {reason}")
+    raise DocumentError(f"an image to add must be readable, got {_short(image)}: {reason}")
 
 
 def _only_page(reader: DocumentReader, embedder: Embedder, document: InputDocument) -> Page:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mmrag.embedders.base import searchable_text
 from mmrag.files import name_words, utf8_name
+from mmrag.index.records import check_metadata, flat_metadata
 from mmrag.types import Matrix, Page, Record, Scalar
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ def name_of(document: InputDocument) -> str:
 
 
 def checked_metadata(metadata: Mapping[str, Scalar] | None) -> dict[str, Scalar]:
-    """Copy the caller's metadata.
+    """Copy the caller's metadata in the form that is stored, before anything else is.
 
     Raises:
-        ValueError: a key is one of `RESERVED_KEYS`.
+        ValueError: a key is one of `RESERVED_KEYS`, or a value cannot be stored.
     """
     clashes = sorted(set(metadata or ()) & set(RESERVED_KEYS))
     if clashes:
@@ -44,7 +45,9 @@ def checked_metadata(metadata: Mapping[str, Scalar] | None) -> dict[str, Scalar]
             f"metadata keys must not be {', '.join(RESERVED_KEYS)} (every page has them), "
             f"got {', '.join(clashes)}. Choose other names."
         )
-    return dict(metadata or {})
+    flat: dict[str, Scalar] = flat_metadata({} if metadata is None else metadata)
+    check_metadata(flat, "of this call")
+    return dict(flat)
 
 
 def checked_context(keys: Sequence[str], metadata: Sequence[Mapping[str, Scalar]]) -> tuple[str, ...]:
@@ -105,12 +108,18 @@ def context_text(
         name: file name or path.
         title: the file's own.
     """
-    values = [" ".join(str(metadata[key]).split()) for key in keys if key in metadata]
+    values = [_words_of(metadata[key]) for key in keys if metadata.get(key) is not None]
     parts: list[str] = []
     for part in (*values, " ".join(title.split()), name_words(name)):
         if part and part.casefold() not in " ".join(parts).casefold():
             parts.append(part)
     return " ".join(parts)[:MOST_CONTEXT]
+
+
+def _words_of(value: object) -> str:
+    """Return a value of metadata, or several, as words."""
+    parts = value if isinstance(value, (tuple, list)) else (value,)
+    return " ".join(" ".join(map(str, parts)).split())
 
 
 def page_context(context: str, page: Page) -> str:

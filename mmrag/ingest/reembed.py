@@ -183,7 +183,7 @@ def _checked_target(new: str | Path, source: Path | None) -> Path:
 def _open_work(work: Path, embedder: Embedder, row_type: RowType | None, rows: int | None) -> ChromaIndex:
     """Open the unfinished index, or make one."""
     try:
-        return ChromaIndex.open(work, embedder, row_type=row_type, rows=rows)
+        return ChromaIndex.open(work, embedder, row_type=row_type, rows=rows, shared=False)
     except IndexMismatchError as error:
         raise IndexMismatchError(
             f"an unfinished index must be resumed with the embedder that began it, got {embedder.name!r} for "

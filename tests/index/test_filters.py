@@ -67,7 +67,7 @@ def test_operators_on_several_values_are_judged_one_by_one():
         ({"page": [1, 2]}, r"Use \{'page': \{'\$in': \[...\]\}\}"),
         ({"page": {"$in": 3}}, r"\$in for key 'page' takes a list, got 3"),
         ({"page": {"$in": [None]}}, "must be a string, a number or a boolean, got None"),
-        ({"page": None}, "must be a string, a number or a boolean, got None"),
+        ({"page": {"$gt": None}}, "must be a string, a number or a boolean, got None"),
         ({"page": {"$gt": True}}, r"\$gt for key 'page' takes a number or a string, got True"),
         ({"page": float("nan")}, "must be a finite number"),
         ({"page": 2**63}, "must fit in 64 bits"),
@@ -145,7 +145,8 @@ orderable = scalars.filter(lambda value: not isinstance(value, bool))
 keys = st.sampled_from(["a", "b", "c", "ключ", "x.y"])
 metadatas = st.dictionaries(keys, st.one_of(scalars, st.lists(scalars, max_size=3).map(tuple)), max_size=4)
 operators = st.one_of(
-    st.fixed_dictionaries({}, optional={"$eq": scalars, "$ne": scalars}),
+    st.fixed_dictionaries({}, optional={"$eq": scalars | st.none(), "$ne": scalars | st.none()}),
+    st.fixed_dictionaries({}, optional={"$contains": scalars, "$not_contains": scalars}),
     st.fixed_dictionaries(
         {}, optional={"$in": st.lists(scalars, max_size=4), "$nin": st.lists(scalars, max_size=4)}
     ),
@@ -153,7 +154,7 @@ operators = st.one_of(
         {}, optional={"$gt": orderable, "$gte": orderable, "$lt": orderable, "$lte": orderable}
     ),
 ).filter(bool)
-conditions = st.dictionaries(keys, st.one_of(scalars, operators), max_size=3)
+conditions = st.dictionaries(keys, st.one_of(scalars, st.none(), operators), max_size=3)
 filters = st.recursive(
     conditions,
     lambda inner: st.one_of(
