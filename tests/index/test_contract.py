@@ -238,8 +238,8 @@ REFUSED = {
     "surrogate in the id": (Record("\udc80", np.ones((1, 8)), "t"), "id must be non-empty text"),
     "surrogate in the text": (Record("x", np.ones((1, 8)), "\udc80"), "text that UTF-8 can write"),
     "nested metadata": (Record("x", np.ones((1, 8)), "t", {"a": {"b": 1}}), FLAT),
-    "list in metadata": (Record("x", np.ones((1, 8)), "t", {"a": [1]}), FLAT),
-    "None in metadata": (Record("x", np.ones((1, 8)), "t", {"a": None}), FLAT),
+    "list in a list": (Record("x", np.ones((1, 8)), "t", {"a": [[1]]}), FLAT),
+    "set in metadata": (Record("x", np.ones((1, 8)), "t", {"a": {1}}), FLAT),
     "None in a tuple": (Record("x", np.ones((1, 8)), "t", {"a": (1, None)}), FLAT),
     "NaN in metadata": (Record("x", np.ones((1, 8)), "t", {"a": float("nan")}), "must be a finite number"),
     "too large a number": (Record("x", np.ones((1, 8)), "t", {"a": 2**63}), "must fit in 64 bits"),
@@ -333,7 +333,18 @@ def test_update_metadata_sets_keys_and_keeps_the_others(home):
     ]
     assert home.reader.ids({"n": 7}) == ["r0", "r2"] and home.reader.ids({"names": "a"}) == ["r1"]
     with pytest.raises(ValueError, match=FLAT):
-        home.index.update_metadata(["r0"], {"n": [1]})
+        home.index.update_metadata(["r0"], {"n": [[1]]})
+
+
+def test_lists_are_several_values_and_none_is_no_value(home):
+    """As hosts' loaders write metadata; what is stored is flat."""
+    values = {"tags": ["a", "b"], "author": None, "n": 1}
+    home.index.add([Record("r", basis(0), "t", values)])
+    assert home.reader.get(["r"])[0].metadata == {"tags": ("a", "b"), "n": 1}
+    assert (home.reader.values("tags"), home.reader.values("author")) == (["a", "b"], [])
+    home.index.update_metadata(["r"], {"tags": ["c"], "n": None, "author": "Kim"})
+    assert home.reader.get(["r"])[0].metadata == {"tags": ("c",), "author": "Kim"}
+    assert (home.reader.ids({"n": 1}), home.reader.ids({"n": None})) == ([], ["r"])
 
 
 def test_values_are_sorted_and_different(home):
