@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from mmrag.documents import DocumentReader
 
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 CROP_MARGIN = 0.005  # of the page's long side: letters at the edge stay whole
@@ -33,7 +36,8 @@ class PagePictures(ForkOwner):
     Args:
         index: holds the pages.
         reader: returns the reader that renders; called on first use.
-        folder: where picture files are kept. None: in a temporary folder, until `close`.
+        folder: where picture files are kept. None, or where it cannot be written: in a temporary folder,
+            until `close`.
     """
 
     def __init__(self, index: Index, reader: Callable[[], DocumentReader], folder: Path | None) -> None:
@@ -55,13 +59,22 @@ class PagePictures(ForkOwner):
         return render_page(self._index, self._reader(), page, max_pixels=max_pixels)
 
     def path(self, page: Page, max_pixels: int = PICTURE_PIXELS) -> Path:
-        """Return the path of a PNG of the page, rendered on the first call; raises as `render_page` does."""
-        path = self._picture_folder() / f"{page.source.sha256}-p{page.number}-{max_pixels}.png"
-        if not path.is_file():
-            image = self.render(page, max_pixels)
-            with atomic_write(path, "wb") as file:
-                image.save(file, format="PNG")
-        return path
+        """Return the path of a PNG of the page, rendered on the first call; raises as `render_page` does.
+
+        Where the index's folder cannot be written (a read-only mount, a full disk) it is in a temporary one.
+        """
+        name = f"{page.source.sha256}-p{page.number}-{max_pixels}.png"
+        paths = [folder / name for folder in (self._folder, self._scratch_path()) if folder is not None]
+        for path in paths:
+            if path.is_file():
+                return path
+        image = self.render(page, max_pixels)
+        if self._folder is not None:
+            try:
+                return _save(image, self._folder / name)
+            except OSError as error:
+                logger.info("pictures are kept in a temporary folder: %s", error)
+        return _save(image, self._scratch_folder() / name)
 
     def with_evidence(self, citation: Citation) -> Citation:
         """Return the citation with a picture of its page and boxes, or with a note of why it has none."""
@@ -106,13 +119,24 @@ class PagePictures(ForkOwner):
             self._scratch.cleanup()
             self._scratch = None
 
-    def _picture_folder(self) -> Path:
-        if self._folder is not None:
-            return self._folder
+    def _scratch_path(self) -> Path | None:
+        """Return the temporary folder, if there is one."""
+        scratch = self._scratch
+        return None if scratch is None else Path(scratch.name)
+
+    def _scratch_folder(self) -> Path:
+        """Return the temporary folder, made on first use."""
         with self._lock:
             if self._scratch is None:
                 self._scratch = tempfile.TemporaryDirectory(prefix="mmrag-pictures-")
             return Path(self._scratch.name)
+
+
+def _save(image: Image, path: Path) -> Path:
+    """Write a picture, whole or not at all, and return its path."""
+    with atomic_write(path, "wb") as file:
+        image.save(file, format="PNG")
+    return path
 
 
 def render_page(index: Index, reader: DocumentReader, page: Page, *, max_pixels: int) -> Image:

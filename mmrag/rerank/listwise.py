@@ -23,6 +23,7 @@ from mmrag.rerank.request import (
     query_input,
     system_prompt,
     user_template,
+    with_picture_note,
 )
 from mmrag.rerank.response import Order, read_order
 from mmrag.rerank.yesno import Thinker
@@ -112,7 +113,7 @@ class ListwiseMode:
             _verdict(float(len(pages) - ranks[index]), *comments[index], empty=page.is_empty)
             for index, page in enumerate(pages)
         )
-        return Verdicts(verdicts, self._notes(answers, verdicts))
+        return with_picture_note(Verdicts(verdicts, self._notes(answers, verdicts)), pages)
 
     def _notes(self, answers: Sequence[_Window], verdicts: Sequence[Verdict]) -> tuple[str, ...]:
         notes = []

@@ -14,6 +14,7 @@ from mmrag.rerank.request import (
     query_input,
     system_prompt,
     user_template,
+    with_picture_note,
 )
 from mmrag.rerank.response import read_boxes
 from mmrag.rerank.yesno import YesNoScorer
@@ -63,9 +64,10 @@ class PointwiseMode:
         (verdict,), notes = verdicts.verdicts, verdicts.notes
         if page.is_empty:
             note = "; ".join(part for part in (verdict.note, NO_CONTENT) if part)
-            return Verdicts((replace(verdict, note=note, read=False),), (*notes, NO_CONTENT_NOTE))
+            verdicts = Verdicts((replace(verdict, note=note, read=False),), (*notes, NO_CONTENT_NOTE))
+            return with_picture_note(verdicts, [page])
         boxes = read_boxes(verdict.thought) if page.image is not None else ()
-        return Verdicts((replace(verdict, evidence=boxes),), notes)
+        return with_picture_note(Verdicts((replace(verdict, evidence=boxes),), notes), [page])
 
     def _prompt(
         self, query: str, picture: PictureView, instruction: str, page: ModelInput, fraction: float

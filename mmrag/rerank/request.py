@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from mmrag.errors import DocumentError
+from mmrag.rerank.protocol import Verdicts
 from mmrag.serving.chat import END_OF_THOUGHT, continuation, no_thought
 from mmrag.serving.client import Json
 from mmrag.types import Candidate, Query
@@ -48,10 +50,12 @@ class ModelInput:
     Attributes:
         text: as it is on the page; ``""`` if there is none or it is switched off.
         image: None if there is none or pictures are switched off.
+        note: why it has no picture though it should have one; ``""`` otherwise.
     """
 
     text: str
     image: Image | None = None
+    note: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -62,9 +66,10 @@ class ModelInput:
 def candidate_input(candidate: Candidate, settings: Settings) -> ModelInput:
     """Return the parts of a candidate that `settings` show; a text without a page is always shown.
 
+    A page that cannot be drawn, since its file has moved, say, is shown by its text, with a note.
+
     Raises:
         ValueError: pictures are on, the page has none and ``settings.render`` is None.
-        PageError: the page cannot be rendered.
     """
     page = candidate.page
     if page is None:
@@ -77,7 +82,28 @@ def candidate_input(candidate: Candidate, settings: Settings) -> ModelInput:
             f"page {page.id!r} must have a picture or the reranker a render function, got neither. "
             "Pass render=..., or images=False for a model that reads text only."
         )
-    return ModelInput(text, settings.render(page, settings.image_pixels))
+    try:
+        return ModelInput(text, settings.render(page, settings.image_pixels))
+    except DocumentError as error:
+        return ModelInput(page.text or candidate.record.text, note=f"judged without a picture: {error}")
+
+
+NO_PICTURE_NOTE = "pages without a picture, whose files moved or changed, were judged by their text"
+
+
+def with_picture_note(verdicts: Verdicts, pages: Sequence[ModelInput]) -> Verdicts:
+    """Return verdicts that say which candidates were judged without their picture.
+
+    Args:
+        verdicts: one a candidate.
+        pages: what the model was shown of each.
+    """
+    if not any(page.note for page in pages):
+        return verdicts
+    pairs = zip(verdicts.verdicts, pages, strict=True)
+    notes = ("; ".join(filter(None, (verdict.note, page.note))) for verdict, page in pairs)
+    noted = tuple(replace(verdict, note=note) for verdict, note in zip(verdicts, notes, strict=True))
+    return Verdicts(noted, (*verdicts.notes, NO_PICTURE_NOTE))
 
 
 def query_input(query: Query, settings: Settings) -> ModelInput:

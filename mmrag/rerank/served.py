@@ -15,7 +15,13 @@ from collections.abc import Sequence
 from mmrag.errors import ServerAnswerError
 from mmrag.rerank.pointwise import NO_CONTENT, NO_CONTENT_NOTE
 from mmrag.rerank.protocol import Settings, Verdicts
-from mmrag.rerank.request import ModelInput, candidate_input, query_input, text_tokens_body
+from mmrag.rerank.request import (
+    ModelInput,
+    candidate_input,
+    query_input,
+    text_tokens_body,
+    with_picture_note,
+)
 from mmrag.rerank.response import read_relevance, read_score, read_served_context, read_tokens
 from mmrag.serving.chat import picture_part, scaled_area, text_part
 from mmrag.serving.client import Json
@@ -94,8 +100,8 @@ class ServedMode:
     def _score(
         self, question: ModelInput, query: str | Json, body: Json, candidate: Candidate
     ) -> Requests[Sequence[Verdict]]:
-        page = candidate_input(candidate, self.settings)
-        page, note = yield from self._cut(question, page)
+        whole_page = candidate_input(candidate, self.settings)
+        page, note = yield from self._cut(question, whole_page)
         document = self._content(page)
         if question.image is None and page.image is None:
             reply = yield from self._rerank({**body, "query": query, "documents": [document]})
@@ -104,8 +110,10 @@ class ServedMode:
             reply = yield Request("/score", {**body, "queries": query, "documents": [document]})
             score = read_score(reply)
         if page.is_empty:
-            return Verdicts((Verdict(score, note=NO_CONTENT, read=False),), (NO_CONTENT_NOTE,))
-        return Verdicts((Verdict(score, note=note),), (TOO_LONG,) if note else ())
+            verdicts = Verdicts((Verdict(score, note=NO_CONTENT, read=False),), (NO_CONTENT_NOTE,))
+        else:
+            verdicts = Verdicts((Verdict(score, note=note),), (TOO_LONG,) if note else ())
+        return with_picture_note(verdicts, [whole_page])
 
     def _rerank(self, body: Json, *, cached: bool = True) -> Requests[Json]:
         """Request scores at the path that this server has; the first reply finds it, and is not cached."""

@@ -28,7 +28,7 @@ from mmrag.answer import PageBlocks
 from mmrag.answer.served.checked import AnswerReader
 from mmrag.answer.served.request import answer_format, answer_messages
 from mmrag.answer.served.shown import ShownPage, best_cuts, cut_out
-from mmrag.errors import check_whole
+from mmrag.errors import DocumentError, check_whole
 from mmrag.images import Render
 from mmrag.serving.actions import Actions, Call, Emit, aiterate, arun, iterate, run
 from mmrag.serving.client import Json, ServerClient, parse_chat
@@ -199,11 +199,19 @@ class ServedAnswerer:
 
     def _pictures(self, query: Query, pages: Sequence[ShownPage]) -> dict[int, list[Image]]:
         """Return by number each page's picture, and behind it the figures on it that the question names."""
-        pictures = {n: [self._image(page.page)] for n, page in enumerate(pages, start=1) if page.page}
+        pictures: dict[int, list[Image]] = {}
+        for number, page in enumerate(pages, start=1):
+            if page.page is None:
+                continue
+            try:
+                pictures[number] = [self._image(page.page)]
+            except DocumentError as error:  # its text is in the index, and is shown without a picture
+                page.note = f"No picture of [{number}] for the model ({error})"
         if self.render is not None:
             for number, block in best_cuts(query.text or "", pages, self.crops):
-                picture = cut_out(pages[number - 1], block, self.render, self.image_pixels)
-                pictures[number].append(picture)
+                if number in pictures:
+                    picture = cut_out(pages[number - 1], block, self.render, self.image_pixels)
+                    pictures[number].append(picture)
         return pictures
 
     def _image(self, page: Page) -> Image:

@@ -48,7 +48,7 @@ def answer_messages(
             parts += [text_part(f"Enlarged, from [{number}]:"), _image_part(cut, pixels)]
         if page.text.strip():
             parts.append(text_part(f"Text of [{number}]:\n{data_block('text', mark, page.text)}"))
-        elif pictures is None:
+        elif whole is None:
             parts.append(text_part(f"[{number}] has no text."))
     parts += _question_parts(query, images=pictures is not None, pixels=pixels)
     content = parts if pictures is not None else "\n\n".join(part["text"] for part in parts)

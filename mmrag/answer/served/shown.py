@@ -33,7 +33,8 @@ class ShownPage:
         cells: whether tables are shown as rows of cells.
 
     Attributes:
-        note: why the blocks could not be read; ``""`` if they were, or were not asked for.
+        note: why the blocks could not be read, or the page not drawn; ``""`` if they were, or were not
+            asked for.
     """
 
     def __init__(self, candidate: Candidate, read: PageBlocks | None, *, cells: bool) -> None:
@@ -51,7 +52,8 @@ class ShownPage:
         try:
             return self._read(self.page)
         except DocumentError as error:
-            self.note = f"No structure of page {self.page.number + 1} ({error})"
+            note = f"No structure of page {self.page.number + 1} ({error})"
+            self.note = "; ".join(filter(None, (self.note, note)))
             return ()
 
     @cached_property
