@@ -209,7 +209,7 @@ def _run(
     for name in parts.collections:
         parts.collections.get(name)  # a wrong directory is told now, not at the first request
     app = create_app(parts, hosts=http.hosts(), most_bytes=limits.max_upload << 20, with_page=with_page)
-    _listen(app, http, with_page, browser)
+    listen(app, http, "/" if with_page else "/api", browser=browser)
     return EXIT_OK
 
 
@@ -240,8 +240,8 @@ def _collections(
     return Collections(folders, open_index)
 
 
-def _listen(app: Any, http: HttpOptions, with_page: bool, browser: bool) -> None:  # noqa: ANN401  ASGI
-    """Serve until a signal ends it; the address is written when it listens."""
+def listen(app: Any, http: HttpOptions, path: str, *, browser: bool = False) -> None:  # noqa: ANN401  ASGI
+    """Serve until a signal ends it; the address, with a path behind it, is written when it listens."""
     import uvicorn
 
     config = uvicorn.Config(
@@ -249,8 +249,8 @@ def _listen(app: Any, http: HttpOptions, with_page: bool, browser: bool) -> None
     )
     socket = config.bind_socket()
     host = f"[{http.host}]" if ":" in http.host else http.host
-    url = f"http://{host}:{socket.getsockname()[1]}"
-    complain(f"{url}  Ctrl-C stops it." if with_page else f"{url}/api  Ctrl-C stops it.")
-    if with_page and browser:
+    url = f"http://{host}:{socket.getsockname()[1]}{path}"
+    complain(f"{url}  Ctrl-C stops it.")
+    if browser:
         threading.Timer(0.5, webbrowser.open, [url]).start()
     uvicorn.Server(config).run(sockets=[socket])

@@ -45,6 +45,14 @@ class FileOptions:
         Path | None,
         _file_option("--evidence-dir", metavar="DIR", help="Write a PNG of each cited page, boxes drawn."),
     ] = None
+    highlight: Annotated[
+        Path | None,
+        _file_option(
+            "--highlight",
+            metavar="PDF",
+            help="Write the cited document as PDF with the cited places marked; further ones beside it.",
+        ),
+    ] = None
     source: Annotated[
         Path | None, _file_option("--from", metavar="FILE", help="JSON lines with a 'question' each.")
     ] = None
@@ -64,6 +72,8 @@ class FileOptions:
             check_question(question)
         if (self.source is None) != (self.target is None):
             raise UsageError("--from and --to go together.")
+        if self.highlight is not None and self.source is not None:
+            raise UsageError("--highlight is for one QUESTION; leave out --from.")
 
 
 def ask(
@@ -83,8 +93,19 @@ def ask(
         if files.source is not None and files.target is not None:
             return _ask_file(qa, files.source, files.target, files.evidence_dir, search, output)
         answer, pictures = _answer(qa, question or "", files.evidence_dir, search)
-    output.write(answer_data(answer, pictures), answer_text(answer, pictures))
+        marked_paths = _highlight(qa, answer, files.highlight)
+    data = answer_data(answer, pictures) | ({"highlights": marked_paths} if files.highlight else {})
+    output.write(
+        data, "\n".join([answer_text(answer, pictures), *(f"Marked: {path}" for path in marked_paths)])
+    )
     return EXIT_OK
+
+
+def _highlight(qa: DocumentQA, answer: Answer, path: Path | None) -> list[str]:
+    """Write the cited documents with their places marked; none where nothing is cited."""
+    if path is None or all(citation.page is None for citation in answer.citations):
+        return []
+    return [str(written_path) for written_path in qa.highlight(answer, path)]
 
 
 def _answer(

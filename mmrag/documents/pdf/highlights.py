@@ -121,8 +121,12 @@ def _quad(page: Any, box: Box) -> Any:  # noqa: ANN401
 
     width, height = page.rect.width, page.rect.height
     rectangle = pymupdf.Rect(box[0] * width, box[1] * height, box[2] * width, box[3] * height)
-    # the corners of a highlight are in the order of reading, so they turn with the page
-    return rectangle.quad * page.derotation_matrix
+    quad = rectangle.quad
+    if (
+        rectangle.height > rectangle.width
+    ):  # a highlight is round at the ends of a line: of one that runs down
+        quad = pymupdf.Quad(quad.ur, quad.lr, quad.ul, quad.ll)
+    return quad * page.derotation_matrix
 
 
 def _corners(quad: Any) -> list[Any]:  # noqa: ANN401

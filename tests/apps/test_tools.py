@@ -1,0 +1,154 @@
+"""The tools for agents, driven by the client of the ``mcp`` package: in memory, over pipes, over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import io
+import sys
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
+from PIL import Image
+
+from mmrag.apps.access import Access, Grant, key_digest
+from mmrag.apps.tools import make_server
+from mmrag.apps.tools_http import http_app
+
+from .conftest import open_small
+
+QUESTION = "How many tonnes does the blue whale weigh?"
+
+
+@pytest.fixture
+def whales(folders, embedder):
+    with open_small(folders["whales"], embedder, read_only=True) as qa:
+        yield qa
+
+
+def texts(result) -> str:
+    return "\n".join(part.text for part in result.content if part.type == "text")
+
+
+def pictures(result) -> list[Image.Image]:
+    return [Image.open(io.BytesIO(base64.b64decode(p.data))) for p in result.content if p.type == "image"]
+
+
+async def test_an_agent_lists_searches_asks_and_looks(whales):
+    async with Client(make_server(whales)) as client:
+        tools = (await client.list_tools()).tools
+        assert {tool.name for tool in tools} == {"search", "ask", "get_page", "list_documents"}
+        assert all(tool.description and tool.annotations.read_only_hint for tool in tools)
+        assert "whales.pdf: 3 pages" in texts(await client.call_tool("list_documents", {}))
+
+        found = texts(await client.call_tool("search", {"question": QUESTION, "k": 2}))
+        assert found.startswith("1. whales.pdf, page 1, id ") and found.count("\n\n") == 1
+        result = await client.call_tool("ask", {"question": QUESTION, "file": "whales.pdf"})
+        answer = whales.ask(QUESTION, evidence=False, filter={"file_name": "whales.pdf"})
+        assert answer.text in texts(result) and "[1] whales.pdf, page 1, id " in texts(result)
+        x0 = f"{answer.citations[0].boxes[0][0]:.3f}"
+        assert f"box {x0}" in texts(result)
+        assert pictures(result)[0].width > 400
+
+        page_id = found.split("id ")[1].split("\n")[0]
+        page = await client.call_tool("get_page", {"page_id": page_id})
+        assert "150 tonnes" in texts(page) and len(pictures(page)) == 1
+        alone = await client.call_tool("ask", {"question": QUESTION, "pictures": False})
+        assert pictures(alone) == []
+
+
+async def test_the_cited_words_are_framed_in_the_picture(whales):
+    async with Client(make_server(whales)) as client:
+        [shown, *_] = pictures(await client.call_tool("ask", {"question": QUESTION}))
+    citation = whales.ask(QUESTION, evidence=False).citations[0]
+    plain = whales.render(citation.page, max_pixels=shown.width * shown.height)
+    x0, y0, x1, y1 = citation.boxes[0]
+    width, height = shown.size
+    around = (int(x0 * width) - 4, int(y0 * height) - 4, int(x1 * width) + 4, int(y1 * height) + 4)
+    assert shown.convert("RGB").crop(around).tobytes() != plain.resize(shown.size).crop(around).tobytes()
+
+
+async def test_what_is_wrong_is_told_to_the_agent_without_paths(whales, folders):
+    async with Client(make_server(whales)) as client:
+        for name, arguments, word in [
+            ("get_page", {"page_id": "none"}, "there is no page"),
+            ("search", {"question": ""}, "question"),
+            ("search", {"question": "x", "k": 0}, "k"),
+        ]:
+            result = await client.call_tool(name, arguments)
+            assert result.is_error and word in texts(result)
+            assert str(folders["whales"].parent) not in texts(result)
+        nothing = await client.call_tool("search", {"question": "x", "file": "other.pdf"})
+        assert texts(nothing) == "No page was found."
+
+
+async def test_adding_is_offered_only_for_a_folder_and_stays_in_it(tmp_path, embedder, make_pdf):
+    make_pdf(tmp_path / "in" / "a.pdf", ["Pump B ran 41 hours."])
+    outside = make_pdf(tmp_path / "b.pdf", ["Not for you."])
+    with open_small(tmp_path / "index", embedder) as qa:
+        async with Client(make_server(qa, add_root=tmp_path / "in")) as client:
+            for path in (str(outside), "../b.pdf", "none.pdf"):
+                assert (await client.call_tool("add_documents", {"paths": [path]})).is_error
+            report = await client.call_tool("add_documents", {"paths": ["a.pdf"]})
+            assert "1 added" in texts(report)
+            assert "41 hours" in texts(
+                await client.call_tool("ask", {"question": "How long did pump B run?"})
+            )
+
+
+async def test_over_pipes_a_client_starts_the_command_itself(folders, text_encoder):
+    """Nothing but messages may stand on standard output, whatever a library prints."""
+    run = "import sys; from mmrag.cli.app import main; sys.exit(main(sys.argv[1:]))"
+    arguments = [
+        "mcp",
+        "--index",
+        str(folders["whales"]),
+        "--embedder",
+        str(text_encoder),
+        "--rerank",
+        "none",
+    ]
+    server = StdioServerParameters(
+        command=sys.executable,
+        args=["-c", run, *arguments],
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
+    )
+    async with Client(stdio_client(server)) as client:
+        assert "whales.pdf" in texts(await client.call_tool("list_documents", {}))
+        found = await client.call_tool("search", {"question": QUESTION, "k": 1})
+        assert "150 tonnes" in texts(found)
+
+
+@pytest.fixture
+def listening(whales):
+    """URL of a real server over HTTP that wants a key."""
+    access = Access({key_digest("a-key-of-some-length"): Grant("agent")})
+    config = uvicorn.Config(http_app(make_server(whales), access, ["127.0.0.1"]), port=0, log_level="error")
+    socket = config.bind_socket()
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([socket],), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{socket.getsockname()[1]}/mcp"
+    server.should_exit = True
+    thread.join()
+
+
+async def test_over_http_a_key_opens_the_tools_and_nothing_else_does(listening):
+    headers = {"Authorization": "Bearer a-key-of-some-length"}
+    async with httpx.AsyncClient() as http:
+        assert (await http.post(listening, json={})).status_code == 401
+        assert (await http.post(listening, headers={**headers, "Host": "evil.example"})).status_code == 421
+        foreign = await http.post(listening, headers={**headers, "Origin": "https://evil.example"})
+        assert foreign.status_code == 403
+    import httpx2  # the client that mcp 2 is built on
+
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=60) as http,
+        Client(streamable_http_client(listening, http_client=http)) as client,
+    ):
+        assert "whales.pdf" in texts(await client.call_tool("list_documents", {}))
