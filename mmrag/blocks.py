@@ -8,9 +8,9 @@ words by position.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 Box: TypeAlias = tuple[float, float, float, float]
 """``(x0, y0, x1, y1)`` in 0..1 of the page, origin top left."""
@@ -69,6 +69,27 @@ class Word:
     def boxes(self) -> tuple[Box, ...]:
         """Return the boxes of its parts, one or two."""
         return (self.box,) if self.tail is None else (self.box, self.tail)
+
+
+class LateWords:
+    """A page whose words are decoded when somebody first asks for them: most who search never do."""
+
+    __slots__ = ("_decode_words",)
+
+    def put_off(self, decode_words: Callable[[], tuple[Word, ...]]) -> None:
+        """Take the words away; they are what `decode_words` returns."""
+        object.__setattr__(self, "_decode_words", decode_words)
+        object.__delattr__(self, "words")
+
+    if not TYPE_CHECKING:  # a type checker would take every attribute for one that is there
+
+        def __getattr__(self, name: str) -> object:
+            """Decode the words; Python asks here for what an object has not got."""
+            if name != "words":
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            words = self._decode_words()
+            object.__setattr__(self, "words", words)
+            return words
 
 
 @dataclass(frozen=True, slots=True)

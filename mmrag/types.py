@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, overload
 
-from mmrag.blocks import Block
+from mmrag.blocks import Block, LateWords
 from mmrag.blocks import Box as Box
 from mmrag.blocks import HiddenText as HiddenText
 from mmrag.blocks import Word as Word
@@ -64,7 +64,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class Page(LateWords):
     """One page of a document (for an image file: one frame).
 
     Attributes:

@@ -4,26 +4,24 @@
 
     my-index/
     ├── index.sqlite      everything (`mmrag.index.store`)
-    ├── chroma-1a2b3c4d/  row 0 of every record, for fast first-stage search; made again when needed
+    ├── chroma-1a2b3c4d/  row 0 of every record, for other programs of Chroma; made again when needed
     ├── writer.lock       held by the one process that writes
     └── writer.json       which process that is
 
 A write is one SQLite transaction with a pending mark, then Chroma, then the mark goes. Whatever
 happens in between, the next open for writing finishes what is pending, and fills Chroma again from
-SQLite if it is missing, damaged, another index's, or of another count. A failure of Chroma never
-costs an answer: searches then score row 0 exactly from SQLite, and a warning says so.
+SQLite if it is missing, damaged, another index's, or of another count. No search asks Chroma: its graph
+takes longer than scanning rows in int8 does (`mmrag.index.row_search`), and misses some.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mmrag.blocks import Block
 from mmrag.errors import IndexFormatError
@@ -34,24 +32,13 @@ from mmrag.index.filters import Filter
 from mmrag.index.identity import DocumentNames
 from mmrag.index.lock import WriterLock
 from mmrag.index.open_files import OPEN_INDEXES, OpenFiles
-from mmrag.index.ranking import best_hits, final_scores, shortlist
 from mmrag.index.records import budget_rows, check_k, checked_query, checked_records
 from mmrag.index.store import RecordStore
-from mmrag.scoring import maxsim_ragged, take_budget
+from mmrag.scoring import take_budget
 from mmrag.types import Budget, Hit, Matrix, Metadata, Record, Scalar
 
 if TYPE_CHECKING:
     from mmrag.index.chroma_vectors import ChromaVectors
-
-SURVIVORS = 256
-SURVIVORS_A_HIT = 8
-"""How many the first stage hands on for re-scoring: the larger of 256 and 8 a hit."""
-
-SINGLE_SLACK = 16
-"""More than `k` for a single-vector search, so that ties at its end are broken by id."""
-
-_SCAN = 1000
-"""Matrices in memory at once when all are scored."""
 
 
 class ChromaIndex:
@@ -59,15 +46,14 @@ class ChromaIndex:
 
     One process writes; threads and asyncio (through `asyncio.to_thread`) search while another thread
     adds. Other processes open it with ``read_only=True``: they see every committed batch, also while
-    the writer works, never write, and never touch Chroma (they score row 0 exactly, from an array
-    that follows the file). Opened again in one process it is a second handle of the same files. In a child
-    made by ``os.fork`` it goes on searching, and writes once the parent has closed it; see
-    `mmrag.index.open_files`.
+    the writer works, never write, and never touch Chroma. Opened again in one process it is a second handle
+    of the same files. In a child made by ``os.fork`` it goes on searching, and writes once the parent has
+    closed it; see `mmrag.index.open_files`.
 
-    `search_vectors`: ``Budget(1, 1)`` without a filter is Chroma's own search. Larger budgets take
-    ``max(256, 8 * k)`` survivors of the search by the query's row 0 and score them exactly over
-    their prefixes. With a filter, row 0 of every record that passes is scored exactly instead of
-    Chroma. Records no more than the survivors are all scored, so small indexes are always exact.
+    `search_vectors`: the first rows of every record are held in memory and follow the file
+    (`mmrag.index.resident_rows`). They are scanned with the query's row 0, and the survivors scored exactly
+    over all their rows (`mmrag.index.row_search`); with a filter, among the records that pass. Where no more
+    records pass than survive, all are scored, so small indexes are always exact.
     """
 
     def __init__(self, files: OpenFiles) -> None:
@@ -269,11 +255,7 @@ class ChromaIndex:
         query_rows, document_rows = budget_rows(budget)
         rows = take_budget(checked_query(query, self.manifest.dim), query_rows)
         with self._store.database.read() as connection:
-            seqs = self._store.seqs(connection, ids)
-            matrices = dict(self._store.matrices(connection, list(seqs.values()), document_rows))
-        present = [id for id in ids if id in seqs]
-        scores = final_scores(rows, [matrices[seqs[id]] for id in present])
-        return [Hit(id, score) for id, score in zip(present, scores, strict=True)]
+            return self._files.rows.score(connection, rows, ids, document_rows)
 
     def search_vectors(
         self,
@@ -288,60 +270,8 @@ class ChromaIndex:
         check_k(k)
         query_rows, document_rows = budget_rows(budget)
         rows = take_budget(checked_query(query, self.manifest.dim), query_rows)
-        if document_rows == 1:
-            # against one vector the sum over the query's rows is one product, and the first stage exact
-            stage, count = rows.sum(0), k + SINGLE_SLACK
-        else:
-            stage, count = rows[0], max(SURVIVORS, SURVIVORS_A_HIT * k)
         with self._store.database.read() as connection:
-            if exact:
-                seqs = [int(row[0]) for row in self._store.select(connection, "seq", filter)]
-            else:
-                seqs = self._survivors(connection, stage, count, filter)
-            return self._rank(connection, rows, seqs, document_rows, k)
-
-    def _survivors(
-        self, connection: sqlite3.Connection, stage: NDArray[np.float32], count: int, filter: Filter | None
-    ) -> list[int]:
-        """Select about the best `count` records by row 0; returns their numbers."""
-        allowed_seqs, vectors = None, self._vectors
-        if filter:
-            allowed_seqs = [int(row[0]) for row in self._store.select(connection, "seq", filter)]
-            if len(allowed_seqs) <= count:
-                return allowed_seqs
-        elif (few := self._store.few(connection, max(count, SURVIVORS))) is not None:
-            return few
-        elif vectors is not None:
-            try:
-                hits = vectors.search(stage, count)
-                # an id that Chroma still has and SQLite has not any more is passed over
-                return list(self._store.seqs(connection, [id for id, _ in hits]).values())
-            except RuntimeError as error:
-                self._files.give_up_chroma(error)
-        return self._files.first.best(connection, stage, count, allowed_seqs)
-
-    def _rank(
-        self,
-        connection: sqlite3.Connection,
-        rows: NDArray[np.float32],
-        seqs: Sequence[int],
-        document_rows: int | None,
-        k: int,
-    ) -> list[Hit]:
-        """Score these records exactly and keep the best."""
-        scores = [np.empty(0, np.float32)]
-        for start in range(0, len(seqs), _SCAN):
-            chunk = self._store.matrices(connection, seqs[start : start + _SCAN], document_rows)
-            scores.append(maxsim_ragged(rows, [matrix for _, matrix in chunk]))
-        all_scores = np.concatenate(scores)
-        seq_array = np.array(seqs, np.int64)
-
-        def matrices(positions: NDArray[np.intp]) -> list[Matrix]:
-            seq_list = seq_array[positions].tolist()
-            return [matrix for _, matrix in self._store.matrices(connection, seq_list, document_rows)]
-
-        names = self._store.names(connection, seq_array[shortlist(all_scores, k)].tolist())
-        return best_hits(rows, all_scores, lambda position: names[seqs[position]], matrices, k)
+            return self._files.rows.search(connection, rows, k, document_rows, filter, exact=exact)
 
 
 def _open_files(

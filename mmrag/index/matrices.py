@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,20 +85,29 @@ class MatrixTable:
         """
         codec = self.codec(connection)
         table, column = ("first", "vector") if most == 1 else ("vectors", "matrix")
-        select = f"SELECT seq, CAST({column} AS BLOB) FROM {table}"
-        pairs: list[tuple[int, bytes]] = []
+        is_prefix = most is not None and most > 1
+        value = codec.prefix_sql(column, most or 1) if is_prefix else f"CAST({column} AS BLOB)"
+        select = f"SELECT seq, {value} FROM {table}"
+        rows: list[tuple[Any, ...]] = []
         if seqs is None:
-            pairs = connection.execute(f"{select} ORDER BY seq").fetchall()
+            rows = connection.execute(f"{select} ORDER BY seq").fetchall()
         else:
             for marks, part in chunks(seqs):
-                blobs = dict(connection.execute(f"{select} WHERE seq IN ({marks})", part).fetchall())
-                pairs += [(seq, blobs[seq]) for seq in part if seq in blobs]
+                found = {row[0]: row for row in connection.execute(f"{select} WHERE seq IN ({marks})", part)}
+                rows += [found[seq] for seq in part if seq in found]
+        pairs = [(seq, peaks + codes) for seq, peaks, codes in rows] if is_prefix else rows
         numbers, data = [row[0] for row in pairs], [row[1] for row in pairs]
         try:
             return codec.block(numbers, data, most)
         except ValueError:
             _raise_damage(connection, codec, pairs, "first" if most == 1 else "matrix")
             raise
+
+    @staticmethod
+    def row_bytes(connection: sqlite3.Connection) -> int:
+        """Count the bytes of all rows."""
+        statement = "SELECT total(length(matrix)) FROM vectors"
+        return int(connection.execute(statement).fetchone()[0])
 
     def first_rows(self, connection: sqlite3.Connection) -> tuple[list[int], list[str], NDArray[np.float32]]:
         """Load row 0 of every record: numbers (rising), ids and ``(records, dim)`` float32."""

@@ -30,8 +30,8 @@ from mmrag.forks import ForkOwner, follow_forks, keep_for_ever, new_lock, new_re
 from mmrag.index.check_report import CheckReport
 from mmrag.index.directory import CHROMA_PREFIX, STORE_NAME, is_chroma_name
 from mmrag.index.files_check import check_files
-from mmrag.index.first_rows import FirstRows
 from mmrag.index.lock import WriterLock
+from mmrag.index.row_search import RowSearch
 from mmrag.index.store import RecordStore
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class OpenFiles(ForkOwner):
     def __init__(self, path: Path, store: RecordStore, lock: WriterLock | None) -> None:
         self.path = path
         self.store = store
-        self.first = FirstRows(store)
+        self.rows = RowSearch(store)
         self.vectors: ChromaVectors | None = None
         self.write_lock = new_recursive_lock()
         self.read_only = lock is None
@@ -112,7 +112,7 @@ class OpenFiles(ForkOwner):
                 return check_files(self.path, repair=True)
             finally:
                 self.store = RecordStore(self.path / STORE_NAME, create=None, read_only=False)
-                self.first = FirstRows(self.store)
+                self.rows = RowSearch(self.store)
                 self._open_chroma()
 
     def require_writable(self) -> None:
@@ -182,8 +182,8 @@ class OpenFiles(ForkOwner):
     def give_up_chroma(self, error: RuntimeError) -> None:
         """Go on without Chroma, and say so."""
         logger.warning(
-            "index %s: Chroma failed (%s). Searches score row 0 exactly from SQLite until the index is "
-            "opened for writing again, which repairs Chroma.",
+            "index %s: Chroma failed (%s). No search needs it; it is repaired when the index is next opened "
+            "for writing.",
             self.path,
             error,
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from mmrag.blocks import Block, Table
@@ -19,8 +20,9 @@ from mmrag.index.block_codec import decode_blocks
 from mmrag.index.checksums import StoredRecord
 from mmrag.index.records import MAX_ROWS, check_metadata
 from mmrag.index.rows import RowCodec
+from mmrag.index.stored import decode_guard
 from mmrag.index.word_codec import decode_words
-from mmrag.types import Page, Record
+from mmrag.types import Page, Record, Word
 
 _DIGEST = re.compile(r"\w*", re.ASCII)
 
@@ -35,7 +37,7 @@ MOST_GRID = 4_000_000
 
 
 def decode_record(row: StoredRecord, rows: RowCodec) -> Record:
-    """Decode a record; blocks and matrix where they were read.
+    """Decode a record; blocks and matrix where they were read, words when they are first asked for.
 
     Args:
         row: of the file.
@@ -47,10 +49,11 @@ def decode_record(row: StoredRecord, rows: RowCodec) -> Record:
     id, text = row.text("id"), row.text("text")
     page = None
     if row.column("page") is not None:
-        words = decode_words(row.column("words") or b"", text)
         blocks = None if row.blocks is None else decode_blocks(row.blocks, text)
-        page = codec.decode_page(row.text("page"), words, id, text, blocks)
+        page = codec.decode_page(row.text("page"), (), id, text, blocks)
         _check_page(page)
+        if data := row.column("words"):
+            page.put_off(partial(_late_words, id, data, text))
     matrix = None
     if row.matrix is not None:
         matrix = rows.decode(row.matrix).copy()
@@ -60,6 +63,16 @@ def decode_record(row: StoredRecord, rows: RowCodec) -> Record:
     check_metadata(metadata, id)
     context = "" if row.column("context") is None else row.text("context")
     return Record(id=id, matrix=matrix, text=text, metadata=metadata, page=page, context=context)
+
+
+def _late_words(id: str, data: bytes, text: str) -> tuple[Word, ...]:
+    """Decode the words of a record's page, which has this text.
+
+    Raises:
+        IndexDamagedError: the bytes are no words.
+    """
+    with decode_guard("record", id):
+        return decode_words(data, text)
 
 
 def decode_entry(key: str, data: bytes) -> DocumentEntry:

@@ -139,6 +139,24 @@ class RowCodec:
         numbers = np.frombuffer(codes, np.int8).reshape(-1, self.dim)
         return RowBlock(np.array(seqs, np.int64), starts, numbers, _magnitudes(np.frombuffer(peaks, "<f4")))
 
+    def prefix_sql(self, column: str, most: int) -> str:
+        """Return two SQL expressions whose bytes, joined, are the first `most` encoded rows of a column.
+
+        What is no rows comes back as it is, so that it is still seen to be none.
+        """
+        size = f"length({column})"
+        is_whole = f"typeof({column}) = 'blob' AND {size} % {self.row_bytes} = 0"
+        if self.row_type == "float16":
+            pieces = f"substr({column}, 1, {self.row_bytes * most})", f"substr({column}, 1, 0)"
+        else:
+            count = f"{size} / {self.row_bytes}"
+            peaks = f"substr({column}, 1, {_PEAK_BYTES} * min({most}, {count}))"
+            pieces = peaks, f"substr({column}, 1 + {_PEAK_BYTES} * ({count}), {self.dim * most})"
+        return ", ".join(
+            f"CASE WHEN {is_whole} THEN {piece} ELSE {rest} END"
+            for piece, rest in zip(pieces, (column, f"substr({column}, 1, 0)"), strict=True)
+        )
+
     def _count(self, data: object) -> int:
         """Return the number of rows in these bytes."""
         size = len(data) if isinstance(data, bytes) else 0

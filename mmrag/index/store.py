@@ -353,6 +353,10 @@ class RecordStore:
         """Read the rows of many records as they are stored; see `MatrixTable.block`."""
         return self._matrices.block(connection, seqs, most)
 
+    def row_bytes(self, connection: sqlite3.Connection) -> int:
+        """Count the bytes of all rows."""
+        return self._matrices.row_bytes(connection)
+
     def first_rows(self, connection: sqlite3.Connection) -> tuple[list[int], list[str], NDArray[np.float32]]:
         """Load row 0 of every record: numbers (rising), ids and ``(records, dim)`` float32."""
         return self._matrices.first_rows(connection)
