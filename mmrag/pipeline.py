@@ -32,6 +32,7 @@ from mmrag.documents.settings import unread_hint
 from mmrag.forks import new_lock
 from mmrag.images import with_page_renderer
 from mmrag.index.base import Index
+from mmrag.index.directory import index_bytes
 from mmrag.ingest.embedding import PICTURE_PIXELS
 from mmrag.ingest.files import Ingest
 from mmrag.ingest.highlights import write_highlights
@@ -596,12 +597,16 @@ class DocumentQA:
 
     def status(self) -> Status:
         """Return what the index holds."""
+        manifest = self.index.manifest
         return Status(
             path=self.path,
-            embedder=self.index.manifest.embedder,
+            embedder=manifest.embedder,
             documents=tuple(self.index.documents()),
             records=self.index.count(),
             read_only=self.index.read_only,
+            row_type=manifest.row_type,
+            rows=manifest.rows,
+            bytes=None if self.path is None else index_bytes(self.path),
         )
 
     def check(self, *, repair: bool = False) -> CheckReport:

@@ -47,7 +47,7 @@ COMMANDS = {
     "check": Entry("mmrag.cli.check:check", "Find what is damaged in an index, and repair it.", BUILD),
     "compact": Entry(
         "mmrag.cli.compact:compact",
-        "Write an index anew in its place, with rows in int8 and no free space.",
+        "Write an index anew, smaller.",
         BUILD,
         "Nothing is embedded or read again. What --rows leaves out is gone. Until it is done the disk holds "
         "the index twice; searches go on meanwhile.",

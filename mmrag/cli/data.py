@@ -166,6 +166,9 @@ def status_data(status: Status) -> dict[str, Any]:
         "path": str(status.path) if status.path else None,
         "embedder": status.embedder,
         "records": status.records,
+        "row_type": status.row_type,
+        "rows": status.rows,
+        "bytes": status.bytes,
         "documents": [
             {
                 "id": entry.id,

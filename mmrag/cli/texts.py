@@ -161,6 +161,11 @@ def print_status(status: Status) -> None:
     """Print an index's files: a table on a terminal, a line for each elsewhere."""
     files = f"{len(status.documents)} files, by {status.embedder}"
     say(f"{status.path}: {status.records} pages and records, {files}")
+    rows = "all rows" if status.rows is None else f"at most {status.rows} rows"
+    size = f"{(status.bytes or 0) / 1e6:.1f} MB"
+    if status.records:
+        size += f", {(status.bytes or 0) / status.records / 1e3:.1f} kB each"
+    say(f"  {rows} in {status.row_type}, {size}")
     if sys.stdout.isatty() and status.documents:
         _print_status_table(status.documents)
         return

@@ -15,7 +15,7 @@ from mmrag.errors import IndexFormatError
 from mmrag.index.base import EmbedderIdentity, Manifest, RowType, check_rows, manifest_for
 from mmrag.index.chroma import ChromaIndex
 from mmrag.index.database import Database
-from mmrag.index.directory import CHROMA_PREFIX, STORE_NAME, check_directory, check_embedder
+from mmrag.index.directory import CHROMA_PREFIX, STORE_NAME, check_directory, check_embedder, index_bytes
 from mmrag.index.integrity import find_faults
 from mmrag.index.layout import check_layout
 from mmrag.index.lock import WriterLock
@@ -83,12 +83,6 @@ def compact(
     return CompactReport(
         directory, count, manifest.row_type, manifest.rows, bytes_before, index_bytes(directory)
     )
-
-
-def index_bytes(directory: Path) -> int:
-    """Return the bytes of an index's files: SQLite's and Chroma's, without pictures, replies and traces."""
-    files = [*directory.glob(f"{STORE_NAME}*"), *directory.glob(f"{CHROMA_PREFIX}*/**/*")]
-    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _write_anew(

@@ -68,6 +68,12 @@ def _check_regular(path: Path) -> None:
         )
 
 
+def index_bytes(directory: Path) -> int:
+    """Return the bytes of an index's files: SQLite's and Chroma's, without pictures, replies and traces."""
+    files = [*directory.glob(f"{STORE_NAME}*"), *directory.glob(f"{CHROMA_PREFIX}*/**/*")]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 def is_chroma_name(name: str) -> bool:
     """Return whether a name is one that this code gives a folder of Chroma; a path to elsewhere is none."""
     return re.fullmatch(CHROMA_PREFIX + "[0-9a-f]{8}", name) is not None

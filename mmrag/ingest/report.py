@@ -143,6 +143,9 @@ class Status:
         documents: its files.
         records: number of pages and of the caller's own records.
         read_only: whether this process may only read.
+        row_type: how rows are stored, ``"int8"`` or ``"float16"``.
+        rows: most rows of a record that are stored; None: all.
+        bytes: of the index's files, without pictures, replies and traces; None in memory.
     """
 
     path: Path | None
@@ -150,6 +153,9 @@ class Status:
     documents: tuple[DocumentEntry, ...]
     records: int
     read_only: bool
+    row_type: str = "float16"
+    rows: int | None = None
+    bytes: int | None = None
 
     @property
     def incomplete(self) -> tuple[DocumentEntry, ...]:
