@@ -3,6 +3,8 @@
 Reading a page is two jobs of one worker: the text layer (limit `page_seconds`), then OCR if needed (limit
 `ocr_seconds` plus the time that the first job left). If OCR dies or takes too long, the page still comes
 with its text layer, marked ``"unread"`` and with a note.
+
+A page's picture comes with the first job, or, where it is wanted only of what has no text, in a third one.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from mmrag.documents.inputs import LOST_PAGE, InputDocument, Skipped
 from mmrag.documents.layout import join_text
@@ -25,6 +27,17 @@ from mmrag.types import Box, HiddenText, Page, Source, Word
 
 Blocks: TypeAlias = "list[list[list[tuple[str, Box, Box | None, float | None]]]]"
 """Blocks of lines of words as plain values: text, box, tail, confidence."""
+
+Images: TypeAlias = Literal["all", "unread"]
+"""Pages whose picture is wanted: all, or those with a part that may hold text and has not been read."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The pictures that are wanted: their largest area in pixels, and of which pages."""
+
+    pixels: int
+    images: Images
 
 
 @dataclass(frozen=True)
@@ -67,7 +80,7 @@ class PageReader:
         self._chooser = TextChooser(settings.ocr)
 
     def read(
-        self, handle: OpenDocument, info: DocumentInfo, number: int, pixels: int | None
+        self, handle: OpenDocument, info: DocumentInfo, number: int, picture: Picture | None
     ) -> Page | Skipped:
         """Read one page in a worker; called in a thread of `DocumentReader`.
 
@@ -75,9 +88,13 @@ class PageReader:
             SourceChangedError: as `ask` does.
         """
         source = handle.document.source
+        reading = {
+            "image_pixels": picture.pixels if picture is not None and picture.images == "all" else None,
+            "finds_regions": picture is not None and picture.images == "unread",
+        }
         try:
             with self._pool.worker() as worker:
-                reply = self.ask(worker, handle, "read", number, image_pixels=pixels)
+                reply = self.ask(worker, handle, "read", number, **reading)
                 if not reply["ok"]:
                     if reply["error"] == "memory":
                         raise WorkerDiedError(str(reply["message"]))
@@ -92,7 +109,30 @@ class PageReader:
             choice = death.choice
         except WorkerDiedError as death:
             return Skipped(source.name, f"{LOST_PAGE}{death}", number, source.document_id)
+        if reading["finds_regions"] and picture is not None and self._is_unread(choice, reply):
+            failure = self._draw(handle, number, picture.pixels, reply)
+            if failure and not choice.blocks:  # without words the picture is all there is
+                return Skipped(source.name, failure, number, source.document_id)
+            reply["notes"] = (*reply["notes"], *filter(None, [failure]))
         return _make_page(source, info, number, reply, choice)
+
+    def _is_unread(self, choice: TextChoice, reply: dict[str, Any]) -> bool:
+        """Check whether a page has no text, or parts that may hold text and that OCR has not read."""
+        if not choice.blocks or choice.text_source == "unread":
+            return True
+        return bool(reply.get("regions")) and not self._settings.ocr_runs
+
+    def _draw(self, handle: OpenDocument, number: int, pixels: int, reply: dict[str, Any]) -> str:
+        """Add the picture of a page to what has been read of it; return why there is none, or nothing."""
+        try:
+            with self._pool.worker() as worker:  # not that of the OCR, which may have died of it
+                drawing = self.ask(worker, handle, "render", number, max_pixels=pixels)
+        except WorkerDiedError as death:
+            return f"{LOST_PAGE}{death}"
+        if not drawing["ok"]:
+            return str(drawing["message"])
+        reply["image"] = drawing["image"]
+        return ""
 
     def _recognise(
         self,

@@ -15,10 +15,10 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from mmrag.documents.inputs import InputDocument, Skipped, discover
-from mmrag.documents.page_reading import DocumentInfo, OpenDocument, PageReader
+from mmrag.documents.page_reading import DocumentInfo, Images, OpenDocument, PageReader, Picture
 from mmrag.documents.page_structure import read_blocks, read_blocks_or_note
 from mmrag.documents.pdf.attachments import DEEPEST, MOST_BYTES, plain_names
 from mmrag.documents.pool import WorkerDiedError, WorkerPool
@@ -111,13 +111,16 @@ class DocumentReader:
         *,
         numbers: Sequence[int] | None = None,
         image_pixels: int | None = None,
+        images: Images = "all",
     ) -> Iterator[Page | Skipped]:
         """Read a document.
 
         Args:
             document: the document.
             numbers: 0-based pages to read, in this order; None: all.
-            image_pixels: also render each page within this many pixels, as `Page.image`.
+            image_pixels: also render pages within this many pixels, as `Page.image`.
+            images: ``"all"`` renders every page, ``"unread"`` those that have no text, or a part that may
+                hold text and that neither the layer nor OCR has read.
 
         Yields:
             Each page, or a `Skipped` that names the page and the reason.
@@ -125,12 +128,16 @@ class DocumentReader:
         Raises:
             DocumentError: see `info`; nothing has been yielded then.
             SourceChangedError: the file changed while it was read.
+            ValueError: a pixel budget below 1, or `images` is unknown.
         """
-        info, handle = self._open(document)
+        if images not in get_args(Images):
+            raise ValueError(f"images must be 'all' or 'unread', got {images!r}.")
         pixels = None if image_pixels is None else self._pixels(image_pixels)
+        info, handle = self._open(document)
+        picture = None if pixels is None else Picture(pixels, images)
         page_numbers = range(info.total_pages) if numbers is None else numbers
         failures = 0
-        for position, outcome in enumerate(self._ahead(handle, info, page_numbers, pixels), start=1):
+        for position, outcome in enumerate(self._ahead(handle, info, page_numbers, picture), start=1):
             yield outcome
             failures = failures + 1 if isinstance(outcome, Skipped) else 0
             if failures >= _MOST_FAILURES and position < len(page_numbers):
@@ -145,13 +152,13 @@ class DocumentReader:
         self._check_source(document.source, is_fresh=True)
 
     def _ahead(
-        self, handle: OpenDocument, info: DocumentInfo, numbers: Sequence[int], pixels: int | None
+        self, handle: OpenDocument, info: DocumentInfo, numbers: Sequence[int], picture: Picture | None
     ) -> Iterator[Page | Skipped]:
         """Read pages in parallel, a few ahead of the consumer; yield them in order."""
         futures: deque[Future[Page | Skipped]] = deque()
         try:
             for number in numbers:
-                futures.append(self._executor().submit(self._read, handle, info, number, pixels))
+                futures.append(self._executor().submit(self._read, handle, info, number, picture))
                 if len(futures) >= _AHEAD * self.settings.workers:
                     yield futures.popleft().result()
             while futures:
@@ -161,10 +168,10 @@ class DocumentReader:
                 future.cancel()
 
     def _read(
-        self, handle: OpenDocument, info: DocumentInfo, number: int, pixels: int | None
+        self, handle: OpenDocument, info: DocumentInfo, number: int, picture: Picture | None
     ) -> Page | Skipped:
         """Read a page, with its blocks if every page is to have them."""
-        outcome = self._pages.read(handle, info, number, pixels)
+        outcome = self._pages.read(handle, info, number, picture)
         if self.settings.structure != "full" or isinstance(outcome, Skipped):
             return outcome
         return read_blocks_or_note(self._pages, self._pool, handle, outcome)

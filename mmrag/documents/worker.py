@@ -160,7 +160,9 @@ class JobHandler:
             return self._recognise(renderer, job)
         if job["op"] == "structure":
             return self._read_structure(renderer, number, job["words"], job["is_exact"])
-        return self._read(renderer, number, job["image_pixels"])
+        return self._read(
+            renderer, number, job["image_pixels"], finds_regions=job.get("finds_regions", False)
+        )
 
     def _open(self, job: dict[str, Any]) -> Renderer:
         """Return the job's renderer, kept open from the last job if the document is the same.
@@ -213,12 +215,14 @@ class JobHandler:
             return False
         return self._file is not None and file.is_same(self._file)
 
-    def _read(self, renderer: Renderer, number: int, image_pixels: int | None) -> dict[str, Any]:
-        """Read text, regions for OCR and, with `image_pixels`, the picture of a page."""
+    def _read(
+        self, renderer: Renderer, number: int, image_pixels: int | None, *, finds_regions: bool
+    ) -> dict[str, Any]:
+        """Read text, parts that may hold more and, with `image_pixels`, the picture of a page."""
         page = renderer.read(number)
         reply = _plain(page)
         # without words the picture is all there is: one that cannot be rendered is no page
-        if self._settings["ocr"] == "auto" or not page.words:
+        if self._settings["ocr"] == "auto" or finds_regions or not page.words:
             reply["regions"] = _regions(renderer, number, page)
         if image_pixels is not None:
             try:

@@ -213,6 +213,8 @@ class Embedder(Protocol):
       searches are exact. Default: True.
     * ``nested_query``: False if a query keeps all its rows at every budget. Default: as ``nested``.
     * ``image_pixels``: largest picture area that is used; pages are rendered at that size.
+    * ``every_image``: False if a picture adds nothing to a page whose text is known; only pages that have no
+      text, or a part that nobody has read, are rendered then. Default: True.
     """
 
     @property

@@ -10,6 +10,7 @@ from mmrag.errors import BadInputError
 from mmrag.types import Matrix
 
 if TYPE_CHECKING:
+    from mmrag.documents.page_reading import Images
     from mmrag.embedders.base import Embedder
 
 PICTURE_PIXELS = 1_600_000
@@ -24,6 +25,11 @@ def image_pixels(embedder: Embedder) -> int | None:
     if "image" not in embedder.modalities:
         return None
     return int(getattr(embedder, "image_pixels", PICTURE_PIXELS))
+
+
+def images_wanted(embedder: Embedder) -> Images:
+    """Return the pages whose pictures an embedder wants: all, unless it says ``every_image = False``."""
+    return "all" if getattr(embedder, "every_image", True) else "unread"
 
 
 def refuse_skipped(matrices: Sequence[Matrix]) -> None:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from mmrag.documents.inputs import LOST_PAGE, InputDocument, Skipped, discover
 from mmrag.errors import DocumentError, SourceChangedError
 from mmrag.index.base import DocumentEntry, Index
-from mmrag.ingest.embedding import encode_documents, image_pixels
+from mmrag.ingest.embedding import encode_documents, image_pixels, images_wanted
 from mmrag.ingest.records import (
     checked_context,
     checked_metadata,
@@ -226,7 +226,8 @@ class Ingest:
         title = self._reader.info(document).title
         context = context_text(call.metadata, call.context_keys, name=document.source.name, title=title)
         pages_done = entry.total_pages - len(numbers)
-        items = iter(self._reader.pages(document, numbers=numbers, image_pixels=image_pixels(self._embedder)))
+        pixels, images = image_pixels(self._embedder), images_wanted(self._embedder)
+        items = iter(self._reader.pages(document, numbers=numbers, image_pixels=pixels, images=images))
         while batch := list(islice(items, BATCH_PAGES)):
             pages = [item for item in batch if isinstance(item, Page)]
             failures = [item for item in batch if not isinstance(item, Page)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mmrag.documents.inputs import InputDocument, discover
 from mmrag.errors import DocumentError
 from mmrag.index.base import Index
-from mmrag.ingest.embedding import image_pixels, refuse_skipped
+from mmrag.ingest.embedding import image_pixels, images_wanted, refuse_skipped
 from mmrag.ingest.records import checked_context, checked_metadata, context_text, page_record
 from mmrag.types import Page, Record, Scalar
 
@@ -133,7 +133,8 @@ def _image_document(image: Any) -> InputDocument:  # noqa: ANN401  what `discove
 
 def _only_page(reader: DocumentReader, embedder: Embedder, document: InputDocument) -> Page:
     """Read the first page, which is all that a record holds of an image of several frames."""
-    item = next(iter(reader.pages(document, numbers=[0], image_pixels=image_pixels(embedder))))
+    pixels, images = image_pixels(embedder), images_wanted(embedder)
+    item = next(iter(reader.pages(document, numbers=[0], image_pixels=pixels, images=images)))
     if isinstance(item, Page):
         return item
     raise DocumentError(f"an image to add must be readable, got {document.source.name!r}: {item.reason}")

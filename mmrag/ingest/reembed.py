@@ -40,11 +40,11 @@ from mmrag.files import atomic_write
 from mmrag.index.base import DocumentEntry, Index, RowType
 from mmrag.index.chroma import ChromaIndex
 from mmrag.index.directory import CHROMA_PREFIX, STORE_NAME
-from mmrag.ingest.embedding import encode_documents, image_pixels
+from mmrag.ingest.embedding import encode_documents, image_pixels, images_wanted
 from mmrag.ingest.files import BATCH_PAGES
 from mmrag.ingest.pictures import blob_key, render_page
 from mmrag.models.load import default_embedder
-from mmrag.types import Record
+from mmrag.types import Page, Record
 
 logger = logging.getLogger(__name__)
 
@@ -224,6 +224,10 @@ class _IndexCopy:
         self._old, self._new = old, new
         self._embedder, self._reader = embedder, reader
         self._pixels = image_pixels(embedder)
+        # of documents that OCR has read, pages with text have no part that is unread
+        settings = reader.settings.fingerprint()
+        is_enough = images_wanted(embedder) == "unread" and reader.settings.ocr_runs
+        self._read_whole = {entry.id for entry in old.documents() if is_enough and entry.settings == settings}
         self._blind_file = blind_file
         # an interrupted run's pages without a picture are tried again: their files may be back
         self._retry = set(json.loads(blind_file.read_text("utf-8"))) if blind_file.is_file() else set()
@@ -295,7 +299,7 @@ class _IndexCopy:
         page = record.page
         if page is None:
             return _Input(record, record.text, None if record.text.strip() else _NO_CONTENT)
-        if self._pixels is None:
+        if self._pixels is None or (page.document_id in self._read_whole and not _is_unread(page)):
             return _Input(record, page)
         try:
             image = render_page(self._old, self._reader, page, max_pixels=self._pixels)
@@ -337,6 +341,11 @@ class _IndexCopy:
         if ids or self._blind_file.is_file():
             with atomic_write(self._blind_file) as file:
                 json.dump(ids, file)
+
+
+def _is_unread(page: Page) -> bool:
+    """Check whether a page that was read with OCR has no text, or OCR failed on it."""
+    return page.text_source == "unread" or not page.text.strip()
 
 
 def _skipped(record: Record, reason: str) -> Skipped:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 
@@ -43,6 +44,35 @@ def test_chosen_pages_and_pictures(reader):
     pages = list(reader.pages(find(make_pdf("a", "b", "c")), numbers=[2, 0], image_pixels=5_000))
     assert [page.text for page in pages] == ["c", "a"]
     assert all(4_000 < page.image.width * page.image.height <= 5_000 for page in pages)
+
+
+def half_read():
+    """A PDF of four pages: text, a scan, text beside a picture of text, nothing."""
+    document = pymupdf.open(stream=make_pdf("A line of text", "", "Above a picture", ""))
+    picture = io.BytesIO()
+    make_picture("THE CHART SAYS").save(picture, "png")
+    document[1].insert_image((20, 20, 380, 140), stream=picture.getvalue())
+    document[2].insert_image((20, 120, 380, 240), stream=picture.getvalue())
+    return find(document.tobytes())
+
+
+def test_only_pages_of_which_something_is_unread_are_drawn(reader):
+    pages = list(reader.pages(half_read(), image_pixels=5_000, images="unread"))
+    assert [page.image is not None for page in pages] == [False, True, True, True]
+    drawn = list(reader.pages(half_read(), image_pixels=5_000))
+    assert [page.image.tobytes() for page in pages[1:]] == [page.image.tobytes() for page in drawn[1:]]
+    assert [page.text for page in pages] == [page.text for page in drawn]
+
+
+def test_what_ocr_has_read_is_not_drawn(ocr_reader):
+    pages = list(ocr_reader.pages(half_read(), image_pixels=5_000, images="unread"))
+    assert [page.text_source for page in pages] == ["layer", "ocr", "both", "none"]
+    assert [page.image is not None for page in pages] == [False, False, False, True]
+
+
+def test_pictures_are_wanted_in_one_of_two_ways(reader):
+    with pytest.raises(ValueError, match="images must be 'all' or 'unread', got 'some'"):
+        next(iter(reader.pages(find(make_pdf("a")), image_pixels=5_000, images="some")))
 
 
 def test_a_page_that_does_not_exist_is_named(reader):
