@@ -23,6 +23,7 @@ from mmrag.cli.common import (
     open_to_read,
 )
 from mmrag.cli.data import answer_data
+from mmrag.cli.loading import load_ahead
 from mmrag.cli.progress import Progress
 from mmrag.cli.texts import answer_text, write_pictures
 from mmrag.files import read_json_lines
@@ -88,6 +89,7 @@ def ask(
 ) -> int:
     """Answer one question, or a file of them."""
     files.check(question)
+    load_ahead(embedder=embedder == EmbedderOptions())
     options = rerank.arguments(index.index)
     with open_to_read(index, embedder, answerer=answerer.load_answerer(), **options) as qa:
         if files.source is not None and files.target is not None:

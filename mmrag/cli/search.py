@@ -18,6 +18,7 @@ from mmrag.cli.common import (
     open_to_read,
 )
 from mmrag.cli.data import ranking_data
+from mmrag.cli.loading import load_ahead
 from mmrag.cli.texts import print_ranking, say_json
 
 
@@ -33,6 +34,8 @@ def search(
 ) -> int:
     """Rank pages for a question."""
     check_question(query)
+    if rerank.mode == "local":
+        load_ahead(embedder=embedder == EmbedderOptions())
     with open_to_read(index, embedder, **rerank.arguments(index.index)) as qa:
         ranking = qa.search(query, channels=channels.names(), group_by=group.group_by, **options.arguments())
     if output.json:

@@ -62,7 +62,7 @@ class CrossEncoder:
             if pair in self._scores:
                 self._scores.move_to_end(pair)
                 return self._scores[pair]
-        model = self._loaded_model()
+        model = self.load()
         tokens = model.tokenize(question)[:QUESTION_TOKENS]
         score = float(model.run(tokens, model.tokenize(passage)[:PASSAGE_TOKENS])[0])
         with self._lock:
@@ -73,9 +73,10 @@ class CrossEncoder:
 
     def word_sizes(self, words: Sequence[str]) -> list[int]:
         """Return how many tokens each word has."""
-        return [len(tokens) for tokens in self._loaded_model().tokenize_words(words)]
+        return [len(tokens) for tokens in self.load().tokenize_words(words)]
 
-    def _loaded_model(self) -> OnnxBert:
+    def load(self) -> OnnxBert:
+        """Load the weights, if they are not loaded yet, and return the model."""
         with self._lock:
             if self._model is None:
                 self._model = OnnxBert(self._graph)

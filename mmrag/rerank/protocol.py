@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, overload, runtime_checkable
 
 from mmrag.serving.prompts import Prompts
-from mmrag.serving.requests import Requests
 from mmrag.types import Candidate, Query, Ranking, Verdict
 
 if TYPE_CHECKING:
     from mmrag.images import Render
     from mmrag.rerank.traces import TraceWriter
+    from mmrag.serving.requests import Requests
 
 
 @runtime_checkable

@@ -10,7 +10,9 @@ Text goes into the same encoder as word pieces. Decisions taken here:
 
 * *Text first, pixels where it has nothing.* With ``inputs="both"`` a page's content is its text (the file's
   own, or OCR's) and then the words that the reader finds in the picture outside of that text: labels of a
-  chart that is a picture, a scan without OCR. The reader makes mistakes, a text layer rarely does.
+  chart that is a picture, a scan without OCR. The reader makes mistakes, a text layer rarely does. An index
+  draws only pages of which something is unread (`every_image`): beside a text that is whole the picture
+  costs twice the text's time, and nothing is found better for it (``docs/lab-log.md``).
 * *No string leaves the image path.* The reader's words become vectors inside and are never shown; rows are
   compared with rows.
 * *A question's parts weigh a quarter.* Row 0 of a query is the whole question, at length 1; the rows of its
@@ -31,14 +33,13 @@ import hashlib
 import json
 import string
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from mmrag.embedders.base import (
     Content,
@@ -52,7 +53,7 @@ from mmrag.embedders.base import (
 )
 from mmrag.embedders.mini.encoder import WEIGHTS, MiniEncoder
 from mmrag.embedders.mini.located import LEVELS, WINDOW, parts_of
-from mmrag.embedders.mini.reader import LetterReader, ReadWord, enlargement
+from mmrag.embedders.mini.reader import LONG_SIDE, LetterReader, ReadWord, enlargement
 from mmrag.embedders.mini.visual import visual_tokens
 from mmrag.embedders.onnx import POSITIONS, file_digest, side_by_side
 from mmrag.embedders.text import QUERY_INSTRUCTION
@@ -123,7 +124,8 @@ class MiniEmbedder(EmbedderBase):
         self.compression = compression
         self.threads = default_threads() if threads is None else check_whole("threads", threads, 1, 1024)
         self._lock = new_lock()
-        self._model: tuple[MiniEncoder, LetterReader] | None = None
+        self._encoder: MiniEncoder | None = None
+        self._reader: LetterReader | None = None
 
     def with_inputs(self, inputs: str) -> MiniEmbedder:
         """Return the same model reading another part of pages; weights are shared."""
@@ -134,7 +136,7 @@ class MiniEmbedder(EmbedderBase):
             compression=self.compression,
             threads=self.threads,
         )
-        embedder._model = self._load()
+        embedder._encoder, embedder._reader = self._load()
         return embedder
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -175,7 +177,7 @@ class MiniEmbedder(EmbedderBase):
     @property
     def dim(self) -> int:
         """Return the width of a row; loads the model."""
-        return self._load()[0].dim
+        return self._load_encoder().dim
 
     @property
     def modalities(self) -> frozenset[str]:
@@ -185,8 +187,12 @@ class MiniEmbedder(EmbedderBase):
     @property
     def image_pixels(self) -> int:
         """Return the largest picture area that is used; pages are rendered at it."""
-        side = self._load()[1].long_side
-        return side * side
+        return LONG_SIDE * LONG_SIDE
+
+    @property
+    def every_image(self) -> bool:
+        """Return whether the picture of a page is wanted whose text is known."""
+        return self.inputs == "pixels"
 
     def encode_query(
         self, queries: Sequence[QueryInput], *, batch_size: int = 32, show_progress: bool = False
@@ -206,8 +212,7 @@ class MiniEmbedder(EmbedderBase):
         for position, query in enumerate(items):
             self._check_instruction(query, position)
         rows = side_by_side(self._query_rows, items, self.threads)
-        bar = tqdm(rows, total=len(items), desc="encoding queries", unit="query", disable=not show_progress)
-        return list(bar)
+        return list(_shown(rows, len(items), "query", "queries") if show_progress else rows)
 
     def encode_document(
         self, documents: Sequence[DocumentInput], *, batch_size: int = 32, show_progress: bool = False
@@ -228,11 +233,16 @@ class MiniEmbedder(EmbedderBase):
             for position, document in enumerate(documents)
         ]
         rows = side_by_side(self._document_rows, items, self.threads)
-        bar = tqdm(rows, total=len(items), desc="encoding documents", unit="page", disable=not show_progress)
-        return list(bar)
+        return list(_shown(rows, len(items), "page", "documents") if show_progress else rows)
+
+    def prepare(self) -> None:
+        """Load what a question needs, and compute the fingerprint; both are remembered."""
+        self._load_encoder()
+        _ = self.fingerprint
 
     def _check_instruction(self, query: Query, position: int) -> None:
-        length = len(self._load()[0].tokenizer.tokenize(query.instruction)) if query.instruction else 0
+        encoder = self._load_encoder()
+        length = len(encoder.tokenizer.tokenize(query.instruction)) if query.instruction else 0
         if length > INSTRUCTION_ROOM:
             raise ValueError(
                 f"a query's instruction must have at most {INSTRUCTION_ROOM} tokens, got {length} in query "
@@ -240,7 +250,7 @@ class MiniEmbedder(EmbedderBase):
             )
 
     def _query_rows(self, query: Query) -> Matrix:
-        encoder, _ = self._load()
+        encoder = self._load_encoder()
         instruction = QUERY_INSTRUCTION if query.instruction is None else query.instruction
         content = encoder.embed(encoder.tokenizer.tokenize(query.text or ""))  # (T, D)
         if query.image is not None:
@@ -255,7 +265,7 @@ class MiniEmbedder(EmbedderBase):
         return rows[: self.budget.query]
 
     def _document_rows(self, document: _Selection) -> Matrix:
-        encoder, _ = self._load()
+        encoder = self._load_encoder()
         content = encoder.embed(encoder.tokenizer.tokenize(document.text))  # (T, D)
         for image in document.images:
             content = np.concatenate([content, self._read_picture(image, document.words)])
@@ -271,10 +281,41 @@ class MiniEmbedder(EmbedderBase):
         return visual_tokens(words, pieces, encoder.embed, scale=scale, compression=self.compression)
 
     def _load(self) -> tuple[MiniEncoder, LetterReader]:
+        encoder = self._load_encoder()
         with self._lock:
-            if self._model is None:
-                self._model = MiniEncoder(self.model_dir), LetterReader(self.model_dir)
-            return self._model
+            if self._reader is None:
+                self._reader = LetterReader(self.model_dir, long_side=LONG_SIDE)
+            return encoder, self._reader
+
+    def _load_encoder(self) -> MiniEncoder:
+        """Load what text needs; the reader of pictures is loaded with the first picture."""
+        with self._lock:
+            if self._encoder is None:
+                self._encoder = (
+                    shipped_encoder() if self.model_dir == MODEL_DIR else MiniEncoder(self.model_dir)
+                )
+            return self._encoder
+
+
+def shipped_encoder() -> MiniEncoder:
+    """Return the encoder of the package, one a process: embedders of other settings share its weights."""
+    with _shipped_lock:  # or two threads that need it first would both load it
+        return _load_shipped()
+
+
+_shipped_lock = new_lock()
+
+
+@functools.cache
+def _load_shipped() -> MiniEncoder:
+    return MiniEncoder(MODEL_DIR)
+
+
+def _shown(rows: Iterator[Matrix], count: int, unit: str, plural: str) -> Iterator[Matrix]:
+    """Show a bar of what comes; tqdm takes longer to import than a question to encode."""
+    from tqdm import tqdm
+
+    return iter(tqdm(rows, total=count, desc=f"encoding {plural}", unit=unit))
 
 
 @dataclass(frozen=True, slots=True)

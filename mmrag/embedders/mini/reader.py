@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CELL", "CLASSES", "Grid", "LetterReader", "ReadWord", "Tile", "decode", "reading_order"]
 
+LONG_SIDE = 1024
+"""Pixels to which the long side of a whole page is scaled: a page of A4 then has letters of the size that the
+network was trained on."""
+
 LONGEST_WHOLE = 2.0
 """Long side to short side: a picture longer than this is cut into tiles."""
 
@@ -81,15 +85,14 @@ class LetterReader:
 
     Args:
         model_dir: folder with ``reader.onnx`` and its weights; None: those of the package.
-        long_side: pixels to which the long side of a whole page is scaled, a multiple of 16 from 512 to 4096.
-            At 1024 a page of A4 has letters of the size that the network was trained on.
+        long_side: as `LONG_SIDE`, a multiple of 16 from 512 to 4096.
 
     Raises:
         FileNotFoundError: ``reader.onnx`` is missing.
         ValueError: `long_side` is out of range, or the network was made for another alphabet.
     """
 
-    def __init__(self, model_dir: str | Path | None = None, *, long_side: int = 1024) -> None:
+    def __init__(self, model_dir: str | Path | None = None, *, long_side: int = LONG_SIDE) -> None:
         if not isinstance(long_side, int) or not 512 <= long_side <= 4096 or long_side % _STEP:
             raise ValueError(f"long_side must be a multiple of {_STEP} from 512 to 4096, got {long_side!r}.")
         self.long_side = long_side
@@ -141,7 +144,7 @@ def _session(path: Path) -> Any:  # noqa: ANN401 (onnxruntime has no types)
     return session
 
 
-def tiles_of(image: Image, long_side: int = 1024) -> list[Tile]:
+def tiles_of(image: Image, long_side: int = LONG_SIDE) -> list[Tile]:
     """Cut a picture into tiles; see `LetterReader.prepare`."""
     from PIL import Image as Pillow
 
@@ -170,7 +173,7 @@ def _pad(pixels: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.pad(pixels, [(0, -side % _STEP) for side in pixels.shape], mode="edge")
 
 
-def enlargement(size: tuple[int, int], long_side: int = 1024) -> float:
+def enlargement(size: tuple[int, int], long_side: int = LONG_SIDE) -> float:
     """Return the pixels of a tile per pixel of a picture of this size, along a side."""
     long, short = max(size), min(size)
     scale = long_side / long if long <= LONGEST_WHOLE * short else long_side / LONGEST_WHOLE / short

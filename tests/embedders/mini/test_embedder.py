@@ -77,7 +77,7 @@ def page(
 def sharing(embedder: MiniEmbedder, **options) -> MiniEmbedder:
     """Another embedder on weights that are loaded already."""
     made = MiniEmbedder(**{"threads": 1, **options})
-    made._model = embedder._load()
+    made._encoder, made._reader = embedder._load()
     return made
 
 
