@@ -240,7 +240,7 @@ def test_what_was_read_is_not_read_again(reranker, monkeypatch):
     encoder = shipped_encoder()
     before = ranking(*TEXTS, question="How many lanes has the bridge?")
     first = reranker.rerank(before)
-    monkeypatch.setattr(type(encoder._loaded_model()), "run", None)  # nothing can be read now
+    monkeypatch.setattr(type(encoder.load()), "run", None)  # nothing can be read now
     assert [(c.id, c.score) for c in reranker.rerank(before)] == [(c.id, c.score) for c in first]
     assert encoder("How many lanes has the bridge?", [TEXTS[0]]) == [first[0].verdict.score]
 
