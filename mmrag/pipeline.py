@@ -40,7 +40,7 @@ from mmrag.ingest.items import add_images, add_texts
 from mmrag.ingest.pictures import PagePictures
 from mmrag.ingest.removal import delete_records, remove
 from mmrag.ingest.report import AddProgress, AddReport, Laps, Status
-from mmrag.ingest.structure import page_blocks
+from mmrag.ingest.structure import PageStructure
 from mmrag.rerank.stage import DEFAULT_DEPTH, RerankStage, writable_folder
 from mmrag.retriever import CHANNELS, Retriever, SearchRequest, as_query
 from mmrag.serving.twins import in_thread, signature_of
@@ -112,6 +112,7 @@ class DocumentQA:
         self._answerer = answerer
         folder = None if path is None else path / "pictures"
         self._pictures = PagePictures(index, lambda: self.reader, folder)
+        self._structure = PageStructure(index, lambda: self.reader)
         self._lock = new_lock()  # two threads that need a part first at the same time get one
 
     @classmethod
@@ -579,7 +580,7 @@ class DocumentQA:
             SourceChangedError: the file is gone, or is not the file that was indexed.
             PageError: its structure cannot be read.
         """
-        return page_blocks(self.index, lambda: self.reader, page)
+        return self._structure.blocks(page)
 
     def picture_path(self, page: Page, *, max_pixels: int = PICTURE_PIXELS) -> Path:
         """Return the path of a PNG of the page, rendered once and kept in the index's ``pictures/``.

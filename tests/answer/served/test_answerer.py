@@ -355,12 +355,13 @@ def test_with_render_is_a_copy_that_shares_the_client(fake_server):
     assert (bare.render, twin.render, twin.client) == (None, render, bare.client)
 
 
-def test_a_page_that_cannot_be_drawn_is_an_error_before_anything_is_sent(fake_server):
+def test_a_page_that_cannot_be_drawn_is_shown_by_its_text_and_one_without_renderer_is_an_error(fake_server):
     def broken(page: Page, pixels: int) -> Image.Image:
         raise PageError(f"page {page.number} cannot be drawn", page.number)
 
-    with pytest.raises(PageError, match="page 0 cannot be drawn"):
-        answerer(fake_server, render=broken).answer(QUERY, RANKING)
+    fake_server.chat("Nothing.")
+    assert "page 0 cannot be drawn" in answerer(fake_server, render=broken).answer(QUERY, RANKING).note
+    assert b"image_url" not in fake_server.requests.pop().body
     with pytest.raises(
         ValueError, match=r"must have a picture or the answerer a render function.*images=False"
     ):
