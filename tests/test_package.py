@@ -30,7 +30,7 @@ FLOORS: list[set[str]] = [
     {"models", "rerank"},
     {"retriever", "ingest"},
     {"pipeline"},
-    {"hosts"},
+    {"hosts", "explanation"},
     {"training", "apps"},
     {"cli"},
 ]

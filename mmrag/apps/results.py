@@ -346,6 +346,21 @@ class BlockModel(BaseModel):
         return cls(kind=block.kind, text=block.text, boxes=list(block.boxes), level=block.level, cells=cells)
 
 
+class HeatBox(BaseModel):
+    """A line of words and its shade."""
+
+    box: BoxModel
+    score: float = Field(description="0..1, the darkest line has 1.")
+
+
+class HeatModel(BaseModel):
+    """What a question's rows matched on a page."""
+
+    note: str
+    score: float = Field(description="The page's vector score.")
+    rows: list[HeatBox]
+
+
 class RemovedModel(BaseModel):
     """What was removed."""
 

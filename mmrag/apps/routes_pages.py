@@ -7,8 +7,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from mmrag.apps.pictures import WIDEST
-from mmrag.apps.results import BlockModel, HighlightBody, PageDetails, PageModel
+from mmrag.apps.results import (
+    LONGEST_QUESTION,
+    BlockModel,
+    HeatBox,
+    HeatModel,
+    HighlightBody,
+    PageDetails,
+    PageModel,
+)
 from mmrag.apps.scope import Scope, ScopeOf
+from mmrag.explanation import explain
 from mmrag.ingest.highlights import highlighted_pdfs
 from mmrag.types import Citation, Page
 
@@ -67,6 +76,19 @@ def crop(
 def blocks(page_id: str, scope: ScopeOf) -> list[BlockModel]:
     """Return the structure of a page: headings, paragraphs, tables with their cells, figures."""
     return [BlockModel.of(block) for block in scope.qa.blocks(scope.page(page_id))]
+
+
+@router.get("/heat")
+def heat(
+    page_id: str,
+    scope: ScopeOf,
+    question: Annotated[str, Query(min_length=1, max_length=LONGEST_QUESTION)],
+) -> HeatModel:
+    """Return which lines of a page a question's vectors matched, and how much."""
+    scope.page(page_id)
+    explanation = explain(scope.qa, question, page_id)
+    rows = [HeatBox(box=box, score=shade) for box, shade in explanation.boxes()]
+    return HeatModel(note=explanation.note, score=explanation.score, rows=rows)
 
 
 @documents_router.post(

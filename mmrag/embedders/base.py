@@ -212,6 +212,7 @@ class Embedder(Protocol):
     * ``nested``: False if the rows of a matrix are not nested, so that a smaller budget is refused and
       searches are exact. Default: True.
     * ``nested_query``: False if a query keeps all its rows at every budget. Default: as ``nested``.
+    * ``row_boxes(page)``: boxes of the words that each row of a page has seen, for `mmrag.explain`.
     * ``image_pixels``: largest picture area that is used; pages are rendered at that size.
     * ``every_image``: False if a picture adds nothing to a page whose text is known; only pages that have no
       text, or a part that nobody has read, are rendered then. Default: True.

@@ -97,6 +97,17 @@ def test_marks_come_back_as_a_pdf_with_annotations(serve):
         assert annotation.type[1] == "Highlight" and document.page_count == 3
 
 
+def test_a_heat_map_says_what_it_shows(serve):
+    client = serve()
+    [document, _] = client.get("/api/collections/whales/documents").json()
+    base = f"/api/collections/whales/pages/{quote(document['first_page'], safe='')}"
+    heat = client.get(f"{base}/heat", params={"question": QUESTION}).json()
+    assert "not where the answer is" in heat["note"]
+    assert heat["rows"] == []  # this encoder's rows cannot be laid on a page, and the note says so
+    assert "cannot be laid" in heat["note"]
+    assert client.get(f"{base}/heat").status_code == 422
+
+
 # ---- adding and removing --------------------------------------------------------------------------
 
 

@@ -54,6 +54,7 @@ from mmrag.embedders.base import (
 from mmrag.embedders.mini.encoder import WEIGHTS, MiniEncoder
 from mmrag.embedders.mini.located import LEVELS, WINDOW, parts_of
 from mmrag.embedders.mini.reader import LONG_SIDE, LetterReader, ReadWord, enlargement
+from mmrag.embedders.mini.row_boxes import row_boxes
 from mmrag.embedders.mini.visual import visual_tokens
 from mmrag.embedders.onnx import POSITIONS, file_digest, side_by_side
 from mmrag.embedders.text import QUERY_INSTRUCTION
@@ -61,7 +62,7 @@ from mmrag.errors import check_whole
 from mmrag.files import weights_folder
 from mmrag.forks import new_lock
 from mmrag.machine import default_threads
-from mmrag.types import Budget, Matrix, Page, Query
+from mmrag.types import Box, Budget, Matrix, Page, Query
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -239,6 +240,10 @@ class MiniEmbedder(EmbedderBase):
         """Load what a question needs, and compute the fingerprint; both are remembered."""
         self._load_encoder()
         _ = self.fingerprint
+
+    def row_boxes(self, page: Page) -> list[tuple[Box, ...]]:
+        """Return the boxes of the words that each row of a page has seen; see `row_boxes`'s module."""
+        return row_boxes(self._load_encoder().tokenizer, page, self.budget.document)
 
     def _check_instruction(self, query: Query, position: int) -> None:
         encoder = self._load_encoder()
