@@ -49,10 +49,14 @@ RETURNING seq
 """
 
 _SEARCH_TEXT = """
-SELECT records.id, -bm25(lexical) AS score
-FROM lexical JOIN records ON records.seq = lexical.rowid
-WHERE lexical MATCH ? AND {condition} ORDER BY score DESC, records.id LIMIT ?
+WITH hits AS MATERIALIZED (
+    SELECT lexical.rowid AS seq, -bm25(lexical) AS score FROM lexical WHERE lexical MATCH ? AND {condition}
+)
+SELECT records.id, score FROM hits JOIN records ON records.seq = hits.seq
+WHERE score >= ifnull((SELECT score FROM hits ORDER BY score DESC LIMIT 1 OFFSET ?), -9e999)
+ORDER BY score DESC, records.id LIMIT ?
 """
+"""Records, whose rows are long, are looked up only for what can be a hit, ties included."""
 
 _COUNT_DOCUMENTS = """
 SELECT count(DISTINCT records.document_id) FROM lexical JOIN records ON records.seq = lexical.rowid
@@ -312,8 +316,10 @@ class RecordStore:
         if expression is None:
             return []
         condition, parameters = to_sql(filter)
+        # with the plus SQLite looks at each match once, and not for the matches of each record that passes
+        condition = condition.replace("records.seq", "+lexical.rowid") or "1"
         rows = connection.execute(
-            _SEARCH_TEXT.format(condition=condition or "1"), [expression, *parameters, k]
+            _SEARCH_TEXT.format(condition=condition), [expression, *parameters, k - 1, k]
         )
         return [Hit(id, score) for id, score in rows]
 

@@ -1,0 +1,164 @@
+"""Vector search over many pages: time of one core, and what it finds of the exact best ten.
+
+OMP_NUM_THREADS=1 python benchmarks/search_scale.py --index DIR --queries FILE.npy [--pages 100000]
+
+The pages are those of an index, again and again, each copy's rows moved by a little noise and scaled back to
+their length. Random vectors would mislead: whatever a first stage does with them, it does well. The exact
+best ten of a query are then mostly copies of few pages, and among equals a search may choose: a hit counts
+as found if any copy of its page is found.
+
+`--queries` are query rows ``(questions, rows, dim)``, zeros after the last row of a short one. `--small`
+makes pages itself and checks results only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from mmrag.index.base import manifest_for
+from mmrag.index.row_search import RowSearch
+from mmrag.index.rows import RowCodec
+from mmrag.index.store import RecordStore
+from mmrag.scoring import int8_engine, maxsim_ragged
+
+NOISE = 0.02
+"""Standard deviation of what is added to each number of a copy; rows have length 1."""
+
+
+def pages_of(folder):
+    """Read the rows of every record of an index."""
+    store = RecordStore(folder / "index.sqlite", create=None, read_only=True)
+    with store.database.read() as connection:
+        block = store.block(connection)
+    store.close()
+    return np.split(block.decode(), block.starts[1:-1])
+
+
+def made_pages(rng, count=300, dim=32):
+    """Make pages whose rows lie around their row 0."""
+    pages = []
+    for _ in range(count):
+        rows = rng.standard_normal(dim) + 0.5 * rng.standard_normal((int(rng.integers(1, 20)), dim))
+        pages.append((rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32))
+    return pages
+
+
+def copies(pages, count, rng):
+    """Yield ``(number of the page, rows)``, `count` of them."""
+    for number in range(count):
+        page = pages[number % len(pages)]
+        if number >= len(pages):
+            page = page + NOISE * rng.standard_normal(page.shape, np.float32)
+            page /= np.linalg.norm(page, axis=1, keepdims=True)
+        yield number % len(pages), page
+
+
+def fill(store, pages, count, seed):
+    """Write the copies as records without text."""
+    codec = RowCodec.of(store.manifest)
+    with store.database.write() as connection:
+        for number, (_, rows) in enumerate(copies(pages, count, np.random.default_rng(seed)), start=1):
+            data = codec.encode(rows)
+            connection.execute(
+                "INSERT INTO records(id, text, metadata) VALUES (?, '', '{}')", (f"r{number}",)
+            )
+            connection.execute("INSERT INTO vectors VALUES (?, ?)", (number, data))
+            connection.execute("INSERT INTO first VALUES (?, ?)", (number, codec.first(data)))
+
+
+def exact_best(pages, count, seed, queries, k=10):
+    """Find the numbers of the best `k` copies of each query by float32 products over all of them."""
+    scores = [[] for _ in queries]
+    block = []
+    for number, (_, rows) in enumerate(copies(pages, count, np.random.default_rng(seed)), start=1):
+        block.append(rows)
+        if len(block) == 2000 or number == count:
+            for query, found in zip(queries, scores, strict=True):
+                found.append(maxsim_ragged(query, block))
+            block = []
+    return [np.argsort(-np.concatenate(found), kind="stable")[:k] + 1 for found in scores]
+
+
+def processor_ms(call):
+    start = time.process_time()
+    result = call()
+    return 1000 * (time.process_time() - start), result
+
+
+def measure(folder, pages, queries, count, seed, rounds):
+    """Fill an index, search it, and compare with the exact best."""
+    manifest = manifest_for(SimpleNamespace(name="rows", fingerprint="0" * 32, dim=pages[0].shape[1]))
+    store = RecordStore(folder / "index.sqlite", create=manifest, read_only=False)
+    fill(store, pages, count, seed)
+    search = RowSearch(store)
+    report = {"pages": count, "engine": int8_engine(), "bytes": (folder / "index.sqlite").stat().st_size}
+    times = []
+    with store.database.read() as connection:
+        first, _ = processor_ms(lambda: search.search(connection, queries[0], 10, None, None, exact=False))
+        for _ in range(rounds):
+            for query in queries:
+                took, _ = processor_ms(
+                    lambda q=query: search.search(connection, q, 10, None, None, exact=False)
+                )
+                times.append(took)
+        found = [search.search(connection, query, 10, None, None, exact=False) for query in queries]
+    store.close()
+    best = exact_best(pages, count, seed, queries)
+    kept, copied = [], []
+    for hits, exact in zip(found, best, strict=True):
+        numbers = np.array([int(hit.id[1:]) for hit in hits])
+        kept += np.isin(exact, numbers).tolist()
+        copied += np.isin((exact - 1) % len(pages), (numbers - 1) % len(pages)).tolist()
+    report |= {
+        "first_search_ms": first,
+        "search_ms": {"median": statistics.median(times), "p90": float(np.percentile(times, 90))},
+        "recall_at_10": {"itself": float(np.mean(kept)), "any copy": float(np.mean(copied))},
+    }
+    return report
+
+
+def main(arguments):
+    rng = np.random.default_rng(arguments.seed)
+    if arguments.small:
+        pages = made_pages(rng)
+        queries = [pages[n][:3] for n in range(0, 300, 30)]
+        arguments.pages = 1500
+    else:
+        pages = pages_of(arguments.index)
+        queries = [query[np.abs(query).sum(1) > 0] for query in np.load(arguments.queries)]
+        queries = queries[:: max(1, len(queries) // arguments.questions)][: arguments.questions]
+    with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
+        report = measure(Path(folder), pages, queries, arguments.pages, arguments.seed, arguments.rounds)
+    print(json.dumps(report, indent=1))
+    if arguments.small:
+        assert report["recall_at_10"]["any copy"] > 0.9, report
+    if arguments.out:
+        setting = {"noise": NOISE, "distinct_pages": len(pages), "questions": len(queries)}
+        arguments.out.write_text(json.dumps({**setting, **report}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--index", type=Path, help="folder of an index")
+    parser.add_argument("--queries", type=Path, help="query rows, .npy")
+    parser.add_argument("--pages", type=int, default=100_000)
+    parser.add_argument("--questions", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scratch", type=Path, help="where the index is written; deleted afterwards")
+    parser.add_argument("--small", action="store_true", help="1,500 pages: results only")
+    parser.add_argument("--out", type=Path, help="write the figures here as JSON")
+    parsed = parser.parse_args()
+    if not parsed.small and not (parsed.index and parsed.queries):
+        parser.error("--index and --queries are needed, or --small")
+    main(parsed)
