@@ -32,7 +32,24 @@ from mmrag.masking import mask_secrets
 
 
 class MMRagError(Exception):
-    """Base of all exceptions that this package raises on purpose."""
+    """Base of all exceptions that this package raises on purpose; each can be pickled, as its arguments can.
+
+    Worker processes and task queues hand errors back as pickles.
+    """
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return what makes the error again, whatever its constructor takes."""
+        return _error_again, (type(self), self.args, self.__dict__)
+
+
+def _error_again(
+    kind: type[MMRagError], args: tuple[object, ...], attributes: dict[str, object]
+) -> MMRagError:
+    """Make an error with these arguments of `Exception` and these attributes."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
 
 
 class MissingExtraError(MMRagError, ImportError):
@@ -93,12 +110,7 @@ class BadInputError(MMRagError, ValueError):
         """Write the message: ``<kind> <index>: <reason>``."""
         self.index = index
         self.reason = reason
-        self._kind = kind
         super().__init__(f"{kind} {index}: {reason}")
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Return the arguments to make it of: worker processes hand errors back as pickles."""
-        return type(self), (self._kind, self.index, self.reason)
 
 
 class IndexMismatchError(MMRagError, ValueError):
@@ -123,10 +135,6 @@ class IndexDamagedError(IndexFormatError):
         self.part = part
         self.key = key
         super().__init__(message)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Return the arguments to make it of."""
-        return type(self), (str(self), self.part, self.key)
 
 
 class IndexLockedError(MMRagError, RuntimeError):

@@ -672,6 +672,23 @@ class DocumentQA:
         self._pictures.close()
         self.index.close()
 
+    def __repr__(self) -> str:
+        """Return where the index is and what made it; no password and no key."""
+        location = "memory" if self.path is None else str(self.path)
+        mode = ", read-only" if self.index.read_only else ""
+        return f"<DocumentQA in {location}, embedder {self.embedder.name!r}{mode}>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Refuse to be pickled.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(
+            "a DocumentQA must stay in its process, got one to pickle or copy: it holds open files. "
+            "Pass its path, and open that again with read_only=True."
+        )
+
     aadd = in_thread(add)
     aadd_texts = in_thread(add_texts)
     aadd_images = in_thread(add_images)
