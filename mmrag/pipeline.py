@@ -145,7 +145,7 @@ class DocumentQA:
             row_type: how rows are stored, ``"int8"`` or ``"float16"``. None: as the index was made; a new one
                 with int8.
             rows: most rows of a record that are stored, the first ones. None: as the index was made; a new
-                one with all. 16 take a quarter of the place.
+                one with all. 16 take at most 2.1 kB a page of 128 numbers a row.
 
         Raises:
             ValueError: `row_type` or `rows` is not that of the index.
