@@ -7,7 +7,8 @@
 ``ranking``    items as a ranking, verdicts as metadata
 ``rerankers``  settings of a reranker, and the reranker they mean
 ``embedders``  a host's embeddings as an embedder, and the other way round
-``stores``     adding, deleting and searching in a host's store
+``stores``     adding and searching in a host's store
+``deletion``   deleting by id, filter, file or folder
 ``loaders``    pages of files, one at a time
 ``sources``    retrieved items as sources of an answer
 ``answers``    citations by source, documents shown to a model

@@ -26,6 +26,9 @@ from mmrag.types import Budget, Matrix
 Model: TypeAlias = "str | os.PathLike[str] | Embedder | None"
 """A name, a folder, a ready embedder, or None for the shipped one; see `mmrag.load_embedder`."""
 
+MOST_WRAPPERS = 4
+"""Embeddings inside each other that are looked at; a circle of them ends there."""
+
 __all__ = [
     "DocumentInput",
     "HostEmbedder",
@@ -64,7 +67,8 @@ class TextEmbeddings(Protocol):
 class HostEmbedder(EmbedderBase):
     """A host's embeddings as an embedder of the core: one row per item, text only.
 
-    Its fingerprint is made of the class, the names of its model and the width of its vectors.
+    Its fingerprint is made of the class, the names of its model, the embeddings that it wraps, and the width
+    of its vectors. A cache is as if it were not there: its vectors are those of what it wraps.
     """
 
     def __init__(self, embeddings: TextEmbeddings) -> None:
@@ -73,15 +77,13 @@ class HostEmbedder(EmbedderBase):
 
     @property
     def name(self) -> str:
-        """Return class and model, for people."""
-        model = ", ".join(_model_names(self.embeddings).values())
-        return f"{type(self.embeddings).__name__}({model})"
+        """Return class and model, for people; those of what it wraps, too."""
+        return _name(_without_cache(self.embeddings))
 
     @property
     def fingerprint(self) -> str:
         """Return 32 hexadecimal digits."""
-        kind = type(self.embeddings)
-        words = [kind.__module__, kind.__qualname__, *sorted(_model_names(self.embeddings).items()), self.dim]
+        words = [*_identity(_without_cache(self.embeddings)), self.dim]
         return hashlib.sha256(repr(words).encode()).hexdigest()[:32]
 
     @property
@@ -135,6 +137,41 @@ class HostEmbedder(EmbedderBase):
 
     def _document_texts(self, documents: Sequence[DocumentInput]) -> list[str]:
         return [as_document(document, n, self.modalities).text for n, document in enumerate(documents)]
+
+
+def _without_cache(embeddings: object) -> object:
+    """Return the embeddings behind a host's cache of vectors."""
+    while (inner := getattr(embeddings, "underlying_embeddings", None)) is not None:
+        embeddings = inner
+    return embeddings
+
+
+def _identity(embeddings: object, depth: int = 0) -> list[object]:
+    """Return what tells embeddings from others: class, names of the model, and the same of what they wrap."""
+    kind = type(embeddings)
+    wrapped = _wrapped(embeddings) if depth < MOST_WRAPPERS else {}
+    inner = [(name, *_identity(_without_cache(one), depth + 1)) for name, one in sorted(wrapped.items())]
+    return [kind.__module__, kind.__qualname__, *sorted(_model_names(embeddings).items()), *inner]
+
+
+def _name(embeddings: object, depth: int = 0) -> str:
+    wrapped = _wrapped(embeddings).values() if depth < MOST_WRAPPERS else ()
+    inner = [_name(_without_cache(one), depth + 1) for one in wrapped]
+    return f"{type(embeddings).__name__}({', '.join([*_model_names(embeddings).values(), *inner])})"
+
+
+def _wrapped(embeddings: object) -> dict[str, object]:
+    """Return the embeddings among an object's attributes, by name."""
+    attributes = {
+        **getattr(embeddings, "__dict__", {}),
+        **(getattr(embeddings, "__pydantic_private__", None) or {}),
+    }
+    methods = ("embed_query", "embed_documents")
+    return {
+        name: value
+        for name, value in attributes.items()
+        if not isinstance(value, type) and all(callable(getattr(value, method, None)) for method in methods)
+    }
 
 
 def _model_names(embeddings: object) -> dict[str, str]:

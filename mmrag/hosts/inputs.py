@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mmrag.embedders.base import Content
@@ -99,19 +99,44 @@ def _block_image(block: Mapping[str, Any]) -> str:
     raise ValueError(f"an image block must have 'url' or 'base64', got the keys {sorted(block)}.")
 
 
-def as_ids(ids: Sequence[str | None] | None) -> list[str] | None:
+def as_texts(texts: Iterable[str]) -> list[str]:
+    """Return the caller's texts as a list.
+
+    Raises:
+        TypeError: one text alone, whose letters would be texts.
+    """
+    if isinstance(texts, str):
+        raise TypeError(f"texts must be a list of texts, got the text {texts[:40]!r}. Write [text].")
+    return list(texts)
+
+
+def as_images(images: Any) -> list[Any]:  # noqa: ANN401  a user's value
+    """Return the caller's images as a list; one image alone is a list of one."""
+    return list(images) if isinstance(images, (list, tuple, Iterator)) else [images]
+
+
+def as_ids(ids: str | Sequence[str | None] | None) -> list[str] | None:
     """Return the caller's ids; None among them becomes a new random id, as LangChain does."""
-    return None if ids is None else [str(uuid.uuid4()) if id is None else id for id in ids]
+    if ids is None or isinstance(ids, str):
+        return None if ids is None else [ids]
+    return [str(uuid.uuid4()) if id is None else id for id in ids]
 
 
-def as_metadata(metadatas: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
-    """Return the caller's metadata, copied; a list becomes a tuple, as the core writes several values."""
-    if metadatas is None:
-        return None
-    return [
-        {key: tuple(value) if isinstance(value, list) else value for key, value in (values or {}).items()}
-        for values in metadatas
-    ]
+def as_metadata(metadatas: Sequence[Mapping[str, Any] | None] | None) -> list[dict[str, Any]] | None:
+    """Return the caller's metadata as `metadata_values` does."""
+    return None if metadatas is None else [metadata_values(values or {}) for values in metadatas]
+
+
+def metadata_values(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metadata as the core writes it: copied, a list as a tuple, and no key without a value.
+
+    None is no value, so the key is left out, as Chroma does: a filter finds the record as one without it.
+    """
+    return {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in metadata.items()
+        if value is not None
+    }
 
 
 def image_contents(images: Sequence[ImageSource]) -> list[Content]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from mmrag.types import Record
+
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | io.BytesIO | Image"
 """A path, ``file:`` or ``data:`` URI, bytes, or PIL image; see `mmrag.images.load_image`."""
 
@@ -48,3 +50,22 @@ def unique_ids(items: Sequence[HostItem]) -> list[str]:
         used.add(candidate)
         ids.append(candidate)
     return ids
+
+
+NO_TEXT = "[page without text"
+"""Beginning of what stands in place of the text of a page without any."""
+
+
+def text_or_note(record: Record) -> str:
+    """Return a record's text; of a page without any, a note that names the page.
+
+    Hosts tell items apart by their text, so that empty pages would be one.
+    """
+    if record.text.strip() or record.page is None:
+        return record.text
+    return f"{NO_TEXT}: {record.page.source.name}, page {record.page.label}]"
+
+
+def without_note(text: str) -> str:
+    """Return a text, or ``""`` for the note that `text_or_note` puts in its place."""
+    return "" if text.startswith(NO_TEXT) and text.endswith("]") and "\n" not in text else text

@@ -13,24 +13,43 @@ from typing import Any
 from mmrag.ingest.records import RESERVED_KEYS, page_metadata
 from mmrag.types import Answer, Box, Candidate, Citation, Page, Record, Scalar
 
+PAGE_ID = "page_id"
+"""Key of a page's id in its metadata, where hosts' fusions look for what tells documents apart."""
+
+RELEVANCE_SCORE, RETRIEVAL_SCORE = "relevance_score", "retrieval_score"
+"""Keys of the score that ordered a candidate, and of the fused score of its retrieval."""
+
 CONTEXT = "page_context"
 """Key of `Record.context`, so that a host's reranker reads of a page what the core's does."""
 
 
+def candidate_scores(candidate: Candidate) -> dict[str, float]:
+    """Return a candidate's `RELEVANCE_SCORE` and `RETRIEVAL_SCORE`."""
+    return {
+        RELEVANCE_SCORE: candidate.score,
+        RETRIEVAL_SCORE: candidate.scores.get("fused", candidate.score),
+    }
+
+
 def flat_metadata(
-    item: Candidate | Record, *, image_path: str | None = None, bbox: Sequence[Box] | None = None
+    item: Candidate | Record,
+    *,
+    image_path: str | None = None,
+    bbox: Sequence[Box] | None = None,
+    scores: bool = True,
 ) -> dict[str, Scalar]:
     """Return the metadata of a candidate or record as one flat dict.
 
     Args:
-        item: a candidate also gives ``relevance_score`` (the score that ordered it), ``retrieval_score`` (the
-            fused score of the retrieval stage) and `CONTEXT`, if it has one.
+        item: a candidate also gives `CONTEXT`, if it has one.
         image_path: path of the page's picture.
         bbox: boxes of evidence, in 0..1 of the page; written as JSON under ``bbox``.
+        scores: whether a candidate also gives its `candidate_scores`.
 
     Returns:
         The record's own metadata; for a page ``source, file_path, file_name, doc_id, page`` (from 0),
-        ``page_label`` and ``total_pages`` are among it. A key with several values keeps the first.
+        ``page_label``, ``total_pages`` and `PAGE_ID` are among it. A key with several values keeps the
+        first.
     """
     record = item.record if isinstance(item, Candidate) else item
     flat: dict[str, Scalar] = {}
@@ -40,13 +59,15 @@ def flat_metadata(
                 flat[key] = value[0]
         else:
             flat[key] = value
+    if record.page is not None:
+        flat[PAGE_ID] = record.id
     if image_path is not None:
         flat["image_path"] = image_path
     if bbox is not None:
         flat["bbox"] = boxes_json(bbox)
     if isinstance(item, Candidate):
-        flat["relevance_score"] = item.score
-        flat["retrieval_score"] = item.scores.get("fused", item.score)
+        if scores:
+            flat.update(candidate_scores(item))
         if record.context:
             flat.setdefault(CONTEXT, record.context)
     return flat

@@ -1,4 +1,4 @@
-"""A host's vector store over `DocumentQA`: opening, adding, deleting, searching by text or by vector."""
+"""A host's vector store over `DocumentQA`: opening, adding, searching by text or by vector."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ import numpy as np
 from mmrag.embedders.base import Content, Embedder
 from mmrag.errors import DocumentError, check_whole
 from mmrag.hosts.embedders import check_width, is_query_vector
+from mmrag.hosts.inputs import metadata_values
 from mmrag.images import load_image
 from mmrag.index import MemoryIndex
+from mmrag.index.filters import MAX_VALUES
 from mmrag.pipeline import DocumentQA
 from mmrag.retriever import CHANNELS as CHANNELS  # adapters name it as a default
 from mmrag.retriever import Retriever
@@ -30,6 +32,12 @@ if TYPE_CHECKING:
     from mmrag.index.filters import Filter
 
 logger = logging.getLogger(__name__)
+
+DIVERSE_FACTOR = 4
+"""Candidates for each one to be chosen, where those that differ are chosen, as LlamaIndex has it."""
+
+HYBRID_POOL = 100
+"""Candidates ranked where vectors and words each bring in a number of their own."""
 
 
 def open_store(
@@ -57,7 +65,7 @@ def open_store(
     return DocumentQA(index, embedder=embedder, **options)
 
 
-# ---- adding and deleting ----
+# ---- adding ----
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +154,7 @@ def add_files(qa: DocumentQA, inputs: Any, metadata: Mapping[str, Any] | None = 
         DocumentError: none of the files could be read. Files and pages left out beside others that could be
             read are logged as warnings.
     """
-    report = qa.add(inputs, metadata=metadata)
+    report = qa.add(inputs, metadata=None if metadata is None else metadata_values(metadata))
     reasons = [f"{item.name}: {item.reason}" for item in report.skipped]
     names = {*report.added, *report.replaced, *report.reread, *report.renamed, *report.unchanged}
     if not names:
@@ -157,35 +165,12 @@ def add_files(qa: DocumentQA, inputs: Any, metadata: Mapping[str, Any] | None = 
     return qa.index.ids({"doc_id": {"$in": documents}})
 
 
-def delete_document(index: Index, document_id: str) -> None:
-    """Delete a document's pages, the items made from it, and an item of that id."""
-    index.remove_document(document_id)
-    made_from_it = index.ids({"$or": [{"ref_doc_id": document_id}, {"doc_id": document_id}]})
-    index.delete([*made_from_it, document_id])
-
-
-def clear(index: Index) -> None:
-    """Delete everything in an index."""
-    for entry in index.documents():
-        index.remove_document(entry.id)
-    index.delete(index.ids())
-
-
 # ---- searching ----
 
 
 def check_k(k: int) -> int:
     """Return `k` if it is a whole number of at least 1."""
     return check_whole("k", k)
-
-
-def matching_ids(index: Index, ids: Sequence[str] | None, filter: Filter | None) -> list[str]:
-    """Return those of `ids` that pass the filter, in their order; None means all ids of the index."""
-    matches = index.ids(filter)
-    if ids is None:
-        return matches
-    match_set = set(matches)
-    return [id for id in ids if id in match_set]
 
 
 def search_vector(
@@ -261,31 +246,68 @@ def single_vectors(index: Index, ids: Iterable[str]) -> tuple[list[Record], list
 def page_image(qa: DocumentQA, record: Record) -> tuple[str | None, str | None]:
     """Return the path of a page's picture, drawn on first use, and the reason if it cannot be drawn.
 
-    A file that moved costs its own pages their pictures, and no other page anything.
+    A file that moved costs its own pages their pictures, and no other page anything. Nor does a folder that
+    cannot be written cost more than the pictures.
     """
     if record.page is None:
         return None, None
     try:
         return str(qa.picture_path(record.page).absolute()), None
-    except DocumentError as error:
+    except (DocumentError, OSError) as error:
         logger.warning("no picture of %s: %s", record.id, error)
         return None, str(error)
 
 
-def check_filter_keys(keys: Iterable[str], index: Index) -> None:
-    """Refuse a filter key that no record has; for a search that found nothing.
+def values_with(index: Index, key: str, words: object, *, ignore_case: bool) -> list[str]:
+    """Return the distinct strings under a metadata key that hold `words`, for a filter of substrings.
 
     Raises:
-        ValueError: a key is unknown; the nearest known one is named.
+        ValueError: `words` is no text, or more values hold it than a filter takes.
     """
-    if not index.count():
-        return
-    for key in keys:
+    if not isinstance(words, str):
+        raise ValueError(
+            f"words to look for under {key!r} must be text, got {words!r}. Use '==' for numbers."
+        )
+    wanted = words.casefold() if ignore_case else words
+    values = [value for value in index.values(key) if isinstance(value, str)]
+    found = [value for value in values if wanted in (value.casefold() if ignore_case else value)]
+    if len(found) > MAX_VALUES:
+        raise ValueError(
+            f"at most {MAX_VALUES} values of {key!r} may hold the words of a filter, got {len(found)} with "
+            f"{words!r}. Use more words."
+        )
+    return found
+
+
+def restricted(ranking: Sequence[Candidate], *, vectors: int, words: int) -> list[Candidate]:
+    """Return those among the best so many by vectors, or by words, in their order.
+
+    Args:
+        ranking: of a search in both channels.
+        vectors: how many the vectors bring in.
+        words: how many the words bring in; one without any of the words is not among them.
+    """
+    pools = []
+    for channel, most in (("vectors", vectors), ("text", words)):
+        scores = {one.id: one.scores.get(channel, 0.0) for one in ranking}
+        best = sorted(scores, key=lambda id: -scores[id])[:most]
+        pools.append({id for id in best if channel == "vectors" or scores[id] > 0})
+    return [one for one in ranking if one.id in pools[0] | pools[1]]
+
+
+def warn_of_filter_keys(keys: Iterable[str], index: Index) -> None:
+    """Log a warning of filter keys that no record has, with the nearest known one.
+
+    For a search that found nothing: a key that is written wrongly looks the same.
+    """
+    for key in keys if index.count() else ():
         if not index.values(key):
             names = sorted({k for record in index.get(index.ids()[:200]) for k in record.metadata})
             names = [name for name in names if not name.startswith("_")]
             near = difflib.get_close_matches(key, names, n=1, cutoff=0.0)
-            raise ValueError(
-                f"a filter key must be on some record, got {key!r}. "
-                f"Did you mean {near[0] if near else ''!r}? Known: {', '.join(names)}."
+            logger.warning(
+                "nothing was found: no record has the filter's key %r. Did you mean %r? Known: %s.",
+                key,
+                near[0] if near else "",
+                ", ".join(names),
             )

@@ -232,6 +232,8 @@ def read_likelihood(reply: Json, ids: Sequence[int]) -> float:
 def read_relevance(reply: Json, count: int) -> list[float]:
     """Return the scores in the answer of ``/rerank``, in the order of the documents sent.
 
+    A score is a ``relevance_score`` (vLLM, Cohere, Jina) or a ``score`` (TEI).
+
     Raises:
         ServerAnswerError: not one finite score per document.
     """
@@ -239,7 +241,7 @@ def read_relevance(reply: Json, count: int) -> list[float]:
     scores: dict[int, float] = {}
     for result in results if isinstance(results, list) else []:
         index = result.get("index") if isinstance(result, dict) else None
-        value = result.get("relevance_score") if isinstance(result, dict) else None
+        value = result.get("relevance_score", result.get("score")) if isinstance(result, dict) else None
         score = _number(value, "a relevance_score must be a number", reply)
         if isinstance(index, int) and not isinstance(index, bool):
             scores[index] = score

@@ -1,7 +1,8 @@
 """``served``: a server that is a reranker itself scores the pages.
 
-Texts go to ``/rerank``, which many servers have. Pairs with a picture go to vLLM's ``/score``: the number is
-the same, and its answer does not repeat the picture.
+Texts go to ``/rerank``, which many servers have: vLLM, Cohere and Jina take ``documents``, TEI
+(text-embeddings-inference) takes ``texts`` and no pictures. Pairs with a picture go to vLLM's ``/score``: the
+number is the same, and its answer does not repeat the picture.
 
 A reranker served in the wrong way answers too: Qwen3-VL-Reranker without its overrides and its template
 gives about 0.5 to everything. So an obvious pair is scored first, once per client, and a server that cannot
@@ -11,6 +12,7 @@ tell its two documents apart is refused.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mmrag.errors import ServerAnswerError
 from mmrag.rerank.pointwise import NO_CONTENT, NO_CONTENT_NOTE
@@ -32,7 +34,10 @@ from mmrag.types import Candidate, Query, Verdict
 PROBE_QUERY = "What is the capital of France?"
 PROBE_GOOD = "Paris is the capital of France and its largest city."
 PROBE_BAD = "Bread dough rises faster in a warm kitchen."
-PATHS = ("/rerank", "rerank")  # at the root, else under /v1
+DIALECTS = (("/rerank", "documents"), ("/rerank", "texts"), ("rerank", "documents"))
+"""Path (at the root, else under /v1) and name of the list of texts, in the order in which they are tried."""
+UNKNOWN_FORM = (404, 405, 422)  # no such path, or a body of another form
+TEXT_ALONE = "judged by its text: this server reads no pictures"
 LEAST_DIFFERENCE = 0.01  # of the two scores of the obvious pair
 TEMPLATE_TOKENS = 256  # what a reranker's template puts around query and document, instruction included
 PIXELS_PER_TOKEN = 768  # 28 x 28, the smallest patch of today's vision rerankers, rounded down
@@ -66,7 +71,7 @@ class ServedMode:
         self.settings = settings
         self.fingerprint = ""
         self._context: int | None = None
-        self._path: str | None = None  # of PATHS, once it is known
+        self._dialect: tuple[str, str] | None = None  # of DIALECTS, once it is known
 
     def prepare(self) -> Requests[None]:
         """Request the model's context length, if the server knows it, and the scores of an obvious pair.
@@ -101,7 +106,16 @@ class ServedMode:
         self, question: ModelInput, query: str | Json, body: Json, candidate: Candidate
     ) -> Requests[Sequence[Verdict]]:
         whole_page = candidate_input(candidate, self.settings)
-        page, note = yield from self._cut(question, whole_page)
+        page, notes = whole_page, []
+        if (
+            self._reads_no_pictures
+            and page.image is not None
+            and page.text.strip()
+            and question.image is None
+        ):
+            page, notes = replace(page, image=None), [TEXT_ALONE]
+        page, cut_note = yield from self._cut(question, page)
+        note = "; ".join([*notes, cut_note] if cut_note else notes)
         document = self._content(page)
         if question.image is None and page.image is None:
             reply = yield from self._rerank({**body, "query": query, "documents": [document]})
@@ -112,17 +126,25 @@ class ServedMode:
         if page.is_empty:
             verdicts = Verdicts((Verdict(score, note=NO_CONTENT, read=False),), (NO_CONTENT_NOTE,))
         else:
-            verdicts = Verdicts((Verdict(score, note=note),), (TOO_LONG,) if note else ())
+            verdicts = Verdicts((Verdict(score, note=note),), (TOO_LONG,) if cut_note else ())
         return with_picture_note(verdicts, [whole_page])
 
     def _rerank(self, body: Json, *, cached: bool = True) -> Requests[Json]:
-        """Request scores at the path that this server has; the first reply finds it, and is not cached."""
-        if self._path is None:
-            reply = yield Request(PATHS[0], body, cached=False, optional=True)
-            self._path = PATHS[0] if reply else PATHS[1]
-            if reply:
-                return reply
-        return (yield Request(self._path, body, cached=cached))
+        """Request scores in the dialect that this server has; the first reply finds it, and is not cached."""
+        if self._dialect is None:
+            for dialect in DIALECTS[:-1]:
+                path, form = dialect[0], _in_dialect(body, dialect)
+                reply = yield Request(path, form, cached=False, optional=True, absent=UNKNOWN_FORM)
+                if reply:
+                    self._dialect = dialect
+                    return reply
+            self._dialect = DIALECTS[-1]
+        return (yield Request(self._dialect[0], _in_dialect(body, self._dialect), cached=cached))
+
+    @property
+    def _reads_no_pictures(self) -> bool:
+        """Whether the server is known to be one of texts alone."""
+        return self._dialect is not None and self._dialect[1] == "texts"
 
     def _cut(self, question: ModelInput, page: ModelInput) -> Requests[tuple[ModelInput, str]]:
         """Return the page with its text cut to fit the model's context, and a note if it was cut."""
@@ -155,3 +177,11 @@ class ServedMode:
         part, data = picture_part(side.image, area)
         picture = {"type": "image_url", "image_url": {"url": data[part["uuid"]]}}
         return {"content": [picture, *([text_part(as_data(side.text))] if side.text.strip() else [])]}
+
+
+def _in_dialect(body: Json, dialect: tuple[str, str]) -> Json:
+    """Return a request for scores with its texts under the name that the dialect has for them."""
+    if dialect[1] == "documents":
+        return body
+    others = {name: value for name, value in body.items() if name != "documents"}
+    return {**others, "texts": body["documents"], "truncate": True}

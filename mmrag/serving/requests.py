@@ -67,8 +67,9 @@ class Request:
         client: which server to use, if not the runner's own client.
         shared: generators of one run that make the same request wait for one reply; its usage is counted
             for the first of them.
-        optional: a server that has no such path (404, 405) gives an empty reply instead of an error.
+        optional: a server that has no such path (`absent`) gives an empty reply instead of an error.
         pictures: data URLs by the uuid under which the body's image parts name them.
+        absent: HTTP statuses of an optional request that say so.
     """
 
     path: str
@@ -78,6 +79,7 @@ class Request:
     shared: bool = False
     optional: bool = False
     pictures: Mapping[str, str] = field(default_factory=dict)
+    absent: tuple[int, ...] = (404, 405)
 
 
 Requests: TypeAlias = Generator[Request, Json, T]
@@ -229,7 +231,7 @@ class Runner:
         try:
             reply = yield from self._send(request, model)
         except ServerStatusError as error:
-            if not request.optional or error.status not in (404, 405):
+            if not request.optional or error.status not in request.absent:
                 raise
             reply = {}
         usage.count(reply, hit=False, seconds=time.monotonic() - start)

@@ -145,6 +145,8 @@ def load_json(text: str) -> Any:  # noqa: ANN401  whatever JSON holds
 def parse_object(body: bytes, url: str) -> Json:
     """Return the JSON object that a reply with status 200 carries.
 
+    TEI's ``/rerank`` answers with the list that others have under ``results``; it becomes such an object.
+
     Raises:
         ServerAnswerError: not JSON, not an object, or an object that is only an error.
     """
@@ -157,6 +159,8 @@ def parse_object(body: bytes, url: str) -> Json:
             "Check that base_url is an OpenAI-compatible API.",
             text,
         ) from error
+    if isinstance(value, list) and url.endswith("/rerank"):
+        value = {"results": value}
     if not isinstance(value, dict):
         raise ServerAnswerError(
             f"{url} must answer with a JSON object, got {quote(text)}. "

@@ -10,7 +10,7 @@ import pytest
 from mmrag import Budget, Content, DocumentQA, MemoryIndex
 from mmrag.embedders.base import EmbedderBase
 from mmrag.errors import IndexMismatchError, UnsupportedInputError
-from mmrag.hosts import stores
+from mmrag.hosts import deletion, stores
 from mmrag.hosts.stores import StoreItem
 
 COLOURS = ("red", "green", "blue")
@@ -99,8 +99,8 @@ def test_scores_of_cosine_options_are_cosines(qa: DocumentQA) -> None:
 
 
 def test_ids_are_filtered_in_the_callers_order(qa: DocumentQA) -> None:
-    assert stores.matching_ids(qa.index, ["blue", "x", "red"], {"n": {"$gte": 0}}) == ["blue", "red"]
-    assert set(stores.matching_ids(qa.index, None, {"n": {"$gte": 1}})) == {"green", "blue"}
+    assert deletion.matching_ids(qa.index, ["blue", "x", "red"], {"n": {"$gte": 0}}) == ["blue", "red"]
+    assert set(deletion.matching_ids(qa.index, None, {"n": {"$gte": 1}})) == {"green", "blue"}
 
 
 def test_first_vectors_come_with_their_records(qa: DocumentQA) -> None:
@@ -111,16 +111,17 @@ def test_first_vectors_come_with_their_records(qa: DocumentQA) -> None:
 
 def test_deleting_a_document_takes_what_was_made_from_it(qa: DocumentQA) -> None:
     stores.add_items(qa, [item("red part", metadata={"ref_doc_id": "red"})])
-    stores.delete_document(qa.index, "red")
+    deletion.delete_document(qa.index, "red")
     assert set(qa.index.ids()) == {"green", "blue"}
-    stores.clear(qa.index)
+    deletion.clear(qa.index)
     assert qa.index.count() == 0
 
 
-def test_an_unknown_filter_key_names_the_nearest(qa: DocumentQA) -> None:
-    stores.check_filter_keys(["n"], qa.index)
-    with pytest.raises(ValueError, match=r"got 'm'\. Did you mean 'n'"):
-        stores.check_filter_keys(["m"], qa.index)
+def test_an_unknown_filter_key_names_the_nearest(qa: DocumentQA, caplog: pytest.LogCaptureFixture) -> None:
+    stores.warn_of_filter_keys(["n"], qa.index)
+    assert not caplog.records
+    stores.warn_of_filter_keys(["m"], qa.index)
+    assert "no record has the filter's key 'm'. Did you mean 'n'" in caplog.text
 
 
 def test_a_text_that_is_no_page_has_no_picture(qa: DocumentQA) -> None:

@@ -411,6 +411,23 @@ def test_served_sends_texts_to_rerank_and_what_has_a_picture_to_score() -> None:
     assert asked[0][0].body["documents"] == ["page text"]
 
 
+def test_served_speaks_the_dialect_of_tei() -> None:
+    """It takes ``texts``, refuses ``documents`` with 422, reads no pictures and has no list of models."""
+
+    def reply(ask: Request) -> dict:
+        if ask.path == "models" or "documents" in (ask.body or {}):
+            assert ask.optional and (ask.path == "models" or 422 in ask.absent)
+            return {}
+        assert (ask.path, ask.body["truncate"]) == ("/rerank", True)
+        scores = (0.9, 0.1)[: len(ask.body["texts"])]
+        return {"results": [{"index": n, "score": score} for n, score in enumerate(scores)]}
+
+    verdicts, asked, _ = drive(ServedMode(Settings()), QUERY, candidates("page text"), reply)
+    assert [verdict.score for verdict in verdicts] == [0.9]
+    assert [ask.body["texts"] for ask in asked[0]] == [["page text"]]
+    assert verdicts[0].note == "judged by its text: this server reads no pictures"
+
+
 def test_served_cuts_what_is_too_long_for_the_model_and_says_so() -> None:
     def reply(ask: Request) -> dict:
         return replies()(ask) if ask.path == "/tokenize" else told(ask)

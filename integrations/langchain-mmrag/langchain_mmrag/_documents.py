@@ -9,10 +9,19 @@ from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 from mmrag import DocumentQA
 from mmrag.hosts import inputs
-from mmrag.hosts.items import HostItem
-from mmrag.hosts.metadata import caller_lists, flat_metadata
+from mmrag.hosts.items import HostItem, text_or_note, without_note
+from mmrag.hosts.metadata import (
+    PAGE_ID,
+    RELEVANCE_SCORE,
+    RETRIEVAL_SCORE,
+    caller_lists,
+    candidate_scores,
+    flat_metadata,
+)
 from mmrag.hosts.stores import page_image
 from mmrag.types import Box, Candidate, Query, Record
+
+from langchain_mmrag._scores import document_scores, set_scores
 
 QUESTION_KEYS = ("query", "question", "input")
 """Keys under which a chain may carry the question; the first that is there counts."""
@@ -24,29 +33,36 @@ def to_documents(
     *,
     images: bool,
     boxes: Mapping[str, Sequence[Box]] | None = None,
+    scores: bool = False,
 ) -> list[Document]:
     """Return one new document per item, in order.
 
     Args:
         qa: renders the pages.
-        items: candidates give their scores, records do not.
+        items: candidates give `document_scores`, and ``page_id`` to texts, too; records do not.
         images: put the path of the page's picture under ``image_path``. A page whose file is gone or
             changed has the reason under ``image_error`` instead: a moved file costs no other page.
         boxes: of evidence by record id, for ``bbox``.
+        scores: write the scores of candidates into the metadata, too.
     """
-    return [_document(qa, item, images, (boxes or {}).get(item.id)) for item in items]
+    return [_document(qa, item, images, (boxes or {}).get(item.id), scores) for item in items]
 
 
 def _document(
-    qa: DocumentQA, item: Candidate | Record, images: bool, boxes: Sequence[Box] | None
+    qa: DocumentQA, item: Candidate | Record, images: bool, boxes: Sequence[Box] | None, scores: bool
 ) -> Document:
     record = item.record if isinstance(item, Candidate) else item
     path, problem = page_image(qa, record) if images else (None, None)
     # Only the host's usual keys must be flat: lists of the caller's stay lists.
-    metadata: dict[str, Any] = {**flat_metadata(item, image_path=path, bbox=boxes), **caller_lists(record)}
+    flat = flat_metadata(item, image_path=path, bbox=boxes, scores=scores)
+    metadata: dict[str, Any] = {**flat, **caller_lists(record)}
     if problem is not None:
         metadata["image_error"] = problem
-    return Document(id=record.id, page_content=record.text, metadata=metadata)
+    document = Document(id=record.id, page_content=text_or_note(record), metadata=metadata)
+    if isinstance(item, Candidate):
+        metadata.setdefault(PAGE_ID, item.id)
+        set_scores(document, candidate_scores(item))
+    return document
 
 
 def as_query(value: Any) -> Query:
@@ -62,14 +78,13 @@ def as_query(value: Any) -> Query:
 
 def to_item(document: Document) -> HostItem:
     """Return a document as rerankers of the core read it."""
-    metadata = document.metadata
-    score = metadata.get("relevance_score", metadata.get("retrieval_score"))
+    metadata, scores = document.metadata, document_scores(document)
     return HostItem(
-        text=document.page_content,
+        text=without_note(document.page_content),
         image=metadata.get("image_path") or metadata.get("image"),
-        score=None if score is None else float(score),
+        score=scores.get(RELEVANCE_SCORE, scores.get(RETRIEVAL_SCORE)),
         id=document.id,
-        metadata=metadata,
+        metadata={**metadata, **scores},
     )
 
 

@@ -24,6 +24,7 @@ from mmrag.hosts.answers import (
     source_title,
     source_url,
 )
+from mmrag.hosts.items import without_note
 
 
 def documents_to_content_blocks(
@@ -48,7 +49,7 @@ def documents_to_content_blocks(
     blocks: list[ContentBlock] = []
     for number, document in enumerate(_checked_documents(documents), start=1):
         picture = _picture(number, document) if images else None
-        words = document.page_content.strip() if text else ""
+        words = without_note(document.page_content.strip()) if text else ""
         title = source_title(document.metadata, document.id)
         if not words and picture is None:
             raise ValueError(

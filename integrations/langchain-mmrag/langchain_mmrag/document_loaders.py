@@ -16,8 +16,7 @@ from mmrag.types import Page
 
 if TYPE_CHECKING:
     from mmrag import ReaderSettings
-    from mmrag.hosts.blocks import BlockItems, structure_settings
-from mmrag.hosts.loaders import Password
+    from mmrag.hosts.loaders import Password
 
 
 class MMRagPDFLoader(BaseLoader):

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.documents import Document
-from langchain_core.retrievers import BaseRetriever
 from mmrag import DocumentQA
 from mmrag.hosts.inputs import as_budget
 from mmrag.hosts.metadata import answer_boxes
 from mmrag.types import Answer, Budget, Query, Ranking
-from pydantic import ConfigDict, Field, field_validator
 
 from langchain_mmrag._documents import as_query, to_documents
 from langchain_mmrag._embedder import as_embedder
-from langchain_mmrag.vectorstores import MMRagVectorStore
+from langchain_mmrag._retriever_settings import RetrieverSettings
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import (
@@ -29,35 +27,37 @@ if TYPE_CHECKING:
     from mmrag import Embedder
     from typing_extensions import Self
 
+    from langchain_mmrag.vectorstores import MMRagVectorStore
 
-class MMRagRetriever(BaseRetriever):
+
+class MMRagRetriever(RetrieverSettings):
     """Pages, images and texts for a question: text, ``{"text", "image"}``, or a message.
 
-    Each document carries the core's flat metadata: ``file_name``, ``page`` (from 0), ``page_label``,
-    ``image_path``, ``relevance_score`` and so on, and with `evidence` ``bbox``. All settings but `qa`
-    may be given to ``invoke``, too.
+    Each document carries the core's flat metadata: ``page_id``, ``file_name``, ``page`` (from 0),
+    ``page_label``, ``image_path`` and so on, and with `evidence` ``bbox``. `document_scores` gives its
+    scores. All settings but `qa` and `scores` may be given to ``invoke``, too.
+
+    Example:
+        >>> store = MMRagVectorStore.from_texts(["Cats purr.", "Dogs bark."], ids=["cat", "dog"])
+        >>> MMRagRetriever(qa=store, k=1).invoke("Which animal barks?")[0].id
+        'dog'
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    if TYPE_CHECKING:  # what the validators take, which is more than the fields hold
 
-    qa: DocumentQA = Field(exclude=True, repr=False)
-    """What is searched: an `MMRagVectorStore` or ``DocumentQA.open(...)``."""
-    k: int = Field(default=4, ge=1)
-    """Most documents."""
-    budget: Budget | None = None
-    """Rows used on each side, `Budget` or ``(query, document)``; None: all."""
-    filter: dict[str, Any] | None = None
-    """Metadata filter: ``{"file_name": "a.pdf"}``, ``{"page": {"$gte": 3}}``, ``$in $and $or $not``."""
-    evidence: bool = False
-    """Let the answerer of `qa` find the answer in each page, and put its boxes under ``bbox`` as JSON.
-
-    The default answerer quotes and calls nobody; a `ServedAnswerer` calls its server.
-    """
-    rerank: Any = None
-    """Which reranker of mmrag judges the first documents again: None for that of `qa` (a small model in this
-    process, if it was opened without one), False for none, a reranker, or the URL of a server."""
-    images: bool = True
-    """Whether documents carry ``image_path``, a picture of their page."""
+        def __init__(
+            self,
+            *,
+            qa: DocumentQA | MMRagVectorStore,
+            k: int = 4,
+            budget: Budget | Sequence[int] | None = None,
+            filter: Mapping[str, Any] | None = None,
+            evidence: bool = False,
+            rerank: Any = None,
+            images: bool = True,
+            scores: bool = False,
+            **host_fields: Any,
+        ) -> None: ...
 
     @classmethod
     def open(cls, path: str | Path, embedding: Embeddings | Embedder | None = None, **settings: Any) -> Self:
@@ -68,16 +68,6 @@ class MMRagRetriever(BaseRetriever):
             IndexMismatchError: another embedder made it.
         """
         return cls(qa=DocumentQA.open(path, embedder=as_embedder(embedding), read_only=True), **settings)
-
-    @field_validator("qa", mode="before")
-    @classmethod
-    def _qa(cls, value: Any) -> Any:
-        return value.qa if isinstance(value, MMRagVectorStore) else value
-
-    @field_validator("budget", mode="before")
-    @classmethod
-    def _budget(cls, value: Any) -> Budget | None:
-        return as_budget(value)
 
     def _get_relevant_documents(
         self,
@@ -136,7 +126,7 @@ class MMRagRetriever(BaseRetriever):
         boxes = answer_boxes(result) if isinstance(result, Answer) else {}
         ranking = result.ranking if isinstance(result, Answer) else result
         with_images = self.images if images is None else images
-        return to_documents(self.qa, ranking, images=with_images, boxes=boxes)
+        return to_documents(self.qa, ranking, images=with_images, boxes=boxes, scores=self.scores)
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:  # the host's
         params = super()._get_ls_params(**kwargs)

@@ -12,15 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from mmrag import Budget, Embedder
 from mmrag.hosts import stores
-from mmrag.hosts.inputs import as_budget, as_ids, as_metadata
+from mmrag.hosts.inputs import as_budget, as_ids, as_images, as_metadata, as_texts
 from mmrag.hosts.threads import in_thread
 
-from langchain_mmrag._diverse_search import DiverseStoreSearch
 from langchain_mmrag._embedder import as_embedder
+from langchain_mmrag._stored import StoredDocuments
 from langchain_mmrag.embeddings import MMRagEmbeddings
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class MMRagVectorStore(DiverseStoreSearch):
+class MMRagVectorStore(StoredDocuments):
     """Texts, images and document pages, searched together.
 
     Args:
@@ -105,22 +104,22 @@ class MMRagVectorStore(DiverseStoreSearch):
     ) -> list[str]:
         """Add texts under their ids; an id that is there already is replaced. All of the call or nothing.
 
-        Metadata values are strings, numbers, booleans, or lists of these.
+        Metadata values are strings, numbers, booleans, or lists of these; a key of None is left out.
 
         Raises:
             ValueError: the lists differ in length, an id is repeated or a page's, or metadata is nested.
         """
-        return stores.add_texts(self.qa, list(texts), as_ids(ids), as_metadata(metadatas))
+        return stores.add_texts(self.qa, as_texts(texts), as_ids(ids), as_metadata(metadatas))
 
     def add_images(
         self,
-        uris: Sequence[Any],
+        uris: Any,  # a list, or one
         metadatas: Sequence[Mapping[str, Any]] | None = None,
         *,
         ids: Sequence[str | None] | None = None,
     ) -> list[str]:
         """Add images (paths, bytes or PIL images), one document each, all of them or (DocumentError) none."""
-        return self.qa.add_images(list(uris), ids=as_ids(ids), metadata=as_metadata(metadatas))
+        return self.qa.add_images(as_images(uris), ids=as_ids(ids), metadata=as_metadata(metadatas))
 
     def add_pdf(self, file_path: Any, *, metadata: Mapping[str, Any] | None = None) -> list[str]:
         """Add the pages of files, one document per page; a changed file replaces its pages.
@@ -138,12 +137,3 @@ class MMRagVectorStore(DiverseStoreSearch):
         return stores.add_files(self.qa, file_path, metadata)
 
     aadd_images, aadd_pdf = in_thread(add_images), in_thread(add_pdf)
-
-    def delete(self, ids: list[str] | None = None) -> bool:
-        """Delete by id (a page comes back when its file is added again); None deletes everything."""
-        self.qa.delete(self.qa.index.ids() if ids is None else ids)
-        return True
-
-    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """Return documents in the order of `ids`; missing ones are left out."""
-        return self._documents(self.qa.index.get(ids), None)

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.load import dumps
+from langchain_core.stores import InMemoryByteStore
 from mmrag import Budget, Content, Embedder, MiniEmbedder, Query
-from mmrag.errors import DocumentError, UnsupportedInputError
+from mmrag.errors import DocumentError, IndexMismatchError, UnsupportedInputError
 from mmrag.hosts.embedders import HostEmbedder
 from PIL import Image, ImageDraw, ImageFont
 
-from langchain_mmrag import MMRagEmbeddings
+from langchain_mmrag import MMRagEmbeddings, MMRagVectorStore
 from langchain_mmrag._embedder import as_embedder
 
 LONG = "Rivers carry silt to the sea. " * 200
@@ -176,6 +177,56 @@ def test_host_embeddings_are_an_embedder_of_one_unit_row() -> None:
 def test_host_fingerprint_tells_models_apart_and_repeats() -> None:
     first, again, other = (HostEmbedder(DeterministicFakeEmbedding(size=size)) for size in (6, 6, 7))
     assert first.fingerprint == again.fingerprint != other.fingerprint
+
+
+class Letters(Embeddings):
+    """Counts of letters in an order that the model says."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        order = "abcd" if self.model == "one" else "dcba"
+        return [[float(text.count(letter)) + 0.01 for letter in order] for text in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        return self.embed_documents([text])[0]
+
+
+class Wrapped(Letters):
+    """Other embeddings behind a name of no model."""
+
+    def __init__(self, inner: Embeddings) -> None:
+        self._inner = inner
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return self._inner.embed_documents(texts)
+
+
+def test_wrapped_embeddings_are_told_apart_by_what_they_wrap() -> None:
+    one, same, two = (HostEmbedder(Wrapped(Letters(model))) for model in ("one", "one", "two"))
+    assert one.fingerprint == same.fingerprint != two.fingerprint
+    assert one.fingerprint != HostEmbedder(Letters("one")).fingerprint  # a wrapper may do more than pass on
+    assert one.name == "Wrapped(Letters(one))"
+    circle = Wrapped(Letters("one"))
+    circle._inner = Letters("one")
+    circle._other = circle
+    assert len(HostEmbedder(circle).fingerprint) == 32
+
+
+def test_a_cache_is_as_if_it_were_not_there(tmp_path) -> None:
+    classic = pytest.importorskip("langchain_classic.embeddings", reason="the extra 'test' has it")
+
+    def cached(model: str) -> Embeddings:
+        options = {"namespace": model, "key_encoder": "sha256"}
+        return classic.CacheBackedEmbeddings.from_bytes_store(Letters(model), InMemoryByteStore(), **options)
+
+    with MMRagVectorStore(cached("one"), persist_directory=tmp_path) as store:
+        store.add_texts(["aaaa", "dddd"])
+    with pytest.raises(IndexMismatchError, match=r"Letters\(one\).*Letters\(two\)"):
+        MMRagVectorStore(cached("two"), persist_directory=tmp_path)
+    with MMRagVectorStore(Letters("one"), persist_directory=tmp_path) as store:
+        assert store.similarity_search("a", k=1)[0].page_content == "aaaa"
 
 
 def test_host_embeddings_refuse_images(swatches) -> None:

@@ -27,6 +27,7 @@ def test_public_names() -> None:
         "MMRagThinkRerank",
         "MMRagVectorStore",
         "cite_documents",
+        "document_scores",
         "documents_to_content_blocks",
     ]
     assert all(getattr(langchain_mmrag, name).__doc__ for name in langchain_mmrag.__all__)

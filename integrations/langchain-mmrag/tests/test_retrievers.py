@@ -11,7 +11,7 @@ from mmrag import Budget, DocumentQA, Query, ServedAnswerer
 from mmrag.errors import IndexFormatError, UnsupportedInputError
 from PIL import Image
 
-from langchain_mmrag import MMRagRetriever, MMRagVectorStore
+from langchain_mmrag import MMRagRetriever, MMRagVectorStore, document_scores
 
 QUESTION = "What were the net sales of Environmental Sensing in 2024?"
 
@@ -21,8 +21,10 @@ def test_documents_are_the_ranking_of_the_core(samples) -> None:
     found, expected = retriever.invoke(QUESTION), samples.qa.search(QUESTION, k=3)
     assert [doc.id for doc in found] == [candidate.id for candidate in expected]
     assert [doc.page_content for doc in found] == [candidate.record.text for candidate in expected]
-    assert [doc.metadata["relevance_score"] for doc in found] == [candidate.score for candidate in expected]
-    assert all("retrieval_score" in doc.metadata and "bbox" not in doc.metadata for doc in found)
+    scores = [document_scores(doc) for doc in found]
+    assert [one["relevance_score"] for one in scores] == [candidate.score for candidate in expected]
+    assert [one["retrieval_score"] for one in scores] == [c.scores["fused"] for c in expected]
+    assert all(doc.metadata["page_id"] == doc.id and "bbox" not in doc.metadata for doc in found)
 
 
 def test_evidence_puts_the_boxes_of_the_answer_on_its_page_only(samples) -> None:

@@ -281,7 +281,11 @@ def test_budget_of_the_embeddings_is_the_stores(embeddings) -> None:
             ValueError,
             "must be a string, a number",
         ),
-        (lambda s: s.add_texts(["a"], [{"x": None}]), ValueError, "leave a key without value out"),
+        (lambda s: s.add_texts("a"), TypeError, r"got the text 'a'\. Write \[text\]"),
+        (lambda s: s.delete(filter={}), ValueError, "must have a condition"),
+        (lambda s: s.delete(filter={"n": 1}, where={"n": 1}), ValueError, "one of filter, where and source"),
+        (lambda s: s.delete(["a"], source="a.pdf"), ValueError, "ids with a filter alone"),
+        (lambda s: s.delete(filters={"n": 1}), TypeError, "unexpected keyword argument"),
         (lambda s: s.add_texts(["a", "b"], [{}]), ValueError, "one per record, got"),
         (lambda s: s.add_texts(["a", "b"], ids=["1", "1"]), ValueError, "'1' twice"),
         (

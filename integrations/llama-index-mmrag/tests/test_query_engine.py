@@ -278,7 +278,7 @@ def test_bad_input_is_refused(qa, tmp_path):
 def test_a_picture_that_is_gone_is_named(qa, tmp_path):
     (node,) = MMRagRetriever(qa, similarity_top_k=1).retrieve(QUESTION)
     gone = node.model_copy(deep=True)
-    gone.node.image_resource.path = tmp_path / "gone.png"
+    gone.node.image_path = str(tmp_path / "gone.png")
     engine = MMRagCitationQueryEngine.from_args(qa, MockLLM(is_chat_model=True))
     with pytest.raises(FileNotFoundError, match=r"the picture of .* must be a file, got .*gone.png"):
         engine.synthesize(QueryBundle(QUESTION), [gone])

@@ -11,7 +11,7 @@ from llama_index.core.readers.base import BasePydanticReader
 from llama_index.core.schema import Document
 from llama_index.core.utils import get_cache_dir
 
-from llama_index.readers.mmrag.nodes import page_node
+from llama_index.readers.mmrag.nodes import page_document
 from mmrag import DocumentReader, ReaderSettings
 from mmrag.hosts.blocks import BlockItem, BlockItems, structure_settings
 from mmrag.hosts.loaders import PICTURE_PIXELS, input_documents, readable_pages, save_page_image
@@ -106,9 +106,7 @@ class MMRagPDFReader(BasePydanticReader):
         parts = [BlockItem(page.id, page.text, file_page_metadata(page, image_path=picture))]
         for part in items.of_page(page, picture) if self.blocks else parts:
             image = None if self.blocks else picture
-            node = page_node(part.id, part.text, {**extra, **part.metadata}, image, as_document=True)
-            assert isinstance(node, Document)  # as_document
-            yield node
+            yield page_document(part.id, part.text, {**extra, **part.metadata}, image)
 
     def _picture_path(self, page: Page) -> Path:
         """Return a path that names page and size, so that a picture that is there can be kept."""

@@ -38,14 +38,28 @@ def node_text(node: BaseNode) -> str:
     return node.get_content(metadata_mode=MetadataMode.NONE)
 
 
-def image_path_of(node: BaseNode) -> str | None:
-    """Return the path of a node's picture: its own, or the one its metadata names; None without one."""
+def own_image_path(node: BaseNode) -> str | None:
+    """Return the path of the picture that a node holds itself; None without one."""
     if isinstance(node, ImageNode) and node.image_path:
         return str(node.image_path)
     if isinstance(node, Node) and node.image_resource is not None and node.image_resource.path is not None:
         return str(node.image_resource.path)
-    path = node.metadata.get("image_path")
-    return str(path) if path else None
+    return None
+
+
+def image_path_of(node: BaseNode) -> str | None:
+    """Return the path of a node's picture: its own, or the one its metadata names; None without one."""
+    return own_image_path(node) or (str(node.metadata.get("image_path") or "") or None)
+
+
+def picture_to_embed(node: BaseNode) -> str | None:
+    """Return the path of the picture that a node is embedded by, beside its text.
+
+    A chunk of a page names the picture of the whole page, which is no picture of the chunk: it counts only
+    where the chunk has no words.
+    """
+    text = node_text(node).strip()
+    return own_image_path(node) if text and text != NO_TEXT else image_path_of(node)
 
 
 def image_of(node: BaseNode) -> str | None:

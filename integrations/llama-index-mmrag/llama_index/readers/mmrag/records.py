@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 
-from llama_index.core.schema import BaseNode, Document, ImageDocument, TextNode
+from llama_index.core.schema import BaseNode, Document, ImageDocument, ImageNode
 from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
 
-from llama_index.readers.mmrag.contents import check_image, embed_text, image_path_of, node_text
-from llama_index.readers.mmrag.nodes import page_node
-from mmrag.hosts.metadata import flat_metadata
-from mmrag.hosts.stores import StoreItem
+from llama_index.readers.mmrag.contents import check_image, embed_text, node_text, picture_to_embed
+from llama_index.readers.mmrag.nodes import PageNode, PageTextNode, page_node
+from mmrag import DocumentQA
+from mmrag.hosts.metadata import PAGE_ID, flat_metadata
+from mmrag.hosts.stores import StoreItem, page_image
 from mmrag.types import Candidate, Record, Scalar
 
 NODE_ID = "_node_id"
@@ -22,16 +23,34 @@ NODE_ID = "_node_id"
 
 _CONTENT, _TYPE = "_node_content", "_node_type"
 
+_EMBEDDED = "_node_embedded"
+"""True where the host gave a node with its embedding, so that it comes back with one."""
 
-def node_of(item: Candidate | Record, image_path: str | None = None) -> BaseNode:
-    """Return the node of a record: a page's, the one that was added, or a plain text's."""
+
+def node_of(item: Candidate | Record, qa: DocumentQA, *, images: bool = True) -> BaseNode:
+    """Return the node of a record: a page's, the one that was added, or a plain text's.
+
+    Args:
+        item: of a search, or of the index.
+        qa: draws the pages.
+        images: whether a page's node carries the path of its picture. Where the page cannot be drawn (its
+            file has moved, say) the node has the reason under ``image_error`` in its metadata instead.
+    """
     record = item.record if isinstance(item, Candidate) else item
     if _CONTENT in record.metadata:
         return _stored_node(record)
-    metadata = flat_metadata(item, image_path=image_path)
+    path, problem = page_image(qa, record) if images else (None, None)
+    metadata = flat_metadata(item, image_path=path)
+    if problem is not None:
+        metadata["image_error"] = problem
     if record.page is not None:
-        return page_node(record.id, record.text, metadata, image_path)
-    return TextNode(id_=record.id, text=record.text, metadata=metadata)
+        return page_node(record.id, record.text, metadata, path)
+    return PageTextNode(id_=record.id, text=record.text, metadata=metadata)
+
+
+def has_embedding(record: Record) -> bool:
+    """Return whether a record's node was added with its embedding."""
+    return bool(record.metadata.get(_EMBEDDED, False))
 
 
 def store_item(node: BaseNode) -> StoreItem:
@@ -40,7 +59,7 @@ def store_item(node: BaseNode) -> StoreItem:
         id=node.node_id,
         text=node_text(node),
         embed_text=embed_text(node),
-        image=image_path_of(node),
+        image=picture_to_embed(node),
         embedding=node.embedding,
         metadata=record_metadata(node),
     )
@@ -49,8 +68,8 @@ def store_item(node: BaseNode) -> StoreItem:
 def record_metadata(node: BaseNode) -> dict[str, Scalar | tuple[Scalar, ...]]:
     """Return a node as a record's metadata: its keys for filters, and the whole node without its text.
 
-    A list of scalars becomes a key with several values; keys without a value are left out of what
-    filters see and come back with the node.
+    A list of scalars becomes a key with several values; a key of None is no value to filters, as
+    in the other host, and comes back with the node.
 
     Raises:
         ValueError: a value is neither, or the node holds an image that is not a file.
@@ -58,6 +77,8 @@ def record_metadata(node: BaseNode) -> dict[str, Scalar | tuple[Scalar, ...]]:
     check_image(node)
     bare = node.model_copy(update={"embedding": None})
     metadata: dict[str, Scalar | tuple[Scalar, ...]] = {NODE_ID: node.node_id}
+    if node.embedding is not None:
+        metadata[_EMBEDDED] = True
     for key, value in node_to_metadata_dict(bare, remove_text=True).items():
         if isinstance(value, (list, tuple)) and all(isinstance(v, (str, int, float)) for v in value):
             metadata[key] = tuple(value)
@@ -82,4 +103,8 @@ def _stored_node(record: Record) -> BaseNode:
         if record.text:
             node.set_content(record.text)
         return node
+    if kind == ImageNode.class_name() and PAGE_ID in record.metadata:
+        page = PageNode.from_dict(content)
+        page.set_content(record.text)
+        return page
     return metadata_dict_to_node(dict(record.metadata), text=record.text or None)

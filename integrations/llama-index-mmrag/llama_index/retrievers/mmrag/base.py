@@ -22,12 +22,12 @@ from llama_index.core.vector_stores.types import MetadataFilters
 from llama_index.readers.mmrag.nodes import PageWithScore
 from llama_index.readers.mmrag.records import node_of
 from llama_index.vector_stores.mmrag import MMRagVectorStore
-from llama_index.vector_stores.mmrag.filters import check_keys, to_filter
+from llama_index.vector_stores.mmrag.filters import to_filter, warn_of_keys
 from mmrag import Budget, DocumentQA, load_embedder
 from mmrag.errors import check_whole
 from mmrag.hosts.embedders import Model
 from mmrag.hosts.inputs import as_budget, text_image_query
-from mmrag.types import Candidate, Query, Ranking
+from mmrag.types import Query, Ranking
 
 if TYPE_CHECKING:
     from llama_index.core.callbacks import CallbackManager
@@ -75,12 +75,12 @@ class MMRagRetriever(BaseRetriever):
         objects: list[IndexNode] | None = None,
         verbose: bool = False,
     ) -> None:
+        self._qa = _open_qa(index, model, base_url, api_key)
         self.similarity_top_k = similarity_top_k
         self.budget = as_budget(budget)
         self.filters = filters
         self.rerank = rerank
         self.with_images = with_images
-        self._qa = _open_qa(index, model, base_url, api_key)
         super().__init__(callback_manager, object_map, objects, verbose)
 
     @property
@@ -104,7 +104,7 @@ class MMRagRetriever(BaseRetriever):
 
     @filters.setter
     def filters(self, value: MetadataFilters | None) -> None:
-        self._filter = to_filter(value)
+        to_filter(value, self._qa.index)  # refuses what cannot be
         self._filters = value
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -116,17 +116,14 @@ class MMRagRetriever(BaseRetriever):
         return await asyncio.to_thread(self._nodes, ranking)
 
     def _options(self) -> dict[str, Any]:
-        return dict(k=self.similarity_top_k, budget=self.budget, filter=self._filter, rerank=self.rerank)
+        condition = to_filter(self.filters, self._qa.index)
+        return dict(k=self.similarity_top_k, budget=self.budget, filter=condition, rerank=self.rerank)
 
     def _nodes(self, ranking: Ranking) -> list[NodeWithScore]:
         if not ranking:
-            check_keys(self._filters, self._qa.index)
-        return [PageWithScore(node=node_of(item, self._picture(item)), score=item.score) for item in ranking]
-
-    def _picture(self, candidate: Candidate) -> str | None:
-        if candidate.page is None or not self.with_images:
-            return None
-        return str(self._qa.picture_path(candidate.page))
+            warn_of_keys(self._filters, self._qa.index)
+        nodes = [node_of(item, self._qa, images=self.with_images) for item in ranking]
+        return [PageWithScore(node=node, score=item.score) for node, item in zip(nodes, ranking, strict=True)]
 
 
 def _open_qa(index: Any, model: Model, base_url: str | None, api_key: str | None) -> DocumentQA:

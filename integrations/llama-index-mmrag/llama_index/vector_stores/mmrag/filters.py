@@ -1,8 +1,8 @@
 """LlamaIndex's `MetadataFilters` in the filter language of mmrag (`mmrag.index.filters`).
 
-Every operator is translated or refused by name. A list in a node's metadata is a key with several
-values, so ``any``, ``all`` and ``contains`` look at whole values. Not translated are ``text_match`` and
-``text_match_insensitive``: the language compares values, it does not look into them.
+A list in a node's metadata is a key with several values, so ``any``, ``all`` and ``contains`` look at whole
+values. ``text_match`` and ``text_match_insensitive`` look into strings: the values of the index that hold the
+words are looked up, and make the condition.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from llama_index.core.vector_stores.types import (
     MetadataFilters,
 )
 
-from mmrag.hosts.stores import check_filter_keys
+from mmrag.hosts.stores import values_with, warn_of_filter_keys
 from mmrag.index import Filter, Index
 
 _RANGES = {
@@ -33,15 +33,20 @@ _LISTS = {
     FilterOperator.NIN: "$nin",
     FilterOperator.ALL: "$all",  # not of the language: one condition a value
 }
+_IGNORES_CASE = FilterOperator.TEXT_MATCH_INSENSITIVE
 _ABSENT_PASSES = (FilterOperator.NE, FilterOperator.NIN, FilterOperator.IS_EMPTY)
 
 
-def to_filter(filters: MetadataFilters | None) -> Filter | None:
+def to_filter(filters: MetadataFilters | None, index: Index) -> Filter | None:
     """Return the same condition in mmrag's language; None lets everything pass.
+
+    Args:
+        filters: the host's.
+        index: whose values ``text_match`` looks into.
 
     Raises:
         TypeError: `filters` is something else.
-        ValueError: an operator that cannot be translated, or a value that does not fit its operator.
+        ValueError: a value that does not fit its operator.
     """
     if filters is None:
         return None
@@ -50,7 +55,7 @@ def to_filter(filters: MetadataFilters | None) -> Filter | None:
             f"filters must be MetadataFilters, got {type(filters).__name__}. Write "
             "MetadataFilters(filters=[MetadataFilter(key=..., value=...)])."
         )
-    conditions = [_translate(part) for part in filters.filters]
+    conditions = [_translate(part, index) for part in filters.filters]
     parts = [condition for condition in conditions if condition is not None]
     if not parts:
         return None
@@ -61,14 +66,10 @@ def to_filter(filters: MetadataFilters | None) -> Filter | None:
     return {"$and": parts}
 
 
-def check_keys(filters: MetadataFilters | None, index: Index) -> None:
-    """Refuse a key that no record has; for a search that found nothing.
-
-    Raises:
-        ValueError: the key is unknown; the nearest known one is named.
-    """
+def warn_of_keys(filters: MetadataFilters | None, index: Index) -> None:
+    """Log a warning of a key that no record has; for a search that found nothing."""
     if filters is not None:
-        check_filter_keys(_keys(filters), index)
+        warn_of_filter_keys(_keys(filters), index)
 
 
 def _keys(filters: MetadataFilters) -> Iterator[str]:
@@ -79,9 +80,9 @@ def _keys(filters: MetadataFilters) -> Iterator[str]:
             yield part.key
 
 
-def _translate(part: MetadataFilter | MetadataFilters) -> Filter | None:
+def _translate(part: MetadataFilter | MetadataFilters, index: Index) -> Filter | None:
     if isinstance(part, MetadataFilters):
-        return to_filter(part)
+        return to_filter(part, index)
     key, operator, value = part.key, part.operator, part.value
     if operator == FilterOperator.IS_EMPTY:
         return _is_empty(key)
@@ -98,10 +99,7 @@ def _translate(part: MetadataFilter | MetadataFilters) -> Filter | None:
         return {key: {"$in": _equals(value)}}
     if operator == FilterOperator.NE:
         return {key: {"$nin": _equals(value)}}
-    raise ValueError(
-        f"the filter operator {operator.value!r} cannot be used here, got it on {key!r}: metadata is "
-        "compared whole. Use '==' or 'in', or put the words into the question."
-    )
+    return {key: {"$in": values_with(index, key, value, ignore_case=operator == _IGNORES_CASE)}}
 
 
 def _of_list(key: str, operator: FilterOperator, value: object) -> Filter:

@@ -15,11 +15,11 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryResult,
 )
 
-from llama_index.readers.mmrag.records import node_of, store_item
-from llama_index.vector_stores.mmrag.filters import check_keys, to_filter
-from llama_index.vector_stores.mmrag.queries import query_channels, query_filter
+from llama_index.readers.mmrag.records import has_embedding, node_of, store_item
+from llama_index.vector_stores.mmrag.filters import to_filter, warn_of_keys
+from llama_index.vector_stores.mmrag.queries import is_filter_alone, query_filter, search
 from mmrag import Budget, DocumentQA, Embedder
-from mmrag.hosts import stores
+from mmrag.hosts import deletion, stores
 from mmrag.hosts.threads import in_thread
 from mmrag.types import Candidate, Record
 
@@ -65,64 +65,73 @@ class NodeStore(BasePydanticVectorStore):
         return stores.add_items(self.client, [store_item(node) for node in nodes]) if nodes else []
 
     def delete(self, ref_doc_id: str, **_: Any) -> None:
-        """Delete the nodes of a document: those made from it, a page file's, and a node of that id."""
-        stores.delete_document(self.client.index, ref_doc_id)
+        """Delete the nodes of a document, a file or a folder.
+
+        Args:
+            ref_doc_id: id of a document (what was made from it and a node of that id go), or the path of a
+                file or of a folder whose pages `DocumentQA.add` put here.
+        """
+        deletion.delete_document(self.client.index, ref_doc_id)
+        deletion.delete_path(self.client, ref_doc_id)
 
     def delete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **_: Any
     ) -> None:
-        """Delete the nodes of these ids that pass the filters.
+        """Delete the nodes of these ids that pass the filters; a string is one id.
 
         Raises:
             ValueError: neither is given; `clear` deletes all.
         """
-        if node_ids is None and filters is None:
+        index, filter = self.client.index, to_filter(filters, self.client.index)
+        if node_ids is None and filter is None:
             raise ValueError("delete_nodes takes node_ids or filters, got neither. clear() deletes all.")
-        self.client.delete(stores.matching_ids(self.client.index, node_ids, to_filter(filters)))
+        deletion.delete_matching(index, node_ids, filter)
 
     def clear(self) -> None:
         """Delete everything in the index."""
-        stores.clear(self.client.index)
+        deletion.clear(self.client.index)
 
     def get_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
-        """Return the nodes of these ids that pass the filters, in the order of the ids; None: of all ids."""
-        ids = stores.matching_ids(self.client.index, node_ids, to_filter(filters))
-        return [self._node(record) for record in self.client.index.get(ids)]
+        """Return the nodes of these ids that pass the filters, in the order of the ids; None: of all ids.
 
-    def query(self, query: VectorStoreQuery, **_: Any) -> VectorStoreQueryResult:
+        A node that was added with an embedding has it again, as the index keeps it (the first vector).
+        """
+        index = self.client.index
+        ids = deletion.matching_ids(index, node_ids, to_filter(filters, index))
+        return [self._node(record, embedding=True) for record in index.get(ids, matrices=True)]
+
+    def query(self, query: VectorStoreQuery, **options: Any) -> VectorStoreQueryResult:
         """Return the best nodes for a question; see `MMRagVectorStore`'s module for the modes.
 
+        With conditions and no question the nodes that pass them are returned, in no order, without scores.
+        `options` are those of the mode ``mmr``; see `queries.search`.
+
         Raises:
-            ValueError: no question, ``similarity_top_k`` below 1, an unknown mode, or a filter on a key
-                that no record has.
+            ValueError: no question and no filters, ``similarity_top_k`` below 1, or an unknown mode.
             IndexMismatchError: the question was embedded by another model.
         """
-        channels = query_channels(query)
-        ranking = stores.search_text_or_vector(
-            self.client,
-            (query.query_str or "").strip(),
-            query.query_embedding if "vectors" in channels else None,
-            k=query.similarity_top_k,
-            budget=None if self.budget is None else Budget(*self.budget),
-            filter=query_filter(query),
-            channels=channels,
-            alpha=query.alpha,
-        )
-        if not ranking:
-            check_keys(query.filters, self.client.index)
+        if is_filter_alone(query):
+            ids = self.client.index.ids(query_filter(query, self.client.index))
+            ids = ids[: stores.check_k(query.similarity_top_k)]
+            nodes = [self._node(record) for record in self.client.index.get(ids)]
+            return VectorStoreQueryResult(nodes=nodes, ids=ids)
+        budget = None if self.budget is None else Budget(*self.budget)
+        found = search(self.client, query, budget, options)
+        if not found:
+            warn_of_keys(query.filters, self.client.index)
         return VectorStoreQueryResult(
-            nodes=[self._node(candidate) for candidate in ranking],
-            similarities=[candidate.score for candidate in ranking],
-            ids=[candidate.id for candidate in ranking],
+            nodes=[self._node(candidate) for candidate, _ in found],
+            similarities=[score for _, score in found],
+            ids=[candidate.id for candidate, _ in found],
         )
 
-    def _node(self, item: Candidate | Record) -> BaseNode:
-        record = item.record if isinstance(item, Candidate) else item
-        if record.page is None or not self.with_images:
-            return node_of(item)
-        return node_of(item, str(self.client.picture_path(record.page)))
+    def _node(self, item: Candidate | Record, *, embedding: bool = False) -> BaseNode:
+        node = node_of(item, self.client, images=self.with_images)
+        if embedding and isinstance(item, Record) and item.matrix is not None and has_embedding(item):
+            node.embedding = item.matrix[0].astype(float).tolist()
+        return node
 
     async_add, adelete, adelete_nodes = in_thread(add), in_thread(delete), in_thread(delete_nodes)
     aclear, aget_nodes, aquery = in_thread(clear), in_thread(get_nodes), in_thread(query)
