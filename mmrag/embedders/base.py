@@ -232,7 +232,11 @@ class Embedder(Protocol):
     def encode_query(
         self, queries: Sequence[QueryInput], *, batch_size: int = 32, show_progress: bool = False
     ) -> list[Matrix]:
-        """Encode queries as ``(rows, dim)`` float32 matrices, rows L2-normalised, in input order."""
+        """Encode queries as ``(rows, dim)`` float32 matrices, in input order.
+
+        Rows have length 1 where the model was trained so (late interaction), and lengths that count where it
+        was not (mmrag-mini: a row of a longer part weighs more). Nobody scales them again.
+        """
         ...
 
     def encode_document(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
+from pathlib import Path
 
 import pytest
-from mmrag.samples import sample_documents
 
 from langchain_mmrag import MMRagVectorStore
-
-DECK = "product-launch-deck.pdf"
 
 
 @pytest.fixture
@@ -50,9 +47,8 @@ async def test_the_async_twin_does_the_same(letters) -> None:
 
 
 def test_a_file_or_a_folder_goes_and_comes_back(embeddings, tmp_path) -> None:
-    files = [shutil.copy(sample_documents() / DECK, tmp_path / "one.pdf")]
     (tmp_path / "in").mkdir()
-    files.append(shutil.copy(sample_documents() / "maintenance-log-scan.pdf", tmp_path / "in" / "two.pdf"))
+    files = [_pdf(tmp_path / "one.pdf", "one"), _pdf(tmp_path / "in" / "two.pdf", "two")]
     with MMRagVectorStore(embeddings) as store:
         store.add_texts(["A text beside them."], ids=["text"])
         pages = [store.add_pdf(file) for file in files]
@@ -65,3 +61,12 @@ def test_a_file_or_a_folder_goes_and_comes_back(embeddings, tmp_path) -> None:
         assert left(store) == {"text"} and not store.qa.status().documents
         with pytest.raises(ValueError, match="must be in the index, got"):
             store.delete(source=tmp_path / "nothing.pdf")
+
+
+def _pdf(path: Path, text: str) -> Path:
+    import pymupdf
+
+    with pymupdf.open() as document:
+        document.new_page().insert_text((72, 90), f"The page of {text}.")
+        document.save(path)
+    return path

@@ -9,7 +9,8 @@ import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
-from langchain_core.language_models.fake_chat_models import FakeListChatModel
+from langchain_core.language_models.fake_chat_models import FakeListChatModel, FakeMessagesListChatModel
+from langchain_core.messages import AIMessage
 
 from langchain_mmrag import MMRagThinkRerank, MMRagVectorStore
 
@@ -134,8 +135,54 @@ def test_what_was_found_is_judged_again(model, prompts, samples: MMRagVectorStor
     assert len(names["retriever"].invoke(question)) == 3
 
 
+class Structured(FakeMessagesListChatModel):
+    """A fake model that answers by a tool call, as those with structured output do."""
+
+    def bind_tools(self, tools, **kwargs):
+        return self
+
+
+@needs_guide
+def test_recipes(model, prompts, samples: MMRagVectorStore, capsys) -> None:
+    names = {"model": model, "store": samples, "retriever": samples.as_retriever()}
+    question = "What were the net sales of Environmental Sensing in 2024?"
+    for name in ("chain", "pictures", "citations", "streaming"):
+        run(GUIDE, name, names)
+    assert capsys.readouterr().out == "It was $287.9 million [1], see also [2]."
+    citations = names["message"].content_blocks[0]["annotations"]
+    assert [c["extras"]["document_id"] for c in citations] == [d.id for d in names["documents"][:2]]
+
+    run(GUIDE, "tool", names)
+    call = {"name": "search_pages", "args": {"question": question}, "id": "1", "type": "tool_call"}
+    said = names["search_pages"].invoke(call)
+    assert "[1] harbor-annual-report-2024.pdf, page" in said.content and "box: [[" in said.content
+    assert [document.id for document in said.artifact] == [d.id for d in names["documents"]]
+
+    names["model"] = Structured(
+        responses=[
+            AIMessage(
+                "",
+                tool_calls=[
+                    {"name": "CitedAnswer", "args": {"answer": "It fell.", "pages": [2, 9]}, "id": "1"}
+                ],
+            )
+        ]
+    )
+    run(GUIDE, "structured", names)
+    answer, pages = names["cited_pages"](question)
+    assert (answer, [page.id for page in pages]) == ("It fell.", [names["documents"][1].id])
+
+    pytest.importorskip("langchain_classic", reason="the extra 'test' has it")
+    names["model"] = FakeListChatModel(responses=[question])
+    run(GUIDE, "history", names)
+    history = [("human", question), ("ai", "It was $287.9 million.")]
+    found = names["aware"].invoke({"input": "And then?", "chat_history": history})
+    assert [document.id for document in found] == [d.id for d in names["documents"]]
+
+
 @needs_guide
 def test_no_snippet_is_left_unrun() -> None:
     shown = ["before", "five-lines", "pages", "chain", "pictures", "citations", "rerank", "served", "classic"]
-    assert list(snippets(GUIDE)) == shown
+    recipes = ["streaming", "tool", "history", "structured"]
+    assert list(snippets(GUIDE)) == shown + recipes
     assert list(snippets(README)) == ["1", "2", "3"]

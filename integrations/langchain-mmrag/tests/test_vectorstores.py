@@ -9,7 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.indexing import InMemoryRecordManager, index
 from mmrag import Budget, MemoryIndex
-from mmrag.errors import DocumentError, IndexLockedError, IndexMismatchError, UnsupportedInputError
+from mmrag.errors import DocumentError, IndexMismatchError, UnsupportedInputError
 from PIL import Image
 
 from langchain_mmrag import MMRagEmbeddings, MMRagPDFLoader, MMRagVectorStore
@@ -231,12 +231,15 @@ class _Other:
     name, fingerprint, dim = "other", "f" * 32, 128
 
 
-def test_a_second_writer_is_told_what_to_do(embeddings, tmp_path) -> None:
-    with (
-        MMRagVectorStore(embeddings, persist_directory=tmp_path),
-        pytest.raises(IndexLockedError, match="close it there first"),
-    ):
-        MMRagVectorStore(embeddings, persist_directory=tmp_path)
+def test_a_cell_that_is_run_twice_opens_the_same_index(colours, tmp_path) -> None:
+    first = MMRagVectorStore(colours(), persist_directory=tmp_path)
+    first.add_texts(["red"], ids=["r"])
+    with MMRagVectorStore(colours(), persist_directory=tmp_path) as second:
+        second.add_texts(["green"], ids=["g"])
+        assert {document.id for document in first.similarity_search("green")} == {"r", "g"}
+    first.delete("r")  # the other one's close was its own
+    assert first.qa.index.ids() == ["g"]
+    first.close()
 
 
 def test_a_store_that_could_not_be_made_of_texts_does_not_stay_locked(embeddings, tmp_path) -> None:

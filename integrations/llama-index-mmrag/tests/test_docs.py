@@ -33,6 +33,9 @@ def test_the_steps_run_in_order(tmp_path, monkeypatch, embedder, capsys):
         "quoting",
         "rerank",
         "served",
+        "streaming",
+        "tool",
+        "history",
     ]
     assert len(blocks[1][1].strip().splitlines()) == 5
     for _, code in blocks:
@@ -46,4 +49,8 @@ def test_the_steps_run_in_order(tmp_path, monkeypatch, embedder, capsys):
     assert len(given["response"].source_nodes) == 3
     assert "287.9" in given["response"].source_nodes[0].text
     assert given["reranker"].think_tokens == 256
+    assert "287.9" in given["text"] and "bbox" in given["pages"][0].metadata
+    said = given["search"].call("What were the net sales of Environmental Sensing in 2024?").content
+    assert "287.9" in said and "harbor-annual-report-2024.pdf, page " in said and ", box [[" in said
+    assert given["reply"].source_nodes
     given["store"].close()

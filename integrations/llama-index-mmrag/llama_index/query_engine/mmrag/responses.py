@@ -14,6 +14,7 @@ from llama_index.core.schema import NodeWithScore
 from llama_index.core.types import TokenAsyncGen, TokenGen
 
 from llama_index.query_engine.mmrag.sources import Source
+from llama_index.readers.mmrag.contents import node_text
 from mmrag.hosts.answers import cite_sources, cited_marks, source_citations
 from mmrag.types import Answer, Citation
 
@@ -29,6 +30,36 @@ def quoting_response(
     nodes = [s.with_evidence(c) for s, c in zip(sources, citations, strict=False)] + list(extra)
     text = NOTHING_FOUND if answer is None else cite_sources(answer, candidates)
     return Response(text, nodes, {node.node_id: node.metadata for node in nodes})
+
+
+def cited_nodes(
+    response: RESPONSE_TYPE | str, nodes: Sequence[NodeWithScore] | None = None
+) -> list[NodeWithScore]:
+    """Return the source nodes that an answer's ``[n]`` name, in the order in which they are named first.
+
+    Args:
+        response: of `MMRagCitationQueryEngine`; of a stream its text, when it has come.
+        nodes: the source nodes; None: those of the response.
+
+    Raises:
+        ValueError: a text, or a stream that has not been read, without `nodes`.
+
+    Example:
+        >>> pages = [NodeWithScore(node=TextNode(id_=id, text=id)) for id in ("a", "b")]
+        >>> [page.node_id for page in cited_nodes("Twenty days [2].", pages)]
+        ['b']
+    """
+    text = response if isinstance(response, str) else getattr(response, "response", None)
+    if not isinstance(response, str):
+        text = getattr(response, "response_txt", None) if text is None else text
+        nodes = response.source_nodes if nodes is None else nodes
+    if text is None or nodes is None:
+        raise ValueError(
+            "cited_nodes takes a response that has its text, or a text and nodes, got no text or nodes."
+        )
+    marks, _ = cited_marks(text, [node_text(node.node) for node in nodes])
+    numbers = dict.fromkeys(number for mark in marks for number in mark.numbers)
+    return [nodes[number - 1] for number in numbers]
 
 
 def stream_pieces(response: Response, *, asynchronous: bool = False) -> RESPONSE_TYPE:
