@@ -30,6 +30,7 @@ from mmrag.documents.inputs import LOST_PAGE, InputDocument, Skipped, discover
 from mmrag.errors import DocumentError, SourceChangedError
 from mmrag.index.base import DocumentEntry, Index
 from mmrag.ingest.embedding import encode_documents, image_pixels, images_wanted
+from mmrag.ingest.entries import DocumentEntries
 from mmrag.ingest.records import (
     checked_context,
     checked_metadata,
@@ -38,7 +39,6 @@ from mmrag.ingest.records import (
     name_of,
     page_record,
 )
-from mmrag.ingest.removal import drop_name
 from mmrag.ingest.report import AddProgress, AddReport, Stopwatch
 from mmrag.types import Page, Scalar
 
@@ -52,10 +52,11 @@ BATCH_PAGES = 16
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One `add`: the caller's metadata, which of it is context, the report, the stopwatch."""
+    """One `add`: the caller's metadata, which of it is context, the entries, the report, the stopwatch."""
 
     metadata: dict[str, Scalar]
     context_keys: Sequence[str]
+    entries: DocumentEntries
     report: AddReport
     stopwatch: Stopwatch
 
@@ -89,7 +90,7 @@ class Ingest:
         """Add files, folders, globs, bytes or PIL images; `mmrag.DocumentQA.add` documents the arguments."""
         own_metadata = checked_metadata(metadata)
         keys = checked_context(context, [own_metadata])
-        call = _Call(own_metadata, keys, AddReport(), Stopwatch(progress))
+        call = _Call(own_metadata, keys, DocumentEntries(self._index), AddReport(), Stopwatch(progress))
         documents = self._discover(inputs, call.report)
         call.stopwatch.start(documents)
         for position, document in enumerate(documents):
@@ -153,12 +154,16 @@ class Ingest:
             DocumentError: the file cannot be read at all; the index then holds nothing of it.
         """
         name = name_of(document)
-        entries = {entry.id: entry for entry in self._index.documents()}
-        before = entries.get(document.source.document_id)
+        before = call.entries.get(document.source.document_id)
         _check_digest(document, before)
-        stale = [entry for entry in entries.values() if name in entry.names and entry is not before]
+        stale = [entry for entry in call.entries.entries_with(name) if entry is not before]
         same_settings = before is not None and before.settings == self._settings
-        if before is not None and same_settings and before.complete and not self._has_unread_pages(before):
+        if (
+            before is not None
+            and same_settings
+            and before.complete
+            and not self._has_unread_pages(before, call)
+        ):
             self._add_name(before, name, call)
         else:
             self._add_pages(document, before, call)
@@ -167,12 +172,12 @@ class Ingest:
             else:
                 (call.report.replaced if stale else call.report.added).append(name)
         for entry in stale:
-            drop_name(self._index, entry, name)
+            call.entries.drop_name(entry, name)
 
-    def _has_unread_pages(self, entry: DocumentEntry) -> bool:
+    def _has_unread_pages(self, entry: DocumentEntry, call: _Call) -> bool:
         """Check for pages that may be read today: their process ended, or their OCR took too long."""
         is_lost = any(reason.startswith(LOST_PAGE) for _, reason in entry.skipped)
-        return is_lost or bool(self._unread_pages(entry.id))
+        return is_lost or (call.entries.any_unread and bool(self._unread_pages(entry.id)))
 
     def _unread_pages(self, document_id: str) -> list[str]:
         """Return ids of pages whose OCR took too long, if OCR may be tried again."""
@@ -191,18 +196,18 @@ class Ingest:
         is_mixed = bool(pages) and not same_settings
         if document.data is not None:
             self._index.put_blob(document.source.sha256, document.data)
-        self._index.put_document(replace(entry, settings="") if is_mixed else entry)
+        call.entries.put(replace(entry, settings="") if is_mixed else entry)
         numbers = [n for n in range(entry.total_pages) if document.source.page_id(n) not in old_pages]
         counts = call.report.copy()
         try:
             bad = self._write_pages(document, entry, numbers, call)
         except SourceChangedError:
             if before is None:  # a part of a content that is gone
-                self._index.remove_document(entry.id)
+                call.entries.remove(entry.id)
                 call.report.restore(counts)
             raise
         self._index.delete([document.source.page_id(n) for n in bad])
-        self._index.put_document(replace(entry, complete=True, skipped=tuple(sorted(bad.items()))))
+        call.entries.put(replace(entry, complete=True, skipped=tuple(sorted(bad.items()))))
 
     def _entry(self, document: InputDocument, before: DocumentEntry | None) -> DocumentEntry:
         """Return the document's entry under its names and this one, not complete yet."""
@@ -259,7 +264,7 @@ class Ingest:
             call.report.unchanged.append(name)
         else:
             entry = replace(entry, names=(*entry.names, name))
-            self._index.put_document(entry)
+            call.entries.put(entry)
             values |= name_metadata(entry.names)
             call.report.renamed.append(name)
         if values:

@@ -153,3 +153,32 @@ def test_ids_that_clash_are_an_error_and_never_one_document(qa, make_pdf, tmp_pa
     assert report.unchanged == [str(a)]
     assert stored_pages(qa) == {0: "of a"}
     assert qa.status().documents[0].names == (str(a),)
+
+
+def test_a_folder_that_has_not_changed_lists_the_index_once(qa, make_pdf, tmp_path, monkeypatch):
+    folder = tmp_path / "papers"
+    folder.mkdir()
+    for number in range(4):
+        make_pdf(folder / f"{number}.pdf", [f"page of {number}"])
+    qa.add(folder)
+    calls: list[str] = []
+    for name in ("documents", "ids", "put_document"):
+        method = getattr(qa.index, name)
+        monkeypatch.setattr(qa.index, name, lambda *args, n=name, m=method: (calls.append(n), m(*args))[1])
+    report = qa.add(folder)
+    assert len(report.unchanged) == 4 and calls == ["documents", "ids"]  # for any number of files
+
+    calls.clear()
+    (folder / "copy.pdf").write_bytes((folder / "2.pdf").read_bytes())  # a name more, in a call of its own
+    make_pdf(folder / "3.pdf", ["another page"])
+    report = qa.add(folder)
+    assert (len(report.unchanged), len(report.renamed), len(report.replaced)) == (3, 1, 1)
+    assert calls.count("documents") <= 4  # once, and for the name that another content has now
+    assert sorted(Path(name).name for entry in qa.index.documents() for name in entry.names) == [
+        "0.pdf",
+        "1.pdf",
+        "2.pdf",
+        "3.pdf",
+        "copy.pdf",
+    ]
+    assert "page of 3" not in {record.text for record in qa.index.get(qa.index.ids())}

@@ -213,7 +213,7 @@ class MiniEmbedder(EmbedderBase):
         for position, query in enumerate(items):
             self._check_instruction(query, position)
         rows = side_by_side(self._query_rows, items, self.threads)
-        return list(_shown(rows, len(items), "query", "queries") if show_progress else rows)
+        return list(_with_bar(rows, len(items), "query", "queries") if show_progress else rows)
 
     def encode_document(
         self, documents: Sequence[DocumentInput], *, batch_size: int = 32, show_progress: bool = False
@@ -234,7 +234,7 @@ class MiniEmbedder(EmbedderBase):
             for position, document in enumerate(documents)
         ]
         rows = side_by_side(self._document_rows, items, self.threads)
-        return list(_shown(rows, len(items), "page", "documents") if show_progress else rows)
+        return list(_with_bar(rows, len(items), "page", "documents") if show_progress else rows)
 
     def prepare(self) -> None:
         """Load what a question needs, and compute the fingerprint; both are remembered."""
@@ -316,7 +316,7 @@ def _load_shipped() -> MiniEncoder:
     return MiniEncoder(MODEL_DIR)
 
 
-def _shown(rows: Iterator[Matrix], count: int, unit: str, plural: str) -> Iterator[Matrix]:
+def _with_bar(rows: Iterator[Matrix], count: int, unit: str, plural: str) -> Iterator[Matrix]:
     """Show a bar of what comes; tqdm takes longer to import than a question to encode."""
     from tqdm import tqdm
 
