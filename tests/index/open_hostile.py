@@ -53,6 +53,8 @@ def search(index: ChromaIndex) -> None:
         index.documents()
         index.get_blob("cd" * 32)
         for record in index.get(ids, matrices=True):
+            if record.page is not None:
+                len(record.page.words)  # decodes them
             if record.page is not None and record.page.blocks:
                 [block.table.grid() for block in record.page.blocks if block.table]
     finally:
