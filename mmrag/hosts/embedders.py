@@ -149,18 +149,18 @@ def _without_cache(embeddings: object) -> object:
 def _identity(embeddings: object, depth: int = 0) -> list[object]:
     """Return what tells embeddings from others: class, names of the model, and the same of what they wrap."""
     kind = type(embeddings)
-    wrapped = _wrapped(embeddings) if depth < MOST_WRAPPERS else {}
-    inner = [(name, *_identity(_without_cache(one), depth + 1)) for name, one in sorted(wrapped.items())]
+    layers = _inner_embeddings(embeddings) if depth < MOST_WRAPPERS else {}
+    inner = [(name, *_identity(_without_cache(layer), depth + 1)) for name, layer in sorted(layers.items())]
     return [kind.__module__, kind.__qualname__, *sorted(_model_names(embeddings).items()), *inner]
 
 
 def _name(embeddings: object, depth: int = 0) -> str:
-    wrapped = _wrapped(embeddings).values() if depth < MOST_WRAPPERS else ()
-    inner = [_name(_without_cache(one), depth + 1) for one in wrapped]
+    layers = _inner_embeddings(embeddings).values() if depth < MOST_WRAPPERS else ()
+    inner = [_name(_without_cache(layer), depth + 1) for layer in layers]
     return f"{type(embeddings).__name__}({', '.join([*_model_names(embeddings).values(), *inner])})"
 
 
-def _wrapped(embeddings: object) -> dict[str, object]:
+def _inner_embeddings(embeddings: object) -> dict[str, object]:
     """Return the embeddings among an object's attributes, by name."""
     attributes = {
         **getattr(embeddings, "__dict__", {}),

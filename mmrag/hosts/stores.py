@@ -268,18 +268,18 @@ def values_with(index: Index, key: str, words: object, *, ignore_case: bool) -> 
         raise ValueError(
             f"words to look for under {key!r} must be text, got {words!r}. Use '==' for numbers."
         )
-    wanted = words.casefold() if ignore_case else words
+    pattern = words.casefold() if ignore_case else words
     values = [value for value in index.values(key) if isinstance(value, str)]
-    found = [value for value in values if wanted in (value.casefold() if ignore_case else value)]
-    if len(found) > MAX_VALUES:
+    matches = [value for value in values if pattern in (value.casefold() if ignore_case else value)]
+    if len(matches) > MAX_VALUES:
         raise ValueError(
-            f"at most {MAX_VALUES} values of {key!r} may hold the words of a filter, got {len(found)} with "
+            f"at most {MAX_VALUES} values of {key!r} may hold the words of a filter, got {len(matches)} with "
             f"{words!r}. Use more words."
         )
-    return found
+    return matches
 
 
-def restricted(ranking: Sequence[Candidate], *, vectors: int, words: int) -> list[Candidate]:
+def restrict_pool(ranking: Sequence[Candidate], *, vectors: int, words: int) -> list[Candidate]:
     """Return those among the best so many by vectors, or by words, in their order.
 
     Args:
@@ -289,10 +289,10 @@ def restricted(ranking: Sequence[Candidate], *, vectors: int, words: int) -> lis
     """
     pools = []
     for channel, most in (("vectors", vectors), ("text", words)):
-        scores = {one.id: one.scores.get(channel, 0.0) for one in ranking}
+        scores = {candidate.id: candidate.scores.get(channel, 0.0) for candidate in ranking}
         best = sorted(scores, key=lambda id: -scores[id])[:most]
         pools.append({id for id in best if channel == "vectors" or scores[id] > 0})
-    return [one for one in ranking if one.id in pools[0] | pools[1]]
+    return [candidate for candidate in ranking if candidate.id in pools[0] | pools[1]]
 
 
 def warn_of_filter_keys(keys: Iterable[str], index: Index) -> None:

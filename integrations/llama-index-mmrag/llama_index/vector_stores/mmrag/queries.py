@@ -78,7 +78,7 @@ def search(qa: DocumentQA, query: VectorStoreQuery, budget: Budget | None, optio
     if is_diverse:
         return _diverse(qa, query, ranking, k, options)
     if query.mode == VectorStoreQueryMode.HYBRID and query.sparse_top_k is not None:
-        ranking = stores.restricted(ranking, vectors=query.similarity_top_k, words=query.sparse_top_k)
+        ranking = stores.restrict_pool(ranking, vectors=query.similarity_top_k, words=query.sparse_top_k)
     return [(candidate, candidate.score) for candidate in ranking[:k]]
 
 
