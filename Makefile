@@ -46,8 +46,9 @@ test-oldest:                        ## the lowest versions that pyproject.toml a
 	$(PYTHON) scripts/make_oldest.py .venv-oldest torch
 	$(OLDEST) tests/models tests/training
 
-clean-install:                      ## both integrations in empty environments, as the README installs them
+clean-install:                      ## both integrations and the container's steps, in empty environments
 	$(PYTHON) scripts/check_install.py
+	$(PYTHON) scripts/check_deploy.py
 
 vllm:                               ## make .venv-vllm, where vLLM runs on a CPU, and two small models
 	$(PYTHON) scripts/make_vllm.py .venv-vllm
