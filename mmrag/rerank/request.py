@@ -102,8 +102,8 @@ def with_picture_note(verdicts: Verdicts, pages: Sequence[ModelInput]) -> Verdic
         return verdicts
     pairs = zip(verdicts.verdicts, pages, strict=True)
     notes = ("; ".join(filter(None, (verdict.note, page.note))) for verdict, page in pairs)
-    noted = tuple(replace(verdict, note=note) for verdict, note in zip(verdicts, notes, strict=True))
-    return Verdicts(noted, (*verdicts.notes, NO_PICTURE_NOTE))
+    new_verdicts = tuple(replace(verdict, note=note) for verdict, note in zip(verdicts, notes, strict=True))
+    return Verdicts(new_verdicts, (*verdicts.notes, NO_PICTURE_NOTE))
 
 
 def query_input(query: Query, settings: Settings) -> ModelInput:
