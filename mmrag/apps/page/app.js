@@ -237,11 +237,16 @@ function showPlace(place, { takesFocus }) {
   document.body.classList.add("two");
   fitQuestion();
   const opened = viewer.open(place);
-  byId("main").inert = narrow.matches; // there the document covers the page
+  coverRest();
   if (takesFocus) viewer.scroller.focus({ preventScroll: true });
   for (const card of document.querySelectorAll(".is-open")) card.classList.remove("is-open");
   state.opener?.classList.add("is-open");
   return opened;
+}
+
+/** Keep the keyboard out of what an open document covers in a narrow window. */
+function coverRest() {
+  for (const id of ["main", "bar", "skip"]) byId(id).inert = narrow.matches && !byId("viewer").hidden;
 }
 
 function closeViewer({ keepFocus = false } = {}) {
@@ -249,7 +254,7 @@ function closeViewer({ keepFocus = false } = {}) {
   viewer.close();
   document.body.classList.remove("two");
   fitQuestion();
-  byId("main").inert = false;
+  coverRest();
   for (const card of document.querySelectorAll(".is-open")) card.classList.remove("is-open");
   if (!keepFocus) {
     history.pushState(null, "", writeLink({ collection: state.collection?.name, question: state.question }));
@@ -371,7 +376,7 @@ byId("key-form").addEventListener("submit", (event) => {
   start();
 });
 addEventListener("resize", fitQuestion);
-narrow.addEventListener("change", () => { byId("main").inert = narrow.matches && !byId("viewer").hidden; });
+narrow.addEventListener("change", coverRest);
 addEventListener("popstate", followLink);
 addEventListener("keydown", onKey);
 // A file dropped beside the place for it would replace this page.

@@ -140,8 +140,8 @@ export class Documents {
         row.classList.add("skipped");
         state.textContent = `not added: ${error.message}`;
       }
-      bar.remove();
       await this.refresh();
+      bar.remove();
     }
     this.calls.onChange();
   }

@@ -32,7 +32,11 @@ export class Viewer {
     this.level = quiet("100 %", "Fit the width (0)", () => this.zoomTo(1));
     this.download = quiet("PDF with marks", "Download the document as PDF with the places marked", () => this.save());
     this.copy = quiet("Copy link", "Copy a link to this place", () => this.copyLink());
-    this.tools = make("span", { class: "tool-group" }, this.download, this.copy);
+    this.heat = quiet("Heat map", "What the question's vectors matched on this page", () => this.toggleHeat());
+    this.heat.setAttribute("aria-pressed", "false");
+    this.heatNote = make("p", { class: "viewer-message", hidden: true });
+    this.heatNote.setAttribute("role", "status");
+    this.tools = make("span", { class: "tool-group" }, this.heat, this.download, this.copy);
     this.closing = quiet("Close", "Close the document (Esc)", () => this.calls.onClose());
     this.caption = make("p", { class: "viewer-quote" });
     this.message = make("p", { class: "viewer-message", hidden: true });
@@ -40,7 +44,8 @@ export class Viewer {
     this.linkField = make("input", { type: "text", readOnly: true, hidden: true, aria: { label: "Link to this place" } });
     this.image = make("img", { alt: "", draggable: false });
     this.marks = make("div", { class: "marks", aria: { hidden: "true" } });
-    this.frame = make("div", { class: "page-frame" }, this.image, this.marks);
+    this.warmth = make("div", { class: "marks", aria: { hidden: "true" } });
+    this.frame = make("div", { class: "page-frame" }, this.image, this.warmth, this.marks);
     this.scroller = make("div", { class: "page-scroller", tabIndex: 0, aria: { label: "Page" } }, this.frame);
     this.scroller.setAttribute("role", "region");
     this.root.append(
@@ -57,6 +62,7 @@ export class Viewer {
         ),
         this.caption,
         this.message,
+        this.heatNote,
         this.linkField,
       ),
       this.scroller,
@@ -84,6 +90,8 @@ export class Viewer {
       this.image.removeAttribute("src");
       this.describe();
       this.drawMarks();
+      this.heat.hidden = !place.question; // a heat map is of a question
+      this.drawHeat();
       this.frame.hidden = false;
       this.fit();
       this.scrollToMarks();
@@ -119,6 +127,35 @@ export class Viewer {
     const marks = boxes.map((box) => placeOver(make("div", { class: "mark" }), box));
     if (area) marks.unshift(placeOver(make("div", { class: "area" }), area));
     this.marks.replaceChildren(...marks);
+  }
+
+  toggleHeat() {
+    this.heat.setAttribute("aria-pressed", String(this.heat.getAttribute("aria-pressed") !== "true"));
+    this.drawHeat();
+  }
+
+  /** Shade the lines that the question's vectors matched, with the server's word on what that means. */
+  async drawHeat() {
+    this.warmth.replaceChildren();
+    say(this.heatNote, "");
+    if (this.heat.getAttribute("aria-pressed") !== "true" || this.heat.hidden) return;
+    const { turn, place } = this;
+    const question = new URLSearchParams({ question: place.question });
+    let heat;
+    try {
+      heat = await get(`${pathOf(place.collection, "pages", place.page, "heat")}?${question}`);
+    } catch (error) {
+      heat = { rows: [], note: error.message };
+    }
+    if (turn !== this.turn || this.heat.getAttribute("aria-pressed") !== "true") return;
+    this.warmth.replaceChildren(
+      ...heat.rows.map(({ box, score }) => {
+        const shade = placeOver(make("div", { class: "heat" }), box);
+        shade.style.opacity = String(0.6 * score);
+        return shade;
+      }),
+    );
+    say(this.heatNote, heat.note);
   }
 
   /** Give the frame its size for the room there is; asks for a sharper picture where it has grown. */
