@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from mmrag.forks import new_lock
 from mmrag.pipeline import DocumentQA
 
 DEFAULT_COLLECTION = "documents"
@@ -41,7 +41,7 @@ class Collections:
         self._folders = dict(folders)
         self._open_index = open_index
         self._open: dict[str, DocumentQA] = {}
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names in the order given."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from mmrag.blocks import Box
+from mmrag.forks import new_lock
 from mmrag.pipeline import DocumentQA
 from mmrag.types import Citation, Page
 
@@ -28,7 +28,7 @@ class PictureCache:
         self._most_bytes = most_bytes
         self._pictures: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
         self._bytes = 0
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
     def page(self, qa: DocumentQA, page: Page, width: int) -> bytes:
         """Return a page as PNG, `width` pixels across, or fewer where its file has no more.

@@ -10,8 +10,8 @@
 
 A write is one SQLite transaction with a pending mark, then Chroma, then the mark goes. Whatever
 happens in between, the next open for writing finishes what is pending, and fills Chroma again from
-SQLite if it is missing, damaged, another index's, or of another count. No search asks Chroma: its graph
-takes longer than scanning rows in int8 does (`mmrag.index.row_search`), and misses some.
+SQLite if it is missing, damaged, another index's, or of another count. No search asks Chroma: row 0
+alone finds less than the first rows, which are scanned in int8 (`mmrag.index.row_search`).
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +29,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from mmrag.errors import MissingExtraError, check_whole
+from mmrag.forks import new_lock
 from mmrag.models.calls import EncodingCalls
 from mmrag.models.checkpoint import check_weights, own_dtype, state_digest
 from mmrag.models.device import pick_device, pick_dtype
@@ -91,7 +91,7 @@ class MultiVectorInputEncoder:
         self.tokenizer = Tokenizer.from_str(model.tokenizer.backend_tokenizer.to_str())
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
     def prepare(self, item: Item, side: str) -> _PreparedInput:
         """Decode an image, or split a document's text into pieces that fit the model.
