@@ -278,7 +278,7 @@ class Retriever:
             matches = self.index.search_text(request.words, k=depth, filter=request.filter)
             return self._ranking(request, {"text": _by_id(matches)})
         budget = self._largest_budget(request.budget)
-        exact = request.exact or not self._nested
+        exact = request.exact or not self._nested_query  # a first stage looks at one row of the query
         hits = self.index.search_vectors(matrix, k=depth, budget=budget, filter=request.filter, exact=exact)
         channels = {"vectors": _by_id(hits)}
         if request.words:

@@ -93,8 +93,8 @@ class MatrixTable:
             rows = connection.execute(f"{select} ORDER BY seq").fetchall()
         else:
             for marks, part in chunks(seqs):
-                found = {row[0]: row for row in connection.execute(f"{select} WHERE seq IN ({marks})", part)}
-                rows += [found[seq] for seq in part if seq in found]
+                blobs = {row[0]: row for row in connection.execute(f"{select} WHERE seq IN ({marks})", part)}
+                rows += [blobs[seq] for seq in part if seq in blobs]
         pairs = [(seq, peaks + codes) for seq, peaks, codes in rows] if is_prefix else rows
         numbers, data = [row[0] for row in pairs], [row[1] for row in pairs]
         try:

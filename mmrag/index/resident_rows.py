@@ -25,7 +25,7 @@ PREFIX_ROWS = 8
 
 WHOLE_RECORDS = 20_000
 WHOLE_BYTES = 64 << 20
-"""Largest index whose rows are all held."""
+"""Largest index whose rows are all resident."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,8 @@ class HeldRows:
         if not len(held_seqs):
             return np.empty(0, np.intp)
         at = np.searchsorted(held_seqs, seqs).clip(max=len(held_seqs) - 1)
-        found: NDArray[np.intp] = at[held_seqs[at] == seqs]
-        return found
+        positions_found: NDArray[np.intp] = at[held_seqs[at] == seqs]
+        return positions_found
 
 
 def int8_rows(block: RowBlock) -> Int8Rows:
@@ -85,51 +85,53 @@ class ResidentRows:
     def __init__(self, store: RecordStore) -> None:
         self._store = store
         self._lock = new_lock()
-        self._held: HeldRows | None = None
+        self._rows: HeldRows | None = None
 
     def current(self, connection: sqlite3.Connection) -> HeldRows:
         """Return the rows in the state of the file that this connection sees."""
         generation = self._store.generation(connection)
         with self._lock:
-            held = self._held
-            if held is not None and held.generation == generation:
-                return held
+            resident = self._rows
+            if resident is not None and resident.generation == generation:
+                return resident
             rows = None
-            if held is not None and held.generation < generation:
-                rows = self._followed(connection, held, generation)
+            if resident is not None and resident.generation < generation:
+                rows = self._follow(connection, resident, generation)
             if rows is None:
-                rows = self._loaded(connection, generation)
-            if held is None or held.generation < generation:  # a reader of an older state keeps the newer one
-                self._held = rows
+                rows = self._load(connection, generation)
+            if (
+                resident is None or resident.generation < generation
+            ):  # a reader of an older state keeps the newer one
+                self._rows = rows
             return rows
 
-    def _loaded(self, connection: sqlite3.Connection, generation: int) -> HeldRows:
+    def _load(self, connection: sqlite3.Connection, generation: int) -> HeldRows:
         """Read them all."""
         count = self._store.count(connection, None)
         is_whole = count <= WHOLE_RECORDS and _is_small(count, self._store.row_bytes(connection))
         block = self._store.block(connection, None, None if is_whole else PREFIX_ROWS)
-        return HeldRows(generation, _quantised(block), is_whole and block.peaks is not None)
+        return HeldRows(generation, _quantise(block), is_whole and block.peaks is not None)
 
-    def _followed(self, connection: sqlite3.Connection, held: HeldRows, generation: int) -> HeldRows | None:
+    def _follow(self, connection: sqlite3.Connection, resident: HeldRows, generation: int) -> HeldRows | None:
         """Read what has changed since; None where the file does not say, or too much has."""
-        changed = self._store.changes(connection, generation=held.generation)
-        if changed is None or len(changed) > max(1000, len(held.block.seqs) // 4):
+        changed_seqs = self._store.changes(connection, generation=resident.generation)
+        if changed_seqs is None or len(changed_seqs) > max(1000, len(resident.block.seqs) // 4):
             return None
-        block = self._store.block(connection, changed, None if held.is_whole else PREFIX_ROWS)
-        left = np.flatnonzero(~np.isin(held.block.seqs, np.array(changed, np.int64)))
-        positions = left if len(left) < len(held.block.seqs) else None
-        merged = _merged(cut_block(held.block, positions, None), _quantised(block))
-        if held.is_whole and not _is_small(len(merged.seqs), merged.numbers.nbytes):
+        block = self._store.block(connection, changed_seqs, None if resident.is_whole else PREFIX_ROWS)
+        left = np.flatnonzero(~np.isin(resident.block.seqs, np.array(changed_seqs, np.int64)))
+        positions = left if len(left) < len(resident.block.seqs) else None
+        union = _merge(cut_block(resident.block, positions, None), _quantise(block))
+        if resident.is_whole and not _is_small(len(union.seqs), union.numbers.nbytes):
             return None
-        return HeldRows(generation, merged, held.is_whole)
+        return HeldRows(generation, union, resident.is_whole)
 
 
 def _is_small(records: int, numbers: int) -> bool:
-    """Return whether all rows of an index may be held."""
+    """Return whether all rows of an index may be resident."""
     return records <= WHOLE_RECORDS and numbers <= WHOLE_BYTES
 
 
-def _quantised(block: RowBlock) -> RowBlock:
+def _quantise(block: RowBlock) -> RowBlock:
     """Return a block in int8."""
     if block.peaks is not None:
         return block
@@ -137,15 +139,15 @@ def _quantised(block: RowBlock) -> RowBlock:
     return RowBlock(block.seqs, block.starts, rows.codes, rows.scales * np.float32(127))
 
 
-def _merged(block: RowBlock, other: RowBlock) -> RowBlock:
+def _merge(block: RowBlock, addition: RowBlock) -> RowBlock:
     """Put the records of two blocks together, by rising number; both have peaks."""
-    seqs = np.concatenate([block.seqs, other.seqs])
-    starts = np.concatenate([block.starts, block.starts[-1] + other.starts[1:]])
-    numbers = np.concatenate([block.numbers, other.numbers])
+    seqs = np.concatenate([block.seqs, addition.seqs])
+    starts = np.concatenate([block.starts, block.starts[-1] + addition.starts[1:]])
+    numbers = np.concatenate([block.numbers, addition.numbers])
     peaks = None
-    if block.peaks is not None and other.peaks is not None:
-        peaks = np.concatenate([block.peaks, other.peaks])
-    merged = RowBlock(seqs, starts, numbers, peaks)
+    if block.peaks is not None and addition.peaks is not None:
+        peaks = np.concatenate([block.peaks, addition.peaks])
+    union = RowBlock(seqs, starts, numbers, peaks)
     if len(seqs) > 1 and (np.diff(seqs) < 0).any():
-        return cut_block(merged, np.argsort(seqs), None)
-    return merged
+        return cut_block(union, np.argsort(seqs), None)
+    return union

@@ -70,14 +70,14 @@ class RowSearch:
             filter: records that do not pass are left out.
             exact: score every record in float32.
         """
-        held = self._resident.current(connection)
+        resident = self._resident.current(connection)
         positions = None
         if filter:
             seqs = [int(row[0]) for row in self._store.select(connection, "seq", filter)]
-            positions = held.positions(np.array(seqs, np.int64))
+            positions = resident.positions(np.array(seqs, np.int64))
         if not exact:
-            positions = self._survivors(held, query, k, document_rows, positions)
-        return self._best(connection, held, query, k, document_rows, positions)
+            positions = self._survivors(resident, query, k, document_rows, positions)
+        return self._best(connection, resident, query, k, document_rows, positions)
 
     def score(
         self,
@@ -94,7 +94,7 @@ class RowSearch:
 
     def _survivors(
         self,
-        held: HeldRows,
+        resident: HeldRows,
         query: NDArray[np.float32],
         k: int,
         document_rows: int | None,
@@ -102,15 +102,15 @@ class RowSearch:
     ) -> NDArray[np.intp] | None:
         """Select about the best records by the rows in memory; None: all of them are few enough."""
         count = max(SURVIVORS, SURVIVORS_A_HIT * k)
-        if held.is_whole:
+        if resident.is_whole:
             count = max(WHOLE_SURVIVORS, WHOLE_SURVIVORS_A_HIT * k)
-        total = len(held.block.seqs) if positions is None else len(positions)
+        total = len(resident.block.seqs) if positions is None else len(positions)
         if total <= count:
             return positions
         # against one vector the sum over the query's rows is one product, and this stage the whole score
         stage = query.sum(0, keepdims=True) if document_rows == 1 else query[:1]
-        narrow = positions is not None and total * SCAN_SHARE < len(held.block.seqs)
-        block = cut_block(held.block, positions if narrow else None, document_rows)
+        narrow = positions is not None and total * SCAN_SHARE < len(resident.block.seqs)
+        block = cut_block(resident.block, positions if narrow else None, document_rows)
         scores = maxsim_int8(stage, int8_rows(block), block.starts)
         if positions is None or narrow:
             best = np.sort(np.argpartition(scores, total - count)[total - count :])
@@ -121,16 +121,16 @@ class RowSearch:
     def _best(
         self,
         connection: sqlite3.Connection,
-        held: HeldRows,
+        resident: HeldRows,
         query: NDArray[np.float32],
         k: int,
         document_rows: int | None,
         positions: NDArray[np.intp] | None,
     ) -> list[Hit]:
         """Score the records at these positions, or all, in float32, and keep the best."""
-        seqs = held.block.seqs if positions is None else held.block.seqs[positions]
-        if held.is_whole:
-            blocks = iter([cut_block(held.block, positions, document_rows)])
+        seqs = resident.block.seqs if positions is None else resident.block.seqs[positions]
+        if resident.is_whole:
+            blocks = iter([cut_block(resident.block, positions, document_rows)])
         else:
             blocks = self._blocks(connection, seqs, document_rows)
         scores, numbers = [np.empty(0, np.float32)], [np.empty(0, np.int64)]

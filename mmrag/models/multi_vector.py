@@ -9,8 +9,8 @@ Decisions taken here:
 * A document's text that is longer than the model's ``document_length`` is encoded in pieces that fit, one
   after the other, and the page has the rows of all. sentence-transformers cuts it, without a word.
 * ``max_rows`` keeps levels of clusters (`mmrag.models.token_pooling.pool_levels`): their prefixes stand for
-  the page, so that the index takes a short one first and a search chooses its budget. Without it every token
-  is kept, and an index scores all of them. A query keeps all its tokens either way.
+  the page, so that a search chooses its budget. Without it every token is kept. A query keeps all its tokens
+  either way, and every page is scored.
 * Nothing of a checkpoint is run: weights are safetensors, and a module of another package is refused.
 """
 

@@ -15,9 +15,9 @@ Decisions taken here:
 * Distances are float64: the result is the same on every machine but for ties.
 
 `pool_levels` keeps several cuts of one tree instead: the whole page as one row, then 4 clusters, then 16, and
-so on. Its prefixes do stand for the page, the shorter the coarser, so that an index can take a short one
-first and a search can choose its budget. There the tokens are clustered by their vectors and their places on
-the page together (as EVIE does), since a cluster that lies together is a part of the page.
+so on. Its prefixes do stand for the page, the shorter the coarser, so that a search can choose its budget.
+There the tokens are clustered by their vectors and their places on the page together (as EVIE does), since a
+cluster that lies together is a part of the page.
 """
 
 from __future__ import annotations

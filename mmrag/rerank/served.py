@@ -183,5 +183,5 @@ def _in_dialect(body: Json, dialect: tuple[str, str]) -> Json:
     """Return a request for scores with its texts under the name that the dialect has for them."""
     if dialect[1] == "documents":
         return body
-    others = {name: value for name, value in body.items() if name != "documents"}
-    return {**others, "texts": body["documents"], "truncate": True}
+    fields = {name: value for name, value in body.items() if name != "documents"}
+    return {**fields, "texts": body["documents"], "truncate": True}
