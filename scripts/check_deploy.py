@@ -64,9 +64,11 @@ def check(root: Path, command: list[str], health: list[str], index: Path, sample
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     options: dict[str, int] = {}
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 and is_open_to_others(Path(sys.executable).resolve()):
         os.chown(index, USER, USER)
         options = {"user": USER, "group": USER}
+    else:
+        print("The server runs as the user of this script: another could not use this Python.")
     environment = {
         "PATH": f"{root / 'venv' / 'bin'}:/usr/bin:/bin",
         "HOME": str(index),
@@ -84,6 +86,11 @@ def check(root: Path, command: list[str], health: list[str], index: Path, sample
     finally:
         server.terminate()
         server.wait(60)
+
+
+def is_open_to_others(path: Path) -> bool:
+    """Whether every user may reach a file and run it."""
+    return all(part.stat().st_mode & 0o001 for part in (path, *path.parents))
 
 
 def wait_healthy(health: list[str], environment: dict[str, str], server: subprocess.Popen[bytes]) -> None:

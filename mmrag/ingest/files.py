@@ -20,6 +20,7 @@ Decisions taken here:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -108,14 +109,20 @@ class Ingest:
         """List the documents of the inputs, each once; the index's own files among them are left out."""
         documents: dict[tuple[str, str], InputDocument] = {}
         for item in discover(inputs):
-            name = item.name if isinstance(item, Skipped) else name_of(item)
-            if self._folder is not None and Path(name).absolute().is_relative_to(self._folder):
+            if self._is_own_file(item):
                 continue
             if not isinstance(item, Skipped):
-                documents.setdefault((name, item.source.sha256), item)
+                documents.setdefault((name_of(item), item.source.sha256), item)
             elif item not in report.skipped:
                 report.skipped.append(item)
         return list(documents.values())
+
+    def _is_own_file(self, item: InputDocument | Skipped) -> bool:
+        """Return whether this is a file of the index itself; the name of bytes is no path."""
+        if self._folder is None or (not isinstance(item, Skipped) and item.data is not None):
+            return False
+        path = Path(item.name if isinstance(item, Skipped) else name_of(item)).absolute()
+        return path.is_relative_to(self._folder) and os.path.lexists(path)
 
     def _add_file(self, document: InputDocument, call: _Call) -> None:
         """Add one file, once more as it is then if it changes meanwhile; raises as `_add_document` does."""

@@ -172,3 +172,16 @@ def test_another_index_in_a_folder_is_passed_over_and_counted(qa, embedder, pdf,
         assert (skipped.name, skipped.reason[:17]) == (str(folder / "old-index"), "an index of mmrag")
         assert old.add(folder).skipped == []  # its own folder is no news
         assert picture.is_file()
+
+
+def test_bytes_are_added_wherever_the_process_stands_and_the_index_own_files_never(
+    embedder, pdf, tmp_path, monkeypatch
+) -> None:
+    """A name given with bytes is no path: it was taken for one of the index's own files."""
+    folder = tmp_path / "index"
+    with DocumentQA.open(folder, embedder=embedder, reader=ReaderSettings(ocr="off", workers=1)) as qa:
+        monkeypatch.chdir(folder)
+        assert qa.add([("tea.pdf", pdf.read_bytes())]).added == ["tea.pdf"]
+        assert [item.name for item in qa.add([("notes.bin", b"no document")]).skipped] == ["notes.bin"]
+        own_files = qa.add(folder / "index.sqlite")
+        assert (own_files.added, own_files.skipped) == ([], [])
