@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 import threading
 import webbrowser
 from dataclasses import dataclass
@@ -244,13 +245,18 @@ def listen(app: Any, http: HttpOptions, path: str, *, browser: bool = False) -> 
     """Serve until a signal ends it; the address, with a path behind it, is written when it listens."""
     import uvicorn
 
-    config = uvicorn.Config(
-        app, host=http.host, port=http.port, log_level="warning", server_header=False, limit_concurrency=256
-    )
-    socket = config.bind_socket()
+    config = uvicorn.Config(app, log_level="warning", server_header=False, limit_concurrency=256)
+    try:
+        family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
+        listener = socket.create_server((http.host, http.port), family=family)
+    except OSError as error:
+        raise UsageError(
+            f"--host and --port must be free to listen on, got {http.host} and {http.port} "
+            f"({error.strerror}). --port 0 takes any free one."
+        ) from error
     host = f"[{http.host}]" if ":" in http.host else http.host
-    url = f"http://{host}:{socket.getsockname()[1]}{path}"
+    url = f"http://{host}:{listener.getsockname()[1]}{path}"
     complain(f"{url}  Ctrl-C stops it.")
     if browser:
         threading.Timer(0.5, webbrowser.open, [url]).start()
-    uvicorn.Server(config).run(sockets=[socket])
+    uvicorn.Server(config).run(sockets=[listener])
