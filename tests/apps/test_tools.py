@@ -6,6 +6,7 @@ import base64
 import io
 import sys
 import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -133,6 +134,8 @@ def listening(whales):
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([socket],), daemon=True)
     thread.start()
+    while not server.started:
+        time.sleep(0.01)
     yield f"http://127.0.0.1:{socket.getsockname()[1]}/mcp"
     server.should_exit = True
     thread.join()

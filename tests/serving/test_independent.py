@@ -114,8 +114,8 @@ def scores(*values: float) -> dict:
 @pytest.mark.parametrize("at_root", [True, False])
 def test_a_reranker_is_found_at_the_root_and_under_v1(fake_server, at_root, probe):
     fake_server.reply(404, NOT_FOUND)  # /v1/models: the context's length stays unknown
-    if not at_root:
-        fake_server.reply(404, NOT_FOUND)
+    if not at_root:  # neither the form of documents nor TEI's of texts
+        fake_server.reply(404, NOT_FOUND).reply(404, NOT_FOUND)
     for reply in ([scores(0.9, 0.1)] if probe else []) + [scores(0.2), scores(0.8)]:
         fake_server.reply(200, reply)
     asked = ThinkReranker(
@@ -125,11 +125,11 @@ def test_a_reranker_is_found_at_the_root_and_under_v1(fake_server, at_root, prob
     assert [candidate.id for candidate in ranking] == ["Leave", "Trams"]
     paths = [request.path for request in fake_server.requests[1:]]
     right = "/rerank" if at_root else "/v1/rerank"
-    assert paths == ([] if at_root else ["/rerank"]) + [right] * (3 if probe else 2)
+    assert paths == ([] if at_root else ["/rerank"] * 2) + [right] * (3 if probe else 2)
 
 
 def test_a_server_without_a_reranker_says_so(fake_server):
-    for _ in range(3):
+    for _ in range(4):
         fake_server.reply(404, NOT_FOUND)
     asked = ThinkReranker(fake_server.url, model="m", mode="served", images=False, max_retries=0)
     with pytest.raises(ServerStatusError, match=re.escape(f"{fake_server.url}/v1/rerank answered 404")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from llama_index.core import QueryBundle, get_response_synthesizer
+from llama_index.core import QueryBundle, Settings, get_response_synthesizer
 from llama_index.core.llms import MockLLM
 from llama_index.core.node_parser import SentenceSplitter, SentenceWindowNodeParser, TokenTextSplitter
 from llama_index.core.postprocessor import (
@@ -67,7 +67,8 @@ def test_what_is_written_down_comes_back(page):
 
 @pytest.mark.parametrize("mode", [mode for mode in ResponseMode if mode is not ResponseMode.NO_TEXT])
 @pytest.mark.parametrize("multimodal", [False, True])
-def test_every_synthesizer_reads_it(retriever, mode, multimodal):
+def test_every_synthesizer_reads_it(retriever, mode, multimodal, monkeypatch):
+    monkeypatch.setattr(Settings, "_llm", MockLLM(is_chat_model=True))  # or some modes look for OpenAI's package
     found = retriever.retrieve(QUESTION)
     synthesizer = get_response_synthesizer(
         llm=MockLLM(is_chat_model=True), response_mode=mode, multimodal=multimodal
