@@ -68,7 +68,8 @@ def test_what_is_written_down_comes_back(page):
 @pytest.mark.parametrize("mode", [mode for mode in ResponseMode if mode is not ResponseMode.NO_TEXT])
 @pytest.mark.parametrize("multimodal", [False, True])
 def test_every_synthesizer_reads_it(retriever, mode, multimodal, monkeypatch):
-    monkeypatch.setattr(Settings, "_llm", MockLLM(is_chat_model=True))  # or some modes look for OpenAI's package
+    # else some modes look for OpenAI's package
+    monkeypatch.setattr(Settings, "_llm", MockLLM(is_chat_model=True))
     found = retriever.retrieve(QUESTION)
     synthesizer = get_response_synthesizer(
         llm=MockLLM(is_chat_model=True), response_mode=mode, multimodal=multimodal
