@@ -31,22 +31,22 @@ PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "des
 @router.get("")
 def page(page_id: str, scope: ScopeOf) -> PageDetails:
     """Return where a page is, its text and its neighbours."""
-    record = scope.record(page_id)
-    own_page = scope.page(page_id)
+    record, own_page = scope.record(page_id), scope.page(page_id)
     before, after = _neighbours(scope, own_page)
     location = PageModel.of(own_page, page_id, scope.base)
     return PageDetails(**location.model_dump(), text=record.text, previous=before, next=after)
 
 
 def _neighbours(scope: Scope, page: Page) -> tuple[str | None, str | None]:
-    """Return the ids of the pages before and after a page."""
+    """Return the ids of the pages before and after a page, by the numbers in the ids: no page is read."""
+    start = page.source.page_id(0)[:-1]
     ids = scope.qa.index.ids(scope.filter({"doc_id": page.document_id}))
-    numbers = {record.page.number: record.id for record in scope.qa.index.get(ids) if record.page is not None}
+    numbers = {int(id.removeprefix(start)) for id in ids if id.startswith(start)}
     before = max((number for number in numbers if number < page.number), default=None)
     after = min((number for number in numbers if number > page.number), default=None)
     return (
-        None if before is None else numbers[before],
-        None if after is None else numbers[after],
+        None if before is None else page.source.page_id(before),
+        None if after is None else page.source.page_id(after),
     )
 
 
