@@ -77,7 +77,7 @@ def without_secrets(variables: Mapping[str, str]) -> dict[str, str]:
 def mask_arguments(arguments: Sequence[str]) -> list[str]:
     """Return the arguments of a command with the values of secret flags masked.
 
-    ``--api-key x y`` takes all values up to the next flag; ``--api-key=x`` its own.
+    ``--api-key x y`` takes all values up to the next flag; ``--api-key=x`` its own. So are passwords in URLs.
     """
     result: list[str] = []
     in_secret = False
@@ -85,8 +85,14 @@ def mask_arguments(arguments: Sequence[str]) -> list[str]:
         if argument.startswith("-"):
             name, equals, _ = argument.partition("=")
             in_secret = is_secret_name(name.lstrip("-"))
-            result.append(f"{name}={MASK}" if in_secret and equals else argument)
+            text = _URL_WITH_PASSWORD.sub(_masked_credentials, argument)
+            result.append(f"{name}={MASK}" if in_secret and equals else text)
             in_secret = in_secret and not equals
         else:
-            result.append(MASK if in_secret else argument)
+            result.append(MASK if in_secret else _URL_WITH_PASSWORD.sub(_masked_credentials, argument))
     return result
+
+
+def _masked_credentials(match: re.Match[str]) -> str:
+    """Return ``://user:***@`` of a URL's ``://user:password@``."""
+    return f"{match[0].partition(':')[0]}:{match[0].split(':')[1]}:{MASK}@"

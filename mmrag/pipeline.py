@@ -31,7 +31,7 @@ from mmrag.answer.streaming import apieces, pieces
 from mmrag.documents.settings import unread_hint
 from mmrag.forks import new_lock
 from mmrag.images import with_page_renderer
-from mmrag.index.base import Index
+from mmrag.index.base import Index, ServerIndex
 from mmrag.index.directory import index_bytes
 from mmrag.ingest.embedding import PICTURE_PIXELS
 from mmrag.ingest.files import Ingest
@@ -78,7 +78,8 @@ class DocumentQA:
         password: for encrypted documents: one, several to try, or a function from file name to
             password. The environment variable ``MMRAG_PDF_PASSWORD`` is tried, too.
         answerer: writes the answers. None: extractive, quotes only, no server.
-        path: directory of the index; None in memory.
+        path: directory of the index, for pictures, a reranker's replies and traces; of an index on a server
+            a local folder for these. None: pictures are temporary, replies and traces are not kept.
         reranker: judges the first candidates again: an object, ``"local"`` (a small cross-encoder in
             process, the default), or the URL of a server, whose replies are then kept in the index's
             ``replies/``. None: no reranking. A reranker that shows pages and has no renderer gets ours.
@@ -129,11 +130,13 @@ class DocumentQA:
         rerank_depth: int = DEFAULT_DEPTH,
         row_type: RowType | None = None,
         rows: int | None = None,
+        cache: str | Path | None = None,
     ) -> DocumentQA:
-        """Open the index in a directory, or make one if there is none.
+        """Open the index in a directory or on a server, or make one if there is none.
 
         Args:
-            path: the directory.
+            path: the directory, or the address of a server (``"postgresql://user@host/database"``): see
+                `mmrag.index.addresses`.
             embedder: must have the fingerprint of the one that built the index. None: the default of the
                 package.
             read_only: search only; any number of processes may, also while one writes.
@@ -146,24 +149,28 @@ class DocumentQA:
                 with int8.
             rows: most rows of a record that are stored, the first ones. None: as the index was made; a new
                 one with all. 16 take at most 2.1 kB a page of 128 numbers a row.
+            cache: local folder for the pictures, replies and traces of an index on a server. None: pictures
+                are temporary, replies and traces are not kept. An index in a directory keeps its own.
 
         Raises:
-            ValueError: `row_type` or `rows` is not that of the index.
+            ValueError: `row_type` or `rows` is not that of the index, or `cache` with a directory.
+            ServerError: the server cannot be reached, refuses, or lacks what is needed.
             IndexLockedError: another process holds it for writing.
             IndexMismatchError: another embedder built it; `reembed` writes a new index for this one.
             IndexFormatError: the directory holds something else.
         """
-        from mmrag.index.chroma import ChromaIndex
+        from mmrag.index.addresses import open_index
 
+        folder = _cache_folder(path, cache)
         embedder = _embedder_or_default(embedder)
-        index = ChromaIndex.open(path, embedder, read_only=read_only, row_type=row_type, rows=rows)
+        index = open_index(path, embedder, read_only=read_only, row_type=row_type, rows=rows)
         return cls(
             index,
             embedder=embedder,
             reader=reader,
             password=password,
             answerer=answerer,
-            path=index.path,
+            path=getattr(index, "path", folder),
             reranker=reranker,
             rerank_depth=rerank_depth,
         )
@@ -599,6 +606,8 @@ class DocumentQA:
     def status(self) -> Status:
         """Return what the index holds."""
         manifest = self.index.manifest
+        store = self.index.store_facts() if isinstance(self.index, ServerIndex) else None
+        size = None if self.path is None else index_bytes(self.path)
         return Status(
             path=self.path,
             embedder=manifest.embedder,
@@ -607,7 +616,8 @@ class DocumentQA:
             read_only=self.index.read_only,
             row_type=manifest.row_type,
             rows=manifest.rows,
-            bytes=None if self.path is None else index_bytes(self.path),
+            bytes=size if store is None else store.bytes,
+            store=store,
         )
 
     def check(self, *, repair: bool = False) -> CheckReport:
@@ -674,7 +684,7 @@ class DocumentQA:
 
     def __repr__(self) -> str:
         """Return where the index is and what made it; no password and no key."""
-        location = "memory" if self.path is None else str(self.path)
+        location = self.index.address if isinstance(self.index, ServerIndex) else self.path or "memory"
         mode = ", read-only" if self.index.read_only else ""
         return f"<DocumentQA in {location}, embedder {self.embedder.name!r}{mode}>"
 
@@ -686,7 +696,7 @@ class DocumentQA:
         """
         raise TypeError(
             "a DocumentQA must stay in its process, got one to pickle or copy: it holds open files. "
-            "Pass its path, and open that again with read_only=True."
+            "Pass its path or address, and open that again with read_only=True."
         )
 
     aadd = in_thread(add)
@@ -729,6 +739,23 @@ def _embedder_or_default(embedder: Embedder | None) -> Embedder:
             "Load a model first: mmrag.load_embedder(NAME)."
         )
     return embedder
+
+
+def _cache_folder(path: str | Path, cache: str | Path | None) -> Path | None:
+    """Return the local folder of an index on a server, made where it is not there; None for a directory."""
+    from mmrag.index.addresses import is_server
+
+    if cache is None:
+        is_server(path)  # refuse an unknown scheme before a model is loaded
+        return None
+    if not is_server(path):
+        raise ValueError(
+            f"cache must be None for an index in a directory, which keeps its own, got {str(cache)!r}. "
+            "Leave it out."
+        )
+    folder = Path(cache).expanduser().absolute()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 def _question_request(question: str | Query, options: Mapping[str, Any]) -> SearchRequest:

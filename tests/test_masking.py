@@ -85,6 +85,8 @@ def test_values_of_secret_flags_are_masked() -> None:
         *("vllm", "--api-key", "***", "***", "--port", "1", "--hf-token=***"),
         *("--max-num-batched-tokens", "9", "-x"),
     ]
+    addresses = ["pg://ann:open-sesame@host/db", "--index=pg://:open-sesame@/db", "pg://ann@host/db"]
+    assert mask_arguments(addresses) == ["pg://ann:***@host/db", "--index=pg://:***@/db", "pg://ann@host/db"]
 
 
 def test_errors_hold_no_secret_however_it_is_spelt() -> None:

@@ -17,6 +17,7 @@ from typer import Option
 from mmrag.cli.command import EXIT_OK, UsageError
 from mmrag.cli.common import AnswererOptions, EmbedderOptions, IndexOptions, ReaderOptions, RerankOptions
 from mmrag.cli.visible import complain
+from mmrag.index.addresses import is_server
 
 if TYPE_CHECKING:
     from mmrag.apps.access import Access
@@ -106,7 +107,8 @@ class ServedIndexOptions(IndexOptions):
         Option(
             "--collection",
             metavar="NAME=DIR",
-            help="Another index under a name of its own; may be repeated. --index is 'documents'.",
+            help="Another index (directory or address) under a name of its own; may be repeated. --index is "
+            "'documents'.",
             rich_help_panel="Index",
         ),
     ] = None
@@ -120,25 +122,29 @@ class ServedIndexOptions(IndexOptions):
         ),
     ] = None
 
-    def folders(self) -> dict[str, Path]:
-        """Return the directory of each collection.
+    def locations(self) -> dict[str, IndexOptions]:
+        """Return where the index of each collection is.
 
         Raises:
             UsageError: an entry is not NAME=DIR, or a name is there twice.
         """
         from mmrag.apps.collections import DEFAULT_COLLECTION
 
-        folders_by_name = dict[str, Path]()
+        locations_by_name = dict[str, IndexOptions]()
         for entry in self.collection or ():
             name, sign, folder = entry.partition("=")
             if not (name and sign and folder):
                 raise UsageError(f"--collection must be NAME=DIR, got {entry!r}.")
-            if name in folders_by_name:
+            if name in locations_by_name:
                 raise UsageError(f"--collection names must differ, got {name!r} twice.")
-            folders_by_name[name] = Path(folder)
-        if folders_by_name and self.index == IndexOptions().index:
-            return folders_by_name
-        return {DEFAULT_COLLECTION: self.index, **folders_by_name}
+            locations_by_name[name] = IndexOptions(folder, self._cache(name, folder))
+        if locations_by_name and self.index == IndexOptions().index:
+            return locations_by_name
+        return {DEFAULT_COLLECTION: IndexOptions(self.index, self.cache), **locations_by_name}
+
+    def _cache(self, name: str, location: str) -> Path | None:
+        """Return the local folder of a further index on a server: its own one in that of ``--cache``."""
+        return self.cache / name if self.cache is not None and is_server(location) else None
 
 
 @dataclass(frozen=True)
@@ -197,12 +203,12 @@ def _run(
     from mmrag.apps.api import create_app
     from mmrag.apps.scope import ServerParts
 
-    folders = index.folders()
-    for folder in folders.values():
+    locations = index.locations()
+    for location in locations.values():
         if http.read_only:
-            IndexOptions(folder).check_index()
+            location.check_index()
     parts = ServerParts(
-        _collections(folders, embedder, reader, rerank, answerer, http),
+        _collections(locations, embedder, reader, rerank, answerer, http),
         http.access(),
         limits.timeout,
         index.allow_paths,
@@ -215,7 +221,7 @@ def _run(
 
 
 def _collections(
-    folders: dict[str, Path],
+    locations: dict[str, IndexOptions],
     embedder: EmbedderOptions,
     reader: ReaderOptions,
     rerank: RerankOptions,
@@ -227,18 +233,18 @@ def _collections(
 
     own_embedder = embedder.load_embedder()
 
-    def open_index(folder: Path) -> DocumentQA:
+    def open_index(location: IndexOptions) -> DocumentQA:
         return DocumentQA.open(
-            folder,
+            **location.arguments(),
             embedder=own_embedder,
             read_only=http.read_only,
             reader=reader.reader_settings(),
             password=reader.password,
             answerer=answerer.load_answerer(),
-            **rerank.arguments(folder),
+            **rerank.arguments(location.folder),
         )
 
-    return Collections(folders, open_index)
+    return Collections(locations, open_index)
 
 
 def listen(app: Any, http: HttpOptions, path: str, *, browser: bool = False) -> None:  # noqa: ANN401  ASGI

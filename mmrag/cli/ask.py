@@ -90,7 +90,7 @@ def ask(
     """Answer one question, or a file of them."""
     files.check(question)
     load_ahead(embedder=embedder == EmbedderOptions())
-    options = rerank.arguments(index.index)
+    options = rerank.arguments(index.folder)
     with open_to_read(index, embedder, answerer=answerer.load_answerer(), **options) as qa:
         if files.source is not None and files.target is not None:
             return _ask_file(qa, files.source, files.target, files.evidence_dir, search, output)

@@ -18,8 +18,8 @@ from typer import Option
 
 from mmrag.cli.arguments import budget, metadata_filter
 from mmrag.cli.command import UsageError
+from mmrag.cli.locations import IndexOptions as IndexOptions
 from mmrag.cli.texts import say, say_json
-from mmrag.errors import IndexFormatError
 from mmrag.types import Budget
 
 if TYPE_CHECKING:
@@ -84,33 +84,12 @@ class EmbedderOptions:
         return load_embedder(self.embedder, base_url=self.embedder_url)
 
 
-@dataclass(frozen=True)
-class IndexOptions:
-    """Where the index is."""
-
-    index: Annotated[Path, _index_option("--index", metavar="DIR", help="Index directory.")] = Path(
-        "mmrag-index"
-    )
-
-    def check_index(self) -> None:
-        """Check that there is an index directory.
-
-        Raises:
-            IndexFormatError: there is none.
-        """
-        if not self.index.is_dir():
-            raise IndexFormatError(
-                f"--index must be a directory with an index, got {str(self.index)!r}, which is not there. "
-                f"Make one: mmrag index PATH --index {self.index}"
-            )
-
-
 def open_to_read(index: IndexOptions, embedder: EmbedderOptions, **options: Any) -> DocumentQA:  # noqa: ANN401
     """Open the index of a command that only reads; `options` are those of `DocumentQA.open`."""
     from mmrag.pipeline import DocumentQA
 
     index.check_index()
-    return DocumentQA.open(index.index, embedder=embedder.load_embedder(), read_only=True, **options)
+    return DocumentQA.open(**index.arguments(), embedder=embedder.load_embedder(), read_only=True, **options)
 
 
 @dataclass(frozen=True)
@@ -290,12 +269,12 @@ class RerankerOptions:
         return self.rerank or ("pointwise" if self.reranker_url else DEFAULT_RERANKER or "none")
 
     def load_reranker(
-        self, index: Path, *, depth: int = 100_000, alpha: float | None = None
+        self, index: Path | None, *, depth: int = 100_000, alpha: float | None = None
     ) -> Reranker | None:
         """Return the reranker that the options name; None for none.
 
         Args:
-            index: directory whose folders keep a server's replies and traces.
+            index: directory whose folders keep a server's replies and traces. None: they are not kept.
             depth: most candidates that a local reranker reads.
             alpha: weight of the search score, 0..1. None: the reranker's own.
 
@@ -320,7 +299,7 @@ class RerankerOptions:
 
         return LocalReranker(depth=depth) if alpha is None else LocalReranker(depth=depth, alpha=alpha)
 
-    def _server_reranker(self, index: Path, alpha: float | None) -> Reranker:
+    def _server_reranker(self, index: Path | None, alpha: float | None) -> Reranker:
         if self.rerank in ("none", "local"):
             raise UsageError(f"--rerank {self.rerank} asks no server: leave --reranker-url out.")
         from mmrag.rerank import ThinkReranker
@@ -338,7 +317,7 @@ class RerankerOptions:
             alpha=alpha or 0.0,
             images=not self.reranker_text_only,
             traces=traces,
-            cache=writable_folder(index, "replies"),
+            cache=None if index is None else writable_folder(index, "replies"),
         )
 
 
@@ -360,14 +339,20 @@ class RerankOptions(RerankerOptions):
         """Return mode, depth and weight, the default mode by its name, for the report of a measurement."""
         return {"mode": self.mode, "top": self.rerank_top, "alpha": self.alpha}
 
-    def arguments(self, index: Path) -> dict[str, Any]:
+    def arguments(self, index: Path | None) -> dict[str, Any]:
         """Return the options as arguments of `DocumentQA.open`; replies are kept in the folder `index`."""
         reranker = self.load_reranker(index, depth=self.rerank_top, alpha=self.alpha)
         return {"reranker": reranker, "rerank_depth": self.rerank_top}
 
 
-def trace_writer(url: str, model: str | None, text_only: bool, index: Path) -> TraceWriter:
-    """Return the writer of page traces, with the cache that indexing and reranking share."""
+def trace_writer(url: str, model: str | None, text_only: bool, index: Path | None) -> TraceWriter:
+    """Return the writer of page traces, with the cache that indexing and reranking share.
+
+    Raises:
+        UsageError: there is no folder for the traces.
+    """
+    if index is None:
+        raise UsageError("traces of an index on a server are kept in a local folder: give --cache DIR.")
     from mmrag.rerank.stage import writable_folder
     from mmrag.rerank.traces import TraceWriter
 

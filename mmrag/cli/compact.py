@@ -13,13 +13,14 @@ def compact(output: OutputOptions, index: IndexOptions, rows: RowOptions, embedd
     """Write an index anew in its place."""
     from mmrag.index.compact import compact as compact_index
 
+    directory = index.directory("compact")
     index.check_index()
     maker = None
     if rows.rows is not None:
         from mmrag.models.load import default_embedder
 
         maker = embedder.load_embedder() or default_embedder()
-    report = compact_index(index.index, **rows.settings(), embedder=maker)
+    report = compact_index(directory, **rows.settings(), embedder=maker)
     megabytes = [count / 1e6 for count in (report.bytes_before, report.bytes_after)]
     kilobytes = report.bytes_after / max(1, report.records) / 1e3
     output.write(

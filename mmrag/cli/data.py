@@ -164,6 +164,7 @@ def status_data(status: Status) -> dict[str, Any]:
     """Return an index's files and counts."""
     return {
         "path": str(status.path) if status.path else None,
+        "store": asdict(status.store) if status.store else None,
         "embedder": status.embedder,
         "records": status.records,
         "row_type": status.row_type,

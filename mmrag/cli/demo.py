@@ -17,6 +17,7 @@ from typer import Option
 from mmrag.cli.command import EXIT_OK
 from mmrag.cli.common import AnswererOptions, OutputOptions, ReaderOptions
 from mmrag.cli.data import answer_data
+from mmrag.cli.locations import directory_of
 from mmrag.cli.progress import Progress
 from mmrag.cli.texts import answer_text, say, write_pictures
 from mmrag.samples import sample_documents, sample_questions
@@ -36,11 +37,12 @@ def demo(
     output: OutputOptions,
     reader: ReaderOptions,
     answerer: AnswererOptions,
-    target: Annotated[Path, Option("--to", metavar="DIR", help="Index and pictures go here.")] = Path("demo"),
+    to: Annotated[str, Option("--to", metavar="DIR", help="Index and pictures go here.")] = "demo",
 ) -> int:
     """Index the sample documents and ask six questions."""
     from mmrag.pipeline import DocumentQA
 
+    target = directory_of(to, "demo")
     tell: Callable[[str], None] = (lambda _: None) if output.json else say
     start = time.monotonic()
     with DocumentQA.open(

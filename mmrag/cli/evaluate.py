@@ -19,6 +19,7 @@ from mmrag.cli.common import (
     AnswererOptions,
     ChannelOptions,
     EmbedderOptions,
+    IndexOptions,
     OutputOptions,
     ReaderOptions,
     RerankOptions,
@@ -45,8 +46,10 @@ class MeasureOptions:
     """What is measured and where the results go."""
 
     index: Annotated[
-        Path | None,
-        _measure_option("--index", metavar="DIR", help="Keep the pack's index here, or use it again."),
+        str | None,
+        _measure_option(
+            "--index", metavar="DIR", help="Keep the pack's index here or at this address, or use it again."
+        ),
     ] = None
     budget: Annotated[
         Budget | None,
@@ -206,14 +209,14 @@ def evaluate(
     if options.questions is not None:
         questions = select_questions_of(questions, options.questions)
     with contextlib.ExitStack() as stack:
-        path = options.index or Path(stack.enter_context(scratch_folder()))
+        location = IndexOptions(options.index or stack.enter_context(scratch_folder()))
         qa = DocumentQA.open(
-            path,
+            **location.arguments(),
             embedder=embedder.load_embedder(),
             reader=reader.reader_settings(),
             password=reader.password,
             answerer=answerer.load_answerer(),
-            **rerank.arguments(path),
+            **rerank.arguments(location.folder),
         )
         stack.enter_context(qa)
         _add(qa, questions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -88,7 +88,7 @@ class TraceOptions:
         if not self.trace_url and (self.trace_model or self.trace_text_only):
             raise UsageError("--trace-model and --trace-text-only need --trace-url.")
 
-    def write(self, qa: DocumentQA, index: Path) -> int | None:
+    def write(self, qa: DocumentQA, index: Path | None) -> int | None:
         """Write the traces of all records; return their number, None without a server."""
         if not self.trace_url:
             return None
@@ -105,10 +105,12 @@ def index(
     pages: PageOptions,
     rows: RowOptions,
 ) -> int:
-    """Add files to an index; a new index without a page is not left behind."""
+    """Add files to an index; a new directory without a page is not left behind."""
     trace.check()
+    if trace.trace_url and where.folder is None:
+        raise UsageError("traces of an index on a server are kept in a local folder: give --cache DIR.")
     check_inputs(inputs)
-    with removed_on_failure(where.index), _open_to_add(where, embedder, reader, rows) as qa:
+    with _removed_on_failure(where), _open_to_add(where, embedder, reader, rows) as qa:
         with Progress() as progress:
             report = qa.add(
                 inputs,
@@ -117,18 +119,20 @@ def index(
                 progress=progress.show_add,
             )
         check_report(report, inputs)
-        traces = trace.write(qa, where.index)
+        traces = trace.write(qa, where.folder)
         count = qa.index.count()
-    output.write(*_summary(report, count, traces, where.index))
+    output.write(*_summary(report, count, traces, where))
     return EXIT_SKIPPED if report.skipped else EXIT_OK
 
 
-def _summary(report: AddReport, count: int, traces: int | None, folder: Path) -> tuple[dict[str, Any], str]:
+def _summary(
+    report: AddReport, count: int, traces: int | None, where: IndexOptions
+) -> tuple[dict[str, Any], str]:
     """Return the report, and how much the index holds, as data and as text."""
-    data, text = report_data(report), f"{report}\n{count} pages and records in {folder}"
+    data, text = report_data(report), f"{report}\n{count} pages and records in {where.location}"
     if traces is None:
         return data, text
-    return {**data, "traces": traces}, f"{text}\n{traces} traces in {folder / 'traces'}"
+    return {**data, "traces": traces}, f"{text}\n{traces} traces in {(where.folder or Path()) / 'traces'}"
 
 
 def _open_to_add(
@@ -137,7 +141,7 @@ def _open_to_add(
     from mmrag.pipeline import DocumentQA
 
     return DocumentQA.open(
-        where.index,
+        **where.arguments(),
         embedder=embedder.load_embedder(),
         reader=reader.reader_settings(),
         password=reader.password,
@@ -163,6 +167,10 @@ def check_report(report: AddReport, inputs: list[str]) -> None:
 def _all_pages_failed(report: AddReport) -> bool:
     """Return whether every file is new and none of their pages could be read."""
     return bool(report.skipped) and not (report.pages or report.renamed or report.unchanged)
+
+
+def _removed_on_failure(where: IndexOptions) -> AbstractContextManager[None]:
+    return nullcontext() if where.is_server else removed_on_failure(Path(where.index))
 
 
 @contextmanager

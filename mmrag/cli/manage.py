@@ -35,7 +35,7 @@ def remove(
     from mmrag.pipeline import DocumentQA
 
     index.check_index()
-    with DocumentQA.open(index.index, embedder=embedder.load_embedder()) as qa:
+    with DocumentQA.open(**index.arguments(), embedder=embedder.load_embedder()) as qa:
         counts = {target: qa.remove(target) for target in targets}
     if output.json:
         say_json({"removed": counts})

@@ -44,13 +44,13 @@ def mcp(
     if tools.allow_add is None:
         index.check_index()
     with DocumentQA.open(
-        index.index,
+        **index.arguments(),
         embedder=embedder.load_embedder(),
         read_only=tools.allow_add is None,
         reader=reader.reader_settings(),
         password=reader.password,
         answerer=answerer.load_answerer(),
-        **rerank.arguments(index.index),
+        **rerank.arguments(index.folder),
     ) as qa:
         server = make_server(qa, add_root=tools.allow_add)
         if tools.http:

@@ -124,7 +124,7 @@ def mine(
 ) -> int:
     """Mine, print the table, draw the plot."""
     target = target_options.target
-    settings = _miner_settings(questions, index.index, rerank, negatives, target_options)
+    settings = _miner_settings(questions, index.folder, rerank, negatives, target_options)
     with open_to_read(index, embedder) as qa:
         report = _mine(qa, questions.queries, target, settings)
     if target_options.plot:
@@ -144,7 +144,7 @@ def _mine(qa: DocumentQA, queries: Path, target: Path, settings: dict[str, Any])
 
 def _miner_settings(
     questions: QuestionOptions,
-    folder: Path,
+    folder: Path | None,
     rerank: RerankerOptions,
     rules: RuleOptions,
     target: MinedOptions,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 from typer import Argument
@@ -11,13 +10,14 @@ from typer import Argument
 from mmrag.cli.command import EXIT_OK, EXIT_SKIPPED
 from mmrag.cli.common import EmbedderOptions, OutputOptions, RenderOptions
 from mmrag.cli.data import reembed_data
+from mmrag.cli.locations import directory_of
 from mmrag.cli.rows import RowOptions
 from mmrag.cli.texts import reembed_text
 
 
 def reembed(
-    old: Annotated[Path, Argument(metavar="OLD", help="Index directory, made by any embedder.")],
-    new: Annotated[Path, Argument(metavar="NEW", help="Directory that is empty or absent.")],
+    old: Annotated[str, Argument(metavar="OLD", help="Index directory or address, made by any embedder.")],
+    new: Annotated[str, Argument(metavar="NEW", help="Directory that is empty or absent.")],
     output: OutputOptions,
     embedder: EmbedderOptions,
     rendering: RenderOptions,
@@ -28,7 +28,7 @@ def reembed(
 
     report = copy_index(
         old,
-        new,
+        directory_of(new, "reembed"),
         embedder=embedder.load_embedder(),
         reader=rendering.settings(),
         password=rendering.password,

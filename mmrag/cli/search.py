@@ -36,7 +36,7 @@ def search(
     check_question(query)
     if rerank.mode == "local":
         load_ahead(embedder=embedder == EmbedderOptions())
-    with open_to_read(index, embedder, **rerank.arguments(index.index)) as qa:
+    with open_to_read(index, embedder, **rerank.arguments(index.folder)) as qa:
         ranking = qa.search(query, channels=channels.names(), group_by=group.group_by, **options.arguments())
     if output.json:
         say_json(ranking_data(ranking))

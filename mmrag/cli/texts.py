@@ -160,12 +160,15 @@ def reembed_text(report: ReembedReport) -> str:
 def print_status(status: Status) -> None:
     """Print an index's files: a table on a terminal, a line for each elsewhere."""
     files = f"{len(status.documents)} files, by {status.embedder}"
-    say(f"{status.path}: {status.records} pages and records, {files}")
+    location = status.path if status.store is None else status.store.address
+    say(f"{location}: {status.records} pages and records, {files}")
     rows = "all rows" if status.rows is None else f"at most {status.rows} rows"
     size = f"{(status.bytes or 0) / 1e6:.1f} MB"
     if status.records:
         size += f", {(status.bytes or 0) / status.records / 1e3:.1f} kB each"
     say(f"  {rows} in {status.row_type}, {size}")
+    for line in () if status.store is None else (status.store.kind, *status.store.details):
+        say(f"  {line}")
     if sys.stdout.isatty() and status.documents:
         _print_status_table(status.documents)
         return

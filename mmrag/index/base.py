@@ -57,6 +57,23 @@ class Manifest:
     rows: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """What the store of an index on a server is, and what it costs there.
+
+    Attributes:
+        address: where it is, without passwords and keys.
+        kind: engine and versions, in words.
+        bytes: that the index takes on the server; None where it does not say.
+        details: further lines for people: tables, indexes, shards, replicas.
+    """
+
+    address: str
+    kind: str
+    bytes: int | None = None
+    details: tuple[str, ...] = ()
+
+
 class EmbedderIdentity(Protocol):
     """The part of an embedder that an index remembers."""
 
@@ -274,4 +291,18 @@ class Index(Protocol):
 
     def close(self) -> None:
         """Release files and locks; calling it twice is fine."""
+        ...
+
+
+@runtime_checkable
+class ServerIndex(Protocol):
+    """The part that an index on a server has besides those of `Index`."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, without passwords and keys."""
+        ...
+
+    def store_facts(self) -> StoreFacts:
+        """Ask the server what it is, and what the index takes there."""
         ...

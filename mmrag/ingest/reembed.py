@@ -37,6 +37,7 @@ from mmrag.documents import DocumentReader, ReaderSettings, Skipped
 from mmrag.embedders.base import DocumentInput, Embedder
 from mmrag.errors import DocumentError, IndexMismatchError, UnsupportedInputError
 from mmrag.files import atomic_write
+from mmrag.index.addresses import open_index
 from mmrag.index.base import DocumentEntry, Index, RowType
 from mmrag.index.chroma import ChromaIndex
 from mmrag.index.directory import CHROMA_PREFIX, STORE_NAME
@@ -112,7 +113,7 @@ def reembed(
         UnsupportedInputError: the embedder takes no text, and a record has nothing else.
     """
     with (
-        closing(ChromaIndex.open(old, None, read_only=True)) as index,
+        closing(open_index(old, None, read_only=True)) as index,
         DocumentReader(reader, password=password) as renderer,
     ):
         return reembed_index(

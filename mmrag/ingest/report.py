@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrag.files import visible
-from mmrag.index.base import DocumentEntry
+from mmrag.index.base import DocumentEntry, StoreFacts
 
 if TYPE_CHECKING:
     from mmrag.documents import InputDocument, Skipped
@@ -138,14 +138,15 @@ class Status:
     """Contents of an index.
 
     Attributes:
-        path: its directory; None in memory.
+        path: its directory; None in memory. Of an index on a server: the local folder for its pictures.
         embedder: name of the embedder that built it.
         documents: its files.
         records: number of pages and of the caller's own records.
         read_only: whether this process may only read.
         row_type: how rows are stored, ``"int8"`` or ``"float16"``.
         rows: most rows of a record that are stored; None: all.
-        bytes: of the index's files, without pictures, replies and traces; None in memory.
+        bytes: of the index's files, without pictures, replies and traces, or on the server; None in memory.
+        store: what the store on a server is and costs; None of an index in a directory or in memory.
     """
 
     path: Path | None
@@ -156,6 +157,7 @@ class Status:
     row_type: str = "float16"
     rows: int | None = None
     bytes: int | None = None
+    store: StoreFacts | None = None
 
     @property
     def incomplete(self) -> tuple[DocumentEntry, ...]:
