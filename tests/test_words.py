@@ -50,7 +50,7 @@ NOUNS_IN_ING = frozenset(
     pairing parsing pooling rating reading rendering ring scaling scoring serving setting sibling
     spacing spelling spring string thing timing tokenizing training warning wing wording writing
     batching caching chunking hashing logging nesting paging ranking reranking sampling searching
-    streaming tracing
+    ordering oversampling streaming tracing
     """.split()
 )
 

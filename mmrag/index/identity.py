@@ -32,6 +32,7 @@ import sqlite3
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mmrag.index.dates import highest_version, period_end
 from mmrag.index.lexical import FTS_TOKENIZER, lexical_terms, query_terms, quoted_term
@@ -51,6 +52,9 @@ LATEST_BONUS = 1.5
 
 EQUAL_SHARE = 0.8
 """Share of the best score from which documents count as named equally well."""
+
+Key = TypeVar("Key")
+"""What an identity is told by: a number, a point's id."""
 
 _LATEST = re.compile(r"\b(?:latest|newest|most recent|most up[- ]to[- ]date)\b", re.IGNORECASE)
 
@@ -132,24 +136,53 @@ class IdentityTable:
             count_documents: counts the documents that have an FTS5 expression on any page.
         """
         count = int(connection.execute("SELECT count(*) FROM identities").fetchone()[0])
-        scores: dict[int, float] = {}
-        family_terms = set()
-        for term in query_terms(text):
-            holders = _holders(connection, term)
-            if not holders:
-                continue
-            share = len(holders) / max(len(holders), count_documents(quoted_term(term)))
-            if len(holders) >= FAMILY and share >= FAMILY_SHARE:
-                family_terms.add(term)
-            information = share * term_information(count, len(holders))
-            for seq in holders:
-                scores[seq] = scores.get(seq, 0.0) + information
-        if scores and _LATEST.search(text):
-            best = max(scores.values())
-            rivals = {seq for seq, score in scores.items() if score >= EQUAL_SHARE * best}
-            scores |= {seq: best + bonus for seq, bonus in _latest_bonus(connection, rivals).items()}
+        scores, family_terms = score_names(
+            text,
+            count,
+            lambda term: _holders(connection, term),
+            lambda term: count_documents(quoted_term(term)),
+            lambda rivals: _times(connection, rivals),
+        )
         ids = dict(connection.execute("SELECT rowid, document FROM identities").fetchall()) if scores else {}
-        return DocumentNames({str(ids[seq]): score for seq, score in scores.items()}, frozenset(family_terms))
+        return DocumentNames({str(ids[seq]): score for seq, score in scores.items()}, family_terms)
+
+
+def score_names(
+    text: str,
+    count: int,
+    find_holders: Callable[[str], Collection[Key]],
+    count_documents: Callable[[str], int],
+    find_times: Callable[[Collection[Key]], Mapping[Key, tuple[str, str]]],
+) -> tuple[dict[Key, float], frozenset[str]]:
+    """Score the identities that a question names, wherever they are kept.
+
+    Args:
+        text: the question.
+        count: number of all identities.
+        find_holders: finds the identities that have a term of `query_terms`.
+        count_documents: counts the documents that have a term of `query_terms` on any page.
+        find_times: reads date and version of identities; both may be empty.
+
+    Returns:
+        The scores, above 0, and the terms that name a whole family.
+    """
+    scores: dict[Key, float] = {}
+    family_terms = set()
+    for term in query_terms(text):
+        holders = find_holders(term)
+        if not holders:
+            continue
+        share = len(holders) / max(len(holders), count_documents(term))
+        if len(holders) >= FAMILY and share >= FAMILY_SHARE:
+            family_terms.add(term)
+        information = share * term_information(count, len(holders))
+        for key in holders:
+            scores[key] = scores.get(key, 0.0) + information
+    if scores and _LATEST.search(text):
+        best = max(scores.values())
+        rivals = {key for key, score in scores.items() if score >= EQUAL_SHARE * best}
+        scores |= {key: best + bonus for key, bonus in _latest_bonus(find_times(rivals)).items()}
+    return scores, frozenset(family_terms)
 
 
 def term_information(documents: int, holders: int) -> float:
@@ -157,17 +190,20 @@ def term_information(documents: int, holders: int) -> float:
     return math.log(1 + (documents - holders + 0.5) / (holders + 0.5))
 
 
-def _latest_bonus(connection: sqlite3.Connection, rivals: Collection[int]) -> dict[int, float]:
+def _latest_bonus(times: Mapping[Key, tuple[str, str]]) -> dict[Key, float]:
     """Return what documents that are named equally well get for their time: the oldest 0."""
-    times = {
-        int(seq): (date, version)
-        for seq, date, version in connection.execute("SELECT rowid, date, version FROM identities")
-        if seq in rivals and (date or version)
-    }
-    if len(times) < 2:
+    certain_times = {key: time for key, time in times.items() if any(time)}
+    if len(certain_times) < 2:
         return {}
-    order = sorted(times.values())
-    return {seq: LATEST_BONUS * bisect_left(order, time) / (len(times) - 1) for seq, time in times.items()}
+    order = sorted(certain_times.values())
+    last = len(order) - 1
+    return {key: LATEST_BONUS * bisect_left(order, time) / last for key, time in certain_times.items()}
+
+
+def _times(connection: sqlite3.Connection, seqs: Collection[int]) -> dict[int, tuple[str, str]]:
+    """Read date and version of identities."""
+    rows = connection.execute("SELECT rowid, date, version FROM identities")
+    return {int(seq): (date, version) for seq, date, version in rows if seq in seqs}
 
 
 def _holders(connection: sqlite3.Connection, term: str) -> set[int]:
