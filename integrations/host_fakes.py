@@ -125,3 +125,32 @@ def judge() -> Iterator[Judge]:
     server = Judge()
     yield server
     server.close()
+
+
+@pytest.fixture
+def span_tree(monkeypatch: pytest.MonkeyPatch):
+    """A function that returns the spans of the test so far: one line each, ``KIND name``, children indented.
+
+    A `tracer` of the caller's own is on it.
+    """
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+
+    def tree(parent: int | None = None, depth: int = 0) -> list[str]:
+        spans = sorted(exporter.get_finished_spans(), key=lambda span: (span.start_time, span.end_time))
+        lines = []
+        for span in spans:
+            if (span.parent.span_id if span.parent else None) == parent:
+                kind = span.attributes.get("openinference.span.kind", "-")
+                lines += [f"{'  ' * depth}{kind} {span.name}", *tree(span.context.span_id, depth + 1)]
+        return lines
+
+    tree.tracer = provider.get_tracer("caller")
+    yield tree
+    provider.shutdown()

@@ -22,12 +22,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrag.answer import with_page_blocks
-from mmrag.answer.streaming import apieces, pieces
+from mmrag.answer.streaming import answer_pieces, apieces_of_answer, awrite_answer, write_answer
 from mmrag.documents.settings import unread_hint
 from mmrag.forks import new_lock
 from mmrag.images import with_page_renderer
@@ -44,6 +46,7 @@ from mmrag.ingest.structure import PageStructure
 from mmrag.rerank.stage import DEFAULT_DEPTH, RerankStage, writable_folder
 from mmrag.retriever import CHANNELS, Retriever, SearchRequest, as_query
 from mmrag.serving.twins import in_thread, signature_of
+from mmrag.tracing.spans import Span, apieces, pieces, span
 from mmrag.types import Answer, Budget, Citation, Page, Query, Ranking, Scalar
 
 if TYPE_CHECKING:
@@ -211,7 +214,10 @@ class DocumentQA:
             IndexReadOnlyError: the index is open for reading only.
         """
         ingest = Ingest(self.index, self.embedder, self.reader, self.path)
-        return ingest.add(inputs, metadata, progress, context)
+        with span("mmrag.add", "CHAIN") as trace:
+            report = ingest.add(inputs, metadata, progress, context)
+            trace.facts(added=len(report.added), pages=report.pages, skipped=len(report.skipped))
+        return report
 
     def add_texts(
         self,
@@ -410,13 +416,17 @@ class DocumentQA:
 
     def _search(self, request: SearchRequest) -> Ranking:
         step = self.reranking.step(request.rerank, request.think_tokens)
-        ranking = self.retriever.run(replace(request, k=step.pool(request.pages)))
-        return request.group(step.apply(ranking, request.pages))
+        with span("mmrag.search", "CHAIN") as trace:
+            trace.question(request.query)
+            ranking = self.retriever.run(replace(request, k=step.pool(request.pages)))
+            return trace.ranking(request.group(step.apply(ranking, request.pages)))
 
     async def _asearch(self, request: SearchRequest) -> Ranking:
         step = self.reranking.step(request.rerank, request.think_tokens)
-        ranking = await self.retriever.arun(replace(request, k=step.pool(request.pages)))
-        return request.group(await step.aapply(ranking, request.pages))
+        with span("mmrag.search", "CHAIN") as trace:
+            trace.question(request.query)
+            ranking = await self.retriever.arun(replace(request, k=step.pool(request.pages)))
+            return trace.ranking(request.group(await step.aapply(ranking, request.pages)))
 
     def ask(
         self,
@@ -455,11 +465,13 @@ class DocumentQA:
             ServerError: the server of the reranker or of the answerer failed.
         """
         request = SearchRequest(as_query(question), k, budget, filter, exact, CHANNELS, rerank, think_tokens)
-        laps = Laps()
-        ranking = self._search(request)
-        laps.end("search")
-        answer = self._answerer_for(answerer).answer(request.query, ranking)
-        return self._finish(answer, ranking, laps, evidence)
+        with span("mmrag.ask", "CHAIN") as trace:
+            trace.question(request.query)
+            laps = Laps()
+            ranking = self._search(request)
+            laps.end("search")
+            answer = write_answer(self._answerer_for(answerer), request.query, ranking)
+            return trace.answer(self._finish(answer, ranking, laps, evidence))
 
     @signature_of(ask)
     async def aask(
@@ -472,11 +484,13 @@ class DocumentQA:
     ) -> Answer:
         """Answer without blocking the event loop: reranker and answerer are awaited. See `ask`."""
         request = _question_request(question, options)
-        laps = Laps()
-        ranking = await self._asearch(request)
-        laps.end("search")
-        answer = await self._answerer_for(answerer).aanswer(request.query, ranking)
-        return await asyncio.to_thread(self._finish, answer, ranking, laps, evidence)
+        with span("mmrag.ask", "CHAIN") as trace:
+            trace.question(request.query)
+            laps = Laps()
+            ranking = await self._asearch(request)
+            laps.end("search")
+            answer = await awrite_answer(self._answerer_for(answerer), request.query, ranking)
+            return trace.answer(await asyncio.to_thread(self._finish, answer, ranking, laps, evidence))
 
     @signature_of(ask)
     def stream(
@@ -492,11 +506,21 @@ class DocumentQA:
         An answerer that cannot stream gives its text in one piece.
         """
         request = _question_request(question, options)
+        make = partial(self._pieces, request, evidence, answerer)
+        yield from pieces("mmrag.ask", "CHAIN", make)
+
+    def _pieces(
+        self, request: SearchRequest, evidence: bool, answerer: Answerer | None, trace: Span
+    ) -> Iterator[str | Answer]:
+        trace.question(request.query)
         laps = Laps()
         ranking = self._search(request)
         laps.end("search")
-        for piece in pieces(self._answerer_for(answerer), request.query, ranking):
-            yield self._finish(piece, ranking, laps, evidence) if isinstance(piece, Answer) else piece
+        for piece in answer_pieces(self._answerer_for(answerer), request.query, ranking):
+            if isinstance(piece, Answer):
+                yield trace.answer(self._finish(piece, ranking, laps, evidence))
+            else:
+                yield piece
 
     @signature_of(ask)
     async def astream(
@@ -509,14 +533,24 @@ class DocumentQA:
     ) -> AsyncIterator[str | Answer]:
         """Answer in pieces without blocking the event loop: reranker and answerer are awaited. See `ask`."""
         request = _question_request(question, options)
+        make = partial(self._apieces, request, evidence, answerer)
+        async with aclosing(apieces("mmrag.ask", "CHAIN", make)) as items:
+            async for piece in items:
+                yield piece
+
+    async def _apieces(
+        self, request: SearchRequest, evidence: bool, answerer: Answerer | None, trace: Span
+    ) -> AsyncIterator[str | Answer]:
+        trace.question(request.query)
         laps = Laps()
         ranking = await self._asearch(request)
         laps.end("search")
-        async for piece in apieces(self._answerer_for(answerer), request.query, ranking):
-            if isinstance(piece, Answer):
-                yield await asyncio.to_thread(self._finish, piece, ranking, laps, evidence)
-            else:
-                yield piece
+        async with aclosing(apieces_of_answer(self._answerer_for(answerer), request.query, ranking)) as items:
+            async for piece in items:
+                if isinstance(piece, Answer):
+                    yield trace.answer(await asyncio.to_thread(self._finish, piece, ranking, laps, evidence))
+                else:
+                    yield piece
 
     def _answerer_for(self, answerer: Answerer | None) -> Answerer:
         """Return the answerer of one call, which draws pages and reads structure as we do by default."""
@@ -528,7 +562,8 @@ class DocumentQA:
         if answer.abstained and (unread_pages := self.index.count({"text_source": "unread"})):
             answer = replace(answer, note="; ".join(filter(None, (answer.note, unread_hint(unread_pages)))))
         if evidence:
-            citations = tuple(self._pictures.with_evidence(citation) for citation in answer.citations)
+            with span("mmrag.evidence", "CHAIN"):
+                citations = tuple(self._pictures.with_evidence(citation) for citation in answer.citations)
             answer = replace(answer, citations=citations)
         laps.end("evidence")
         seconds = {**answer.usage.seconds, **laps.seconds}

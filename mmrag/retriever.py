@@ -24,6 +24,7 @@ from mmrag.index.base import Index
 from mmrag.index.filters import Filter
 from mmrag.index.identity import DocumentNames
 from mmrag.scoring import DEFAULT_WEIGHTS, check_weights, fuse
+from mmrag.tracing.spans import span
 from mmrag.types import Budget, Candidate, Hit, Matrix, Query, Ranking
 
 if TYPE_CHECKING:
@@ -236,14 +237,27 @@ class Retriever:
     def run(self, request: SearchRequest) -> Ranking:
         """Search as a request says; see `search`."""
         self._check(request)
-        matrix = self.embedder.encode_query([request.query])[0] if request.has_vectors else None
-        return self._rank(request, matrix)
+        with span("mmrag.retrieve", "RETRIEVER") as trace:
+            trace.question(request.query)
+            matrix = None
+            if request.has_vectors:
+                with span("mmrag.embed", "EMBEDDING") as step:
+                    step.embedding(self.embedder.name, [request.query.text or ""])
+                    matrix = self.embedder.encode_query([request.query])[0]
+            return trace.documents(self._rank(request, matrix), k=request.k, channels=request.channels)
 
     async def arun(self, request: SearchRequest) -> Ranking:
         """Search as a request says, without blocking the event loop."""
         self._check(request)
-        matrix = (await self.embedder.aencode_query([request.query]))[0] if request.has_vectors else None
-        return await asyncio.to_thread(self._rank, request, matrix)
+        with span("mmrag.retrieve", "RETRIEVER") as trace:
+            trace.question(request.query)
+            matrix = None
+            if request.has_vectors:
+                with span("mmrag.embed", "EMBEDDING") as step:
+                    step.embedding(self.embedder.name, [request.query.text or ""])
+                    matrix = (await self.embedder.aencode_query([request.query]))[0]
+            ranking = await asyncio.to_thread(self._rank, request, matrix)
+            return trace.documents(ranking, k=request.k, channels=request.channels)
 
     def _check(self, request: SearchRequest) -> None:
         """Refuse before any work what this embedder cannot search."""

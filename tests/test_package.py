@@ -23,7 +23,7 @@ FLOORS: list[set[str]] = [
     {"masking", "forks"},
     {"errors", "blocks"},
     {"types", "files", "machine", "samples"},
-    {"scoring", "images"},
+    {"scoring", "images", "tracing"},
     {"serving", "documents", "evaluation"},
     {"embedders"},
     {"index", "answer"},

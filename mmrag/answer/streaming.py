@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
 from typing import Protocol, runtime_checkable
 
 from mmrag.answer import Answerer
+from mmrag.tracing.spans import Span, apieces, pieces, span
 from mmrag.types import Answer, Query, Ranking
 
 
@@ -22,22 +24,50 @@ class StreamingAnswerer(Protocol):
         ...
 
 
-def pieces(answerer: Answerer, query: Query, ranking: Ranking) -> Iterator[str | Answer]:
+def write_answer(answerer: Answerer, query: Query, ranking: Ranking) -> Answer:
+    """Return the answerer's answer; its time is a span of its own."""
+    with span("mmrag.answer", "CHAIN") as trace:
+        trace.question(query)
+        return trace.answer(answerer.answer(query, ranking))
+
+
+async def awrite_answer(answerer: Answerer, query: Query, ranking: Ranking) -> Answer:
+    """Return the answerer's answer without blocking the event loop; see `write_answer`."""
+    with span("mmrag.answer", "CHAIN") as trace:
+        trace.question(query)
+        return trace.answer(await answerer.aanswer(query, ranking))
+
+
+def answer_pieces(answerer: Answerer, query: Query, ranking: Ranking) -> Iterator[str | Answer]:
     """Yield an answer's text in pieces, then the answer; in one piece if the answerer cannot stream."""
-    if isinstance(answerer, StreamingAnswerer):
-        yield from answerer.stream(query, ranking)
-    else:
-        answer = answerer.answer(query, ranking)
-        yield answer.text
-        yield answer
+
+    def make(trace: Span) -> Iterator[str | Answer]:
+        trace.question(query)
+        if not isinstance(answerer, StreamingAnswerer):
+            answer = trace.answer(answerer.answer(query, ranking))
+            yield from (answer.text, answer)
+            return
+        for piece in answerer.stream(query, ranking):
+            yield trace.answer(piece) if isinstance(piece, Answer) else piece
+
+    yield from pieces("mmrag.answer", "CHAIN", make)
 
 
-async def apieces(answerer: Answerer, query: Query, ranking: Ranking) -> AsyncIterator[str | Answer]:
-    """Yield as `pieces` does, without blocking the event loop."""
-    if isinstance(answerer, StreamingAnswerer):
+async def apieces_of_answer(
+    answerer: Answerer, query: Query, ranking: Ranking
+) -> AsyncGenerator[str | Answer, None]:
+    """Yield as `answer_pieces` does, without blocking the event loop."""
+
+    async def make(trace: Span) -> AsyncIterator[str | Answer]:
+        trace.question(query)
+        if not isinstance(answerer, StreamingAnswerer):
+            answer = trace.answer(await answerer.aanswer(query, ranking))
+            yield answer.text
+            yield answer
+            return
         async for piece in answerer.astream(query, ranking):
+            yield trace.answer(piece) if isinstance(piece, Answer) else piece
+
+    async with aclosing(apieces("mmrag.answer", "CHAIN", make)) as items:
+        async for piece in items:
             yield piece
-    else:
-        answer = await answerer.aanswer(query, ranking)
-        yield answer.text
-        yield answer

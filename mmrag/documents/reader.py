@@ -9,12 +9,14 @@ Decisions taken here:
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import os
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from mmrag.documents.inputs import InputDocument, Skipped, discover
@@ -33,6 +35,7 @@ from mmrag.errors import (
     SourceChangedError,
 )
 from mmrag.forks import new_lock
+from mmrag.tracing.spans import span
 from mmrag.types import Box, Page, Source
 
 if TYPE_CHECKING:
@@ -158,7 +161,8 @@ class DocumentReader:
         futures: deque[Future[Page | Skipped]] = deque()
         try:
             for number in numbers:
-                futures.append(self._executor().submit(self._read, handle, info, number, picture))
+                read = partial(self._read, handle, info, number, picture)
+                futures.append(self._executor().submit(contextvars.copy_context().run, read))
                 if len(futures) >= _AHEAD * self.settings.workers:
                     yield futures.popleft().result()
             while futures:
@@ -171,10 +175,15 @@ class DocumentReader:
         self, handle: OpenDocument, info: DocumentInfo, number: int, picture: Picture | None
     ) -> Page | Skipped:
         """Read a page, with its blocks if every page is to have them."""
-        outcome = self._pages.read(handle, info, number, picture)
-        if self.settings.structure != "full" or isinstance(outcome, Skipped):
-            return outcome
-        return read_blocks_or_note(self._pages, self._pool, handle, outcome)
+        with span("mmrag.read_page", "CHAIN") as trace:
+            outcome = self._pages.read(handle, info, number, picture)
+            if isinstance(outcome, Skipped):
+                trace.facts(file=handle.document.source.name, page=number, is_skipped=True)
+                return outcome
+            trace.facts(file=handle.document.source.name, page=number, text_source=outcome.text_source)
+            if self.settings.structure != "full":
+                return outcome
+            return read_blocks_or_note(self._pages, self._pool, handle, outcome)
 
     def structure(self, page: Page, *, data: bytes | None = None) -> Page:
         """Read the structure of a page: headings, paragraphs, tables, pictures.

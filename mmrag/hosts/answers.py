@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrag.answer import AnyAnswerer, with_page_blocks
+from mmrag.answer.streaming import awrite_answer, write_answer
 from mmrag.hosts.metadata import metadata_boxes
 from mmrag.images import check_image_file, load_image, with_page_renderer
 from mmrag.serving.escaping import as_data, as_line, data_block, data_mark
@@ -80,12 +81,12 @@ def default_answerer() -> Answerer:
 
 def answer_from(answerer: Answerer, query: Query, candidates: Sequence[Candidate]) -> Answer | None:
     """Return the answer that the candidates hold; None without candidates."""
-    return answerer.answer(query, sources_ranking(query, candidates)) if candidates else None
+    return write_answer(answerer, query, sources_ranking(query, candidates)) if candidates else None
 
 
 async def aanswer_from(answerer: Answerer, query: Query, candidates: Sequence[Candidate]) -> Answer | None:
     """Answer without blocking the event loop; see `answer_from`."""
-    return await answerer.aanswer(query, sources_ranking(query, candidates)) if candidates else None
+    return await awrite_answer(answerer, query, sources_ranking(query, candidates)) if candidates else None
 
 
 def source_evidence(

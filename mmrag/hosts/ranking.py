@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from mmrag.hosts.items import HostItem, unique_ids
 from mmrag.hosts.metadata import CONTEXT, boxes_json
 from mmrag.hosts.pages import page_of
+from mmrag.rerank.stage import ajudge as ajudge  # what adapters call, so that every judgement has its span
+from mmrag.rerank.stage import judge as judge
 from mmrag.types import Candidate, Query, Ranking, Record, Scalar, Verdict
 
 POSITION = "_position"

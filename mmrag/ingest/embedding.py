@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mmrag.embedders.base import DocumentInput
 from mmrag.errors import BadInputError
+from mmrag.tracing.spans import span
 from mmrag.types import Matrix
 
 if TYPE_CHECKING:
@@ -30,6 +31,13 @@ def image_pixels(embedder: Embedder) -> int | None:
 def images_wanted(embedder: Embedder) -> Images:
     """Return the pages whose pictures an embedder wants: all, unless it says ``every_image = False``."""
     return "all" if getattr(embedder, "every_image", True) else "unread"
+
+
+def encode(embedder: Embedder, inputs: Sequence[DocumentInput]) -> Sequence[Matrix]:
+    """Embed documents; its time is a span of its own, without their texts, which are many."""
+    with span("mmrag.embed", "EMBEDDING") as trace:
+        trace.embedding(embedder.name, (), len(inputs))
+        return embedder.encode_document(inputs)
 
 
 def refuse_skipped(matrices: Sequence[Matrix]) -> None:
@@ -56,7 +64,7 @@ def encode_documents(
     left, reasons = list(range(len(inputs))), {}
     while left:
         try:
-            matrices = embedder.encode_document([inputs[position] for position in left])
+            matrices = encode(embedder, [inputs[position] for position in left])
         except BadInputError as error:  # raised before anything is computed, so trying again is cheap
             reasons[left.pop(error.index)] = error.reason
             continue

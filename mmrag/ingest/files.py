@@ -41,6 +41,7 @@ from mmrag.ingest.records import (
     page_record,
 )
 from mmrag.ingest.report import AddProgress, AddReport, Stopwatch
+from mmrag.tracing.spans import span
 from mmrag.types import Page, Scalar
 
 if TYPE_CHECKING:
@@ -97,7 +98,9 @@ class Ingest:
         for position, document in enumerate(documents):
             call.stopwatch.start_file(position, document)
             try:
-                self._add_file(document, call)
+                with span("mmrag.add_file", "CHAIN") as trace:
+                    trace.facts(file=name_of(document), kind=document.source.kind)
+                    self._add_file(document, call)
             except DocumentError as error:
                 reason = str(error).removeprefix(f"{document.source.name}: ")  # the report names the file
                 call.report.skipped.append(Skipped(name=name_of(document), reason=reason))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mmrag.documents.inputs import InputDocument, discover
 from mmrag.errors import DocumentError
 from mmrag.index.base import Index
-from mmrag.ingest.embedding import image_pixels, images_wanted, refuse_skipped
+from mmrag.ingest.embedding import encode, image_pixels, images_wanted, refuse_skipped
 from mmrag.ingest.records import checked_context, checked_metadata, context_text, page_record
 from mmrag.types import Page, Record, Scalar
 
@@ -38,7 +38,7 @@ def add_texts(
     texts = _as_list("texts", texts)
     ids, metadata = _ids_and_metadata(len(texts), ids, metadata)
     keys = checked_context(context, metadata)
-    matrices = embedder.encode_document(texts)
+    matrices = encode(embedder, texts)
     refuse_skipped(matrices)
     rows = zip(ids, matrices, texts, metadata, strict=True)
     index.add(
@@ -73,7 +73,7 @@ def add_images(
         replace(_only_page(reader, embedder, document), id=id, document_id=id)
         for id, document in zip(ids, documents, strict=True)
     ]
-    matrices = embedder.encode_document(pages)
+    matrices = encode(embedder, pages)
     refuse_skipped(matrices)
     for id, document in zip(ids, documents, strict=True):
         if document.data is not None:

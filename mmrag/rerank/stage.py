@@ -13,6 +13,7 @@ from mmrag.forks import new_lock
 from mmrag.images import Render, ShowsPages, with_page_renderer
 from mmrag.rerank.ordering import append_rest
 from mmrag.rerank.protocol import Reranker, ThinkingReranker
+from mmrag.tracing.spans import span
 from mmrag.types import Ranking, Usage
 
 DEFAULT_DEPTH = 10
@@ -44,6 +45,42 @@ def load_reranker(reranker: Reranker | str | None, replies: Path | None = None) 
     if reranker is not None and not isinstance(reranker, Reranker):
         raise TypeError(f"a reranker must have rerank and arerank, got {type(reranker).__name__}.")
     return reranker
+
+
+def judge(
+    reranker: Reranker, ranking: Ranking, top_n: int | None = None, think_tokens: int | None = None
+) -> Ranking:
+    """Return what a reranker makes of a ranking; its time is a span of its own.
+
+    Args:
+        reranker: judges every candidate.
+        ranking: in its prior order.
+        top_n: most candidates that come back; None: all.
+        think_tokens: for rerankers that can think. None: their own setting.
+    """
+    with span("mmrag.rerank", "RERANKER") as trace:
+        trace.candidates(ranking, model_label(reranker), top_n)
+        if think_tokens is not None and isinstance(reranker, ThinkingReranker):
+            return trace.reranking(reranker.rerank(ranking, top_n=top_n, think_tokens=think_tokens))
+        return trace.reranking(reranker.rerank(ranking, top_n=top_n))
+
+
+async def ajudge(
+    reranker: Reranker, ranking: Ranking, top_n: int | None = None, think_tokens: int | None = None
+) -> Ranking:
+    """Await the reranker's own async method; else as `judge`."""
+    with span("mmrag.rerank", "RERANKER") as trace:
+        trace.candidates(ranking, model_label(reranker), top_n)
+        if think_tokens is not None and isinstance(reranker, ThinkingReranker):
+            return trace.reranking(await reranker.arerank(ranking, top_n=top_n, think_tokens=think_tokens))
+        return trace.reranking(await reranker.arerank(ranking, top_n=top_n))
+
+
+def model_label(reranker: Reranker) -> str:
+    """Return a name of the model that judges, for people: the server's, the weights', or the class."""
+    client, weights = getattr(reranker, "client", None), getattr(reranker, "model_dir", None)
+    name = getattr(client, "known_model", None) or (weights and Path(weights).name)
+    return str(name or getattr(reranker, "name", None) or type(reranker).__name__)
 
 
 def writable_folder(index: Path, name: str) -> Path | None:
@@ -94,10 +131,7 @@ class RerankStep:
         if self.reranker is None:
             return ranking
         start = time.perf_counter()
-        if self.think_tokens is not None and isinstance(self.reranker, ThinkingReranker):
-            verdicts = self.reranker.rerank(self._head(ranking), top_n=k, think_tokens=self.think_tokens)
-        else:
-            verdicts = self.reranker.rerank(self._head(ranking), top_n=k)
+        verdicts = judge(self.reranker, self._head(ranking), k, self.think_tokens)
         return self._whole(verdicts, ranking, k, time.perf_counter() - start)
 
     async def aapply(self, ranking: Ranking, k: int) -> Ranking:
@@ -105,12 +139,7 @@ class RerankStep:
         if self.reranker is None:
             return ranking
         start = time.perf_counter()
-        if self.think_tokens is not None and isinstance(self.reranker, ThinkingReranker):
-            verdicts = await self.reranker.arerank(
-                self._head(ranking), top_n=k, think_tokens=self.think_tokens
-            )
-        else:
-            verdicts = await self.reranker.arerank(self._head(ranking), top_n=k)
+        verdicts = await ajudge(self.reranker, self._head(ranking), k, self.think_tokens)
         return self._whole(verdicts, ranking, k, time.perf_counter() - start)
 
     def _head(self, ranking: Ranking) -> Ranking:

@@ -118,11 +118,11 @@ class ServerClient(Exchanges):
         Raises:
             ServerError: as `stream`; also if the server reports an error between two pieces.
         """
-        return iterate(self._emit_deltas(body))
+        return iterate(self.emit_completion(body, _delta))
 
     def achat_stream(self, body: Json) -> AsyncGenerator[Delta, None]:
         """Run `chat_stream` without blocking the event loop."""
-        return aiterate(self._emit_deltas(body))
+        return aiterate(self.emit_completion(body, _delta))
 
     def close(self) -> None:
         """Close the sockets of the blocking calls."""
@@ -149,7 +149,6 @@ class ServerClient(Exchanges):
         while (event := (yield from stream.next())) is not None:
             yield Emit(event)
 
-    def _emit_deltas(self, body: Json) -> Actions[None]:
-        stream = yield from self.open_completion(body)
-        while (event := (yield from stream.next())) is not None:
-            yield Emit(parse_delta(event))
+
+def _delta(event: Json) -> list[Delta]:
+    return [parse_delta(event)]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable, Iterable
 from itertools import count
+from typing import Any
 
 import httpx
 
 from mmrag.errors import ServerAnswerError, ServerStatusError
-from mmrag.serving.actions import Actions, Pause
+from mmrag.serving.actions import Actions, Emit, Pause
 from mmrag.serving.connection import (
     ERROR_BODY_LIMIT,
     AttemptError,
@@ -20,6 +22,7 @@ from mmrag.serving.connection import (
 )
 from mmrag.serving.transport import Close, Open, Read, Response
 from mmrag.serving.wire import EventReader, Json, join_url, parse_models, parse_object
+from mmrag.tracing.spans import CHAT_PATH, llm_span
 
 NO_LIST_STATUSES = frozenset({404, 405, 500, 501})
 """Of ``GET /v1/models`` at servers that have no list; `transformers serve` with one model answers 500."""
@@ -32,14 +35,17 @@ class Exchanges(Connection):
     def exchange(self, method: str, path: str, body: Json | None = None) -> Actions[Json]:
         """Send a request and return the JSON object that comes back; see `ServerClient.post`."""
         url, deadline = join_url(self.base_url, path), self._deadline()
-        try:
-            response = yield from self._open(method, url, body, deadline)
-            content = yield from self._read_all(response, url, deadline)
-        except Exception:
-            yield Close()  # whoever catches the error must not hold a slot meanwhile
-            raise
-        yield Close()
-        return parse_object(content, url)
+        with llm_span(path, body) as trace:
+            try:
+                response = yield from self._open(method, url, body, deadline)
+                content = yield from self._read_all(response, url, deadline)
+            except Exception:
+                yield Close()  # whoever catches the error must not hold a slot meanwhile
+                raise
+            yield Close()
+            reply = parse_object(content, url)
+            trace.reply(reply)
+            return reply
 
     def open_events(self, path: str, body: Json) -> Actions[EventStream]:
         """Send a request for a stream; see `ServerClient.stream`."""
@@ -73,14 +79,22 @@ class Exchanges(Connection):
         """Ask for a chat completion; see `ServerClient.chat`."""
         _refuse_stream(body)
         body = yield from self._with_model(body)
-        return (yield from self.exchange("POST", "chat/completions", body))
+        return (yield from self.exchange("POST", CHAT_PATH, body))
 
-    def open_completion(self, body: Json) -> Actions[EventStream]:
-        """Ask for a streamed chat completion; see `ServerClient.chat_stream`."""
+    def emit_completion(self, body: Json, read: Callable[[Json], Iterable[Any]]) -> Actions[None]:
+        """Ask for a streamed chat completion and emit what `read` makes of its events.
+
+        See `ServerClient.chat_stream`.
+        """
         _refuse_stream(body)
         body = yield from self._with_model(body)
-        streaming = {"stream": True, "stream_options": {"include_usage": True}}
-        return (yield from self.open_events("chat/completions", {**body, **streaming}))
+        body = {**body, "stream": True, "stream_options": {"include_usage": True}}
+        with llm_span(CHAT_PATH, body) as trace:
+            events = yield from self.open_events(CHAT_PATH, body)
+            while (event := (yield from events.next())) is not None:
+                trace.event(event)
+                for value in read(event):
+                    yield Emit(value)
 
     def _with_model(self, body: Json) -> Actions[Json]:
         """Return the request with its model; without one if the server lists none: it may need no name."""

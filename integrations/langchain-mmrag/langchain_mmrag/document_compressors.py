@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import Runnable, RunnableParallel, RunnablePassthrough, RunnableSerializable
-from mmrag.hosts.ranking import item_position, judgement, ranking_of
+from mmrag.hosts.ranking import ajudge, item_position, judge, judgement, ranking_of
 from mmrag.hosts.rerankers import RerankSettings, needs_images
 from mmrag.types import Ranking
 from pydantic import ConfigDict, Field, SecretStr
@@ -78,7 +78,7 @@ class MMRagThinkRerank(
         """
         if not documents:
             return []
-        ranking = self.core.rerank(self._ranking(documents, query), top_n=self.top_n)
+        ranking = judge(self.core, self._ranking(documents, query), self.top_n)
         return self._reorder(ranking, documents)
 
     async def acompress_documents(
@@ -88,7 +88,7 @@ class MMRagThinkRerank(
         if not documents:
             return []
         ranking = await asyncio.to_thread(self._ranking, documents, query)  # opens pictures
-        return self._reorder(await self.core.arerank(ranking, top_n=self.top_n), documents)
+        return self._reorder(await ajudge(self.core, ranking, self.top_n), documents)
 
     def _ranking(self, documents: Sequence[Document], query: Any) -> Ranking:
         return ranking_of(as_query(query), list(map(to_item, documents)), images=needs_images(self.core))

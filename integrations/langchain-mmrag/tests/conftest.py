@@ -18,9 +18,9 @@ from langchain_mmrag import MMRagEmbeddings, MMRagVectorStore
 
 # Shared with the other integration; a source distribution has its own copy beside this file.
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
-from host_fakes import judge, loop_gate  # noqa: E402
+from host_fakes import judge, loop_gate, span_tree  # noqa: E402
 
-__all__ = ["judge", "loop_gate"]
+__all__ = ["judge", "loop_gate", "span_tree"]
 
 REPORT = "harbor-annual-report-2024.pdf"
 DECK = "product-launch-deck.pdf"

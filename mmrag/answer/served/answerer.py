@@ -171,11 +171,7 @@ class ServedAnswerer:
             yield Emit(NO_PAGES)
             yield Emit(job.abstention())
             return
-        events = yield from self.client.open_completion(job.body)
-        while (event := (yield from events.next())) is not None:
-            delta = parse_delta(event)
-            if piece := job.read(delta.content, delta.finish_reason, delta.usage):
-                yield Emit(piece)
+        yield from self.client.emit_completion(job.body, job.read_event)
         for value in (yield Call(job.ending)):
             yield Emit(value)
 
@@ -247,6 +243,12 @@ class _Job:
         self.finish_reason = finish_reason or self.finish_reason
         self.token_counts = token_counts or self.token_counts
         return self.reader.feed(content)
+
+    def read_event(self, event: Json) -> list[str]:
+        """Return what to show after this event of a streamed reply: at most one piece."""
+        delta = parse_delta(event)
+        piece = self.read(delta.content, delta.finish_reason, delta.usage)
+        return [piece] if piece else []
 
     def ending(self) -> list[str | Answer]:
         """Return the text that was held back, if there is any, and the answer."""

@@ -26,7 +26,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.readers.mmrag.contents import to_item
 from llama_index.readers.mmrag.nodes import PageWithScore, with_metadata
 from mmrag.hosts.inputs import text_image_query
-from mmrag.hosts.ranking import item_position, judgement, ranking_of
+from mmrag.hosts.ranking import ajudge, item_position, judge, judgement, ranking_of
 from mmrag.hosts.rerankers import RerankSettings, needs_images
 from mmrag.types import Ranking
 
@@ -61,14 +61,14 @@ class MMRagThinkRerank(RerankSettings, BaseNodePostprocessor):
         with self._events(nodes, query_bundle) as reranked:
             if nodes:
                 ranking = self._ranking(nodes, query_bundle)
-                reranked += self._reorder(self.core.rerank(ranking, top_n=self.top_n), nodes)
+                reranked += self._reorder(judge(self.core, ranking, self.top_n), nodes)
         return reranked
 
     async def _apostprocess_nodes(self, nodes: Nodes, query_bundle: QueryBundle | None = None) -> Nodes:
         with self._events(nodes, query_bundle) as reranked:
             if nodes:
                 ranking = await asyncio.to_thread(self._ranking, nodes, query_bundle)  # opens pictures
-                reranked += self._reorder(await self.core.arerank(ranking, top_n=self.top_n), nodes)
+                reranked += self._reorder(await ajudge(self.core, ranking, self.top_n), nodes)
         return reranked
 
     def _ranking(self, nodes: Sequence[NodeWithScore], bundle: QueryBundle | None) -> Ranking:
