@@ -18,7 +18,11 @@
     ├── WorkerError(RuntimeError)             a reading process cannot be started, or is closed
     ├── ServeError(RuntimeError)              a model server cannot be started, or ended by itself
     └── ServerError(RuntimeError)             something behind a URL failed
-        ├── ServerUnreachableError            no connection, or a time-out
+        ├── ServerUnreachableError            no connection, or one that was cut
+        │   └── ServerTimeoutError            no answer in time
+        ├── ServerAccessError                 a store refused: name, password, database or rights
+        ├── ServerUnfitError                  a store's server is too old, or lacks an extension
+        ├── ServerFullError                   a store's server has no room: disk, memory or connections
         ├── ServerStatusError                 an HTTP status that is not 200; quotes the body
         └── ServerAnswerError                 an answer that does not fit the request
 
@@ -166,7 +170,23 @@ class ServerError(MMRagError, RuntimeError):
 
 
 class ServerUnreachableError(ServerError):
-    """No connection, or no answer in time."""
+    """No connection, one that was cut, or no answer in time."""
+
+
+class ServerTimeoutError(ServerUnreachableError):
+    """A store's server took longer than a statement may."""
+
+
+class ServerAccessError(ServerError):
+    """A store's server refused: an unknown name, password or database, or a right that is missing."""
+
+
+class ServerUnfitError(ServerError):
+    """A store's server is too old, or lacks an extension that may not be added."""
+
+
+class ServerFullError(ServerError):
+    """A store's server has no room: its disk is full, or its memory or connections are used up."""
 
 
 class ServerStatusError(ServerError):

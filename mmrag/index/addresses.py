@@ -25,7 +25,10 @@ from mmrag.masking import MASK, is_secret_name, remember_secret
 if TYPE_CHECKING:
     from mmrag.index.base import EmbedderIdentity, Index, RowType
 
-SCHEMES: dict[str, str] = {}
+SCHEMES: dict[str, str] = {
+    "postgresql": "mmrag.index.postgres",
+    "postgres": "mmrag.index.postgres",
+}
 """Module of each scheme of a server, whose ``open_address`` is an `Opening`; imported on first use."""
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+-]*)://")

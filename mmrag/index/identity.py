@@ -82,6 +82,23 @@ def is_first(record: Record) -> bool:
     return record.page is not None and record.page.number == 0
 
 
+def identity_of(name: str, text: str) -> tuple[str, str, str, str]:
+    """Return what a document is known by: terms of its name, terms of its opening, date and version.
+
+    Args:
+        name: context of its first page.
+        text: of its first page.
+    """
+    opening = text[:OPENING_LETTERS]
+    end = period_end(name) or period_end(opening)
+    return (
+        " ".join(lexical_terms(name)),
+        " ".join(lexical_terms(opening)),
+        "" if end is None else end.isoformat(),
+        highest_version(name) or highest_version(opening),
+    )
+
+
 class IdentityTable:
     """The FTS5 table ``identities`` of one SQLite file; rows are numbered as the records of first pages."""
 
@@ -105,18 +122,9 @@ class IdentityTable:
             text: of its first page.
         """
         IdentityTable.delete(connection, [seq])
-        opening = text[:OPENING_LETTERS]
-        end = period_end(name) or period_end(opening)
         connection.execute(
             "INSERT INTO identities(rowid, document, name, opening, date, version) VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                seq,
-                document_id,
-                " ".join(lexical_terms(name)),
-                " ".join(lexical_terms(opening)),
-                "" if end is None else end.isoformat(),
-                highest_version(name) or highest_version(opening),
-            ),
+            (seq, document_id, *identity_of(name, text)),
         )
 
     @staticmethod

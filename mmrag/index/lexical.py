@@ -65,6 +65,7 @@ _TOKEN = re.compile(
     r"|(?P<acronym>\b(?:[^\W\d_]\.){2,})"
     rf"|(?P<word>{_WORD}(?:-[^\S\n]*\n\s*{_WORD}|-{_WORD})*)"
 )
+_UNSPACED_LETTER = re.compile(f"[{_UNSPACED_SCRIPTS}]")
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 _CUT = re.compile(r"(?<=[^\W\d_])\u00ad[ \t]*\r?\n\s*(?=[^\W\d_])")  # a soft hyphen at a line's end
 _MARK = re.compile(r"(?<!\S)\S*[\u00b9\u00b2\u00b3\u2070-\u207f\u1d2c-\u1d6a\u02b0-\u02ff]\S*")
@@ -136,6 +137,11 @@ def _word_terms(word: str) -> list[str]:
     parts = _HYPHEN.split(word)
     has_letter = any(not part.isdigit() for part in parts)
     return [*parts, "".join(parts)] if has_letter else parts
+
+
+def is_unspaced(term: str) -> bool:
+    """Return whether a term is of a script without spaces, of which a query may ask for a beginning."""
+    return bool(_UNSPACED_LETTER.match(term))
 
 
 def query_terms(text: str) -> list[str]:

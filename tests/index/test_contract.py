@@ -9,6 +9,7 @@ import pytest
 
 from mmrag.blocks import Block, Cell, Table
 from mmrag.errors import IndexReadOnlyError
+from mmrag.index.addresses import open_index
 from mmrag.index.base import DocumentEntry, Index
 from mmrag.index.chroma import ChromaIndex
 from mmrag.index.filters import matches
@@ -44,12 +45,28 @@ def chroma_read_only(tmp_path, identity):
     return Home(index, ChromaIndex.open(tmp_path / "index", identity, read_only=True))
 
 
-HOMES = {"memory": memory, "chroma": chroma, "chroma-read-only": chroma_read_only}
+def postgres(url, identity):
+    index = open_index(url, identity)
+    return Home(index, index)
 
 
-@pytest.fixture(params=HOMES.values(), ids=HOMES.keys())
+def postgres_read_only(url, identity):
+    return Home(open_index(url, identity), open_index(url, identity, read_only=True))
+
+
+HOMES = {
+    "memory": memory,
+    "chroma": chroma,
+    "chroma-read-only": chroma_read_only,
+    "postgres": postgres,
+    "postgres-read-only": postgres_read_only,
+}
+
+
+@pytest.fixture(params=HOMES.items(), ids=HOMES.keys())
 def home(request, tmp_path, identity):
-    home = request.param(tmp_path, identity)
+    name, make = request.param
+    home = make(request.getfixturevalue("schema_url") if name.startswith("postgres") else tmp_path, identity)
     yield home
     home.reader.close()
     home.index.close()
