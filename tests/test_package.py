@@ -180,11 +180,11 @@ def test_public_names_are_there_and_no_others() -> None:
 def test_every_extra_in_a_message_exists_in_pyproject() -> None:
     pyproject = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
     section = pyproject.split("[project.optional-dependencies]")[1].split("\n[")[0]
-    extras = set(re.findall(r"^(\w+) = \[", section, re.MULTILINE))
+    extras = set(re.findall(r"^([\w-]+) = \[", section, re.MULTILINE))
     named: set[str] = set()
     for path in modules():
         text = path.read_text(encoding="utf-8")
-        named |= set(re.findall(r"mmrag\[(\w+)\]", text))
+        named |= set(re.findall(r"mmrag\[([\w-]+)\]", text))
         for call in ast.walk(ast.parse(text)):
             if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("MissingExtraError"):
                 named |= {a.value for a in call.args[1:2] if isinstance(a, ast.Constant)}

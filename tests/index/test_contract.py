@@ -1,7 +1,9 @@
 """What every index does. A new home is one more entry of `HOMES`."""
 
 import asyncio
+import os
 import threading
+import uuid
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +16,8 @@ from mmrag.index.base import DocumentEntry, Index
 from mmrag.index.chroma import ChromaIndex
 from mmrag.index.filters import matches
 from mmrag.index.memory import MemoryIndex
+from mmrag.index.qdrant import CollectionSettings, QdrantIndex, ServerSettings
+from mmrag.index.qdrant.connecting import connect
 from mmrag.index.rows import RowCodec
 from mmrag.types import Budget, Hit, Record, Word
 
@@ -45,6 +49,16 @@ def chroma_read_only(tmp_path, identity):
     return Home(index, ChromaIndex.open(tmp_path / "index", identity, read_only=True))
 
 
+def qdrant_local(tmp_path, identity):
+    index = QdrantIndex.open(identity)
+    return Home(index, index)
+
+
+def qdrant_edge(tmp_path, identity):
+    index = QdrantIndex.open(identity, path=tmp_path / "index")
+    return Home(index, index)
+
+
 def postgres(url, identity):
     index = open_index(url, identity)
     return Home(index, index)
@@ -54,20 +68,51 @@ def postgres_read_only(url, identity):
     return Home(open_index(url, identity), open_index(url, identity, read_only=True))
 
 
+def qdrant_cluster(tmp_path, identity):
+    """Two collections of a real server or cluster, with two replicas where it has the nodes."""
+    url, name = os.environ["MMRAG_QDRANT_URL"], f"mmrag-test-{uuid.uuid4()}"
+    replicas = int(os.environ.get("MMRAG_QDRANT_REPLICAS", "1"))
+    settings = CollectionSettings(shards=2 * replicas, replicas=replicas, write_consistency=replicas)
+    index = QdrantIndex.open(identity, url=url, collection=name, settings=settings)
+    return Home(index, QdrantIndex.open(identity, url=url, collection=name, read_only=True))
+
+
+def drop_collections(index):
+    """Delete what a test made on a server, also where the test closed the index."""
+    name = index.address.rpartition("/")[2]
+    server = connect(os.environ["MMRAG_QDRANT_URL"], None, ServerSettings())
+    for collection in (name, f"{name}-files"):
+        server.client.delete_collection(collection)
+    server.close()
+
+
 HOMES = {
     "memory": memory,
     "chroma": chroma,
     "chroma-read-only": chroma_read_only,
+    "qdrant-local": qdrant_local,
+    "qdrant-edge": qdrant_edge,
+    "qdrant-cluster": qdrant_cluster,
     "postgres": postgres,
     "postgres-read-only": postgres_read_only,
 }
 
 
-@pytest.fixture(params=HOMES.items(), ids=HOMES.keys())
+HOME_PARAMETERS = [
+    pytest.param(item, id=item[0], marks=[pytest.mark.cluster] if item[0] == "qdrant-cluster" else [])
+    for item in HOMES.items()
+]
+
+
+@pytest.fixture(params=HOME_PARAMETERS)
 def home(request, tmp_path, identity):
     name, make = request.param
+    if name == "qdrant-cluster" and not os.environ.get("MMRAG_QDRANT_URL"):
+        pytest.skip("needs a Qdrant server: MMRAG_QDRANT_URL")
     home = make(request.getfixturevalue("schema_url") if name.startswith("postgres") else tmp_path, identity)
     yield home
+    if name == "qdrant-cluster":
+        drop_collections(home.index)
     home.reader.close()
     home.index.close()
 
