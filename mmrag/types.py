@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, overload
 
+from mmrag.anchors import PAGED_KINDS, Anchor, anchor_name
 from mmrag.blocks import Block, LateWords
 from mmrag.blocks import Box as Box
 from mmrag.blocks import HiddenText as HiddenText
@@ -43,7 +44,7 @@ class Source:
 
     Attributes:
         sha256: hexadecimal digest of the whole file.
-        kind: ``"pdf"``, ``"xps"``, ``"epub"``, ``"svg"`` or ``"image"``.
+        kind: ``"pdf"``, ``"xps"``, ``"epub"``, ``"svg"``, ``"image"``, or one to convert (``"docx"``, ...).
         name: the file name shown to people.
         path: absolute path; None when the index keeps its own copy of the bytes.
     """
@@ -71,7 +72,7 @@ class Page(LateWords):
         id: `Source.page_id`, or the caller's own id for an image stored by itself.
         document_id: `Source.document_id`.
         number: 0-based position in the file.
-        label: the printed page label; ``str(number + 1)`` if the file has none.
+        label: the printed page label, or its name ("slide 3", "Prices!A1:F40"); ``str(number + 1)`` without.
         text: the page's visible text in reading order; ``""`` for a picture without text.
         words: the same text as words with boxes.
         size: width and height in points (1/72 inch) as shown, rotation applied.
@@ -85,6 +86,7 @@ class Page(LateWords):
         hidden: text of the file that no eye sees on the page; not in `text` and `words`.
         section: titles of the sections that the page begins in or holds, outermost first, from the file's
             outline or its headings; empty if it has none.
+        anchors: named parts of the page (headings, lines, rows and columns), of files that were converted.
         blocks: the page's structure in reading order; None until it has been read
             (`mmrag.DocumentQA.blocks`, ``ReaderSettings(structure="full")``).
         image: the rendered page, if it was requested; never stored, never compared.
@@ -104,6 +106,7 @@ class Page(LateWords):
     confidence: float | None = None
     hidden: tuple[HiddenText, ...] = field(default=(), repr=False)
     section: tuple[str, ...] = ()
+    anchors: tuple[Anchor, ...] = field(default=(), repr=False)
     blocks: tuple[Block, ...] | None = field(default=None, repr=False)
     image: Image | None = field(default=None, compare=False, repr=False)
 
@@ -372,6 +375,14 @@ class Citation:
     note: str = ""
     area: Box | None = None
 
+    @property
+    def location(self) -> str:
+        """Return the place in a file without printed pages ("Prices!B7", "slide 3"); ``""`` in a PDF."""
+        page = self.page
+        if page is None or page.source.kind in PAGED_KINDS:
+            return ""
+        return anchor_name("" if page.label == str(page.number + 1) else page.label, page.anchors, self.boxes)
+
 
 QUOTES_HEADING = "Quoted from the pages, best first:"
 """Stands above an answer of quotes where people read it."""
@@ -425,11 +436,12 @@ class Answer:
 
 
 def describe_place(citation: Citation) -> str:
-    """Describe a citation in one line: file, page, printed label if it differs, and kind of evidence."""
+    """Describe a citation in one line: file, page, its place or printed label, and kind of evidence."""
     page = citation.page
     if page is None:
         return citation.record_id
     label = f" (label {page.label})" if page.label != str(page.number + 1) else ""
+    label = f", {citation.location}" if citation.location else label
     title = f', {citation.kind} "{citation.title}"' if citation.title else f", {citation.kind}"
     note = f" ({citation.note})" if citation.note else ""
     return f"{page.source.name}, page {page.number + 1}{label}{title}{note}"

@@ -22,6 +22,7 @@ PROJECT = ROOT.parent
 FLOORS: list[set[str]] = [
     {"masking", "forks"},
     {"errors", "blocks"},
+    {"anchors"},
     {"types", "files", "machine", "samples"},
     {"scoring", "images", "tracing"},
     {"serving", "documents", "evaluation"},

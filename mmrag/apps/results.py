@@ -88,7 +88,7 @@ class PageModel(BaseModel):
     document_id: str
     file: str
     number: int = Field(description="From 0.")
-    label: str = Field(description="The printed page number, or number + 1.")
+    label: str = Field(description="The printed page number, slide 3, Prices!A1:F40; or number + 1.")
     total_pages: int | None
     size: tuple[float, float] = Field(description="Points, as shown.")
     section: list[str] = []
@@ -181,6 +181,7 @@ class CitationModel(BaseModel):
         description="Of the quoted words: x0, y0, x1, y1 in 0..1 of the page as shown."
     )
     area: BoxModel | None = Field(description="Of the block around them.")
+    location: str = Field("", description="In a file without printed pages: slide 3, Prices!B7, lines 12-14.")
     page: PageModel | None
 
     @classmethod
@@ -197,6 +198,7 @@ class CitationModel(BaseModel):
             score=citation.score,
             boxes=list(citation.boxes),
             area=citation.area,
+            location=citation.location,
             page=None if page is None else PageModel.of(page, citation.record_id, base),
         )
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from mmrag.anchors import PAGED_KINDS
 from mmrag.apps.faults import without_paths
 from mmrag.errors import MissingExtraError, MMRagError
 from mmrag.masking import mask_secrets
@@ -195,7 +196,8 @@ def _file_name(name: str) -> str:
 
 
 def _page_words(page: Page) -> str:
-    label = "" if page.label == str(page.number + 1) else f" (printed number {page.label})"
+    noun = "printed number " if page.source.kind in PAGED_KINDS else ""
+    label = "" if page.label == str(page.number + 1) else f" ({noun}{page.label})"
     return f"{page.source.name}, page {page.number + 1}{label}"
 
 
@@ -222,5 +224,6 @@ def _citation_line(citation: Citation) -> str:
         else f"{_page_words(citation.page)}, id {citation.record_id}"
     )
     boxes = "; ".join(", ".join(f"{edge:.3f}" for edge in box) for box in citation.boxes)
-    where = f", box {boxes}" if boxes else ""
+    where = f", {citation.location}" if citation.location else ""
+    where += f", box {boxes}" if boxes else ""
     return f"[{citation.number}] {location}{where}: “{' '.join(citation.quote.split())}”"

@@ -103,6 +103,7 @@ def citation_data(citation: Citation, picture: str | None) -> dict[str, Any]:
         "score": citation.score,
         "boxes": [list(box) for box in citation.boxes],
         "area": None if citation.area is None else list(citation.area),
+        "location": citation.location,
         "picture": picture,
         **(page_data(citation.page) if citation.page else {}),
     }
@@ -177,6 +178,7 @@ def status_data(status: Status) -> dict[str, Any]:
                 "kind": entry.kind,
                 "total_pages": entry.total_pages,
                 "complete": entry.complete,
+                "converter": entry.converter,
                 "skipped": [{"page": page, "reason": reason} for page, reason in entry.skipped],
             }
             for entry in status.documents

@@ -182,6 +182,8 @@ def _marks(entry: DocumentEntry) -> Iterator[str]:
         yield "incomplete: add it again to complete it"
     if entry.skipped:
         yield f"{len(entry.skipped)} pages skipped"
+    if entry.converter:
+        yield f"read by {entry.converter}"
 
 
 def _print_status_table(entries: Sequence[DocumentEntry]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mmrag.documents.conversion.base import Conversion, ConvertedPage, Converter
     from mmrag.documents.inputs import InputDocument, Skipped, discover
     from mmrag.documents.page_reading import DocumentInfo
     from mmrag.documents.reader import DocumentReader
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from mmrag.documents.settings import ReaderSettings
 
 __all__ = [
+    "Conversion",
+    "ConvertedPage",
+    "Converter",
     "DocumentInfo",
     "DocumentReader",
     "InputDocument",
@@ -27,6 +31,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Conversion": "conversion.base",
+    "ConvertedPage": "conversion.base",
+    "Converter": "conversion.base",
     "DocumentInfo": "page_reading",
     "DocumentReader": "reader",
     "InputDocument": "inputs",

@@ -13,7 +13,7 @@ from typing import IO
 
 TO_PDF = "save it as PDF"
 PRINT = "print it to a PDF"
-AS_TEXT = "add_texts takes its text, or print it to a PDF"
+AS_TEXT = "give it a name in .txt, .md or .csv, or add_texts takes its text"
 UNPACK = "unpack it and add what is in it"
 AS_PICTURE = "save it as JPEG or PNG"
 
@@ -107,6 +107,7 @@ def _zip_kind(file: IO[bytes]) -> tuple[str, str]:
 
 def _ole_kind(head: bytes, file: IO[bytes]) -> tuple[str, str]:
     """Describe a compound file by the names in the first sector of its directory."""
+    head = head.ljust(52, b"\0")  # a cut file has the names of none
     shift, first = struct.unpack_from("<H", head, 30)[0], struct.unpack_from("<I", head, 48)[0]
     size = 1 << min(shift, 12)
     try:
@@ -120,16 +121,26 @@ def _ole_kind(head: bytes, file: IO[bytes]) -> tuple[str, str]:
     return "an old Office document (OLE)", TO_PDF
 
 
-def _text_kind(head: bytes) -> tuple[str, str]:
-    """Describe a file that may be text."""
+def text_content(head: bytes) -> str:
+    """Return ``"html"``, ``"eml"``, ``"xml"`` or ``"text"``, or ``""`` for a file that is no text.
+
+    Args:
+        head: its first bytes.
+    """
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if _HTML.match(start):
-        return "a web page (HTML)", f"{PRINT} from a browser"
-    if len(_MAIL_HEADER.findall(start.split(b"\n\n")[0].split(b"\r\n\r\n")[0])) >= _LEAST_HEADERS:
-        return "an e-mail (EML)", f"{PRINT} from a mail program"
     if not _is_text(head):
-        return "of unknown kind", ""
-    return ("XML", "") if start.startswith(b"<?xml") else ("plain text", AS_TEXT)
+        return ""
+    if _HTML.match(start):
+        return "html"
+    if len(_MAIL_HEADER.findall(start.split(b"\n\n")[0].split(b"\r\n\r\n")[0])) >= _LEAST_HEADERS:
+        return "eml"
+    return "xml" if start.startswith(b"<?xml") else "text"
+
+
+def _text_kind(head: bytes) -> tuple[str, str]:
+    """Describe a file that may be text, and that is not read for want of a suffix that tells more."""
+    nouns = {"": ("of unknown kind", ""), "xml": ("XML", "")}
+    return nouns.get(text_content(head), ("plain text", AS_TEXT))
 
 
 def _is_text(head: bytes) -> bool:

@@ -26,7 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
-from mmrag.documents.file_kinds import describe
+from mmrag.documents.conversion.kinds import SUFFIXES, office_kind, text_kind
+from mmrag.documents.file_kinds import describe, text_content
 from mmrag.documents.index_folders import INDEX_REASON, index_folder_of, is_index_folder
 from mmrag.types import Source
 
@@ -336,6 +337,10 @@ def _sniff(file: IO[bytes], name: str) -> tuple[str | None, str]:
         return "image", "ppm"
     if _is_svg(head):
         return "svg", "svg"
+    suffix = Path(name).suffix.lower()
+    kind = text_kind(text_content(head), suffix)
+    if kind is not None:
+        return kind, kind
     return None, _unknown(name, *describe(head, file))
 
 
@@ -345,15 +350,21 @@ def _is_svg(head: bytes) -> bool:
 
 
 def _sniff_zip(file: IO[bytes]) -> str | None:
-    """Return ``"epub"`` or ``"xps"`` from the names in the archive, or None."""
+    """Return the kind of document from the names in the archive: EPUB, XPS or an office file; or None."""
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
+            mimetype = b""
+            if "mimetype" in names:
+                with archive.open("mimetype") as member:
+                    mimetype = member.read(100)
+            if kind := office_kind(names, mimetype):
+                return kind
             if "META-INF/container.xml" in names:
                 return "epub"
             if any(name.lower().endswith((".fdseq", ".fpage")) for name in names):
                 return "xps"
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, KeyError):
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, KeyError, NotImplementedError, EOFError):
         return None  # a damaged or encrypted archive is of no kind that is read; the caller says so
     return None
 
@@ -376,6 +387,6 @@ def _unknown(name: str, description: str, advice: str) -> str:
         ".gif",
         ".bmp",
     }
-    if suffix in known_suffixes:
+    if suffix in known_suffixes or suffix in SUFFIXES:
         return f"its name ends in {suffix}, but its content is {description}{hint}"
-    return f"{description}{hint}; PDF, XPS, EPUB, SVG and picture files are read"
+    return f"{description}{hint}; PDF, XPS, EPUB, SVG, office, text and picture files are read"

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from mmrag.documents.conversion.base import Conversion, ConvertedPage
 from mmrag.documents.inputs import LOST_PAGE, InputDocument, Skipped
 from mmrag.documents.layout import join_text
 from mmrag.documents.ocr.merge import Lines, words_of
@@ -62,12 +63,18 @@ class OpenDocument:
         key: differs with its content, its path and the passwords.
         passwords: tried in order.
         stamp: of its file when it had the document's digest (`mmrag.documents.stamps`); None: hash it again.
+        conversion: its PDF, which is read in its place; None for a document whose pages are its own.
     """
 
     document: InputDocument
     key: str
     passwords: tuple[str, ...] = field(repr=False)
     stamp: Stamp | None = None
+    conversion: Conversion | None = field(default=None, repr=False)
+
+    def converted_page(self, number: int) -> ConvertedPage:
+        """Return what the converter knows of a page."""
+        return ConvertedPage() if self.conversion is None else self.conversion.page(number)
 
 
 class PageReader:
@@ -99,12 +106,7 @@ class PageReader:
                     if reply["error"] == "memory":
                         raise WorkerDiedError(str(reply["message"]))
                     return Skipped(source.name, str(reply["message"]), number, source.document_id)
-                choice = self._chooser.choose(
-                    handle.key,
-                    _words(reply["blocks"]),
-                    reply.get("regions", ()),
-                    functools.partial(self._recognise, worker, handle, number, reply["size"]),
-                )
+                choice = self._choose(worker, handle, number, reply)
         except OcrDiedError as death:
             choice = death.choice
         except WorkerDiedError as death:
@@ -114,7 +116,22 @@ class PageReader:
             if failure and not choice.blocks:  # without words the picture is all there is
                 return Skipped(source.name, failure, number, source.document_id)
             reply["notes"] = (*reply["notes"], *filter(None, [failure]))
-        return _make_page(source, info, number, reply, choice)
+        return _make_page(source, info, number, reply, choice, handle.converted_page(number))
+
+    def _choose(self, worker: Worker, handle: OpenDocument, number: int, reply: dict[str, Any]) -> TextChoice:
+        """Choose the text of a page; one that was drawn from words has these, and nothing for OCR."""
+        blocks = handle.converted_page(number).blocks
+        if blocks is not None:
+            reply["regions"] = ()
+            return TextChoice(
+                [[list(line) for line in block] for block in blocks], "layer" if blocks else "none"
+            )
+        return self._chooser.choose(
+            handle.key,
+            _words(reply["blocks"]),
+            reply.get("regions", ()),
+            functools.partial(self._recognise, worker, handle, number, reply["size"]),
+        )
 
     def _is_unread(self, choice: TextChoice, reply: dict[str, Any]) -> bool:
         """Check whether a page has no text, or parts that may hold text and that OCR has not read."""
@@ -162,11 +179,14 @@ class PageReader:
             SourceChangedError: the document's file is gone, or is not the file that was discovered.
         """
         source, data = handle.document.source, handle.document.data
+        kind = source.kind
+        if handle.conversion is not None:
+            kind, data = "pdf", handle.conversion.pdf
         job = {
             "op": operation,
             "number": number,
             "key": handle.key,
-            "kind": source.kind,
+            "kind": kind,
             "name": source.name,
             "path": source.path if data is None else None,
             "sha256": source.sha256,
@@ -196,6 +216,7 @@ def _make_page(
     number: int,
     reply: dict[str, Any],
     choice: TextChoice,
+    converted_page: ConvertedPage,
 ) -> Page:
     """Build a page from a worker's plain values and the text that was chosen."""
     words = words_of(choice.blocks)
@@ -209,17 +230,23 @@ def _make_page(
         id=source.page_id(number),
         document_id=source.document_id,
         number=number,
-        label=reply["label"] or str(number + 1),
+        label=converted_page.label or reply["label"] or str(number + 1),
         text=join_text(choice.blocks),
         words=tuple(words),
         size=reply["size"],
         source=source,
         total_pages=info.total_pages,
         text_source=choice.text_source,
-        notes=(*reply["notes"], *choice.notes, *_attached_notes(reply["attachment_names"])),
+        notes=(
+            *converted_page.notes,
+            *reply["notes"],
+            *choice.notes,
+            *_attached_notes(reply["attachment_names"]),
+        ),
         confidence=mean_confidence(words),
         hidden=tuple(HiddenText(text, box, reason) for text, box, reason in reply["hidden"]),
         section=reply["section"],
+        anchors=converted_page.anchors,
         image=image,
     )
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import os
+import zlib
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,13 +20,16 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
+from mmrag.documents.conversion.base import Conversion
+from mmrag.documents.conversions import Conversions
 from mmrag.documents.inputs import InputDocument, Skipped, discover
 from mmrag.documents.page_reading import DocumentInfo, Images, OpenDocument, PageReader, Picture
 from mmrag.documents.page_structure import read_blocks, read_blocks_or_note
 from mmrag.documents.pdf.attachments import DEEPEST, MOST_BYTES, plain_names
 from mmrag.documents.pool import WorkerDiedError, WorkerPool
 from mmrag.documents.settings import ReaderSettings
-from mmrag.documents.stamps import FileDigests, Stamp
+from mmrag.documents.source_check import SourceCheck
+from mmrag.documents.stamps import Stamp
 from mmrag.errors import (
     DocumentError,
     MissingExtraError,
@@ -36,7 +40,7 @@ from mmrag.errors import (
 )
 from mmrag.forks import new_lock
 from mmrag.tracing.spans import span
-from mmrag.types import Box, Page, Source
+from mmrag.types import Box, Page
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -74,10 +78,11 @@ class DocumentReader:
         self._password = password
         self._pool = WorkerPool(self.settings)
         self._pages = PageReader(self.settings, self._pool)
+        self._conversions = Conversions(self.settings, self._pool)
         self._lock = new_lock()
         self._threads: tuple[int, ThreadPoolExecutor] | None = None
         self._infos: OrderedDict[str, tuple[DocumentInfo, tuple[str, ...]]] = OrderedDict()
-        self._digests = FileDigests()
+        self._sources = SourceCheck()
 
     def __enter__(self) -> DocumentReader:
         """Return self; workers start when needed."""
@@ -152,7 +157,7 @@ class DocumentReader:
                     document.source.name, reason, page_numbers[position], document.source.document_id
                 )
                 break
-        self._check_source(document.source, is_fresh=True)
+        self._sources.check(document.source, is_fresh=True)
 
     def _ahead(
         self, handle: OpenDocument, info: DocumentInfo, numbers: Sequence[int], picture: Picture | None
@@ -333,19 +338,35 @@ class DocumentReader:
     def _open(self, document: InputDocument, page: Page | None = None) -> tuple[DocumentInfo, OpenDocument]:
         """Return info and an open handle, from the cache if the file was opened before."""
         source = document.source
-        stamp = self._check_source(source, page) if document.data is None else None
+        stamp = self._sources.check(source, page) if document.data is None else None
+        conversion = self._conversions.of(document)
         with self._lock:
             info_and_passwords = self._infos.get(source.sha256)
         if info_and_passwords is None:
-            info_and_passwords = self._first_open(document, stamp)
+            info_and_passwords = self._first_open(document, stamp, conversion)
             with self._lock:
                 self._infos[source.sha256] = info_and_passwords
                 while len(self._infos) > _CACHE_SIZE:
                     self._infos.popitem(last=False)
-        return info_and_passwords[0], self._handle(document, info_and_passwords[1], stamp)
+        return info_and_passwords[0], self._handle(document, info_and_passwords[1], stamp, conversion)
+
+    def stored_bytes(self, document: InputDocument) -> bytes | None:
+        """Return what an index keeps to show a document's pages again: its PDF, if it was converted.
+
+        Without a conversion these are the bytes of a document that has no file; None for one that has.
+
+        Raises:
+            DocumentError: see `info`.
+        """
+        conversion = self._open(document)[1].conversion
+        return document.data if conversion is None else conversion.pdf
 
     def _handle(
-        self, document: InputDocument, passwords: tuple[str, ...], stamp: Stamp | None
+        self,
+        document: InputDocument,
+        passwords: tuple[str, ...],
+        stamp: Stamp | None,
+        conversion: Conversion | None,
     ) -> OpenDocument:
         """Build a handle: the same content at the same path with the same passwords stays open in a worker.
 
@@ -355,21 +376,24 @@ class DocumentReader:
         source = document.source
         path = source.path if document.data is None else None
         key = f"{source.sha256} {source.kind} {hash(passwords)} {path or ''}"
-        return OpenDocument(document, key, passwords, stamp)
+        if conversion is not None:  # what an index kept may be another PDF than what is made today
+            key += f" {zlib.crc32(conversion.pdf)}"
+        return OpenDocument(document, key, passwords, stamp, conversion)
 
     def _first_open(
-        self, document: InputDocument, stamp: Stamp | None
+        self, document: InputDocument, stamp: Stamp | None, conversion: Conversion | None
     ) -> tuple[DocumentInfo, tuple[str, ...]]:
         """Try the passwords that are known, then ask the callback."""
         passwords = self._passwords()
-        reply = self._info_job(self._handle(document, passwords, stamp))
+        reply = self._info_job(self._handle(document, passwords, stamp, conversion))
         if reply.get("error") == "password" and callable(self._password):
             answer = self._password(document.source.name)
             if answer is not None:
                 passwords = (*passwords, answer)
-                reply = self._info_job(self._handle(document, passwords, stamp))
+                reply = self._info_job(self._handle(document, passwords, stamp, conversion))
         if reply["ok"]:
-            return DocumentInfo(int(reply["total_pages"]), str(reply["title"])), passwords
+            title = (conversion.title if conversion is not None else "") or str(reply["title"])
+            return DocumentInfo(int(reply["total_pages"]), title), passwords
         raise _error_of(reply, document.source.name)
 
     def _info_job(self, handle: OpenDocument) -> dict[str, Any]:
@@ -389,34 +413,6 @@ class DocumentReader:
             passwords = tuple(self._password)
         variable = os.environ.get(PASSWORD_VARIABLE)
         return passwords if variable is None else (*passwords, variable)
-
-    def _check_source(
-        self, source: Source, page: Page | None = None, *, is_fresh: bool = False
-    ) -> Stamp | None:
-        """Refuse a file that is gone or has changed.
-
-        Args:
-            source: of the document.
-            page: that is wanted, for messages.
-            is_fresh: hash the file again though its stamp is as it was.
-
-        Returns:
-            The stamp by which workers know it again; None where they must hash it too.
-        """
-        if source.path is None:
-            return None
-        where = source.name if page is None else f"{source.name}, page {page.number + 1}"
-        try:
-            file = self._digests.look(source.path, is_fresh=is_fresh)
-            if file.sha256 != source.sha256 and not is_fresh:
-                file = self._digests.look(source.path, is_fresh=True)
-        except OSError as error:
-            raise SourceChangedError(
-                f"{where}: {source.path} cannot be read any more ({error.strerror}). Add it again."
-            ) from error
-        if file.sha256 != source.sha256:
-            raise SourceChangedError(f"{where}: the file at {source.path} has changed. Add it again.")
-        return file.stamp if file.is_settled else None
 
     def _pixels(self, budget: int) -> int:
         """Clip a pixel budget to the reader's limit."""

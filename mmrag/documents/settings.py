@@ -16,10 +16,13 @@ import hashlib
 import importlib.util
 import json
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from mmrag.documents.ocr.languages import check_model, model_name, model_path
 from mmrag.machine import default_workers
+
+if TYPE_CHECKING:
+    from mmrag.documents.conversion.base import Converter
 
 READER_VERSION = 2
 """Raised when a change of ours changes the text or the boxes of pages."""
@@ -31,6 +34,7 @@ as long on the clock. A child that does nothing is given no patience."""
 RendererName = Literal["pymupdf", "pdfium"]
 OcrMode = Literal["auto", "off", "force"]
 StructureMode = Literal["lazy", "full", "off"]
+OfficeMode = Literal["auto", "off"]
 
 
 def ocr_is_installed() -> bool:
@@ -71,6 +75,10 @@ class ReaderSettings:
         max_pixels: no page picture is larger, and no larger image file is decoded.
         workers: worker processes.
         attachments: read files that are attached to PDFs as documents of their own.
+        office: ``"auto"`` converts office files by LibreOffice where it is installed, ``"off"`` never; see
+            docs/formats.md for what is lost without it.
+        office_seconds: time limit for the conversion of one file.
+        converters: yours, tried before those of the package (`mmrag.documents.Converter`).
 
     Raises:
         ValueError: an unknown renderer, OCR mode or OCR language, a limit out of range, or an OCR language
@@ -90,10 +98,13 @@ class ReaderSettings:
     max_pixels: int = 90_000_000
     workers: int = field(default_factory=default_workers)
     attachments: bool = False
+    office: OfficeMode = "auto"
+    office_seconds: float = 60.0
+    converters: tuple[Converter, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse values that no reader can keep."""
-        modes = {"renderer": RendererName, "ocr": OcrMode, "structure": StructureMode}
+        modes = {"renderer": RendererName, "ocr": OcrMode, "structure": StructureMode, "office": OfficeMode}
         for name, choices in ((name, get_args(mode)) for name, mode in modes.items()):
             if getattr(self, name) not in choices:
                 choice_list = ", ".join(repr(choice) for choice in choices)
@@ -103,6 +114,7 @@ class ReaderSettings:
             "page_seconds": 0.01,
             "ocr_seconds": 0.01,
             "structure_seconds": 0.01,
+            "office_seconds": 0.01,
             "memory_mb": 0,
             "max_pixels": 10_000,
             "workers": 1,

@@ -118,7 +118,7 @@ class JobHandler:
         self._structure: StructureReader | None = None
 
     def do(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Run one job: load_ocr, info, attachments, attachment, highlight, read, render, ocr or structure.
+        """Run one job; a file is opened for all but load_ocr, check and convert.
 
         Raises:
             SourceChangedError: the file at the job's path is not, or no more, the content with its digest.
@@ -126,6 +126,8 @@ class JobHandler:
         if job["op"] == "load_ocr":
             self._load_ocr()
             return {}
+        if job["op"] in ("check", "convert"):
+            return _convert(job)
         for _ in range(_MOST_CHANGES):
             renderer, failure, reply = self._open(job), None, {}
             try:
@@ -285,6 +287,17 @@ class JobHandler:
             "unread_lines": reading.unread_lines,
             "foreign_lines": reading.foreign_lines,
         }
+
+
+def _convert(job: dict[str, Any]) -> dict[str, Any]:
+    """Check a file that another program is to open, or convert it to PDF."""
+    from mmrag.documents.conversion import reading
+    from mmrag.documents.conversion.base import to_plain
+
+    if job["op"] == "check":
+        reading.check(job["data"], job["kind"], job["name"])
+        return {}
+    return to_plain(reading.convert(job["data"], job["kind"], job["name"], job["printed"]))
 
 
 def _attachment(renderer: Renderer, position: int, most_bytes: int) -> dict[str, Any]:

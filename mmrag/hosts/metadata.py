@@ -90,10 +90,15 @@ def file_page_metadata(page: Page, image_path: str | None = None) -> dict[str, S
 
 
 def evidence_metadata(citations: Sequence[Citation]) -> dict[str, str]:
-    """Return what citations of one page prove: ``quote``, and ``bbox`` as JSON; empty without citations."""
+    """Return what citations of one page prove: ``quote``, ``location`` and ``bbox`` as JSON; empty without.
+
+    ``location`` is that of files without printed pages, like ``"Prices!B7"``.
+    """
     if not citations:
         return {}
     evidence = {"quote": " … ".join(dict.fromkeys(citation.quote for citation in citations))}
+    if locations := dict.fromkeys(citation.location for citation in citations if citation.location):
+        evidence["location"] = "; ".join(locations)
     boxes = list(dict.fromkeys(box for citation in citations for box in citation.boxes))
     if boxes:
         evidence["bbox"] = boxes_json(boxes)

@@ -146,7 +146,7 @@ class DocumentEntry:
         names: absolute paths, or the given names of bytes and images; the same content under two
             names has both.
         total_pages: pages in the file.
-        settings: fingerprint of the reader settings its pages were read with.
+        settings: fingerprint of the reader settings its pages were read with, and their converter.
         complete: False while its pages are still being added.
         skipped: ``(page number, reason)`` of pages that could not be read.
     """
@@ -159,6 +159,11 @@ class DocumentEntry:
     settings: str
     complete: bool = False
     skipped: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def converter(self) -> str:
+        """Return what converted the file, "libreoffice" or another; ``""`` where its pages are its own."""
+        return self.settings.partition(" ")[2].rpartition("/")[0]
 
 
 @runtime_checkable

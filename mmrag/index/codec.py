@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from mmrag.anchors import Anchor
 from mmrag.blocks import Block
 from mmrag.index.base import DocumentEntry
 from mmrag.types import HiddenText, Metadata, Page, Scalar, Source, Word
@@ -31,6 +32,10 @@ def encode_page(page: Page, record_id: str, record_text: str) -> str:
         ]
     if page.section:
         values["section"] = list(page.section)
+    if page.anchors:
+        values["anchors"] = [
+            [anchor.kind, anchor.name, [round(edge, 4) for edge in anchor.box]] for anchor in page.anchors
+        ]
     if page.id != record_id:
         values["id"] = page.id
     if page.text != record_text:
@@ -58,6 +63,7 @@ def decode_page(
         notes=tuple(values.pop("notes")),
         hidden=tuple(HiddenText(text, tuple(box), reason) for text, box, reason in values.pop("hidden", ())),
         section=tuple(values.pop("section", ())),
+        anchors=tuple(Anchor(kind, name, tuple(box)) for kind, name, box in values.pop("anchors", ())),
         **values,
     )
 

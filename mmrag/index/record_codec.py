@@ -136,6 +136,9 @@ def _check_page(page: Page) -> None:
     for hidden in page.hidden:
         _check_texts([hidden.text, hidden.reason])
         _check_box(hidden.box)
+    for anchor in page.anchors:
+        _check_texts([anchor.kind, anchor.name])
+        _check_box(anchor.box)
     for block in page.blocks or ():
         _check_block(block)
 

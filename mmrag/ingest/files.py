@@ -27,6 +27,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmrag.documents.conversion.choice import fingerprint, fingerprints
 from mmrag.documents.inputs import LOST_PAGE, InputDocument, Skipped, discover
 from mmrag.errors import DocumentError, SourceChangedError
 from mmrag.index.base import DocumentEntry, Index
@@ -80,7 +81,6 @@ class Ingest:
         self._embedder = embedder
         self._reader = reader
         self._folder = folder
-        self._settings = reader.settings.fingerprint()
 
     def add(
         self,
@@ -167,7 +167,7 @@ class Ingest:
         before = call.entries.get(document.source.document_id)
         _check_digest(document, before)
         stale = [entry for entry in call.entries.entries_with(name) if entry is not before]
-        same_settings = before is not None and before.settings == self._settings
+        same_settings = before is not None and self._is_current(before)
         if (
             before is not None
             and same_settings
@@ -184,6 +184,10 @@ class Ingest:
         for entry in stale:
             call.entries.drop_name(entry, name)
 
+    def _is_current(self, entry: DocumentEntry) -> bool:
+        """Check whether an entry's pages were read with these settings, by a converter as good."""
+        return entry.settings in fingerprints(entry.kind, self._reader.settings)
+
     def _has_unread_pages(self, entry: DocumentEntry, call: _Call) -> bool:
         """Check for pages that may be read today: their process ended, or their OCR took too long."""
         is_lost = any(reason.startswith(LOST_PAGE) for _, reason in entry.skipped)
@@ -199,13 +203,16 @@ class Ingest:
         """Read, embed and commit the pages that the index lacks."""
         entry = self._entry(document, before)
         pages = set(self._index.ids({"doc_id": entry.id}))
-        same_settings = before is not None and before.settings == self._settings
+        same_settings = before is not None and self._is_current(before)
         old_pages = pages - set(self._unread_pages(entry.id)) if same_settings else set()
         # Until all pages are of the same settings, the entry names none: after a crash the next `add` then
         # reads them all again.
         is_mixed = bool(pages) and not same_settings
-        if document.data is not None:
-            self._index.put_blob(document.source.sha256, document.data)
+        data = self._reader.stored_bytes(document)
+        if data is not None:
+            self._index.put_blob(document.source.sha256, data)
+        if is_mixed:
+            self._forget_pictures(document)
         call.entries.put(replace(entry, settings="") if is_mixed else entry)
         numbers = [n for n in range(entry.total_pages) if document.source.page_id(n) not in old_pages]
         counts = call.report.copy()
@@ -230,8 +237,14 @@ class Ingest:
             kind=document.source.kind,
             names=names,
             total_pages=self._reader.info(document).total_pages,
-            settings=self._settings,
+            settings=fingerprint(document.source.kind, self._reader.settings),
         )
+
+    def _forget_pictures(self, document: InputDocument) -> None:
+        """Delete the pictures that are kept of a document's pages: another converter draws them otherwise."""
+        folder = None if self._folder is None else self._folder / "pictures"
+        for path in () if folder is None else folder.glob(f"{document.source.sha256}-p*.png"):
+            path.unlink(missing_ok=True)
 
     def _write_pages(
         self, document: InputDocument, entry: DocumentEntry, numbers: list[int], call: _Call

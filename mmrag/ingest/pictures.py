@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from mmrag.documents.conversion.base import CONVERTED_KINDS
 from mmrag.errors import PageError, SourceChangedError
 from mmrag.files import atomic_write
 from mmrag.forks import ForkOwner, follow_forks, new_lock
@@ -160,6 +161,10 @@ def from_source(index: Index, page: Page, read: Callable[[Page, bytes | None], T
         SourceChangedError: the file is gone, or is not the file that was indexed.
         PageError: `read` raised it.
     """
+    if page.source.kind in CONVERTED_KINDS:
+        pdf = index.get_blob(page.source.sha256)
+        if pdf is not None:  # neither the file nor its converter is needed
+            return read(replace(page, source=replace(page.source, path=None)), pdf)
     data = None if page.source.path is not None else index.get_blob(blob_key(page))
     failure: SourceChangedError | None = None
     for path in _paths(index, page, only_own=data is not None):

@@ -170,7 +170,7 @@ def test_an_input_that_is_not_there_fails_and_leaves_no_index(capsys, tmp_path, 
         assert not (tmp_path / "index").exists()
 
 
-@pytest.mark.parametrize("files", [{}, {"notes.txt": b"words"}, {"torn.pdf": b"%PDF-1.7 and then nothing"}])
+@pytest.mark.parametrize("files", [{}, {"notes.bin": b"words"}, {"torn.pdf": b"%PDF-1.7 and then nothing"}])
 def test_a_folder_in_which_nothing_can_be_read_fails_and_leaves_no_index(capsys, tmp_path, files):
     folder = tmp_path / "docs"
     folder.mkdir()

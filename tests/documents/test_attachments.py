@@ -37,10 +37,10 @@ def one_reader():
 
 
 def test_attached_files_are_named_on_the_page_that_carries_them(one_reader):
-    (page,) = one_reader.pages(find(portfolio(a_pdf=make_pdf("minutes"), b_csv=b"1,2")))
+    (page,) = one_reader.pages(find(portfolio(a_pdf=make_pdf("minutes"), b_bin=b"1,2")))
     assert page.text == "open this portfolio in a newer reader", "the cover is a page"
     assert page.notes == (
-        "2 files are attached: a.pdf, b.csv (are read with attachments=True or --attachments)",
+        "2 files are attached: a.pdf, b.bin (are read with attachments=True or --attachments)",
     )
     first, second = one_reader.pages(find(with_pinned_file(b"x", "prices.csv")))
     assert first.notes == ()
@@ -50,13 +50,13 @@ def test_attached_files_are_named_on_the_page_that_carries_them(one_reader):
 
 
 def test_attached_files_are_documents(one_reader):
-    data = portfolio(a_pdf=make_pdf("minutes of June"), b_csv=b"1,2")
+    data = portfolio(a_pdf=make_pdf("minutes of June"), b_bin=b"1,2")
     document, skipped = one_reader.attachments(find(data, "box.pdf"))
     assert isinstance(document, InputDocument)
     assert (document.source.name, document.name) == ("box.pdf/a.pdf", "box.pdf/a.pdf")
     (page,) = one_reader.pages(document)
     assert (page.text, page.source.path) == ("minutes of June", None)
-    assert isinstance(skipped, Skipped) and skipped.name == "box.pdf/b.csv"
+    assert isinstance(skipped, Skipped) and skipped.name == "box.pdf/b.bin"
     (pinned,) = one_reader.attachments(find(with_pinned_file(make_pdf("pinned"), "p.pdf"), "c.pdf"))
     assert next(iter(one_reader.pages(pinned))).text == "pinned"
     assert list(one_reader.attachments(find(make_pdf("no files")))) == []
@@ -124,12 +124,12 @@ def test_an_index_holds_attached_files_as_long_as_what_carries_them(qa, tmp_path
 
 def test_a_known_file_is_opened_again_for_its_attachments_only(qa, embedder, tmp_path):
     path = tmp_path / "box.pdf"
-    path.write_bytes(portfolio(a_pdf=make_pdf("grant"), b_csv=b"1,2"))
+    path.write_bytes(portfolio(a_pdf=make_pdf("grant"), b_bin=b"1,2"))
     plain = DocumentQA(qa.index, embedder=embedder, reader=SETTINGS)
     report = plain.add(path)
     plain.reader.close()  # not the index, which both have
     assert (report.added, report.skipped) == ([str(path)], [])
-    assert any("attached: a.pdf, b.csv" in note for note in report.notes)
+    assert any("attached: a.pdf, b.bin" in note for note in report.notes)
     report = qa.add(path)
     assert (report.unchanged, report.added) == ([str(path)], [f"{path}/a.pdf"])
-    assert [skipped.name for skipped in report.skipped] == [f"{path}/b.csv"]
+    assert [skipped.name for skipped in report.skipped] == [f"{path}/b.bin"]

@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from mmrag.documents import Skipped, discover
+from mmrag.documents import InputDocument, Skipped, discover
 
 
 def archive(*names: str, mimetype: str = "") -> bytes:
@@ -36,13 +36,6 @@ CASES = {
     "heic": (b"\0\0\0\x28ftypheic\0\0\0\0mif1heic", "a HEIC photo (HEIF): save it as JPEG or PNG"),
     "heif": (b"\0\0\0\x18ftypmif1\0\0\0\0", "a HEIC photo"),
     "mp4": (b"\0\0\0\x18ftypisom\0\0\0\0", "a video"),
-    "docx": (archive("[Content_Types].xml", "word/document.xml"), "a Word document (DOCX): save it as PDF"),
-    "xlsx": (archive("xl/workbook.xml"), "an Excel workbook (XLSX): save it as PDF"),
-    "pptx": (archive("ppt/presentation.xml"), "a PowerPoint presentation (PPTX): save it as PDF"),
-    "odt": (
-        archive("content.xml", mimetype="application/vnd.oasis.opendocument.text"),
-        "an OpenDocument text (ODT): save it as PDF",
-    ),
     "zip": (archive("a.pdf"), "a zip archive: unpack it and add what is in it"),
     "cut zip": (archive("word/document.xml")[:-30], "a damaged zip archive"),
     "doc": (compound("1Table", "WordDocument"), "an old Word document (DOC): save it as PDF"),
@@ -52,13 +45,10 @@ CASES = {
     "ole": (compound("x"), "an old Office document (OLE)"),
     "far ole": (compound(first=3)[:480] + b"\xff" * 32, "an old Office document (OLE)"),
     "rtf": (b"{\\rtf1\\ansi hello}", "a rich text document (RTF): save it as PDF"),
-    "html": (b"\n<!-- saved -->\n<!DOCTYPE html><html><body>", "a web page (HTML): print it to a PDF from a"),
-    "xhtml": (b"<?xml version='1.0'?>\n<html xmlns='x'>", "a web page (HTML)"),
-    "eml": (
-        b"Received: by x\r\nFrom: a@b\r\nTo: c@d\r\nSubject: hi\r\n\r\nFrom: no header",
-        "an e-mail (EML): print it to a PDF from a mail program",
+    "txt": (
+        "Grüße aus Köln\n".encode(),
+        "plain text: give it a name in .txt, .md or .csv, or add_texts takes its text",
     ),
-    "txt": ("Grüße aus Köln\n".encode(), "plain text: add_texts takes its text, or print it to a PDF"),
     "latin": ("Grüße aus Köln, schön hier\n".encode("latin-1"), "plain text"),
     "utf-16": ("text".encode("utf-16"), "plain text"),
     "xml": (b"<?xml version='1.0'?><data/>", "XML"),
@@ -67,13 +57,53 @@ CASES = {
 }
 
 
+READ = {
+    "docx": archive("[Content_Types].xml", "word/document.xml"),
+    "xlsx": archive("xl/workbook.xml", "xl/vbaProject.bin"),
+    "pptx": archive("ppt/presentation.xml"),
+    "odt": archive("content.xml", mimetype="application/vnd.oasis.opendocument.text"),
+    "ods": archive("content.xml", mimetype="application/vnd.oasis.opendocument.spreadsheet-template"),
+    "odp": archive("content.xml", mimetype="application/vnd.oasis.opendocument.presentation"),
+    "html": b"\n<!-- saved -->\n<!DOCTYPE html><html><body>",
+    "eml": b"Received: by x\r\nFrom: a@b\r\nTo: c@d\r\nSubject: hi\r\n\r\nFrom: no header",
+}
+
+
+@pytest.mark.parametrize("kind", READ)
+@pytest.mark.parametrize("name", ["scan.pdf", "notes.txt", "noname"])
+def test_files_to_convert_are_known_by_their_content(kind, name):
+    (document,) = discover((name, READ[kind]))
+    assert isinstance(document, InputDocument)
+    assert document.source.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.TXT", "txt"),
+        ("a.log", "txt"),
+        ("a.markdown", "md"),
+        ("a.csv", "csv"),
+        ("a.tab", "tsv"),
+        ("a.htm", "html"),
+    ],
+)
+def test_a_text_is_of_the_kind_that_its_suffix_says(name, kind):
+    (document,) = discover((name, b"words, and words\n"))
+    assert document.source.kind == kind
+    (skipped,) = discover((name, bytes([7, 200, 0, 3] * 30)))  # a suffix alone makes no text
+    assert skipped.reason.startswith(
+        f"its name ends in .{name.lower().split('.')[1]}, but its content is of unk"
+    )
+
+
 @pytest.mark.parametrize("kind", CASES)
 def test_the_reason_says_what_it_is_and_what_to_do(kind):
     data, reason = CASES[kind]
     (skipped,) = discover(("file.bin", data))
     assert isinstance(skipped, Skipped)
     assert skipped.reason.startswith(reason)
-    assert skipped.reason.endswith("; PDF, XPS, EPUB, SVG and picture files are read")
+    assert skipped.reason.endswith("; PDF, XPS, EPUB, SVG, office, text and picture files are read")
 
 
 @pytest.mark.parametrize("kind", CASES)

@@ -48,7 +48,8 @@ function confidenceOf(value) {
 
 function citationCard(citation, onCitation) {
   const { page } = citation;
-  const about = page ? [page.file, whereOf(page), citation.title || null].filter(Boolean).join(" · ") : citation.id;
+  const place = page && citation.location !== page.label ? citation.location : null; // Prices!B7, lines 12-14
+  const about = page ? [page.file, whereOf(page), place, citation.title].filter(Boolean).join(" · ") : citation.id;
   const words = make(
     "span",
     { class: "card-words" },

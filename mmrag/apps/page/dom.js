@@ -59,5 +59,6 @@ export function whereOf(page) {
   const place = page.number + 1;
   const sameLabel = page.label === String(place);
   const total = page.total_pages ? ` of ${page.total_pages}` : "";
+  if (/[ !]/.test(page.label)) return `${page.label} (page ${place}${total})`; // slide 3, Prices!A1:F40
   return sameLabel ? `page ${place}${total}` : `page ${page.label} (${place}${total})`;
 }
