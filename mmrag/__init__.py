@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from mmrag.ingest.reembed import reembed
     from mmrag.models.load import load_embedder
     from mmrag.models.mllm_embedder import MLLMEmbedder
+    from mmrag.models.served.embedder import ServedMLLMEmbedder
     from mmrag.pipeline import DocumentQA
     from mmrag.rerank import Reranker, ThinkReranker
     from mmrag.rerank.local import LocalReranker
@@ -71,6 +72,7 @@ _MODULES = {
     "Retriever": "mmrag.retriever",
     "ServedAnswerer": "mmrag.answer",
     "ServedEmbedder": "mmrag.embedders.served",
+    "ServedMLLMEmbedder": "mmrag.models.served.embedder",
     "TextEmbedder": "mmrag.embedders.text",
     "ThinkReranker": "mmrag.rerank",
     "explain": "mmrag.explanation",
@@ -108,6 +110,7 @@ __all__ = [
     "Retriever",
     "ServedAnswerer",
     "ServedEmbedder",
+    "ServedMLLMEmbedder",
     "Source",
     "TextEmbedder",
     "ThinkReranker",

@@ -54,6 +54,8 @@ def main() -> int:
     python = folder / "bin" / "python"
     versions = CONSTRAINTS.read_text()
     step(folder / "install.stamp", [versions, *PACKAGES, HOOK], lambda: install(folder, python))
+    project = (PROJECT / "pyproject.toml").read_text()
+    step(folder / "plugin.stamp", [versions, project], lambda: install_plugin(python))
     script = PROJECT / "scripts" / "make_test_models.py"
     models = [versions, script.read_text()]
     step(folder / "models.stamp", models, lambda: run([python, script, folder / "models"]))
@@ -83,6 +85,12 @@ def install(folder: Path, python: Path) -> None:
     (packages / "zz_torchvision_hook.pth").write_text("import _torchvision_hook\n")
     name_the_distribution(packages)
     run([python, "-c", "import torchvision, vllm; print('vLLM', vllm.__version__)"])
+
+
+def install_plugin(python: Path) -> None:
+    """Install the package itself, in which vLLM finds its plugin; what the plugin imports is there."""
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    run([*pip, "install", "--no-deps", "--editable", PROJECT])
 
 
 def site_packages(python: Path) -> Path:

@@ -72,16 +72,22 @@ class EmbedderOptions:
     ] = None
     embedder_url: Annotated[
         str | None,
-        _index_option("--embedder-url", metavar="URL", help="OpenAI-compatible server that embeds."),
+        _index_option(
+            "--embedder-url",
+            metavar="URL",
+            help="Server that embeds: `mmrag serve`, or any OpenAI-compatible one.",
+        ),
     ] = None
 
     def load_embedder(self) -> Embedder | None:
         """Load the embedder that is named; None for the default."""
         if self.embedder is None and self.embedder_url is None:
             return None
-        from mmrag.models.load import load_embedder
+        from mmrag.models.load import load_embedder, served_embedder
 
-        return load_embedder(self.embedder, base_url=self.embedder_url)
+        if self.embedder_url is not None:
+            return served_embedder(self.embedder_url, self.embedder)
+        return load_embedder(self.embedder)
 
 
 def open_to_read(index: IndexOptions, embedder: EmbedderOptions, **options: Any) -> DocumentQA:  # noqa: ANN401

@@ -30,7 +30,7 @@ INTERVAL = 15.0
 _USES = {
     "answer": 'mmrag ask "..." --answerer-url {url}',
     "rerank": "POST {url}/rerank",
-    "embed": "POST {url}/v1/embeddings",
+    "embed": "mmrag index FOLDER --embedder-url {url}",
 }
 
 _server_option = partial(Option, rich_help_panel="Server")
@@ -45,8 +45,8 @@ class ServeOptions:
         Literal["rerank", "embed", "answer"] | None,
         _server_option(
             "--mode",
-            help="rerank: /rerank by a model that is a reranker; embed: /v1/embeddings; answer: chat, for "
-            "answers and for thinking rerankers. (by the model's name and configuration)",
+            help="rerank: /rerank by a model that is a reranker; embed: vectors, nested ones of a checkpoint "
+            "of ours; answer: chat, for answers and thinking rerankers. (by the model's configuration)",
         ),
     ] = None
     host: Annotated[str, _server_option("--host", metavar="HOST", help="Address it listens on.")] = (

@@ -50,8 +50,8 @@ class InputEncoder(Protocol):
 
     def encode(
         self, inputs: Sequence[Any], side: str, rows: int, batch_size: int
-    ) -> Iterator[tuple[int, Matrix]]:
-        """Yield ``(position, matrix)`` as they are done."""
+    ) -> Iterator[tuple[int, Matrix | BadInputError]]:
+        """Yield ``(position, matrix)`` as they are done; a server may find only then that one is refused."""
         ...
 
 
@@ -187,8 +187,8 @@ class EncodingCalls(EmbedderBase):
             bar.update(len(matrices.skipped))
             for window in self._windows(items, side):
                 ready = _usable(window, rule, matrices)
-                for position, matrix in self._encode_ready(ready, side, size):
-                    _store(matrix, side, position, rule, matrices)
+                for position, result in self._encode_ready(ready, side, size):
+                    _store(result, side, position, rule, matrices)
                     bar.update()
                 bar.update(len(window) - len(ready))
         if matrices.cut:
@@ -197,7 +197,7 @@ class EncodingCalls(EmbedderBase):
 
     def _encode_ready(
         self, ready: Mapping[int, PreparedInput], side: str, batch_size: int
-    ) -> Iterator[tuple[int, Matrix]]:
+    ) -> Iterator[tuple[int, Matrix | BadInputError]]:
         """Yield position and matrix of each input, in the order of the batches."""
         positions, inputs = list(ready), list(ready.values())
         rows = self.budget.query if side == "query" else self.budget.document
@@ -322,15 +322,18 @@ def _usable(
     return ready
 
 
-def _store(matrix: Matrix, side: str, position: int, rule: str, matrices: Matrices) -> None:
+def _store(result: Matrix | BadInputError, side: str, position: int, rule: str, matrices: Matrices) -> None:
     """Store a matrix at its position; refuse NaN, which in an index would rank at random."""
-    if np.isfinite(matrix).all():
-        matrices[position] = matrix
+    if isinstance(result, BadInputError):
+        reason = result.reason
+    elif np.isfinite(result).all():
+        matrices[position] = result
         return
-    reason = (
-        "its vectors must be finite, got NaN or infinity from the model. Load it with dtype='bfloat16' or "
-        "'float32'; float16 overflows."
-    )
+    else:
+        reason = (
+            "its vectors must be finite, got NaN or infinity from the model. Load it with dtype='bfloat16' "
+            "or 'float32'; float16 overflows."
+        )
     if rule == "raise":
         raise BadInputError(side, position, reason)
     matrices.skipped[position] = reason

@@ -14,11 +14,8 @@ plain backbone: its tables would be random, so it is refused for retrieval unles
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,15 +129,26 @@ def load(
         ValueError: the folder is no such checkpoint, an override does not apply to it, or its tables are
             untrained and `Overrides.allow_untrained` is not set.
     """
-    model_type = read_model_type(folder)
-    file_config = read_config(folder)
-    family = backbone_for(model_type)
-    default = CheckpointConfig(model_type, **family.defaults)
-    config = _apply_overrides(file_config or default, file_config, overrides, folder)
+    family, config, file_config = settings_of(folder, overrides)
     check_weights(folder)
     backbone = family(*family.load_parts(str(folder), dtype=dtype, local_files_only=True))
     model = _assemble(backbone, config, file_config, folder)
     return model.to(device).eval(), config
+
+
+def settings_of(
+    folder: Path, overrides: Overrides
+) -> tuple[type[Backbone], CheckpointConfig, CheckpointConfig | None]:
+    """Return the family of a checkpoint, the settings it is to be used with, and those in its own file.
+
+    Raises:
+        ValueError: see `load`.
+    """
+    model_type = read_model_type(folder)
+    file_config = read_config(folder)
+    family = backbone_for(model_type)
+    default = CheckpointConfig(model_type, **family.defaults)
+    return family, _apply_overrides(file_config or default, file_config, overrides, folder), file_config
 
 
 def save(folder: Path, model: RetrievalModel, config: CheckpointConfig) -> None:
@@ -359,11 +367,20 @@ def _assemble(
         meta = MetaTokens(rows, backbone.hidden_size, query_first=config.query_first)
         model = RetrievalModel(backbone, config.compression, meta, config.dim)
     if has_table:
-        path = folder / TABLES_FILE
-        own_tables = {} if path.is_file() else backbone.own_tables(folder)
-        tables = own_tables or _read_tables(path)
-        model.load_state_dict(_check_tables(tables, path, tables_of(model)), strict=False)
+        tables = tables_in(folder, backbone)
+        model.load_state_dict(_check_tables(tables, folder / TABLES_FILE, tables_of(model)), strict=False)
     return model
+
+
+def tables_in(folder: Path, backbone: Backbone | type[Backbone]) -> dict[str, Tensor]:
+    """Read the tables of a folder, wherever they are, as they are written.
+
+    Raises:
+        FileNotFoundError: it has none.
+        ValueError: they cannot be read.
+    """
+    path = folder / TABLES_FILE
+    return ({} if path.is_file() else backbone.own_tables(folder)) or _read_tables(path)
 
 
 def _read_tables(path: Path) -> dict[str, Tensor]:
@@ -393,49 +410,3 @@ def _check_tables(
         if not torch.isfinite(tables[name]).all():
             raise ValueError(f"{name} of {path} must be finite, got NaN or infinity. Its training diverged.")
     return {name: tables[name].float() for name in model_tables}
-
-
-# ---- identity --------------------------------------------------------------------------------------
-
-
-def state_digest(tensors: Iterable[Tensor]) -> str:
-    """Compute a digest of weights, whatever their names, files, device and precision; 64 hexadecimal digits.
-
-    Each tensor is hashed as rounded to bfloat16, so the same checkpoint loaded in float32 and in bfloat16
-    is the same model; the digests are sorted, so names, which differ between versions of transformers, do
-    not count. A second or two of one core for each GB in bfloat16.
-    """
-    with ThreadPoolExecutor(4) as pool:
-        digests = sorted(pool.map(_tensor_digest, list(tensors)))
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def _tensor_digest(tensor: Tensor) -> str:
-    tensor = tensor.detach()
-    if tensor.is_floating_point():
-        tensor = tensor.to(torch.bfloat16).view(torch.int16)
-    data = tensor.cpu().contiguous().numpy()
-    digest = hashlib.blake2b(str(data.shape).encode(), digest_size=32)  # faster than sha256 in software
-    digest.update(data.data)
-    return digest.hexdigest()
-
-
-def exact_digest(tensors: dict[str, Tensor]) -> str:
-    """Compute a digest of the tables: by name, in full precision."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        data = tensors[name].detach().float().cpu().contiguous().numpy()
-        digest.update(f"{name}{data.shape}".encode())
-        digest.update(data.data)
-    return digest.hexdigest()
-
-
-def processor_settings(processor: Any) -> dict[str, Any]:  # noqa: ANN401  transformers'
-    """Return the settings of an image processor that change pixels, as plain JSON values."""
-    names = (
-        "patch_size", "temporal_patch_size", "merge_size", "size", "resample", "do_rescale", "rescale_factor",
-        "do_normalize", "image_mean", "image_std", "crop_to_patches", "min_patches", "max_patches",
-    )  # fmt: skip
-    values = processor.to_dict()
-    settings: dict[str, Any] = json.loads(json.dumps({n: values.get(n) for n in names}, default=str))
-    return settings

@@ -33,8 +33,8 @@ from PIL import Image as PILImage
 from mmrag.errors import check_whole
 from mmrag.forks import new_lock
 from mmrag.models.calls import EncodingCalls
-from mmrag.models.checkpoint import state_digest
 from mmrag.models.device import pick_device
+from mmrag.models.digests import state_digest
 from mmrag.models.encoder import BATCH_COST, Batcher, OutOfMemoryError, in_turn
 from mmrag.models.inputs import Item, ready_image
 from mmrag.models.late_interaction_family import LateInteractionFamily, Row

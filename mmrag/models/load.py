@@ -30,7 +30,8 @@ def load_embedder(
             a multimodal checkpoint; or a ready embedder. With `base_url` the name the server knows.
         compression: visual-token compression factor per axis; not of text encoders. None: the model's own.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...; mmrag-mini and text encoders run on the CPU only.
-        base_url: an OpenAI-compatible server that embeds.
+        base_url: an OpenAI-compatible server that embeds, one vector an input. It is not asked before it is
+            used; `served_embedder` asks, and takes nested vectors where there are some.
         api_key: for that server.
 
     Returns:
@@ -45,9 +46,9 @@ def load_embedder(
     """
     settings: dict[str, Any] = {"compression": compression, "device": device}
     if base_url is not None:
+        _refuse("a served embedder", settings, "The server decides on them.")
         from mmrag.embedders.served import ServedEmbedder
 
-        _refuse("a served embedder", settings, "The server decides on them.")
         return ServedEmbedder(base_url, None if model is None else str(model), api_key=api_key)
     if is_embedder(model):
         _refuse("a ready embedder", settings, "Set them on the embedder itself.")
@@ -68,6 +69,33 @@ def load_embedder(
         options = {name: value for name, value in settings.items() if value is not None}
         return cast("Embedder", MLLMEmbedder.from_pretrained(os.fspath(model), **options))
     return _load_text_encoder(model, settings)
+
+
+def served_embedder(base_url: str, model: str | None = None, *, api_key: str | None = None) -> Embedder:
+    """Return the embedder of a server, which is asked what it has.
+
+    With our plugin it is a `mmrag.ServedMLLMEmbedder`, without it a `mmrag.ServedEmbedder`.
+
+    Args:
+        base_url: of the server.
+        model: its name there. None: the only one that is served.
+        api_key: for that server.
+
+    Raises:
+        ServerError: it cannot be reached, or refuses the key.
+    """
+    from mmrag.embedders.served import ServedEmbedder
+    from mmrag.errors import ServerStatusError
+    from mmrag.models.served.embedder import NO_PLUGIN, ServedMLLMEmbedder
+
+    nested = ServedMLLMEmbedder(base_url, model, api_key=api_key)
+    try:
+        nested.identity  # noqa: B018  asks the server
+    except ServerStatusError as error:
+        if error.status not in NO_PLUGIN:
+            raise
+        return ServedEmbedder(base_url, model, api_key=api_key)
+    return cast("Embedder", nested)
 
 
 def default_embedder() -> Embedder:

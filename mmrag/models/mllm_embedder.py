@@ -23,8 +23,6 @@ Decisions taken here:
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import logging
 from collections.abc import Callable
 from importlib import import_module
@@ -34,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 from mmrag.embedders.base import Reasoner
 from mmrag.errors import MissingExtraError, check_whole
 from mmrag.models.calls import BATCH_SIZE, EncodingCalls
+from mmrag.models.fingerprint import fingerprint, server_settings
 from mmrag.models.prompt import Prompts
 from mmrag.models.registry import embedder_for
 from mmrag.types import Budget
@@ -64,8 +63,6 @@ _DEFAULTS = {
     "allow_untrained": False,
 }
 """Arguments of `from_pretrained` whose default is not None."""
-
-_ALGORITHM = "mllm-1"  # part of the fingerprint: raise it when the same settings give other vectors
 
 
 class MLLMEmbedder(EncodingCalls):
@@ -274,30 +271,22 @@ class MLLMEmbedder(EncodingCalls):
         Reads all weights on first use: a second or two of one core for each GB, on several cores.
         """
         if self._fingerprint is None:
-            from mmrag.models import checkpoint
+            from mmrag.models import checkpoint, digests
 
-            config, backbone = self.config, self.model.backbone
-            settings = {
-                "algorithm": _ALGORITHM,
-                "family": config.model_type,
-                "weights": checkpoint.state_digest(backbone.model.state_dict().values()),
-                "tables": checkpoint.exact_digest(checkpoint.tables_of(self.model)),
-                "tokenizer": hashlib.sha256(self._encoder.template.vocabulary.encode()).hexdigest(),
-                "pixels": checkpoint.processor_settings(backbone.image_processor),
-                "compression": repr(config.compression),
-                "pooling": config.pooling,
-                "dim": self.dim,
-                "rows": self.budget.document,
-                "prompts": repr(config.prompts),
-                "max_visual_tokens": self.max_visual_tokens,
-                "max_tokens": self.max_tokens,
-                "page_text": self.page_text,
-                "thoughts": None if self.thoughts is None else self.thoughts.fingerprint,
-            }
-            if not config.query_first:  # absent by default: fingerprints of other models stay as they are
-                settings["query_first"] = False
-            digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-            self._fingerprint = digest.hexdigest()[:32]
+            backbone = self.model.backbone
+            settings = server_settings(
+                self.config,
+                weights=digests.state_digest(backbone.model.state_dict().values()),
+                tables=digests.exact_digest(checkpoint.tables_of(self.model)),
+                vocabulary=self._encoder.template.vocabulary,
+                pixels=digests.processor_settings(backbone.image_processor),
+                dim=self.dim,
+                max_visual_tokens=self.max_visual_tokens,
+                max_tokens=self.max_tokens,
+            )
+            self._fingerprint = fingerprint(
+                settings, rows=self.budget.document, page_text=self.page_text, thoughts=self.thoughts
+            )
         return self._fingerprint
 
     @property

@@ -31,8 +31,9 @@ from tokenizers import Tokenizer
 from mmrag.errors import MissingExtraError, check_whole
 from mmrag.forks import new_lock
 from mmrag.models.calls import EncodingCalls
-from mmrag.models.checkpoint import check_weights, own_dtype, state_digest
+from mmrag.models.checkpoint import check_weights, own_dtype
 from mmrag.models.device import pick_device, pick_dtype
+from mmrag.models.digests import state_digest
 from mmrag.models.inputs import Item, ready_image
 from mmrag.models.late_interaction import MAX_ROWS
 from mmrag.models.templates import refuse

@@ -36,9 +36,10 @@ import torch
 from mmrag.embedders.base import Reasoner
 from mmrag.errors import check_whole
 from mmrag.models.calls import EncodingCalls
-from mmrag.models.checkpoint import check_weights, own_dtype, processor_settings, state_digest
+from mmrag.models.checkpoint import check_weights, own_dtype
 from mmrag.models.compression import Compression, as_compression
 from mmrag.models.device import pick_device, pick_dtype
+from mmrag.models.digests import processor_settings, state_digest
 from mmrag.models.encoder import Encoder
 from mmrag.models.inputs import Item
 from mmrag.models.model import RetrievalModel

@@ -36,6 +36,12 @@ class QwenBackbone(Backbone):
         The number of pixels also stays within the bounds that the checkpoint's image processor names
         (``shortest_edge`` and ``longest_edge``, both areas), the lower one as far as the budget allows.
         """
+        image = self.resize(image, max_tokens, compression)
+        out = self.image_processor(images=[image], do_resize=False, return_tensors="pt")
+        return VisionInput(out["pixel_values"], (self.grid(image),))
+
+    def resize(self, image: Image, max_tokens: int, compression: Compression) -> Image:
+        """Resize an RGB image to whole blocks of patches within the budget; see `preprocess`."""
         check_image(image, max_tokens)
         processor = self.image_processor
         block = self._block
@@ -46,9 +52,12 @@ class QwenBackbone(Backbone):
             max_tokens=max_tokens,
             compression=compression,
         )
-        image = image.resize((columns * block, rows * block), resample=processor.resample)
-        out = processor(images=[image], do_resize=False, return_tensors="pt")
-        return VisionInput(out["pixel_values"], ((rows * self.merge, columns * self.merge),))
+        return image.resize((columns * block, rows * block), resample=processor.resample)
+
+    def grid(self, image: Image) -> Grid:
+        """Return the grid of patches of an image that `resize` returned."""
+        patch = int(self.image_processor.patch_size)
+        return image.height // patch, image.width // patch
 
     def pixels(self, max_tokens: int, compression: Compression) -> int:
         """See `Backbone.pixels`."""

@@ -17,9 +17,10 @@ from mmrag import Budget, MLLMEmbedder
 from mmrag.embedders.base import Content
 from mmrag.machine import has_bfloat16
 from mmrag.models import checkpoint
-from mmrag.models.checkpoint import CONFIG_FILE, TABLES_FILE, CheckpointConfig, state_digest
+from mmrag.models.checkpoint import CONFIG_FILE, TABLES_FILE, CheckpointConfig
 from mmrag.models.compression import Compression
 from mmrag.models.device import pick_device, pick_dtype
+from mmrag.models.digests import state_digest
 from mmrag.models.prompt import Prompts
 
 from .families import MULTIMODAL

@@ -74,6 +74,54 @@ def test_a_vision_reranker_is_told_its_head_its_prompt_and_its_tying(
     assert Path(value_of(plan, "--chat-template") or "").is_file()
 
 
+OURS = ServingPython("/opt/python", "0.32.0", cpu=False, plugin=True)
+
+
+def write_checkpoint(folder: Path, *, pooling: str = "meta", trained: bool = True, **config: object) -> Path:
+    """A checkpoint of ours, without its weights."""
+    config = {"architectures": ["Qwen3VLModel"], "model_type": "qwen3_vl", **config}
+    write_model(folder, **config)
+    ours = {"pooling": pooling, "budget": {"query": 16, "document": 64}, "trained": trained}
+    (folder / "mmrag_config.json").write_text(json.dumps(ours))
+    return folder
+
+
+def test_a_checkpoint_of_ours_is_served_by_the_plugin(tmp_path: Path) -> None:
+    plan = planned(write_checkpoint(tmp_path / "ours"), python=OURS)
+    assert (plan.mode, value_of(plan, "--runner")) == ("embed", "pooling")
+    assert value_of(plan, "--io-processor-plugin") == "mmrag"
+    assert json.loads(value_of(plan, "--hf-overrides") or "") == {"architectures": ["MmragQwen3VLEmbedder"]}
+    assert value_of(plan, "--max-model-len") == str(8192 + 80 + 1)
+    assert value_of(plan, "--convert") is None and "no instructions for bfloat16" not in str(plan.notes)
+
+
+def test_limits_and_overrides_of_the_caller_and_the_model_stay(tmp_path: Path) -> None:
+    short = write_checkpoint(tmp_path / "short", text_config={"max_position_embeddings": 4096})
+    assert value_of(planned(short, python=OURS), "--max-model-len") == "4096"
+    plan = planned(short, None, "--max-model-len", "99", "--hf-overrides", "{}", python=OURS)
+    assert plan.command.count("--max-model-len") == 1 == plan.command.count("--hf-overrides")
+    single = planned(write_checkpoint(tmp_path / "single", pooling="last"), python=OURS)
+    assert value_of(single, "--max-model-len") == "8193"
+
+
+def test_an_untrained_checkpoint_is_served_and_said(tmp_path: Path) -> None:
+    plan = planned(write_checkpoint(tmp_path / "new", trained=False), python=OURS)
+    overrides = json.loads(value_of(plan, "--hf-overrides") or "")
+    assert overrides["mmrag"] == {"allow_untrained": True}
+    assert "untrained: its vectors mean nothing" in " ".join(plan.notes)
+
+
+def test_a_checkpoint_of_ours_needs_the_plugin_and_its_family(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "ours")
+    with pytest.raises(ServeError, match=r"needs mmrag's plugin in vLLM's environment, got /opt/python"):
+        planned(folder)
+    with pytest.raises(ServeError, match=r"vLLM serves checkpoints of qwen3_vl .* got 'internvl' in other"):
+        planned(write_checkpoint(tmp_path / "other", model_type="internvl"), python=OURS)
+    (folder / "mmrag_config.json").write_text("{}")
+    with pytest.raises(ServeError, match="must be one that this version of mmrag writes"):
+        planned(folder, python=OURS)
+
+
 def test_a_text_reranker_has_another_head_and_another_prompt(tmp_path: Path) -> None:
     plan = planned(write_model(tmp_path / "Qwen3-Reranker-0.6B", architectures=["Qwen3ForCausalLM"]))
     assert json.loads(value_of(plan, "--hf-overrides") or "")["architectures"] == [
@@ -288,7 +336,7 @@ def test_a_python_without_vllm_is_told_how_to_get_it(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     folder = write_model(tmp_path / "m", architectures=["A"])
-    python = program(tmp_path / "python", "{}")
+    python = program(tmp_path / "python", '{"versions": {}}')
     assert main(["serve", str(folder), "--python", str(python)]) == 1
     said = capsys.readouterr().err
     assert f"got {python}, which has none" in said
@@ -323,9 +371,10 @@ def test_a_python_that_is_none_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_build_for_cpus_is_known(tmp_path: Path, found: dict, version: str, cpu: bool) -> None:
-    python = str(program(tmp_path / "python", json.dumps(found)))
-    known = find_vllm(python)
-    assert known == ServingPython(python, version, cpu, bfloat16=not cpu or has_bfloat16())
+    for plugin in (False, True):
+        python = str(program(tmp_path / "python", json.dumps({"versions": found, "plugin": plugin})))
+        bfloat16 = not cpu or has_bfloat16()
+        assert find_vllm(python) == ServingPython(python, version, cpu, bfloat16, plugin)
 
 
 # ------------------------------------------------------------------------------ starting and stopping
@@ -335,7 +384,7 @@ STAND_IN = '''#!{python}
 import http.server, json, os, signal, subprocess, sys, time
 
 if sys.argv[1] == "-c":
-    print(json.dumps({{"vllm": "0.99.0"}}))
+    print(json.dumps({{"versions": {{"vllm": "0.99.0"}}, "plugin": False}}))
     sys.exit(0)
 way = os.environ.get("WAY", "serve")
 child = subprocess.Popen(["sleep", "600"])  # vLLM is a tree of processes too

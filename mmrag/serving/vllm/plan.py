@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmrag.errors import ServeError
 from mmrag.masking import MASK, is_secret_name, mask_arguments
-from mmrag.serving.vllm.facts import ModelFacts, ServingPython
+from mmrag.serving.vllm.facts import CheckpointFacts, ModelFacts, ServingPython
 
 MODES = ("rerank", "embed", "answer")
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -21,6 +21,10 @@ _YES_NO = {
     "Qwen3VLForConditionalGeneration": ("Qwen3VLForSequenceClassification", "qwen3_vl_reranker.jinja"),
     "Qwen3ForCausalLM": ("Qwen3ForSequenceClassification", "qwen3_reranker.jinja"),
 }
+# Classes of mmrag's plugin, by model_type: `mmrag.models.served`.
+_OWN_CLASSES = {"qwen3_vl": "MmragQwen3VLEmbedder"}
+INPUT_TOKENS = 8192
+"""Most tokens of an input of our own embedders (`mmrag.models.mllm_embedder.MAX_TOKENS`)."""
 # vLLM's names for the ways in which models mark their thoughts, by the start of the model type.
 _THOUGHT_PARSERS = (
     ("qwen3", "qwen3"),
@@ -97,7 +101,10 @@ def plan_server(
     notes = [] if mode else [f"mode {use}, by the model's name and configuration; --mode says otherwise"]
     if not facts.architectures:
         notes.append(f"the configuration of {model} could not be read: these flags go by its name alone")
-    flags = {"rerank": _rerank, "embed": _embed, "answer": _answer}[use](facts, extra, notes)
+    if use == "embed" and facts.checkpoint is not None:
+        flags = _nested(facts, facts.checkpoint, python, extra, notes)
+    else:
+        flags = {"rerank": _rerank, "embed": _embed, "answer": _answer}[use](facts, extra, notes)
     flags += _format(python, extra, notes)
     user_name = flag_value(extra, "--served-model-name")
     name = user_name or (facts.name if facts.folder else model)
@@ -116,6 +123,8 @@ CPU_CACHE_GB = "4"
 
 
 def _usual_mode(facts: ModelFacts) -> str:
+    if facts.checkpoint is not None:
+        return "embed"
     words = " ".join([facts.name, *facts.architectures]).lower()
     if "rerank" in words or "forsequenceclassification" in words:
         return "rerank"
@@ -169,6 +178,38 @@ def _embed(facts: ModelFacts, extra: Sequence[str], notes: list[str]) -> list[st
             notes.append(
                 f"{facts.name} is not called an embedder: its vectors mean little if it was not trained to"
             )
+    return flags
+
+
+def _nested(
+    facts: ModelFacts,
+    checkpoint: CheckpointFacts,
+    python: ServingPython,
+    extra: Sequence[str],
+    notes: list[str],
+) -> list[str]:
+    """Return the flags of a checkpoint of ours, whose class and replies are mmrag's plugin in vLLM."""
+    if facts.model_type not in _OWN_CLASSES:
+        raise ServeError(
+            f"vLLM serves checkpoints of {', '.join(_OWN_CLASSES)} with their meta tokens, got "
+            f"{facts.model_type!r} in {facts.name}. Load it in process: --embedder {facts.name}."
+        )
+    if not python.plugin:
+        raise ServeError(
+            f"{facts.name} needs mmrag's plugin in vLLM's environment, got {python.path}, which has none. "
+            "Install the package there: pip install mmrag."
+        )
+    flags = ["--runner", "pooling", "--io-processor-plugin", "mmrag"]
+    if flag_value(extra, "--hf-overrides", "--hf_overrides") is None:
+        overrides: dict[str, object] = {"architectures": [_OWN_CLASSES[facts.model_type]]}
+        if not checkpoint.trained:
+            overrides["mmrag"] = {"allow_untrained": True}
+            notes.append(f"the meta tokens of {facts.name} are untrained: its vectors mean nothing")
+        flags += ["--hf-overrides", json.dumps(overrides)]
+    if flag_value(extra, "--max-model-len") is None:
+        # what the embedder reads at most; more would only reserve memory
+        length = INPUT_TOKENS + checkpoint.meta_tokens + 1
+        flags += ["--max-model-len", str(min(length, facts.context or length))]
     return flags
 
 
