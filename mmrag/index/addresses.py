@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SCHEMES: dict[str, str] = {
     "postgresql": "mmrag.index.postgres",
     "postgres": "mmrag.index.postgres",
+    "postgres-dev": "mmrag.index.postgres",
     "qdrant": "mmrag.index.qdrant",
 }
 """Module of each scheme of a server, whose ``open_address`` is an `Opening`; imported on first use."""

@@ -45,7 +45,11 @@ def open_address(
     Raises:
         MissingExtraError: the client of PostgreSQL is not installed.
     """
-    return _index_class().open(address, embedder, read_only=read_only, row_type=row_type, rows=rows)
+    index_class = _index_class()
+    from mmrag.index.postgres.development import is_development, start_server
+
+    url = start_server(address) if is_development(address) else address
+    return index_class.open(url, embedder, read_only=read_only, row_type=row_type, rows=rows)
 
 
 def _index_class() -> type[PostgresIndex]:

@@ -178,7 +178,7 @@ class Check:
         records, terms, count, length = map(int, row)
         if (records, terms) != (count, length):
             problem = f"{records} records and {terms} terms where there are {count} and {length}"
-            self._note("state", "totals", problem, lambda: self._set_totals(count, length))
+            self._note("state", "totals", problem, self._set_totals)
 
     def _check_entries(self) -> list[DocumentEntry]:
         entries = []
@@ -234,14 +234,8 @@ class Check:
         refill_words(self.connection, self.tables, [seq])
         return "made again of its text"
 
-    def _set_totals(self, records: int, terms: int) -> str:
-        row = self.connection.execute(
-            self.tables.sql("SELECT count(*), coalesce(sum(length), 0) FROM {lexical}")
-        ).fetchone()
-        self.connection.execute(self.tables.sql("DELETE FROM {totals}"))
-        self.connection.execute(
-            self.tables.sql("INSERT INTO {totals} (records, terms) VALUES (%s, %s)"), row or (records, terms)
-        )
+    def _set_totals(self) -> str:
+        count_again(self.connection, self.tables)
         return "counted again"
 
     def _drop(self, table: str, key: str) -> str:
@@ -286,12 +280,23 @@ def fill_words(connection: Connection, tables: Tables) -> None:
     seqs = [seq for (seq,) in connection.execute(statement).fetchall()]
     for start in range(0, len(seqs), CHUNK):
         refill_words(connection, tables, seqs[start : start + CHUNK])
+    count_again(connection, tables)
     connection.execute(
         tables.sql(
             "INSERT INTO {state} VALUES ('lexical', %s) "
             "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
         ),
         [str(LEXICAL_VERSION)],
+    )
+
+
+def count_again(connection: Connection, tables: Tables) -> None:
+    """Count records and terms anew; in one statement, so that what others commit meanwhile counts once."""
+    connection.execute(
+        tables.sql(
+            "WITH gone AS (DELETE FROM {totals}) INSERT INTO {totals} (records, terms) "
+            "SELECT count(*), coalesce(sum(length), 0) FROM {lexical}"
+        )
     )
 
 

@@ -30,8 +30,8 @@ from mmrag.index.postgres.faults import (
     faults_of,
     is_cut,
     server_fault,
+    strike_secrets,
 )
-from mmrag.masking import mask_causes
 
 Connection = psycopg.Connection[Any]
 T = TypeVar("T")
@@ -102,7 +102,7 @@ class Connections(ForkOwner):
         try:
             connection = psycopg.connect(**settings, autocommit=True)
         except psycopg.Error as error:
-            mask_causes(error)
+            strike_secrets(error)
             raise connect_fault(error, self.address.label) from error
         if not self._prepare:
             connection.prepare_threshold = None
@@ -141,7 +141,7 @@ class Connections(ForkOwner):
             except psycopg.Error as error:
                 if not is_cut(error):
                     raise
-                mask_causes(error)
+                strike_secrets(error)
                 raise CommitUnknownError(
                     f"the connection to {self.address.label} was cut while {task} ended. It is written "
                     "whole or not at all; call it again, which writes nothing twice."
@@ -174,10 +174,10 @@ class Connections(ForkOwner):
                 if is_cut(error):
                     self._drop()
                 elif not is_again:
-                    mask_causes(error)
+                    strike_secrets(error)
                     raise server_fault(error, self.address.label, task) from error
                 if time.monotonic() + pause > end and not is_again:
-                    mask_causes(error)
+                    strike_secrets(error)
                     raise server_fault(error, self.address.label, task) from error
             except (ServerUnreachableError, ServerFullError) as error:
                 if isinstance(error, CommitUnknownError) or time.monotonic() + pause > end:

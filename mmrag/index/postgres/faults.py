@@ -131,11 +131,18 @@ def server_fault(error: psycopg.Error, address: str, task: str) -> MMRagError:
     return ServerError(f"{address} failed in {task} ({words}). Nothing of it was written.")
 
 
+def strike_secrets(error: psycopg.Error) -> None:
+    """Take secrets out of an error of the client: out of its words, and the connection that it holds."""
+    mask_causes(error)
+    if "_pgconn" in vars(error):
+        vars(error)["_pgconn"] = None
+
+
 @contextmanager
 def faults_of(address: str, task: str) -> Iterator[None]:
     """Raise what the client raises in the block as an error of the package."""
     try:
         yield
     except psycopg.Error as error:
-        mask_causes(error)
+        strike_secrets(error)
         raise server_fault(error, address, task) from error

@@ -45,7 +45,8 @@ def build_where_worth(connections: Connections, tables: Tables, manifest: Manife
         try:
             return _build(connection, tables)
         finally:
-            connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 2))", lock)
+            if not connection.closed:
+                connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 2))", lock)
 
 
 def _build(connection: Connection, tables: Tables) -> bool:
@@ -69,7 +70,5 @@ def _build(connection: Connection, tables: Tables) -> bool:
         )
         return False
     finally:
-        if not connection.closed:
-            connection.execute("RESET maintenance_work_mem")
-            connection.close()  # so that no session keeps the long time-out
+        connection.close()  # so that no session keeps these settings; it gives up the lock, too
     return True

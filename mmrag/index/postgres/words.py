@@ -83,7 +83,7 @@ class TermCounter:
         for number, term, count in connection.execute(
             "SELECT doc, term, count(*) FROM vocabulary GROUP BY 1, 2"
         ):
-            counts[number - 1][term] = count
+            counts[number - 1][term or ""] = count  # what has diacritics alone is an empty term
         connection.execute("ROLLBACK")
         return counts
 
