@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mmrag.embedders.served import ServedEmbedder
     from mmrag.embedders.text import TextEmbedder
     from mmrag.index import ChromaIndex, Manifest, MemoryIndex
+    from mmrag.index.copying import copy_index
     from mmrag.ingest.reembed import reembed
     from mmrag.models.load import load_embedder
     from mmrag.models.mllm_embedder import MLLMEmbedder
@@ -75,6 +76,7 @@ _MODULES = {
     "ServedMLLMEmbedder": "mmrag.models.served.embedder",
     "TextEmbedder": "mmrag.embedders.text",
     "ThinkReranker": "mmrag.rerank",
+    "copy_index": "mmrag.index.copying",
     "explain": "mmrag.explanation",
     "load_embedder": "mmrag.models.load",
     "read": "mmrag.documents.reading",
@@ -116,6 +118,7 @@ __all__ = [
     "ThinkReranker",
     "Verdict",
     "Word",
+    "copy_index",
     "explain",
     "load_embedder",
     "read",

@@ -16,7 +16,8 @@ NAMES = """
     Answer Answerer Box Budget Candidate ChromaIndex Citation Content DocumentQA DocumentReader Embedder
     ExtractiveAnswerer LocalReranker MLLMEmbedder MMRagError Manifest MemoryIndex MiniEmbedder Page
     ParsedDocument Query Ranking ReaderSettings Record Reranker Retriever ServedAnswerer ServedEmbedder
-    ServedMLLMEmbedder Source TextEmbedder ThinkReranker Verdict Word explain load_embedder read reembed
+    ServedMLLMEmbedder Source TextEmbedder ThinkReranker Verdict Word copy_index explain load_embedder read
+    reembed
 """
 
 MODULES = {

@@ -60,6 +60,13 @@ COMMANDS = {
         "OLD is not changed. If a run is interrupted, the same command resumes it; NEW is an index once it "
         "is complete. Pages whose file is gone are embedded from their text alone, and listed.",
     ),
+    "copy": Entry(
+        "mmrag.cli.copy:copy",
+        "Copy an index into another store: a folder, PostgreSQL, Qdrant.",
+        BUILD,
+        "Nothing is read or embedded again, and OLD is not changed. If a run is interrupted, the same "
+        "command resumes it. In the end every record is read from both and compared.",
+    ),
     "evaluate": Entry("mmrag.cli.evaluate:evaluate", "Measure retrieval on a pack of questions.", MODELS),
     "serve": Entry(
         "mmrag.cli.serve:serve",

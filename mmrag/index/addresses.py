@@ -5,7 +5,8 @@
     my-index                                        a folder: `mmrag.index.chroma.ChromaIndex`
     postgresql://user@host/database?schema=reports  `mmrag.index.postgres.PostgresIndex`
     postgres-dev://folder                           a PostgreSQL server started in a folder, for laptops
-    qdrant://host:6334/collection                   a Qdrant collection
+    qdrant://host:6333/collection                   a collection: `mmrag.index.qdrant.index.QdrantIndex`
+    qdrant-edge://folder                            Qdrant's engine in this process, its files in a folder
 
 A password in an address is a secret from the moment the address is read: `shown_address` writes ``***``
 for it, and errors of servers are struck by `mmrag.masking`. Better it stands in none: PostgreSQL's own
@@ -30,6 +31,7 @@ SCHEMES: dict[str, str] = {
     "postgres": "mmrag.index.postgres",
     "postgres-dev": "mmrag.index.postgres",
     "qdrant": "mmrag.index.qdrant",
+    "qdrant-edge": "mmrag.index.qdrant",
 }
 """Module of each scheme of a server, whose ``open_address`` is an `Opening`; imported on first use."""
 

@@ -12,13 +12,14 @@ from typing import Any
 
 from mmrag.blocks import Block
 from mmrag.errors import IndexReadOnlyError
-from mmrag.index.base import DocumentEntry, EmbedderIdentity, RowType, check_rows
+from mmrag.index.base import DocumentEntry, EmbedderIdentity, RowType, StoreFacts, check_rows
 from mmrag.index.block_codec import encode_blocks
 from mmrag.index.check_report import CheckReport
 from mmrag.index.qdrant.check import check_index
 from mmrag.index.qdrant.collection import FieldKind, scroll_all, value_is
 from mmrag.index.qdrant.conditions import numbers_path, values_path
 from mmrag.index.qdrant.connecting import check_name, connect, memory_server, read_address, shown_place
+from mmrag.index.qdrant.facts import store_facts
 from mmrag.index.qdrant.files import INDEXED_FIELDS
 from mmrag.index.qdrant.opening import (
     check_same_embedder,
@@ -44,6 +45,8 @@ from mmrag.index.qdrant.writing import live_orders, write_records
 from mmrag.index.record_codec import check_page
 from mmrag.index.records import check_metadata, checked_records, flat_metadata, merged_metadata
 from mmrag.types import Metadata, Record
+
+EDGE_SCHEME = "qdrant-edge://"
 
 MOST_KEYS = 200
 """Metadata keys that are indexed; more are filtered by a look at every point."""
@@ -259,6 +262,10 @@ class QdrantIndex(QdrantReader):
                     self._pages.index_field(numbers_path(key), "float")
                     self._keys.add(key)
 
+    def store_facts(self) -> StoreFacts:
+        """See `mmrag.index.base.ServerIndex`."""
+        return store_facts(self._collections)
+
     def check(self, *, repair: bool = False) -> CheckReport:
         """See `Index.check` and `mmrag.index.qdrant.check`."""
         if repair:
@@ -288,7 +295,12 @@ def open_address(
     row_type: RowType | None,
     rows: int | None,
 ) -> QdrantIndex:
-    """Open the index at ``qdrant://host:port/COLLECTION``; see `mmrag.index.addresses.open_index`."""
+    """Open the index at ``qdrant://host:port/COLLECTION`` or ``qdrant-edge://FOLDER``; see `open_index`."""
+    if address.startswith(EDGE_SCHEME):
+        folder = address.removeprefix(EDGE_SCHEME)
+        if not folder:
+            raise ValueError(f"an address of Qdrant in a folder must name it, got {address!r}.")
+        return QdrantIndex.open(embedder, path=folder, read_only=read_only, row_type=row_type, rows=rows)
     parts = read_address(address)
     return QdrantIndex.open(
         embedder,
