@@ -29,8 +29,10 @@ from mmrag.types import Hit
 _SEARCH = """
 WITH query AS (SELECT term, n FROM unnest(%s::text[]) WITH ORDINALITY AS query(term, n)),
 hits AS MATERIALIZED (
-    SELECT lexical.seq, lexical.length, query.n, (lexical.terms ->> query.term)::float8 AS count
-    FROM {lexical} AS lexical JOIN query ON lexical.terms ? query.term WHERE lexical.terms ?| %s::text[]
+    SELECT holders.seq, holders.length, query.n, holders.count FROM query CROSS JOIN LATERAL (
+        SELECT seq, length, (terms ->> query.term)::float8 AS count FROM {lexical}
+        WHERE terms ? query.term OFFSET 0
+    ) AS holders
 ),
 size AS (
     SELECT sum(records)::float8 AS records, sum(terms)::float8 / sum(records)::float8 AS mean FROM {totals}
@@ -58,7 +60,9 @@ SELECT id, score FROM best ORDER BY score DESC, id COLLATE "C" LIMIT %s
 _NAMES = """
 WITH query AS (SELECT term, n FROM unnest(%s::text[]) WITH ORDINALITY AS query(term, n))
 SELECT (SELECT count(*) FROM {identities}), holders.seqs, CASE WHEN holders.seqs IS NULL THEN 0 ELSE (
-    SELECT count(DISTINCT document) FROM {lexical} AS lexical WHERE lexical.terms ? query.term
+    SELECT count(document) FROM (
+        SELECT document FROM {lexical} WHERE terms ? query.term GROUP BY document
+    ) AS documents
 ) END
 FROM query LEFT JOIN LATERAL (
     SELECT array_agg(seq) AS seqs FROM {identities} AS identities WHERE identities.terms ? query.term
@@ -123,7 +127,7 @@ def search_text(
         return []
     condition, parameters = condition_of(filter)
     statement = tables.sql(_SEARCH.replace("{condition}", condition))
-    rows = connection.execute(statement, [keys, keys, *parameters, k, k], binary=True).fetchall()
+    rows = connection.execute(statement, [keys, *parameters, k, k], binary=True).fetchall()
     return [Hit(loaded_text(id), score) for id, score in rows]
 
 
