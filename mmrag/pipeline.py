@@ -21,7 +21,7 @@ Decisions taken here:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
     from mmrag.answer import Answerer
     from mmrag.blocks import Block
+    from mmrag.conversation.chat import Chat
+    from mmrag.conversation.rewriting import Rewriter
     from mmrag.documents import DocumentReader, ReaderSettings
     from mmrag.embedders.base import Embedder
     from mmrag.index.base import RowType
@@ -551,6 +553,39 @@ class DocumentQA:
                     yield trace.answer(await asyncio.to_thread(self._finish, piece, ranking, laps, evidence))
                 else:
                     yield piece
+
+    def chat(
+        self,
+        history: Iterable[Mapping[str, Any]] = (),
+        *,
+        rewriter: Rewriter | str | None = None,
+        **options: Any,  # noqa: ANN401  of `ask`
+    ) -> Chat:
+        """Begin or continue a conversation, in which a question may lean on those before it.
+
+        Args:
+            history: messages so far, ``{"role", "content"}`` each; `Chat.messages` of an earlier one.
+            rewriter: makes a follow-up question stand alone: an object or the URL of a server. None: the
+                model of this object's answerer if that is a served one; else words of the question before
+                are kept, and a note of the answer says so.
+            options: of every `ask` of it.
+
+        Returns:
+            A `mmrag.conversation.chat.Chat`, with `ask`, `stream` and their async twins.
+
+        Raises:
+            ValueError: a message has no role or no text.
+        """
+        from mmrag.conversation.chat import Chat
+        from mmrag.conversation.rewriting import ServedRewriter
+
+        if rewriter is None:
+            from mmrag.answer.served.answerer import ServedAnswerer
+
+            answerer = options.get("answerer") or self._answerer
+            if isinstance(answerer, ServedAnswerer):
+                rewriter = ServedRewriter(answerer.client, structured=answerer.structured)
+        return Chat(self, history, rewriter=rewriter, **options)
 
     def _answerer_for(self, answerer: Answerer | None) -> Answerer:
         """Return the answerer of one call, which draws pages and reads structure as we do by default."""

@@ -402,6 +402,7 @@ class Answer:
         confidence: 0..1, how likely the first quote is right as far as the answerer can tell; given for
             abstentions too. None: the answerer states none.
         quoted: whether `text` is quotes of the pages, best first, and not words of a model.
+        standalone: the question as it was searched, if it leaned on earlier ones of a chat; else ``""``.
     """
 
     text: str
@@ -412,6 +413,7 @@ class Answer:
     note: str = ""
     confidence: float | None = None
     quoted: bool = False
+    standalone: str = ""
 
     def __repr__(self) -> str:
         """Return a short form: an answer holds whole pages."""
@@ -421,6 +423,8 @@ class Answer:
     def _repr_html_(self) -> str:
         """Show the answer, each citation and its picture in a notebook."""
         parts = [f"<p><i>{QUOTES_HEADING}</i></p>"] if self.quoted else []
+        if self.standalone:
+            parts.append(f"<p><i>Searched: {html.escape(self.standalone)}</i></p>")
         parts.append(f"<p>{html.escape(self.text).replace(chr(10), '<br>')}</p>")
         if self.note:
             parts.append(f"<p><i>{html.escape(self.note)}</i></p>")

@@ -28,7 +28,7 @@ FLOORS: list[set[str]] = [
     {"serving", "documents", "evaluation"},
     {"embedders"},
     {"index", "answer"},
-    {"models", "rerank"},
+    {"models", "rerank", "conversation"},
     {"retriever", "ingest"},
     {"pipeline"},
     {"hosts", "explanation"},

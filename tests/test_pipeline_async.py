@@ -29,6 +29,7 @@ METHODS = sorted(
     for name, member in vars(DocumentQA).items()
     if not name.startswith("_") and (inspect.isfunction(member) or isinstance(member, classmethod))
 )
+NOT_BLOCKING = {"chat"}  # makes an object, whose own methods have their twins
 BLOCKING = [name for name in METHODS if f"a{name}" in METHODS]
 
 
@@ -151,7 +152,9 @@ async def awaited(result: Any) -> Any:
 
 
 def test_every_public_method_has_its_twin() -> None:
-    assert {name for name in METHODS if name not in BLOCKING} == {f"a{name}" for name in BLOCKING}
+    assert {name for name in METHODS if name not in BLOCKING} == {
+        f"a{name}" for name in BLOCKING
+    } | NOT_BLOCKING
     assert {"add", "add_texts", "add_images", "search", "ask", "stream", "render", "close"} <= set(BLOCKING)
 
 

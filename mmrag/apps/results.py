@@ -47,10 +47,25 @@ class SearchBody(BaseModel):
         }
 
 
+class MessageModel(BaseModel):
+    """A message of a conversation."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Literal["system", "user", "assistant"]
+    content: str = Field(max_length=100_000)
+    standalone: str = Field("", max_length=10_000, description="Of an answer before: what was searched.")
+
+
 class AskBody(SearchBody):
     """A question."""
 
     k: int = Field(5, ge=1, le=MOST_CANDIDATES, description="Pages that are read for the answer.")
+    history: list[MessageModel] = Field(
+        [],
+        max_length=200,
+        description="Messages before the question, oldest first, that it may lean on: those of a chat.",
+    )
     stream: bool = Field(
         False, description="Server-sent events: 'piece' as the text comes, 'answer' at the end."
     )
@@ -207,6 +222,9 @@ class AnswerModel(BaseModel):
     """An answer with its evidence."""
 
     question: str
+    standalone: str = Field(
+        description="The question as it was searched, if it leaned on the history; else empty."
+    )
     answer: str = Field(description="With [n] after what citation n proves; if abstained, the reason.")
     abstained: bool
     quoted: bool = Field(description="Whether it is quotes of the pages, not words of a model.")
@@ -223,6 +241,7 @@ class AnswerModel(BaseModel):
         """Return the model of an answer."""
         return cls(
             question=answer.ranking.query.text or "",
+            standalone=answer.standalone,
             answer=answer.text,
             abstained=answer.abstained,
             quoted=answer.quoted,

@@ -12,6 +12,8 @@ from fastapi.responses import StreamingResponse
 from mmrag.apps.faults import describe
 from mmrag.apps.results import AnswerModel, AskBody, RankingModel, SearchBody
 from mmrag.apps.scope import Scope, ScopeOf
+from mmrag.conversation.chat import Chat
+from mmrag.pipeline import DocumentQA
 from mmrag.types import Answer
 
 router = APIRouter(prefix="/api/collections/{collection}", tags=["search"])
@@ -42,9 +44,15 @@ async def ask(body: AskBody, scope: ScopeOf) -> Any:  # noqa: ANN401  a model, o
     if body.stream:
         return StreamingResponse(_events(body, scope), media_type="text/event-stream")
     answer = await scope.server.within_time(
-        scope.qa.aask(body.question, evidence=False, **_options(body, scope))
+        _asks(body, scope).aask(body.question, evidence=False, **_options(body, scope))
     )
     return AnswerModel.of(answer, scope.base)
+
+
+def _asks(body: AskBody, scope: Scope) -> DocumentQA | Chat:
+    """Return what answers: the collection, or a chat that goes on from the history."""
+    history = [message.model_dump(exclude_defaults=True) for message in body.history]
+    return scope.qa.chat(history) if history else scope.qa
 
 
 def _options(body: AskBody, scope: Scope) -> dict[str, Any]:
@@ -53,7 +61,7 @@ def _options(body: AskBody, scope: Scope) -> dict[str, Any]:
 
 async def _events(body: AskBody, scope: Scope) -> AsyncIterator[str]:
     """Yield an answer as server-sent events, each within the time of a request."""
-    pieces = scope.qa.astream(body.question, evidence=False, **_options(body, scope))
+    pieces = _asks(body, scope).astream(body.question, evidence=False, **_options(body, scope))
     try:
         while True:
             piece = await scope.server.within_time(anext(pieces, None))

@@ -61,6 +61,15 @@ class FileOptions:
         None
     )
 
+    history: Annotated[
+        Path | None,
+        _file_option(
+            "--history",
+            metavar="FILE",
+            help="Messages (JSON lines; a list in *.json) that the question may lean on; it is added.",
+        ),
+    ] = None
+
     def check(self, question: str | None) -> None:
         """Check that there is a question or a file of them, and a file for its answers.
 
@@ -75,6 +84,8 @@ class FileOptions:
             raise UsageError("--from and --to go together.")
         if self.highlight is not None and self.source is not None:
             raise UsageError("--highlight is for one QUESTION; leave out --from.")
+        if self.history is not None and self.source is not None:
+            raise UsageError("--history is for one QUESTION; leave out --from.")
 
 
 def ask(
@@ -94,7 +105,10 @@ def ask(
     with open_to_read(index, embedder, answerer=answerer.load_answerer(), **options) as qa:
         if files.source is not None and files.target is not None:
             return _ask_file(qa, files.source, files.target, files.evidence_dir, search, output)
-        answer, pictures = _answer(qa, question or "", files.evidence_dir, search)
+        if files.history is None:
+            answer, pictures = _answer(qa, question or "", files.evidence_dir, search)
+        else:
+            answer, pictures = _answer_in_chat(qa, question or "", files.history, files.evidence_dir, search)
         marked_paths = _highlight(qa, answer, files.highlight)
     data = answer_data(answer, pictures) | ({"highlights": marked_paths} if files.highlight else {})
     output.write(
@@ -115,6 +129,22 @@ def _answer(
 ) -> tuple[Answer, dict[int, str]]:
     """Return an answer, and the paths of its pictures in `folder` by citation number."""
     answer = qa.ask(question, evidence=folder is not None, **search.arguments())
+    return answer, write_pictures(answer, folder) if folder else {}
+
+
+def _answer_in_chat(
+    qa: DocumentQA,
+    question: str,
+    path: Path,
+    folder: Path | None,
+    search: SearchOptions,
+) -> tuple[Answer, dict[int, str]]:
+    """Return an answer as `_answer` does; it may lean on the messages in a file, and is added to them."""
+    from mmrag.conversation.history import load_history
+
+    chat = qa.chat(load_history(path))
+    answer = chat.ask(question, evidence=folder is not None, **search.arguments())
+    chat.save(path)
     return answer, write_pictures(answer, folder) if folder else {}
 
 

@@ -113,6 +113,7 @@ def answer_data(answer: Answer, pictures: dict[int, str] | None = None) -> dict[
     """Return an answer with its citations and candidates; `pictures` are paths by citation number."""
     return {
         "question": answer.ranking.query.text,
+        "standalone": answer.standalone,
         "answer": answer.text,
         "abstained": answer.abstained,
         "confidence": answer.confidence,

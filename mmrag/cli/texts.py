@@ -125,6 +125,8 @@ def answer_text(answer: Answer, pictures: dict[int, str]) -> str:
     """
     lines = [QUOTES_HEADING] if answer.quoted else []
     lines += answer.text.splitlines()
+    if answer.standalone:
+        lines.append(f"searched: {answer.standalone}")
     if answer.note:
         lines.append(answer.note)
     if answer.confidence is not None:

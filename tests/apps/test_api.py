@@ -45,6 +45,26 @@ def test_a_question_is_answered_as_the_library_answers_it(serve, folders, embedd
     )
 
 
+def test_a_question_leans_on_the_history(serve):
+    client = serve()
+    asked = {"role": "user", "content": QUESTION}
+    history = [asked, {"role": "assistant", "content": "150 tonnes [1]"}]
+    body = client.post(
+        "/api/collections/whales/ask", json={"question": "And where?", "history": history}
+    ).json()
+    assert body["standalone"] == body["question"] == "And where? tonnes blue whale weigh"
+    streamed = client.post(
+        "/api/collections/whales/ask", json={"question": "And where?", "history": history, "stream": True}
+    )
+    assert events(streamed)[-1][1]["standalone"] == body["standalone"]
+    plain = client.post("/api/collections/whales/ask", json={"question": "And where?"}).json()
+    assert plain["standalone"] == ""
+    bad = client.post(
+        "/api/collections/whales/ask", json={"question": "And?", "history": [{"role": "x", "content": "y"}]}
+    )
+    assert bad.status_code == 422
+
+
 def test_a_search_takes_filter_budget_channels_and_groups(serve):
     client = serve()
 

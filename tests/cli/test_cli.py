@@ -16,6 +16,7 @@ import pytest
 
 import mmrag
 from mmrag.cli import main
+from mmrag.conversation.history import load_history
 
 
 def call(capsys, *arguments: object) -> tuple[int, str, str]:
@@ -73,6 +74,28 @@ def test_ask_writes_the_evidence(capsys, index, tmp_path):
     assert "ship.pdf, page 1" in out
     assert str(tmp_path / "1.png") in out
     assert (tmp_path / "1.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["talk.jsonl", "talk.json"])
+def test_ask_goes_on_from_a_history(capsys, index, tmp_path, name):
+    path = tmp_path / name
+    first = ("ask", "How many passengers does the ferry Aurora carry?", "--index", index, "--history", path)
+    assert call(capsys, *first)[0] == 0
+    code, out, _ = call(capsys, "ask", "Where was it built?", "--index", index, "--history", path)
+    assert code == 0
+    assert "searched: Where was it built? passengers ferry Aurora carry" in out
+    code, out, _ = call(capsys, "ask", "And when?", "--index", index, "--history", path, "--json")
+    assert json.loads(out)["standalone"].startswith("And when? ")
+    messages = load_history(path)
+    assert [message["role"] for message in messages] == ["user", "assistant"] * 3
+    assert messages[2]["standalone"] == "Where was it built? passengers ferry Aurora carry"
+
+
+def test_a_history_is_of_one_question(capsys, index, tmp_path):
+    files = ("--from", "a", "--to", "b", "--history", tmp_path / "c")
+    code, _, err = call(capsys, "ask", *files, "--index", index)
+    assert code == 2
+    assert "--history is for one QUESTION" in err
 
 
 def test_ask_from_a_file_answers_every_line(capsys, index, tmp_path):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.documents import Document
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, convert_to_messages
 from mmrag import DocumentQA
 from mmrag.hosts import inputs
 from mmrag.hosts.items import HostItem, text_or_note, without_note
@@ -74,6 +74,29 @@ def as_query(value: Any) -> Query:
         FileNotFoundError: an image that is not there.
     """
     return inputs.as_query(value.content_blocks if isinstance(value, BaseMessage) else value)
+
+
+def question_and_turns(value: Any) -> tuple[Any, list[tuple[str, str]]]:
+    """Return a question and the messages before it, as ``(role, text)``.
+
+    Args:
+        value: a list of messages whose last is the question, ``{"input": ..., "chat_history": [...]}`` as
+            the host's own chains carry it, or a question as `as_query` takes it.
+    """
+    if isinstance(value, Mapping) and "chat_history" in value:
+        key = next((key for key in QUESTION_KEYS if key in value), None)
+        if key is None:
+            raise ValueError(f"beside 'chat_history' must stand one of {QUESTION_KEYS}, got {sorted(value)}.")
+        return value[key], _turns(value["chat_history"])
+    if isinstance(value, Sequence) and value and all(isinstance(each, BaseMessage) for each in value):
+        return value[-1], _turns(value[:-1])
+    return value, []
+
+
+def _turns(messages: Sequence[Any]) -> list[tuple[str, str]]:
+    roles = {"human": "user", "ai": "assistant"}
+    known = [message for message in convert_to_messages(messages) if message.type in roles]
+    return [(roles[message.type], message.text) for message in known]
 
 
 def to_item(document: Document) -> HostItem:

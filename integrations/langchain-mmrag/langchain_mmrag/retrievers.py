@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.documents import Document
 from mmrag import DocumentQA
+from mmrag.hosts.history import astandalone_query, standalone_query
 from mmrag.hosts.inputs import as_budget
 from mmrag.hosts.metadata import answer_boxes
 from mmrag.types import Answer, Budget, Query, Ranking
 
-from langchain_mmrag._documents import as_query, to_documents
+from langchain_mmrag._documents import as_query, question_and_turns, to_documents
 from langchain_mmrag._embedder import as_embedder
 from langchain_mmrag._retriever_settings import RetrieverSettings
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 class MMRagRetriever(RetrieverSettings):
     """Pages, images and texts for a question: text, ``{"text", "image"}``, or a message.
+
+    A list of messages, or ``{"input": ..., "chat_history": [...]}``, is a conversation: its last question may
+    lean on what was said before (`mmrag.DocumentQA.chat`).
 
     Each document carries the core's flat metadata: ``page_id``, ``file_name``, ``page`` (from 0),
     ``page_label``, ``image_path`` and so on, and with `evidence` ``bbox``. `document_scores` gives its
@@ -71,7 +75,7 @@ class MMRagRetriever(RetrieverSettings):
 
     def _get_relevant_documents(
         self,
-        query: Any,  # text, {"text", "image"}, a message or content blocks
+        query: Any,  # text, {"text", "image"}, a message, content blocks, or messages of a conversation
         *,
         run_manager: CallbackManagerForRetrieverRun,
         k: int | None = None,
@@ -81,7 +85,9 @@ class MMRagRetriever(RetrieverSettings):
         rerank: Any = None,
         images: bool | None = None,
     ) -> list[Document]:
-        question, options = as_query(query), self._options(k, budget, filter, rerank)
+        asked, turns = question_and_turns(query)
+        question = standalone_query(self.qa, as_query(asked), turns)
+        options = self._options(k, budget, filter, rerank)
         if self.evidence if evidence is None else evidence:
             result: Answer | Ranking = self.qa.ask(question, evidence=False, **options)
         else:
@@ -100,7 +106,9 @@ class MMRagRetriever(RetrieverSettings):
         rerank: Any = None,
         images: bool | None = None,
     ) -> list[Document]:
-        question: Query = await asyncio.to_thread(as_query, query)  # may decode an image
+        asked, turns = question_and_turns(query)
+        question: Query = await asyncio.to_thread(as_query, asked)  # may decode an image
+        question = await astandalone_query(self.qa, question, turns)
         options = self._options(k, budget, filter, rerank)
         if self.evidence if evidence is None else evidence:
             result: Answer | Ranking = await self.qa.aask(question, evidence=False, **options)
