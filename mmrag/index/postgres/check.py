@@ -18,13 +18,12 @@ from mmrag.errors import IndexDamagedError
 from mmrag.index.base import DocumentEntry
 from mmrag.index.check_report import LOST_PARTS, CheckReport, Fault
 from mmrag.index.checksums import OTHER_BYTES, StoredRecord, sum_of
-from mmrag.index.identity import identity_of, is_first
-from mmrag.index.lexical import LEXICAL_VERSION, joined_terms, lexical_text
+from mmrag.index.lexical import LEXICAL_VERSION
 from mmrag.index.postgres import hnsw, values, writing
 from mmrag.index.postgres.connections import Connection
 from mmrag.index.postgres.reading import record_statement, stored_record
 from mmrag.index.postgres.schema import Tables
-from mmrag.index.postgres.words import TermCounter, terms_json
+from mmrag.index.postgres.words import Words, words_of
 from mmrag.index.record_codec import decode_entry, decode_record
 from mmrag.index.rows import RowCodec
 from mmrag.index.stored import decode_guard
@@ -34,7 +33,8 @@ CHUNK = 500
 """Records in memory at once."""
 
 _DERIVED_COLUMNS = (
-    "SELECT r.first::text, r.middle::text, r.metadata::text, l.terms::text, l.length, i.terms::text "
+    "SELECT r.first::text, r.middle::text, r.metadata::text, l.terms::text, l.length, i.terms::text, "
+    "i.date, i.version "
     "FROM {records} r LEFT JOIN {lexical} l USING (seq) LEFT JOIN {identities} i USING (seq) "
     "WHERE r.seq = ANY (%s) ORDER BY r.seq"
 )
@@ -100,9 +100,9 @@ class Check:
         self.records += len(whole)
         statement = self.tables.sql(_DERIVED_COLUMNS)
         derived_rows = self.connection.execute(statement, [[seq for seq, _ in whole]]).fetchall()
-        terms, names = count_terms([record for _, record in whole])
-        for (seq, record), row, count, name in zip(whole, derived_rows, terms, names, strict=True):
-            self._check_derived(seq, record, row, (terms_json(count), sum(count.values()), name))
+        words = words_of([record for _, record in whole])
+        for (seq, record), row, own_words in zip(whole, derived_rows, words, strict=True):
+            self._check_derived(seq, record, row, own_words)
 
     def _checked_record(self, stored_row: StoredRecord, lost_documents: set[str]) -> Record | None:
         """Return a record that is whole, without blocks that are damaged; None for one that is lost."""
@@ -132,10 +132,8 @@ class Check:
                 lost_documents.add(document.decode())
         return record
 
-    def _check_derived(
-        self, seq: int, record: Record, row: tuple[Any, ...], expected_terms: tuple[str, int, str | None]
-    ) -> None:
-        first, middle, metadata, terms, length, names = row
+    def _check_derived(self, seq: int, record: Record, row: tuple[Any, ...], words: Words) -> None:
+        first, middle, metadata, terms, length, names, date, version = row
         assert record.matrix is not None
         vectors = record.matrix[0], writing.middle_of(record.matrix)
         if not all(map(_is_same_vector, (first, middle), vectors)):
@@ -153,17 +151,12 @@ class Check:
                 "other values than its metadata",
                 lambda: self._set_metadata(seq, encoded_values),
             )
-        own_terms = (
-            None if terms is None else json.loads(terms),
-            length,
-            None if names is None else json.loads(names),
-        )
-        terms_text, count, names_text = expected_terms
-        if own_terms != (
-            json.loads(terms_text),
-            count,
-            None if names_text is None else json.loads(names_text),
-        ):
+        identity = None if names is None else (json.loads(names), date, version)
+        own_identity = None
+        if words.identity is not None:
+            own_identity = json.loads(words.identity[0]), *map(values.stored_text, words.identity[1:])
+        own_terms = json.loads(words.terms), words.length, own_identity
+        if (None if terms is None else json.loads(terms), length, identity) != own_terms:
             self._note("text", record.id, "other terms than those of its text", lambda: self._refill(seq))
 
     def _check_totals(self) -> None:
@@ -255,20 +248,6 @@ def _is_same_vector(text: str, vector: Any) -> bool:  # noqa: ANN401  an array
     )
 
 
-def count_terms(records: Sequence[Record]) -> tuple[list[Any], list[str | None]]:
-    """Return the terms of records, and of each first page the terms of its document's identity as JSON."""
-    counter = TermCounter()
-    try:
-        terms = counter.count([joined_terms(lexical_text(record.context, record.text)) for record in records])
-        firsts = [record for record in records if is_first(record)]
-        identities = [identity_of(record.context, record.text) for record in firsts]
-        names = counter.count([f"{name} {opening}" for name, opening, _, _ in identities])
-    finally:
-        counter.close()
-    names_by_id = {record.id: terms_json(count) for record, count in zip(firsts, names, strict=True)}
-    return terms, [names_by_id.get(record.id) for record in records]
-
-
 def check_tables(connection: Connection, tables: Tables, codec: RowCodec, *, repair: bool) -> CheckReport:
     """Check the tables of an index in the transaction of the caller; see `mmrag.index.base.Index.check`."""
     return Check(connection, tables, codec, repair).run()
@@ -309,4 +288,6 @@ def refill_words(connection: Connection, tables: Tables, seqs: Sequence[int]) ->
         with decode_guard("record", stored_row.id):
             pairs.append((stored_row.seq, decode_record(stored_row, RowCodec(1))))
     writing.forget_words(connection, tables, seqs)
-    writing.put_words(connection, tables, pairs)
+    words = words_of([record for _, record in pairs])
+    entries = [(seq, record, own_words) for (seq, record), own_words in zip(pairs, words, strict=True)]
+    writing.put_words(connection, tables, entries)

@@ -16,15 +16,23 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from mmrag.index.filters import Filter
-from mmrag.index.identity import DocumentNames, score_names
-from mmrag.index.lexical import FTS_TOKENIZER, NO_CONTENT, is_unspaced, query_terms
+from mmrag.index.identity import DocumentNames, identity_of, is_first, score_names
+from mmrag.index.lexical import (
+    FTS_TOKENIZER,
+    NO_CONTENT,
+    is_unspaced,
+    joined_terms,
+    lexical_text,
+    query_terms,
+)
 from mmrag.index.postgres.conditions import condition_of
 from mmrag.index.postgres.connections import Connection
 from mmrag.index.postgres.schema import Tables
 from mmrag.index.postgres.values import loaded_text
-from mmrag.types import Hit
+from mmrag.types import Hit, Record
 
 _SEARCH = """
 WITH query AS (SELECT term, n FROM unnest(%s::text[]) WITH ORDINALITY AS query(term, n)),
@@ -103,6 +111,43 @@ def terms_json(counts: Counter[str]) -> str:
         if is_unspaced(term):
             beginnings[term[0] + "*"] += count
     return json.dumps({**counts, **beginnings}, separators=(",", ":"), ensure_ascii=False)
+
+
+class Words(NamedTuple):
+    """What a record is found by.
+
+    Attributes:
+        terms: how often it has each term, as JSON.
+        length: number of its terms.
+        identity: of the first page of a document: terms as JSON, date and version; None of others.
+    """
+
+    terms: str
+    length: int
+    identity: tuple[str, str, str] | None
+
+
+def words_of(records: Sequence[Record]) -> list[Words]:
+    """Return what records are found by."""
+    texts = [joined_terms(lexical_text(record.context, record.text)) for record in records]
+    identities = {
+        at: identity_of(record.context, record.text) for at, record in enumerate(records) if is_first(record)
+    }
+    counter = TermCounter()
+    try:
+        counts = counter.count(texts)
+        names = counter.count([f"{name} {opening}" for name, opening, _, _ in identities.values()])
+    finally:
+        counter.close()
+    identity_terms = dict(zip(identities, map(terms_json, names), strict=True))
+    return [
+        Words(
+            terms_json(count),
+            sum(count.values()),
+            (identity_terms[at], *identities[at][2:]) if at in identities else None,
+        )
+        for at, count in enumerate(counts)
+    ]
 
 
 def query_keys(terms: Sequence[str]) -> list[list[str]]:

@@ -7,7 +7,6 @@ are added), the transaction is tried again.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -20,12 +19,10 @@ from mmrag.index import codec
 from mmrag.index.base import DocumentEntry, Manifest
 from mmrag.index.block_codec import encode_blocks
 from mmrag.index.checksums import OTHER_BYTES, sum_of
-from mmrag.index.identity import identity_of
-from mmrag.index.lexical import joined_terms, lexical_text
 from mmrag.index.postgres import values
 from mmrag.index.postgres.connections import Connection
 from mmrag.index.postgres.schema import Tables
-from mmrag.index.postgres.words import TermCounter, terms_json
+from mmrag.index.postgres.words import Words, words_of
 from mmrag.index.record_codec import check_page
 from mmrag.index.records import check_metadata, flat_metadata, merged_metadata, plain_metadata
 from mmrag.index.rows import RowCodec
@@ -64,6 +61,7 @@ class StoredRow:
         contents: text, metadata, page, words, context, and their sum.
         rows: encoded matrix.
         blocks: encoded blocks; None without.
+        words: what it is found by.
         first: row 0, ``(dim,)``.
         middle: what the first stage looks at, ``(dim,)`` of length 1.
     """
@@ -72,6 +70,7 @@ class StoredRow:
     contents: tuple[bytes | None, ...]
     rows: bytes
     blocks: bytes | None
+    words: Words
     first: NDArray[np.float64]
     middle: NDArray[np.float64]
 
@@ -90,11 +89,14 @@ def record_sum(record: Record, columns: Sequence[bytes | None]) -> int:
     return sum_of([record.id.encode(), document, text, metadata, page, words, context])
 
 
-def stored_rows(pairs: Iterable[tuple[Record, Matrix]], manifest: Manifest) -> list[StoredRow]:
-    """Encode records that were checked; raises as `mmrag.index.record_codec.check_page` does."""
+def stored_rows(pairs: Sequence[tuple[Record, Matrix]], manifest: Manifest) -> list[StoredRow]:
+    """Encode records that were checked; raises as `mmrag.index.record_codec.check_page` does.
+
+    All that takes time is done here, so that the transaction to come is short.
+    """
     row_codec = RowCodec.of(manifest)
     result = []
-    for record, matrix in pairs:
+    for (record, matrix), words in zip(pairs, words_of([record for record, _ in pairs]), strict=True):
         check_page(record)
         page = record.page
         columns = (
@@ -108,7 +110,7 @@ def stored_rows(pairs: Iterable[tuple[Record, Matrix]], manifest: Manifest) -> l
         rows = np.asarray(matrix, np.float64)
         contents = (*columns, values.int8_field(record_sum(record, columns)))
         result.append(
-            StoredRow(record, contents, row_codec.encode(matrix), blocks, rows[0], middle_of(matrix))
+            StoredRow(record, contents, row_codec.encode(matrix), blocks, words, rows[0], middle_of(matrix))
         )
     return result
 
@@ -157,7 +159,9 @@ def add_records(connection: Connection, tables: Tables, rows: Sequence[StoredRow
     ]
     if blocks:
         _copy(connection, tables.sql("COPY {blocks} (seq, data, sum) FROM STDIN (FORMAT BINARY)"), blocks)
-    put_words(connection, tables, list(zip(numbers, records, strict=True)))
+    put_words(
+        connection, tables, [(seq, row.record, row.words) for seq, row in zip(numbers, rows, strict=True)]
+    )
 
 
 def _numbers_name(tables: Tables) -> sql.Composable:
@@ -184,21 +188,8 @@ def _contents_fields(contents: Sequence[bytes | None]) -> list[bytes | None]:
     ]
 
 
-def put_words(connection: Connection, tables: Tables, pairs: Sequence[tuple[int, Record]]) -> None:
+def put_words(connection: Connection, tables: Tables, entries: Sequence[tuple[int, Record, Words]]) -> None:
     """Make records findable by their words; they have none yet."""
-    firsts = [
-        (seq, record, identity_of(record.context, record.text))
-        for seq, record in pairs
-        if record.page is not None and record.page.number == 0
-    ]
-    texts = [joined_terms(lexical_text(record.context, record.text)) for _, record in pairs]
-    counter = TermCounter()
-    try:
-        counts = counter.count(texts)
-        names = counter.count([f"{name} {opening}" for _, _, (name, opening, _, _) in firsts])
-    finally:
-        counter.close()
-    lengths = [sum(count.values()) for count in counts]
     _copy(
         connection,
         tables.sql("COPY {lexical} (seq, document, length, terms) FROM STDIN (FORMAT BINARY)"),
@@ -206,37 +197,32 @@ def put_words(connection: Connection, tables: Tables, pairs: Sequence[tuple[int,
             (
                 values.int4_field(seq),
                 None if record.page is None else values.text_field(record.page.document_id),
-                values.int4_field(length),
-                values.jsonb_field(terms_json(count)),
+                values.int4_field(words.length),
+                values.jsonb_field(words.terms),
             )
-            for (seq, record), count, length in zip(pairs, counts, lengths, strict=True)
+            for seq, record, words in entries
         ],
     )
-    if firsts:
-        _put_identities(connection, tables, firsts, names)
-    _change_totals(connection, tables, len(pairs), sum(lengths))
-
-
-def _put_identities(
-    connection: Connection,
-    tables: Tables,
-    firsts: Sequence[tuple[int, Record, tuple[str, str, str, str]]],
-    names: Sequence[Counter[str]],
-) -> None:
-    _copy(
-        connection,
-        tables.sql("COPY {identities} (seq, document, terms, date, version) FROM STDIN (FORMAT BINARY)"),
-        [
-            (
-                values.int4_field(seq),
-                values.text_field(record.page.document_id if record.page else ""),
-                values.jsonb_field(terms_json(count)),
-                values.text_field(date),
-                values.text_field(version),
-            )
-            for (seq, record, (_, _, date, version)), count in zip(firsts, names, strict=True)
-        ],
-    )
+    identities = [
+        (seq, record.page.document_id, *words.identity)
+        for seq, record, words in entries
+        if record.page is not None and words.identity is not None
+    ]
+    if identities:
+        _copy(
+            connection,
+            tables.sql("COPY {identities} (seq, document, terms, date, version) FROM STDIN (FORMAT BINARY)"),
+            [
+                (
+                    values.int4_field(seq),
+                    values.text_field(document),
+                    values.jsonb_field(terms),
+                    *map(values.text_field, times),
+                )
+                for seq, document, terms, *times in identities
+            ],
+        )
+    _change_totals(connection, tables, len(entries), sum(words.length for _, _, words in entries))
 
 
 def _copy(connection: Connection, statement: sql.Composed, rows: Iterable[Sequence[bytes | None]]) -> None:
