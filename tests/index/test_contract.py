@@ -22,6 +22,7 @@ from mmrag.index.rows import RowCodec
 from mmrag.types import Budget, Hit, Record, Word
 
 from .conftest import make_page, make_records, unit
+from .fake_qdrant import FakeQdrant
 
 BOX_STEP = 1 / 65535
 
@@ -68,6 +69,15 @@ def postgres_read_only(url, identity):
     return Home(open_index(url, identity), open_index(url, identity, read_only=True))
 
 
+def qdrant_rest(tmp_path, identity):
+    """The client's requests over REST, answered by a server that is none; two shards: adding is staged."""
+    options = {"transport": FakeQdrant()}
+    url = "http://localhost:6333"
+    settings = CollectionSettings(shards=2)
+    index = QdrantIndex.open(identity, url=url, settings=settings, client_options=options)
+    return Home(index, QdrantIndex.open(identity, url=url, read_only=True, client_options=options))
+
+
 def qdrant_cluster(tmp_path, identity):
     """Two collections of a real server or cluster, with two replicas where it has the nodes."""
     url, name = os.environ["MMRAG_QDRANT_URL"], f"mmrag-test-{uuid.uuid4()}"
@@ -79,7 +89,7 @@ def qdrant_cluster(tmp_path, identity):
 
 def drop_collections(index):
     """Delete what a test made on a server, also where the test closed the index."""
-    name = index.address.rpartition("/")[2]
+    name = index.address.rpartition("/")[2].partition("?")[0]
     server = connect(os.environ["MMRAG_QDRANT_URL"], None, ServerSettings())
     for collection in (name, f"{name}-files"):
         server.client.delete_collection(collection)
@@ -92,6 +102,7 @@ HOMES = {
     "chroma-read-only": chroma_read_only,
     "qdrant-local": qdrant_local,
     "qdrant-edge": qdrant_edge,
+    "qdrant-rest": qdrant_rest,
     "qdrant-cluster": qdrant_cluster,
     "postgres": postgres,
     "postgres-read-only": postgres_read_only,
