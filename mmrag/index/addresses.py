@@ -98,7 +98,7 @@ def shown_address(address: str | Path) -> str:
         return text
     credentials, at, rest = text[match.end() :].rpartition("@")
     user, colon, password = credentials.partition(":")
-    if colon:
+    if colon and password:
         _remember(password)
         credentials = f"{user}:{MASK}"
     return match[0] + credentials + at + _SETTING.sub(_masked_setting, rest)

@@ -34,7 +34,8 @@ class MMRagVectorStore(StoredDocuments):
 
     Args:
         embedding: embeddings of the host or an embedder of mmrag. None: the default of mmrag.
-        persist_directory: folder of the index, created if it is not there. None: in memory.
+        persist_directory: folder of the index, created if it is not there, or address of a server
+            (``postgresql://user@host/database``). None: in memory.
         index: a ready index instead, made by the same embedder.
         budget: rows used in a search that names no other, `Budget` or ``(query, document)``.
         images: whether the documents of a search carry ``image_path``, a picture of their page.

@@ -18,9 +18,9 @@ from langchain_mmrag import MMRagEmbeddings, MMRagVectorStore
 
 # Shared with the other integration; a source distribution has its own copy beside this file.
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
-from host_fakes import judge, loop_gate, span_tree  # noqa: E402
+from host_fakes import judge, loop_gate, postgres_server, postgres_url, span_tree  # noqa: E402
 
-__all__ = ["judge", "loop_gate", "span_tree"]
+__all__ = ["judge", "loop_gate", "postgres_server", "postgres_url", "span_tree"]
 
 REPORT = "harbor-annual-report-2024.pdf"
 DECK = "product-launch-deck.pdf"
@@ -99,7 +99,9 @@ def swatches(tmp_path: Path) -> dict[str, Path]:
     return paths
 
 
-@pytest.fixture(params=["memory", "chroma"])
+@pytest.fixture(params=["memory", "chroma", "postgres"])
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, object]:
     """Where a store lives: arguments of `MMRagVectorStore`."""
+    if request.param == "postgres":
+        return {"persist_directory": request.getfixturevalue("postgres_url")}
     return {} if request.param == "memory" else {"persist_directory": tmp_path / "index"}

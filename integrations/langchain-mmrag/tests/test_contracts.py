@@ -15,6 +15,7 @@ from langchain_tests.integration_tests import (
 )
 from langchain_tests.unit_tests import EmbeddingsUnitTests
 from mmrag.index import ChromaIndex, MemoryIndex
+from mmrag.index.base import ServerIndex
 
 from langchain_mmrag import MMRagEmbeddings, MMRagRetriever, MMRagVectorStore
 
@@ -59,6 +60,14 @@ class TestVectorStoreOnChroma(VectorStoreIntegrationTests):
             yield store
 
 
+class TestVectorStoreOnPostgres(VectorStoreIntegrationTests):
+    @pytest.fixture
+    def vectorstore(self, postgres_url: str) -> Iterator[VectorStore]:
+        with MMRagVectorStore(self.get_embeddings(), persist_directory=postgres_url) as store:
+            assert isinstance(store.qa.index, ServerIndex)
+            yield store
+
+
 class TestVectorStoreWithOurEmbeddings(VectorStoreIntegrationTests):
     @pytest.fixture
     def vectorstore(self, embeddings: MMRagEmbeddings) -> VectorStore:
@@ -66,7 +75,7 @@ class TestVectorStoreWithOurEmbeddings(VectorStoreIntegrationTests):
 
 
 class TestRetriever(RetrieversIntegrationTests):
-    """On both homes of an index (fixture `home`)."""
+    """On every home of an index (fixture `home`)."""
 
     @pytest.fixture(autouse=True)
     def _store(self, embeddings: MMRagEmbeddings, home: dict[str, Any]) -> Iterator[None]:

@@ -17,9 +17,9 @@ from mmrag.types import Budget, Page, Query
 
 # Shared with the other integration; a source distribution has its own copy beside this file.
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
-from host_fakes import LoopGate, judge, loop_gate, span_tree  # noqa: E402
+from host_fakes import LoopGate, judge, loop_gate, postgres_server, postgres_url, span_tree  # noqa: E402
 
-__all__ = ["LoopGate", "judge", "loop_gate", "span_tree"]
+__all__ = ["LoopGate", "judge", "loop_gate", "postgres_server", "postgres_url", "span_tree"]
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

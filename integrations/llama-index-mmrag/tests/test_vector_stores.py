@@ -36,10 +36,13 @@ from mmrag.errors import IndexMismatchError, UnsupportedInputError
 from mmrag.index import MemoryIndex
 
 
-@pytest.fixture(params=["memory", "chroma"])
+@pytest.fixture(params=["memory", "chroma", "postgres"])
 def store(request, tmp_path, colours) -> MMRagVectorStore:
-    """An empty store, in memory and on disk."""
-    made = MMRagVectorStore(None if request.param == "memory" else tmp_path / "index", model=colours)
+    """An empty store, in memory, on disk and in PostgreSQL."""
+    locations = {"memory": None, "chroma": tmp_path / "index"}
+    if request.param == "postgres":
+        locations["postgres"] = request.getfixturevalue("postgres_url")
+    made = MMRagVectorStore(locations[request.param], model=colours)
     yield made
     made.close()
 
@@ -438,3 +441,16 @@ def test_a_cell_that_is_run_twice_opens_the_same_index(tmp_path, colours):
     assert ids(reader) == ["a"]
     reader.close()
     first.close()
+
+
+def test_a_password_in_an_address_is_not_kept(postgres_url, colours):
+    address = postgres_url.replace("postgres:@", "postgres:open-sesame@")
+    with_password = MMRagVectorStore(address, model=colours)
+    with_password.add([node("a", "a red thing")])
+    assert ids(with_password) == ["a"]
+    stored = [repr(with_password), str(with_password.to_dict()), with_password.to_json()]
+    stored += [str(pickle.dumps(MMRagVectorStore(address))), str(with_password.client)]
+    with_password.close()
+    assert not [text for text in stored if "sesame" in text]
+    again = pickle.loads(pickle.dumps(MMRagVectorStore(postgres_url, model="mmrag-mini")))
+    assert again.path == postgres_url

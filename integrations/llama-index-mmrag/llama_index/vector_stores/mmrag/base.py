@@ -24,13 +24,17 @@ from mmrag import Budget, DocumentQA, Embedder, load_embedder
 from mmrag.hosts.embedders import Model, check_fingerprint, model_setting
 from mmrag.hosts.inputs import budget_pair
 from mmrag.index import Index
+from mmrag.index.addresses import shown_address
+from mmrag.index.base import ServerIndex
 
 
 class MMRagVectorStore(NodeStore):
     """Nodes in an mmrag index: persistent, searched by nested vectors and by words.
 
     Args:
-        path: folder of the index, created if it is not there; None: in memory.
+        path: folder of the index, created if it is not there, or address of a server
+            (``postgresql://user@host/database``); None: in memory. A password in an address is used and not
+            kept, so that the store is stored without it; one in PGPASSWORD is found again.
         persist_dir: the same as `path`, for those who type it.
         model: as in `MMRagEmbedding`.
         base_url: as in `MMRagEmbedding`.
@@ -74,14 +78,15 @@ class MMRagVectorStore(NodeStore):
             raise ValueError("a store is made of a qa or of path and model, got both. Leave the others out.")
         secret = SecretStr(api_key) if isinstance(api_key, str) else api_key
         if qa is not None:
-            embedder, path, model = qa.embedder, qa.path, qa.embedder
+            embedder, model = qa.embedder, qa.embedder
+            path = qa.index.address if isinstance(qa.index, ServerIndex) else qa.path
             read_only = qa.index.read_only
         else:
             key = None if secret is None else secret.get_secret_value()
             embedder = load_embedder(model, base_url=base_url, api_key=key)
         check_fingerprint(embedder, fingerprint, "the vector store")
         fields: dict[str, Any] = {
-            "path": None if path is None else str(path),
+            "path": None if path is None else shown_address(path),
             "model": model_setting(model),
             "base_url": base_url,
             "api_key": secret,
@@ -95,6 +100,7 @@ class MMRagVectorStore(NodeStore):
         }
         super().__init__(**fields)
         self._embedder = embedder
+        self._location = None if path is None else str(path)
         self._qa = qa
 
     @classmethod

@@ -30,12 +30,13 @@ class NodeStore(BasePydanticVectorStore):
     stores_text: bool = True
     is_embedding_query: bool = True
     flat_metadata: bool = True
-    path: str | None = Field(default=None, description="Folder of the index; None: in memory.")
+    path: str | None = Field(default=None, description="Folder or address of the index; None: memory.")
     budget: tuple[int, int] | None = Field(default=None, description="Vectors used of a query and a node.")
     with_images: bool = Field(default=True, description="Whether page nodes name their picture.")
     read_only: bool = Field(default=False, description="Search only.")
     _qa: DocumentQA | None = PrivateAttr(default=None)
     _embedder: Embedder = PrivateAttr()
+    _location: str | None = PrivateAttr(default=None)
     _lock: Any = PrivateAttr(default_factory=threading.Lock)
 
     @property
@@ -43,7 +44,7 @@ class NodeStore(BasePydanticVectorStore):
         """Return the `DocumentQA` behind this, opened on first use."""
         with self._lock:
             if self._qa is None:
-                self._qa = stores.open_store(self._embedder, self.path, read_only=self.read_only)
+                self._qa = stores.open_store(self._embedder, self._location, read_only=self.read_only)
             return self._qa
 
     def close(self) -> None:
