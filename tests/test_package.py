@@ -25,7 +25,7 @@ FLOORS: list[set[str]] = [
     {"anchors"},
     {"types", "files", "machine", "samples"},
     {"scoring", "images", "tracing"},
-    {"serving", "documents", "evaluation"},
+    {"planning", "serving", "documents", "evaluation"},
     {"embedders"},
     {"index", "answer"},
     {"models", "rerank", "conversation"},

@@ -74,6 +74,13 @@ COMMANDS = {
         MODELS,
         "Flags after -- go to vLLM unchanged. Ctrl-C stops the server (exit code 130).",
     ),
+    "plan": Entry(
+        "mmrag.cli.plan:plan",
+        "Say what an index of many pages costs, and what runs out first.",
+        MODELS,
+        "Arithmetic over constants that benchmarks measured or that are assumed: each is listed with its "
+        "source, and --set puts your own in its place.",
+    ),
     "mine": Entry(
         "mmrag.cli.mine:mine",
         "Mine hard negatives for training, without false ones.",

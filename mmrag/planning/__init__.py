@@ -1,0 +1,1 @@
+"""What many pages cost: the arithmetic of `mmrag plan`."""
