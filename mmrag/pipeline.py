@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from mmrag.index.base import RowType
     from mmrag.index.check_report import CheckReport
     from mmrag.index.filters import Filter
+    from mmrag.ingest.sync import SyncPlan, SyncReport
     from mmrag.rerank import Reranker
     from mmrag.rerank.traces import TraceWriter
 
@@ -220,6 +221,50 @@ class DocumentQA:
             report = ingest.add(inputs, metadata, progress, context)
             trace.facts(added=len(report.added), pages=report.pages, skipped=len(report.skipped))
         return report
+
+    def plan_sync(self, folder: str | Path) -> SyncPlan:
+        """Compare a folder with what the index holds of it; nothing is written. See `sync_folder`."""
+        from mmrag.ingest.sync import plan_sync
+
+        return plan_sync(self.index.documents(), folder, self.path)
+
+    def sync_folder(
+        self,
+        folder: str | Path,
+        *,
+        metadata: Mapping[str, Scalar] | None = None,
+        context: Sequence[str] = (),
+        progress: Callable[[AddProgress], None] | None = None,
+        allow_removal: bool = False,
+    ) -> SyncReport:
+        """Make the index follow a folder: add, replace, rename and remove what differs.
+
+        Files are known by their content: a file that was moved or renamed is not read or embedded again. Only
+        names below the folder are touched.
+
+        Args:
+            folder: of files; the folders in it are followed, too.
+            metadata: written on every page of this call; see `add`.
+            context: see `add`.
+            progress: see `add`.
+            allow_removal: also when more than half of the folder's files are gone, or the folder is.
+
+        Returns:
+            What was done with each file.
+
+        Raises:
+            ValueError: more than half of the files that the index has from the folder are gone, or the folder
+                is, and `allow_removal` is not set; nothing is done then. And as `add` does.
+            NotADirectoryError: `folder` is a file.
+            IndexReadOnlyError: the index is open for reading only.
+        """
+        from mmrag.ingest.sync import check_removal, sync
+
+        plan = self.plan_sync(folder)
+        if not allow_removal:
+            check_removal(plan)
+        ingest = Ingest(self.index, self.embedder, self.reader, self.path)
+        return sync(ingest, self.index, plan, metadata=metadata, progress=progress, context=context)
 
     def add_texts(
         self,
@@ -770,6 +815,8 @@ class DocumentQA:
         )
 
     aadd = in_thread(add)
+    aplan_sync = in_thread(plan_sync)
+    async_folder = in_thread(sync_folder)
     aadd_texts = in_thread(add_texts)
     aadd_images = in_thread(add_images)
     awrite_traces = in_thread(write_traces)

@@ -112,6 +112,8 @@ def arguments(name: str, qa: DocumentQA, pdf, tmp_path, side: str) -> tuple[tupl
             ([Citation(1, page.id, "", ((0.1, 0.1, 0.5, 0.2),), page)], tmp_path / f"{side}.pdf"),
             {},
         ),
+        "plan_sync": ((pdf.parent,), {}),
+        "sync_folder": ((pdf.parent,), {"metadata": {"shelf": "a"}, "allow_removal": True}),
         "open": ((tmp_path / side,), {"embedder": qa.embedder}),
         "picture_path": ((page,), {"max_pixels": 9_000}),
         "reembed": ((tmp_path / side,), {"embedder": qa.embedder}),

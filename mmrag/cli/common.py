@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 RerankMode = Literal["none", "local", "pointwise", "listwise", "likelihood", "served", "ecrr", "qar"]
 Ocr = Literal["auto", "off", "force"]
+Office = Literal["auto", "off"]
 SERVER_MODES = get_args(RerankMode)[2:]
 
 _index_option = partial(Option, rich_help_panel="Index")
@@ -151,11 +152,17 @@ class ReaderOptions(RenderOptions):
         bool, _reader_option("--attachments", help="Read files attached to PDFs, as documents of their own.")
     ] = False
 
+    office: Annotated[
+        Office,
+        _reader_option("--office", help="auto: office files by LibreOffice, where it is installed."),
+    ] = "auto"
+
     def reader_settings(self) -> ReaderSettings:
         """Return the reader's settings, OCR and attachments among them."""
         return replace(
             self.settings(self.ocr),
             attachments=self.attachments,
+            office=self.office,
             ocr_language=self.ocr_language,
             ocr_models=self.ocr_models,
         )

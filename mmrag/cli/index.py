@@ -25,6 +25,7 @@ from mmrag.cli.common import (
 from mmrag.cli.data import report_data
 from mmrag.cli.progress import Progress
 from mmrag.cli.rows import RowOptions
+from mmrag.cli.sync import SyncOptions, sync_folders, watch_folder, write_plans
 from mmrag.cli.texts import skipped_lines
 from mmrag.errors import DocumentError
 from mmrag.index.directory import STORE_NAME
@@ -104,9 +105,15 @@ def index(
     trace: TraceOptions,
     pages: PageOptions,
     rows: RowOptions,
+    follow: SyncOptions,
 ) -> int:
     """Add files to an index; a new directory without a page is not left behind."""
     trace.check()
+    follow.check(inputs)
+    if follow.dry_run:
+        return write_plans(inputs, where, embedder, output)
+    if follow.is_set:
+        return _follow(inputs, output, _open_to_add(where, embedder, reader, rows), pages, follow)
     if trace.trace_url and where.folder is None:
         raise UsageError("traces of an index on a server are kept in a local folder: give --cache DIR.")
     check_inputs(inputs)
@@ -123,6 +130,17 @@ def index(
         count = qa.index.count()
     output.write(*_summary(report, count, traces, where))
     return EXIT_SKIPPED if report.skipped else EXIT_OK
+
+
+def _follow(
+    inputs: list[str], output: OutputOptions, qa: DocumentQA, pages: PageOptions, options: SyncOptions
+) -> int:
+    """Follow folders once, or one for as long as it is watched."""
+    page_options = {"metadata": dict(pages.metadata or ()), "context": pages.context or ()}
+    with qa:
+        if options.watch:
+            return watch_folder(qa, inputs[0], options, output, page_options)
+        return sync_folders(qa, inputs, options, output, page_options)
 
 
 def _summary(

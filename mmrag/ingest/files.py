@@ -93,7 +93,26 @@ class Ingest:
         own_metadata = checked_metadata(metadata)
         keys = checked_context(context, [own_metadata])
         call = _Call(own_metadata, keys, DocumentEntries(self._index), AddReport(), Stopwatch(progress))
-        documents = self._discover(inputs, call.report)
+        return self._add_all(self._discover(inputs, call.report), call)
+
+    def add_documents(
+        self,
+        documents: list[InputDocument],
+        skipped: Sequence[Skipped],
+        metadata: Mapping[str, Scalar] | None,
+        progress: Callable[[AddProgress], None] | None,
+        context: Sequence[str],
+    ) -> AddReport:
+        """Add documents that have been discovered; what was skipped then is in the report."""
+        own_metadata = checked_metadata(metadata)
+        keys = checked_context(context, [own_metadata])
+        report = AddReport(skipped=list(skipped))
+        return self._add_all(
+            documents, _Call(own_metadata, keys, DocumentEntries(self._index), report, Stopwatch(progress))
+        )
+
+    def _add_all(self, documents: list[InputDocument], call: _Call) -> AddReport:
+        """Add documents one after the other; one that cannot be read is skipped with the reason."""
         call.stopwatch.start(documents)
         for position, document in enumerate(documents):
             call.stopwatch.start_file(position, document)
@@ -223,7 +242,10 @@ class Ingest:
                 call.entries.remove(entry.id)
                 call.report.restore(counts)
             raise
-        self._index.delete([document.source.page_id(n) for n in bad])
+        page_ids = {document.source.page_id(n) for n in range(entry.total_pages) if n not in bad}
+        bad_ids = {document.source.page_id(n) for n in bad}
+        # another converter may make fewer pages of a file: those of the one before are gone
+        self._index.delete(sorted((pages | bad_ids) - page_ids))
         call.entries.put(replace(entry, complete=True, skipped=tuple(sorted(bad.items()))))
 
     def _entry(self, document: InputDocument, before: DocumentEntry | None) -> DocumentEntry:

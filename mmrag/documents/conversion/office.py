@@ -138,7 +138,7 @@ def from_workbook(data: bytes, name: str) -> Conversion:
     notes = [SHEET_NOTE]
     if unknown:
         noun = "formula has" if unknown == 1 else "formulas have"
-        notes.append(f"{unknown} {noun} no stored value and show nothing")
+        notes.append(f"{unknown} {noun} no stored value: nothing stands in the cell")
     worksheets = [sheet for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
     sheets = [_sheet(worksheet) for worksheet in worksheets]
     check_cells(sum(len(sheet.rows) * len(sheet.columns) for sheet in sheets))

@@ -116,7 +116,7 @@ def _heading_anchors(document: Any) -> dict[int, list[Anchor]]:  # noqa: ANN401 
     for number in range(document.page_count):
         page_marks = sorted(marks.get(number, ()), key=lambda mark: mark[0])
         tops = [*([(0.0, current)] if current else ()), *page_marks]
-        ends = [top for top, _ in tops[1:]] + [1.0]
+        ends = [*(top for top, _ in tops[1:]), 1.0][: len(tops)]
         for (top, name), end in zip(tops, ends, strict=True):
             if end > top:
                 box = (0.0, round(top, 4), 1.0, round(end, 4))
