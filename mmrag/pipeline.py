@@ -34,7 +34,7 @@ from mmrag.documents.settings import unread_hint
 from mmrag.forks import new_lock
 from mmrag.images import with_page_renderer
 from mmrag.index.base import Index, ServerIndex
-from mmrag.index.directory import index_bytes
+from mmrag.index.directory import STORE_NAME, index_bytes
 from mmrag.ingest.embedding import PICTURE_PIXELS
 from mmrag.ingest.files import Ingest
 from mmrag.ingest.highlights import write_highlights
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from mmrag.conversation.rewriting import Rewriter
     from mmrag.documents import DocumentReader, ReaderSettings
     from mmrag.embedders.base import Embedder
+    from mmrag.index.backup import BackupReport
     from mmrag.index.base import RowType
     from mmrag.index.check_report import CheckReport
     from mmrag.index.filters import Filter
@@ -753,6 +754,26 @@ class DocumentQA:
         """
         return self.index.check(repair=repair)
 
+    def backup(self, path: str | Path) -> BackupReport:
+        """Copy the index, which may be written to meanwhile, into a new directory, and check the copy.
+
+        Args:
+            path: absent, or an empty directory. `DocumentQA.open(path, read_only=True)` searches it as it is;
+                `mmrag.index.backup.restore` makes an index of it.
+
+        Raises:
+            ValueError: the index is not in a directory, or the path holds something.
+            IndexDamagedError: the index is damaged; nothing is left of the copy.
+        """
+        from mmrag.index.backup import backup
+
+        if self.path is None or not (self.path / STORE_NAME).exists():
+            raise ValueError(
+                "an index must be in a directory to be backed up, got one in memory or on a server. "
+                "mmrag.copy_index copies between stores."
+            )
+        return backup(self.path, path)
+
     @property
     def reader(self) -> DocumentReader:
         """Return the document reader, started on first use."""
@@ -830,6 +851,7 @@ class DocumentQA:
     apicture_path = in_thread(picture_path)
     astatus = in_thread(status)
     acheck = in_thread(check)
+    abackup = in_thread(backup)
     aclose = in_thread(close)
 
     def __enter__(self) -> Self:

@@ -186,7 +186,7 @@ async def test_a_question_without_k_reads_as_many_pages_either_way(embedder) -> 
         assert comparable([piece async for piece in qa.astream("tea")][-1].ranking) == expected
 
 
-@pytest.mark.parametrize("name", [name for name in BLOCKING if name not in ("close", "write_traces")])
+@pytest.mark.parametrize("name", [n for n in BLOCKING if n not in ("backup", "close", "write_traces")])
 async def test_a_twin_gives_what_its_method_gives(name: str, embedder, pdf, tmp_path) -> None:
     results = []
     for side in ("blocking", "async"):

@@ -52,6 +52,14 @@ COMMANDS = {
         "Nothing is embedded or read again. What --rows leaves out is gone. Until it is done the disk holds "
         "the index twice; searches go on meanwhile.",
     ),
+    "backup": Entry(
+        "mmrag.cli.backup:backup",
+        "Copy an index while it is in use, checked.",
+        BUILD,
+        "The copy is an index itself, without pictures and without Chroma, which are made again. It is whole "
+        "or not there; nothing is overwritten.",
+    ),
+    "restore": Entry("mmrag.cli.backup:restore", "Make an index of a backup, checked.", BUILD),
     "remove": Entry("mmrag.cli.manage:remove", "Remove a file or a record from an index.", BUILD),
     "reembed": Entry(
         "mmrag.cli.reembed:reembed",

@@ -22,6 +22,8 @@ _INSTEAD = {
     "compact": "PostgreSQL does so by itself (VACUUM); Qdrant optimises its segments.",
     "reembed": "Write the new index into a folder, then bring it over: mmrag copy NEW ADDRESS",
     "demo": "Add the samples to a folder.",
+    "backup": "The store has its own: pg_dump, snapshots of Qdrant; or: mmrag copy ADDRESS FOLDER",
+    "restore": "Make an index in a folder, then bring it over: mmrag copy FOLDER ADDRESS",
 }
 
 
