@@ -6,6 +6,7 @@ the engine's conditions (0.9.0: a match of True is read as 1), so that this pack
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -187,7 +188,16 @@ class EdgeCollection:
 
     def _update(self, operation: edge.UpdateOperation) -> None:
         with self._lock.alone():
-            self._shard.update(operation)
+            try:
+                self._shard.update(operation)
+            except Exception as error:  # the engine has no class for it
+                if "No space left" not in str(error):
+                    raise
+                raise OSError(
+                    errno.ENOSPC,
+                    "the disk is full. Free it, then do the same again: what was written stays",
+                    str(self.path),
+                ) from error
 
     def _prefetch(self, stage: Stage, filter: edge.Filter) -> edge.Prefetch:
         return edge.Prefetch(

@@ -68,7 +68,7 @@ def failure_of(error: Exception, url: str, timeout: float) -> Failure | None:
         return _transport_failure(error.source, url, timeout)
     if isinstance(error, grpc.RpcError):
         return _grpc_failure(error, url, timeout)
-    if isinstance(error, (httpx.HTTPError, OSError)):
+    if isinstance(error, (httpx.HTTPError, OSError, json.JSONDecodeError, UnicodeDecodeError)):
         return _transport_failure(error, url, timeout)
     if isinstance(error, ValueError) and "Collection" in str(error) and "not found" in str(error):
         return Failure(

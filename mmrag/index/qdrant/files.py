@@ -7,6 +7,7 @@ many there are, so that bytes are there whole or not at all.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -41,6 +42,7 @@ _FIELDS = (
     "order",
     "part",
     "parts",
+    "whole",
     "pivot",
     "version",
     "vectors",
@@ -178,6 +180,7 @@ class FilePoints:
         payload: dict[str, Any] = {"kind": "blob", "key": key}
         if len(key) == 64:
             payload["document"] = key[:16]
+        payload["whole"] = hashlib.sha256(data).hexdigest()
         # part 0 says how many there are: it comes last
         for number, part in reversed(list(enumerate(parts))):
             fields = {"part": number, "parts": len(parts), "data": as_text(part), "sum": sum_of([part])}
@@ -195,13 +198,13 @@ class FilePoints:
         if not head:
             return None
         with decode_guard("blob", key):
-            count = int(head[0].payload["parts"])
-        data = [_part(head[0], key, 0, count)]
+            count, whole = int(head[0].payload["parts"]), str(head[0].payload["whole"])
+        data = [_part(head[0], key, 0, whole)]
         for number in range(1, count):
             rest = self.collection.retrieve([_part_id(key, number)], _FIELDS)
             if not rest:
                 raise damage_error("blob", key, f"no part {number} of {count}")
-            data.append(_part(rest[0], key, number, count))
+            data.append(_part(rest[0], key, number, whole))
         return b"".join(data)
 
     def blob_keys(self) -> list[str]:
@@ -231,10 +234,10 @@ def _part_id(key: str, number: int) -> str:
     return point_id(f"{number}:{key}", "blob")
 
 
-def _part(point: StoredPoint, key: str, number: int, count: int) -> bytes:
+def _part(point: StoredPoint, key: str, number: int, whole: str) -> bytes:
     with decode_guard("blob", key):
         data = as_bytes(point.payload["data"])
-        if (point.payload["part"], point.payload["parts"]) != (number, count):
+        if (point.payload["part"], point.payload["whole"]) != (number, whole):
             raise ValueError("a part of other bytes")
         if point.payload["sum"] != sum_of([data]):
             raise ValueError("other bytes than those its checksum is of")

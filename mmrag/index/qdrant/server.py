@@ -42,7 +42,7 @@ class Server:
         client: of qdrant-client.
         url: of the server, for messages; None: the client's local mode.
         settings: how it is talked to.
-        pause: waits so many seconds; tests pass their own.
+        pause: waits so many seconds. None: sleeps.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class Server:
         client: QdrantClient,
         url: str | None,
         settings: ServerSettings,
-        pause: Callable[[float], None] = time.sleep,
+        pause: Callable[[float], None] | None = None,
     ) -> None:
         self.client = client
         self.url = url
         self.settings = settings
         self.requests = 0
-        self._pause = pause
+        self._pause = pause or time.sleep
         # the local mode takes one call at a time; a server as many as there come
         self._lock = RLock() if url is None else None
         self._pool = ThreadPoolExecutor(settings.parallel, "mmrag-qdrant") if url is not None else None
