@@ -311,5 +311,6 @@ def open_address(
         read_only=read_only,
         row_type=row_type,
         rows=rows,
+        settings=parts.new_collection,
         server=parts.settings,
     )
