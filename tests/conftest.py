@@ -250,12 +250,13 @@ async def loop_gate() -> LoopGate:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The address of a PostgreSQL server that all tests share; each takes a schema of its own."""
-    from .index.postgres_server import server_folder, start_server
+    from .index.postgres_server import Cluster, server_folder
 
     for folder in server_folder():
-        server = start_server(folder / "data")
-        yield server.get_uri()
-        server.cleanup()
+        cluster = Cluster(folder)
+        cluster.start()
+        yield cluster.url
+        cluster.kill()
 
 
 @pytest.fixture
