@@ -315,6 +315,15 @@ def test_paths_are_cut_out_of_messages(text, shown):
     )
 
 
+def test_the_address_of_a_store_is_left_out():
+    for address in ("postgresql://ann:***@db.example:5432/docs?schema=a&host=/tmp/x", "postgres://h/db"):
+        assert without_paths(f"{address} took too long.") == "the index's server took too long."
+        assert (
+            without_paths(f"no server at {address} (refused).")
+            == "no server at the index's server (refused)."
+        )
+
+
 def test_an_error_of_the_server_itself_is_sent_as_an_id_alone(serve, folders, monkeypatch):
     client = serve()
     client.get("/api/collections")
