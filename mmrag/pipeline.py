@@ -22,11 +22,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mmrag.answer import with_page_blocks
 from mmrag.answer.streaming import answer_pieces, apieces_of_answer, awrite_answer, write_answer
@@ -39,6 +39,7 @@ from mmrag.ingest.embedding import PICTURE_PIXELS
 from mmrag.ingest.files import Ingest
 from mmrag.ingest.highlights import write_highlights
 from mmrag.ingest.items import add_images, add_texts
+from mmrag.ingest.pages import LocalPages, PageSource
 from mmrag.ingest.pictures import PagePictures
 from mmrag.ingest.removal import delete_records, remove
 from mmrag.ingest.report import AddProgress, AddReport, Laps, Status
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from mmrag.index.base import RowType
     from mmrag.index.check_report import CheckReport
     from mmrag.index.filters import Filter
+    from mmrag.ingest.cluster.settings import RaySettings
     from mmrag.ingest.sync import SyncPlan, SyncReport
     from mmrag.rerank import Reranker
     from mmrag.rerank.traces import TraceWriter
@@ -196,6 +198,7 @@ class DocumentQA:
         metadata: Mapping[str, Scalar] | None = None,
         context: Sequence[str] = (),
         progress: Callable[[AddProgress], None] | None = None,
+        engine: Literal["local", "ray"] | RaySettings = "local",
     ) -> AddReport:
         """Add files, folders, globs, bytes, file objects or PIL images; see `mmrag.documents.discover`.
 
@@ -206,6 +209,10 @@ class DocumentQA:
             context: keys of `metadata` whose values name the documents ("title", "author", "date"): they are
                 searched with every page, beside the file's name, its own title and the page's sections.
             progress: called after every batch and every file.
+            engine: who reads and embeds: ``"local"``, this process and its reading processes, or Ray (extra
+                ``ray``): ``"ray"`` starts a cluster on this machine for the call, or uses the one that this
+                process is connected to; `mmrag.ingest.cluster.RaySettings` names one and sizes its processes.
+                Pages, rows and report are the same; rows may differ in rounding, as between batches.
 
         Returns:
             What was done with each file. A file or page that cannot be read is in ``skipped`` with
@@ -216,12 +223,35 @@ class DocumentQA:
                 name. Nothing is added then.
             TypeError: an input is of no kind that is read. Nothing is added then.
             IndexReadOnlyError: the index is open for reading only.
+            MissingExtraError: Ray is not installed.
+            ServerUnreachableError: there is no Ray cluster at the address.
+            WorkerError: the cluster has no room, or too many processes end. What was written stays.
         """
-        ingest = Ingest(self.index, self.embedder, self.reader, self.path)
-        with span("mmrag.add", "CHAIN") as trace:
+        with span("mmrag.add", "CHAIN") as trace, self._page_source(engine) as source:
+            ingest = Ingest(self.index, source, self.reader, self.path)
             report = ingest.add(inputs, metadata, progress, context)
             trace.facts(added=len(report.added), pages=report.pages, skipped=len(report.skipped))
         return report
+
+    def _page_source(self, engine: str | RaySettings) -> AbstractContextManager[PageSource]:
+        """Return what reads and embeds the pages of one `add`.
+
+        Raises:
+            ValueError: an unknown engine.
+        """
+        if engine == "local":
+            return nullcontext(LocalPages(self.embedder, self.reader))
+        from mmrag.ingest.cluster.settings import RaySettings
+        from mmrag.ingest.cluster.source import cluster_pages
+
+        if engine == "ray":
+            engine = RaySettings()
+        if not isinstance(engine, RaySettings):
+            raise ValueError(
+                f"engine must be 'local', 'ray' or RaySettings, got {engine!r}. "
+                "Leave it out for this process."
+            )
+        return cluster_pages(self.embedder, self.reader.settings, self._password, engine)
 
     def plan_sync(self, folder: str | Path) -> SyncPlan:
         """Compare a folder with what the index holds of it; nothing is written. See `sync_folder`."""
@@ -264,7 +294,7 @@ class DocumentQA:
         plan = self.plan_sync(folder)
         if not allow_removal:
             check_removal(plan)
-        ingest = Ingest(self.index, self.embedder, self.reader, self.path)
+        ingest = Ingest(self.index, LocalPages(self.embedder, self.reader), self.reader, self.path)
         return sync(ingest, self.index, plan, metadata=metadata, progress=progress, context=context)
 
     def add_texts(

@@ -33,6 +33,7 @@ MODULES = {
     "mmrag.evaluation": ["evaluate", "save_plot"],
     "mmrag.index": ["CheckReport", "ChromaIndex", "Fault", "Filter", "Index", "Manifest", "MemoryIndex"],
     "mmrag.index.qdrant": ["CollectionSettings", "QdrantIndex", "ServerSettings"],
+    "mmrag.ingest.cluster": ["RaySettings"],
     "mmrag.models.batch": ["TokenRow", "collate"],
     "mmrag.models.compression": ["Compression"],
     "mmrag.models.meta_tokens": ["MetaTokens"],

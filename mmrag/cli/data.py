@@ -141,7 +141,15 @@ def report_data(report: AddReport) -> dict[str, Any]:
         "notes": report.notes,
         "pages": report.pages,
         "seconds": report.seconds,
+        **_stages_data(report),
     }
+
+
+def _stages_data(report: AddReport) -> dict[str, Any]:
+    """Return the stages of an `add` on a cluster; nothing of one in this process."""
+    if not report.stages:
+        return {}
+    return {"stages": {name: {**asdict(stage), "rate": stage.rate} for name, stage in report.stages.items()}}
 
 
 def reembed_data(report: ReembedReport) -> dict[str, Any]:
@@ -164,8 +172,6 @@ def _skipped_data(skipped: Skipped) -> dict[str, Any]:
 
 def status_data(status: Status) -> dict[str, Any]:
     """Return an index's files and counts."""
-    from mmrag.documents.conversion import libreoffice
-
     return {
         "path": str(status.path) if status.path else None,
         "store": asdict(status.store) if status.store else None,
@@ -174,7 +180,6 @@ def status_data(status: Status) -> dict[str, Any]:
         "row_type": status.row_type,
         "rows": status.rows,
         "bytes": status.bytes,
-        "libreoffice": libreoffice.find(),
         "documents": [
             {
                 "id": entry.id,

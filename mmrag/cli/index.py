@@ -23,6 +23,7 @@ from mmrag.cli.common import (
     trace_writer,
 )
 from mmrag.cli.data import report_data
+from mmrag.cli.engine import EngineOptions
 from mmrag.cli.progress import Progress
 from mmrag.cli.rows import RowOptions
 from mmrag.cli.sync import SyncOptions, sync_folders, watch_folder, write_plans
@@ -106,10 +107,15 @@ def index(
     pages: PageOptions,
     rows: RowOptions,
     follow: SyncOptions,
+    engine: EngineOptions,
 ) -> int:
     """Add files to an index; a new directory without a page is not left behind."""
     trace.check()
     follow.check(inputs)
+    if engine.ray is not None and (follow.is_set or follow.dry_run):
+        raise UsageError(
+            "a folder is followed by this process: --ray adds files, without --sync and --watch."
+        )
     if follow.dry_run:
         return write_plans(inputs, where, embedder, output)
     if follow.is_set:
@@ -124,6 +130,7 @@ def index(
                 metadata=dict(pages.metadata or ()),
                 context=pages.context or (),
                 progress=progress.show_add,
+                engine=engine.engine(),
             )
         check_report(report, inputs)
         traces = trace.write(qa, where.folder)

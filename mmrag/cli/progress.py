@@ -45,7 +45,9 @@ class Progress:
         """Show how far an `add` is; a callback for `DocumentQA.add`."""
         rate = state.pages_done / state.seconds if state.seconds else 0.0
         left = "" if state.seconds_left is None else f", {_minutes(state.seconds_left)} left"
-        counts = f"{state.files_done}/{state.files_total} files, {state.pages_done} pages, {rate:.1f}/s{left}"
+        rates = "".join(f", {name} {stage.rate:.1f}/s" for name, stage in state.stages.items())
+        pages = f"{state.pages_done} pages, {rate:.1f}/s{rates}{left}"
+        counts = f"{state.files_done}/{state.files_total} files, {pages}"
         self.show(state.files_done, state.files_total, f"{counts}  {state.name}")
 
     def counter(self, unit: str) -> Callable[[int, int], None]:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from mmrag.documents.conversion.base import Conversion
 from mmrag.documents.conversions import Conversions
+from mmrag.documents.failures import FailureRun
 from mmrag.documents.inputs import InputDocument, Skipped, discover
 from mmrag.documents.page_reading import DocumentInfo, Images, OpenDocument, PageReader, Picture
 from mmrag.documents.page_structure import read_blocks, read_blocks_or_note
@@ -56,7 +57,6 @@ RENDER_PIXELS = 2_200_000
 """Default budget of `DocumentReader.render`: a letter page at 150 dpi."""
 
 _AHEAD = 4  # pages a worker
-_MOST_FAILURES = 100  # failed pages in a row; a damaged file may claim a million
 _CACHE_SIZE = 256  # documents whose info and password are kept
 
 
@@ -144,18 +144,12 @@ class DocumentReader:
         info, handle = self._open(document)
         picture = None if pixels is None else Picture(pixels, images)
         page_numbers = range(info.total_pages) if numbers is None else numbers
-        failures = 0
-        for position, outcome in enumerate(self._ahead(handle, info, page_numbers, picture), start=1):
+        run = FailureRun(document.source, page_numbers)
+        for outcome in self._ahead(handle, info, page_numbers, picture):
             yield outcome
-            failures = failures + 1 if isinstance(outcome, Skipped) else 0
-            if failures >= _MOST_FAILURES and position < len(page_numbers):
-                left = len(page_numbers) - position
-                reason = (
-                    f"{failures} pages in a row cannot be read; the other {left} of the file are left out"
-                )
-                yield Skipped(
-                    document.source.name, reason, page_numbers[position], document.source.document_id
-                )
+            rest = run.count(is_failure=isinstance(outcome, Skipped))
+            if rest is not None:
+                yield rest
                 break
         self._sources.check(document.source, is_fresh=True)
 

@@ -4,7 +4,7 @@ Decisions taken here:
 
 * A document is its content (sha256); its names are a list. A file that changed is a new document that takes
   over the name, and the old document goes with its last name.
-* Pages are embedded and committed in batches of `BATCH_PAGES`. A document's entry says whether it is
+* Pages are embedded and committed in batches (`mmrag.ingest.pages`). A document's entry says whether it is
   complete; adding an incomplete document again reads the pages that are missing.
 * The entry names the reader settings. Other settings read the pages again; so does adding a file some of
   whose pages were left unread because their OCR took too long, or because the process that read them ended
@@ -21,9 +21,8 @@ Decisions taken here:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +30,9 @@ from mmrag.documents.conversion.choice import fingerprint, fingerprints
 from mmrag.documents.inputs import LOST_PAGE, InputDocument, Skipped, discover
 from mmrag.errors import DocumentError, SourceChangedError
 from mmrag.index.base import DocumentEntry, Index
-from mmrag.ingest.embedding import encode_documents, image_pixels, images_wanted
 from mmrag.ingest.entries import DocumentEntries
+from mmrag.ingest.pages import BATCH_PAGES as BATCH_PAGES
+from mmrag.ingest.pages import LOST_ROWS, PageBatch, PageSource, WantedDocument
 from mmrag.ingest.records import (
     checked_context,
     checked_metadata,
@@ -43,14 +43,10 @@ from mmrag.ingest.records import (
 )
 from mmrag.ingest.report import AddProgress, AddReport, Stopwatch
 from mmrag.tracing.spans import span
-from mmrag.types import Page, Scalar
+from mmrag.types import Scalar
 
 if TYPE_CHECKING:
     from mmrag.documents import DocumentReader
-    from mmrag.embedders.base import Embedder
-
-BATCH_PAGES = 16
-"""Pages embedded and committed together: the most that a crash can lose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +65,16 @@ class Ingest:
 
     Args:
         index: where the records go.
-        embedder: computes their vectors.
-        reader: reads pages from files.
+        source: reads the pages and computes their vectors.
+        reader: gives the settings, and the files that are attached to others.
         folder: the index's own folder, whose files are never added. None in memory.
     """
 
     def __init__(
-        self, index: Index, embedder: Embedder, reader: DocumentReader, folder: Path | None = None
+        self, index: Index, source: PageSource, reader: DocumentReader, folder: Path | None = None
     ) -> None:
         self._index = index
-        self._embedder = embedder
+        self._source = source
         self._reader = reader
         self._folder = folder
 
@@ -114,6 +110,7 @@ class Ingest:
     def _add_all(self, documents: list[InputDocument], call: _Call) -> AddReport:
         """Add documents one after the other; one that cannot be read is skipped with the reason."""
         call.stopwatch.start(documents)
+        self._source.expect(self._wanted_documents(documents, call))
         for position, document in enumerate(documents):
             call.stopwatch.start_file(position, document)
             try:
@@ -124,6 +121,7 @@ class Ingest:
                 reason = str(error).removeprefix(f"{document.source.name}: ")  # the report names the file
                 call.report.skipped.append(Skipped(name=name_of(document), reason=reason))
         call.stopwatch.finish()
+        call.report.stages = call.stopwatch.stages(self._source.stages())
         call.report.seconds = call.stopwatch.seconds
         return call.report
 
@@ -187,12 +185,7 @@ class Ingest:
         _check_digest(document, before)
         stale = [entry for entry in call.entries.entries_with(name) if entry is not before]
         same_settings = before is not None and self._is_current(before)
-        if (
-            before is not None
-            and same_settings
-            and before.complete
-            and not self._has_unread_pages(before, call)
-        ):
+        if before is not None and self._is_done(before, call):
             self._add_name(before, name, call)
         else:
             self._add_pages(document, before, call)
@@ -203,13 +196,39 @@ class Ingest:
         for entry in stale:
             call.entries.drop_name(entry, name)
 
+    def _wanted_documents(self, documents: Sequence[InputDocument], call: _Call) -> Iterator[WantedDocument]:
+        """Yield the documents that `_add_document` will read, by what the index holds when each is asked for.
+
+        A guess that a source works ahead by: what turns out otherwise costs time, and nothing else.
+        """
+        ids: set[str] = set()
+        for document in documents:
+            before = call.entries.get(document.source.document_id)
+            if document.source.document_id in ids or (before and self._is_done(before, call)):
+                continue
+            ids.add(document.source.document_id)
+            held_ids = self._held_pages(before)
+            total = 0 if before is None else before.total_pages
+            numbers = (number for number in range(total) if document.source.page_id(number) in held_ids)
+            yield WantedDocument(document, frozenset(numbers))
+
+    def _is_done(self, entry: DocumentEntry, call: _Call) -> bool:
+        """Check that no page of a document is to be read."""
+        return self._is_current(entry) and entry.complete and not self._has_unread_pages(entry, call)
+
+    def _held_pages(self, before: DocumentEntry | None) -> set[str]:
+        """Return the ids of a document's pages that are not read again."""
+        if before is None or not self._is_current(before):
+            return set()
+        return set(self._index.ids({"doc_id": before.id})) - set(self._unread_pages(before.id))
+
     def _is_current(self, entry: DocumentEntry) -> bool:
         """Check whether an entry's pages were read with these settings, by a converter as good."""
         return entry.settings in fingerprints(entry.kind, self._reader.settings)
 
     def _has_unread_pages(self, entry: DocumentEntry, call: _Call) -> bool:
         """Check for pages that may be read today: their process ended, or their OCR took too long."""
-        is_lost = any(reason.startswith(LOST_PAGE) for _, reason in entry.skipped)
+        is_lost = any(reason.startswith((LOST_PAGE, LOST_ROWS)) for _, reason in entry.skipped)
         return is_lost or (call.entries.any_unread and bool(self._unread_pages(entry.id)))
 
     def _unread_pages(self, document_id: str) -> list[str]:
@@ -222,12 +241,11 @@ class Ingest:
         """Read, embed and commit the pages that the index lacks."""
         entry = self._entry(document, before)
         pages = set(self._index.ids({"doc_id": entry.id}))
-        same_settings = before is not None and self._is_current(before)
-        old_pages = pages - set(self._unread_pages(entry.id)) if same_settings else set()
+        old_pages = self._held_pages(before)
         # Until all pages are of the same settings, the entry names none: after a crash the next `add` then
         # reads them all again.
-        is_mixed = bool(pages) and not same_settings
-        data = self._reader.stored_bytes(document)
+        is_mixed = bool(pages) and not (before is not None and self._is_current(before))
+        data = self._source.stored_bytes(document)
         if data is not None:
             self._index.put_blob(document.source.sha256, data)
         if is_mixed:
@@ -258,7 +276,7 @@ class Ingest:
             sha256=document.source.sha256,
             kind=document.source.kind,
             names=names,
-            total_pages=self._reader.info(document).total_pages,
+            total_pages=self._source.info(document).total_pages,
             settings=fingerprint(document.source.kind, self._reader.settings),
         )
 
@@ -273,32 +291,28 @@ class Ingest:
     ) -> dict[int, str]:
         """Add pages batch by batch; return the numbers of those left out, each with the reason."""
         bad: dict[int, str] = {}
-        title = self._reader.info(document).title
+        title = self._source.info(document).title
         context = context_text(call.metadata, call.context_keys, name=document.source.name, title=title)
         pages_done = entry.total_pages - len(numbers)
-        pixels, images = image_pixels(self._embedder), images_wanted(self._embedder)
-        items = iter(self._reader.pages(document, numbers=numbers, image_pixels=pixels, images=images))
-        while batch := list(islice(items, BATCH_PAGES)):
-            pages = [item for item in batch if isinstance(item, Page)]
-            failures = [item for item in batch if not isinstance(item, Page)]
-            call.report.skipped += failures
-            bad |= {failure.page or 0: failure.reason for failure in failures}
-            bad |= self._commit(pages, entry, context, call)
-            pages_done += len(batch)
-            call.stopwatch.count_pages(pages_done, entry.total_pages, len(pages))
+        for batch in self._source.batches(document, numbers):
+            call.report.skipped += batch.failures
+            bad |= {failure.page or 0: failure.reason for failure in batch.failures}
+            bad |= self._commit(batch, entry, context, call)
+            pages_done += batch.size
+            call.stopwatch.count_pages(pages_done, entry.total_pages, len(batch.pages), self._source.stages)
         return bad
 
-    def _commit(self, batch: list[Page], entry: DocumentEntry, context: str, call: _Call) -> dict[int, str]:
-        """Embed and add pages; return the numbers of those that cannot be embedded, each with the reason."""
-        matrices, reasons = encode_documents(self._embedder, batch)
-        bad = {batch[position].number: reason for position, reason in reasons.items()}
+    def _commit(self, batch: PageBatch, entry: DocumentEntry, context: str, call: _Call) -> dict[int, str]:
+        """Add pages; return the numbers of those that could not be embedded, each with the reason."""
+        bad = {batch.pages[position].number: reason for position, reason in batch.reasons.items()}
         call.report.skipped += [Skipped(entry.names[-1], bad[number], number, entry.id) for number in bad]
-        pages = [batch[position] for position in matrices]
+        pages = [batch.pages[position] for position in batch.matrices]
         if pages:
-            pairs = zip(pages, matrices.values(), strict=True)
-            self._index.add(
-                [page_record(page, matrix, entry.names, call.metadata, context) for page, matrix in pairs]
-            )
+            pairs = zip(pages, batch.matrices.values(), strict=True)
+            with call.stopwatch.write(len(pages)):
+                self._index.add(
+                    [page_record(page, matrix, entry.names, call.metadata, context) for page, matrix in pairs]
+                )
             call.report.count_pages(pages)
         return bad
 

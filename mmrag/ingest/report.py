@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -22,6 +23,28 @@ MOST_ALIKE = 5
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """Work of one stage of an `add` over all its processes.
+
+    Attributes:
+        pages: that went through it.
+        seconds: in which its processes were at work, added up.
+        processes: at work side by side.
+        retries: batches that were done again, since their process had ended or failed.
+    """
+
+    pages: int = 0
+    seconds: float = 0.0
+    processes: int = 1
+    retries: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Pages a second if nothing else held it up; 0 before the first page."""
+        return self.pages * self.processes / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class AddProgress:
     """Progress of an `add`.
 
@@ -32,6 +55,7 @@ class AddProgress:
         pages_done: pages committed in this call.
         seconds: since the call began.
         seconds_left: estimated from the bytes of the remaining files; None before the first page.
+        stages: reading, embedding and writing so far, where other processes read and embed.
     """
 
     name: str
@@ -40,6 +64,7 @@ class AddProgress:
     pages_done: int
     seconds: float
     seconds_left: float | None
+    stages: Mapping[str, Stage] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -56,6 +81,7 @@ class AddReport:
         notes: the reader's notes on pages, each with its number of pages.
         pages: number of pages written.
         seconds: wall time.
+        stages: reading, embedding and writing, where other processes read and embed (``engine="ray"``).
     """
 
     added: list[str] = field(default_factory=list)
@@ -67,6 +93,7 @@ class AddReport:
     notes: dict[str, int] = field(default_factory=dict)
     pages: int = 0
     seconds: float = 0.0
+    stages: dict[str, Stage] = field(default_factory=dict)
 
     def count_pages(self, pages: Sequence[Page]) -> None:
         """Count pages that were written, and the reader's notes on them."""
@@ -88,7 +115,11 @@ class AddReport:
         parts = [f"{len(names)} {kind}" for kind, names in kinds.items() if names]
         files = f"Files: {', '.join(parts)}. " if parts else ""
         head = f"{files}{self.pages} pages in {self.seconds:.1f} s{rate}"
-        return visible("\n".join([head, *note_lines(self.notes), *skipped_lines(self.skipped)]))
+        return visible(
+            "\n".join(
+                [head, *stage_lines(self.stages), *note_lines(self.notes), *skipped_lines(self.skipped)]
+            )
+        )
 
     def copy(self) -> AddReport:
         """Return a copy with lists and counts of its own."""
@@ -98,6 +129,17 @@ class AddReport:
         """Set everything to what it is in a copy."""
         for attribute in fields(self):
             setattr(self, attribute.name, getattr(copy, attribute.name))
+
+
+def stage_lines(stages: Mapping[str, Stage]) -> list[str]:
+    """Return a line of pages a second by stage, and one of what was done again; none without stages."""
+    if not stages:
+        return []
+    rates = [f"{name} {stage.rate:.1f} (x{stage.processes})" for name, stage in stages.items()]
+    retries = sum(stage.retries for stage in stages.values())
+    batches = "1 batch was" if retries == 1 else f"{retries} batches were"
+    again = [f"  {batches} done again, since a process had ended or failed"] if retries else []
+    return [f"  pages/s by stage (x processes): {', '.join(rates)}", *again]
 
 
 def note_lines(notes: Mapping[str, int]) -> list[str]:
@@ -182,6 +224,8 @@ class Stopwatch:
         self._total = 0
         self._pages = 0
         self._fraction = 0.0  # of the current file's pages
+        self._writing = Stage()
+        self._source_stages: Callable[[], dict[str, Stage]] = dict
 
     @property
     def seconds(self) -> float:
@@ -198,11 +242,29 @@ class Stopwatch:
         self._position, self._name, self._fraction = position, document.source.name, 0.0
         self._report()
 
-    def count_pages(self, in_index: int, total: int, new: int) -> None:
-        """Count `new` pages written; `in_index` of the current file's `total` pages are in the index now."""
+    def count_pages(
+        self, in_index: int, total: int, new: int, stages: Callable[[], dict[str, Stage]] = dict
+    ) -> None:
+        """Count `new` pages written; `in_index` of the current file's `total` pages are in the index now.
+
+        `stages` returns those of reading and embedding so far.
+        """
+        self._source_stages = stages
         self._pages += new
         self._fraction = min(1.0, in_index / total) if total else 1.0
         self._report()
+
+    @contextmanager
+    def write(self, pages: int) -> Iterator[None]:
+        """Time the writing of some pages."""
+        start = time.monotonic()
+        yield
+        seconds = self._writing.seconds + time.monotonic() - start
+        self._writing = Stage(self._writing.pages + pages, seconds)
+
+    def stages(self, of_source: Mapping[str, Stage]) -> dict[str, Stage]:
+        """Return the stages of a source and that of writing; none where the source has none."""
+        return {**of_source, "write": self._writing} if of_source else {}
 
     def finish(self) -> None:
         """End the last file."""
@@ -219,7 +281,10 @@ class Stopwatch:
         left = None
         if bytes_done and self._pages:
             left = seconds * (sum(self._sizes) - bytes_done) / bytes_done
-        self._progress(AddProgress(self._name, self._position, self._total, self._pages, seconds, left))
+        stages = self.stages(self._source_stages())
+        self._progress(
+            AddProgress(self._name, self._position, self._total, self._pages, seconds, left, stages)
+        )
 
 
 def size_of(document: InputDocument) -> int:
