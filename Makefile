@@ -13,7 +13,7 @@ OLDEST = OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n $(JOBS) --dist l
 # Processes that run tests, up to 2 GB each.
 JOBS ?= 2
 
-.PHONY: demo test test-ui test-oldest clean-install vllm llm test-vllm test-references lint types notebooks wheels samples clean
+.PHONY: demo test test-ui test-office test-oldest clean-install vllm llm test-vllm test-references lint types notebooks wheels samples clean
 
 $(VENV)/demo.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -37,6 +37,14 @@ test-ui: $(VENV)/dev.stamp          ## the page of `mmrag ui` in Chromium, which
 		|| (apt-get update && apt-get install --yes --no-install-recommends chromium fonts-dejavu-core) \
 		|| (echo "There is no chromium, and apt-get could not install it: install it, or name one with MMRAG_CHROMIUM." >&2; exit 1)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ui tests/ui
+
+# LibreOffice is the system's; without it these tests are skipped, and `make test` says so.
+test-office: $(VENV)/dev.stamp      ## office files through LibreOffice, which is installed where it is missing
+	command -v soffice || command -v libreoffice \
+		|| (apt-get update && apt-get install --yes --no-install-recommends \
+			libreoffice-writer-nogui libreoffice-calc-nogui libreoffice-impress-nogui fonts-dejavu-core) \
+		|| (echo "There is no LibreOffice, and apt-get could not install it: install it, or name one with MMRAG_SOFFICE." >&2; exit 1)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) tests/documents/test_formats.py tests/documents/test_libreoffice.py
 
 test-oldest:                        ## the lowest versions that pyproject.toml allows, stage by stage
 	$(PYTHON) scripts/make_oldest.py .venv-oldest core

@@ -8,7 +8,7 @@ words by position.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -71,25 +71,32 @@ class Word:
         return (self.box,) if self.tail is None else (self.box, self.tail)
 
 
-class LateWords:
-    """A page whose words are decoded when somebody first asks for them: most who search never do."""
+class LateParts:
+    """A page whose words and blocks are decoded when somebody first asks: most who search never do."""
 
-    __slots__ = ("_decode_words",)
+    __slots__ = ("_decoders",)
 
-    def put_off(self, decode_words: Callable[[], tuple[Word, ...]]) -> None:
-        """Take the words away; they are what `decode_words` returns."""
-        object.__setattr__(self, "_decode_words", decode_words)
-        object.__delattr__(self, "words")
+    def put_off(self, decoders: Mapping[str, Callable[[], object]]) -> None:
+        """Take attributes away; each is what its decoder returns."""
+        object.__setattr__(self, "_decoders", decoders)
+        for name in decoders:
+            object.__delattr__(self, name)
+
+    def decode(self) -> None:
+        """Decode all that was put off, to see that it can be."""
+        for name in getattr(self, "_decoders", {}):
+            getattr(self, name)
 
     if not TYPE_CHECKING:  # a type checker would take every attribute for one that is there
 
         def __getattr__(self, name: str) -> object:
-            """Decode the words; Python asks here for what an object has not got."""
-            if name != "words":
+            """Decode an attribute; Python asks here for what an object has not got."""
+            decoders = {} if name == "_decoders" else getattr(self, "_decoders", {})
+            if name not in decoders:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            words = self._decode_words()
-            object.__setattr__(self, "words", words)
-            return words
+            value = decoders[name]()
+            object.__setattr__(self, name, value)
+            return value
 
 
 @dataclass(frozen=True, slots=True)

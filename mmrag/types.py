@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, overload
 
 from mmrag.anchors import PAGED_KINDS, Anchor, anchor_name
-from mmrag.blocks import Block, LateWords
+from mmrag.blocks import Block, LateParts
 from mmrag.blocks import Box as Box
 from mmrag.blocks import HiddenText as HiddenText
 from mmrag.blocks import Word as Word
@@ -65,7 +65,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Page(LateWords):
+class Page(LateParts):
     """One page of a document (for an image file: one frame).
 
     Attributes:

@@ -245,3 +245,25 @@ class LoopGate:
 async def loop_gate() -> LoopGate:
     """For what works beside the loop of this test."""
     return LoopGate()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The address of a PostgreSQL server that all tests share; each takes a schema of its own."""
+    from .index.postgres_server import Cluster, server_folder
+
+    for folder in server_folder():
+        cluster = Cluster(folder)
+        cluster.start()
+        yield cluster.url
+        cluster.kill()
+
+
+@pytest.fixture
+def schema_url(postgres: str) -> Iterator[str]:
+    """An address with a schema that no other test has; it is dropped afterwards."""
+    from .index.postgres_server import execute, fresh_schema, with_schema
+
+    schema = fresh_schema()
+    yield with_schema(postgres, schema)
+    execute(postgres, f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')

@@ -28,6 +28,7 @@ from mmrag.errors import (
     UnsupportedInputError,
 )
 from mmrag.files import visible
+from mmrag.index.addresses import SCHEMES
 from mmrag.masking import mask_secrets
 
 logger = logging.getLogger(__name__)
@@ -72,13 +73,19 @@ _PATH = re.compile(r"(?<![\w:/.])(?:[A-Za-z]:)?[\\/](?:[^\n'\"]*[\\/])+")
 """From where an absolute path begins to the last separator: names of folders have spaces and colons, too."""
 
 
+_STORE = re.compile(rf"\b(?:{'|'.join(map(re.escape, SCHEMES))})://\S*[^\s.,:;)]")
+"""The address of an index's store: host, user and database are nobody's business who asks a question."""
+
+
 def without_paths(text: str) -> str:
     """Return a message with absolute paths cut to their last part, rather too much of it than too little.
+
+    The address of an index's store is left out whole.
 
     >>> without_paths("the file at /srv/private reports/a.pdf has changed.")
     'the file at a.pdf has changed.'
     """
-    return _PATH.sub("", text)
+    return _PATH.sub("", _STORE.sub("the index's server", text))
 
 
 def status_of(error: Exception) -> int:

@@ -69,7 +69,9 @@ def documents(scope: ScopeOf) -> list[DocumentModel]:
 @router.post("/{collection}/documents")
 async def upload(
     scope: ScopeOf,
-    files: Annotated[list[UploadFile], File(description="PDFs, pictures, EPUB, XPS.")],
+    files: Annotated[
+        list[UploadFile], File(description="PDFs, pictures, office files, texts, e-mails: docs/formats.md.")
+    ],
     metadata: Annotated[str, Form(description="JSON object, written on every page.")] = "{}",
 ) -> ReportModel:
     """Add files; they are kept in the index."""

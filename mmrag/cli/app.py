@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from mmrag.cli.command import EXIT_FAILED, EXIT_OK, MARKUP, SETTINGS, Entry, LazyGroup, error_line
+from mmrag.cli.process_title import hide_secrets
 from mmrag.cli.visible import complain
 
 ASK, BUILD, MODELS = "Search and ask", "Build an index", "Measure, serve and train"
@@ -136,6 +137,7 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    hide_secrets()
     _prepare_streams()
     try:
         app(None if arguments is None else list(arguments), prog_name="mmrag")

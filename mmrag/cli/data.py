@@ -172,6 +172,8 @@ def _skipped_data(skipped: Skipped) -> dict[str, Any]:
 
 def status_data(status: Status) -> dict[str, Any]:
     """Return an index's files and counts."""
+    from mmrag.documents.conversion import libreoffice
+
     return {
         "path": str(status.path) if status.path else None,
         "store": asdict(status.store) if status.store else None,
@@ -180,6 +182,7 @@ def status_data(status: Status) -> dict[str, Any]:
         "row_type": status.row_type,
         "rows": status.rows,
         "bytes": status.bytes,
+        "libreoffice": libreoffice.find(),
         "documents": [
             {
                 "id": entry.id,

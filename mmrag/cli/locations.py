@@ -97,6 +97,6 @@ def directory_of(location: str | Path, command: str) -> Path:
     """
     if is_server(location):
         raise UsageError(
-            f"mmrag {command} works on a directory, got {shown_address(location)}. {_INSTEAD[command]}"
+            f"this command works on a directory, got {shown_address(location)}. {_INSTEAD[command]}"
         )
     return Path(location)

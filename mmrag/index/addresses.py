@@ -37,7 +37,7 @@ SCHEMES: dict[str, str] = {
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+-]*)://")
 _BARE_SCHEMES = ("postgres-dev",)
-"""Addresses without a host: the scheme by itself."""
+"""Addresses that need no host: the scheme by itself, or with settings behind a question mark."""
 
 _SETTING = re.compile(r"([?&])([^=&#]*)=([^&#]*)")
 
@@ -71,7 +71,8 @@ def scheme_of(address: str | Path) -> str | None:
             "Pass it as str."
         )
     match = _SCHEME.match(text)
-    scheme = match[1] if match else text if text in _BARE_SCHEMES else None
+    bare = text.partition("?")[0]
+    scheme = match[1] if match else bare if bare in _BARE_SCHEMES else None
     if scheme is not None and scheme not in SCHEMES:
         schemes = ", ".join(f"{name}://" for name in SCHEMES)
         raise ValueError(

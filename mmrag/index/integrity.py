@@ -219,7 +219,7 @@ def _decode(row: StoredRecord, findings: Findings) -> Record | None:
             with decode_guard("record", row.id):
                 record = decode_record(version, RowCodec.of(findings.manifest))
                 if record.page is not None:
-                    len(record.page.words)  # decodes them
+                    record.page.decode()
                 if record.matrix is None:
                     raise ValueError("no matrix")
         except IndexFormatError as error:

@@ -32,9 +32,18 @@ def final_scores(query: NDArray[Any], matrices: Sequence[NDArray[Any]]) -> list[
     """
     if not matrices:
         return []
-    rows = np.concatenate([matrix.astype(np.float64) for matrix in matrices])  # (R, D)
-    similarity = rows @ query.astype(np.float64).T  # (R, Tq)
-    starts = np.cumsum([0, *map(len, matrices[:-1])])
+    return final_scores_of(query, np.concatenate(matrices), np.cumsum([0, *map(len, matrices[:-1])]))
+
+
+def final_scores_of(query: NDArray[Any], rows: NDArray[Any], starts: NDArray[Any]) -> list[float]:
+    """Compute `final_scores` of documents whose rows ``(R, D)`` stand one after the other.
+
+    Args:
+        query: ``(Tq, D)``.
+        rows: of all documents.
+        starts: the first row of each document, ``(N,)``, N at least 1.
+    """
+    similarity = rows.astype(np.float64) @ query.astype(np.float64).T  # (R, Tq)
     best = np.maximum.reduceat(similarity, starts, axis=0)  # (N, Tq)
     scores: list[float] = best.sum(1).astype(np.float32).tolist()
     return scores

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -37,7 +37,7 @@ MOST_GRID = 4_000_000
 
 
 def decode_record(row: StoredRecord, rows: RowCodec) -> Record:
-    """Decode a record; blocks and matrix where they were read, words when they are first asked for.
+    """Decode a record; its matrix where it was read, words and blocks when they are first asked for.
 
     Args:
         row: of the file.
@@ -49,11 +49,14 @@ def decode_record(row: StoredRecord, rows: RowCodec) -> Record:
     id, text = row.text("id"), row.text("text")
     page = None
     if row.column("page") is not None:
-        blocks = None if row.blocks is None else decode_blocks(row.blocks, text)
-        page = codec.decode_page(row.text("page"), (), id, text, blocks)
+        page = codec.decode_page(row.text("page"), (), id, text)
         _check_page(page)
-        if data := row.column("words"):
-            page.put_off(partial(_late_words, id, data, text))
+        decoders: dict[str, Callable[[], object]] = {}
+        if words := row.column("words"):
+            decoders["words"] = partial(_late_words, id, words, text)
+        if row.blocks is not None:
+            decoders["blocks"] = partial(_late_blocks, id, row.blocks, text)
+        page.put_off(decoders)
     matrix = None
     if row.matrix is not None:
         matrix = rows.decode(row.matrix).copy()
@@ -73,6 +76,19 @@ def _late_words(id: str, data: bytes, text: str) -> tuple[Word, ...]:
     """
     with decode_guard("record", id):
         return decode_words(data, text)
+
+
+def _late_blocks(id: str, data: bytes, text: str) -> tuple[Block, ...]:
+    """Decode the blocks of a record's page, which has this text.
+
+    Raises:
+        IndexDamagedError: the bytes are no blocks.
+    """
+    with decode_guard("record", id):
+        blocks = decode_blocks(data, text)
+        for block in blocks:
+            _check_block(block)
+        return blocks
 
 
 def decode_entry(key: str, data: bytes) -> DocumentEntry:

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmrag.index.filters import Filter
-from mmrag.index.ranking import final_scores, shortlist
+from mmrag.index.ranking import final_scores_of, shortlist
 from mmrag.index.resident_rows import HeldRows, ResidentRows, cut_block, int8_rows
 from mmrag.index.rows import RowBlock
 from mmrag.index.store import RecordStore
@@ -171,6 +170,6 @@ def _scores(query: NDArray[np.float32], block: RowBlock) -> NDArray[np.float32]:
 
 def _finals(query: NDArray[np.float32], block: RowBlock) -> list[float]:
     """Score the records of a block as every index reports scores."""
-    rows = block.decode()
-    bounds = block.starts.tolist()
-    return final_scores(query, [rows[start:end] for start, end in pairwise(bounds)])
+    if len(block.seqs) == 0:
+        return []
+    return final_scores_of(query, block.decode(), block.starts[:-1])

@@ -131,6 +131,17 @@ def test_a_heat_map_says_what_it_shows(serve):
 # ---- adding and removing --------------------------------------------------------------------------
 
 
+def test_a_table_is_uploaded_and_its_citation_names_the_line(serve, tmp_path):
+    client = serve(read_only=False, chosen={"new": tmp_path / "new"})
+    files = [("files", ("people.csv", b"city;people\nOslo;709037\nBergen;291940\n"))]
+    report = client.post("/api/collections/new/documents", files=files).json()
+    assert (report["added"], report["skipped"]) == (["people.csv"], [])
+    body = {"question": "How many people live in Bergen?"}
+    [citation, *_] = client.post("/api/collections/new/ask", json=body).json()["citations"]
+    assert (citation["location"], citation["page"]["label"]) == ("line 3", "lines 1-3")
+    assert client.get(citation["page"]["picture"]).headers["content-type"].startswith("image/")
+
+
 def test_files_are_uploaded_asked_and_removed(serve, tmp_path, make_pdf):
     client = serve(read_only=False, chosen={"new": tmp_path / "new"})
     data = make_pdf(tmp_path / "pump.pdf", ["Pump B ran 41 hours in March."]).read_bytes()
@@ -302,6 +313,15 @@ def test_paths_are_cut_out_of_messages(text, shown):
         and "/srv" not in without_paths(text)
         and "Users" not in without_paths(text)
     )
+
+
+def test_the_address_of_a_store_is_left_out():
+    for address in ("postgresql://ann:***@db.example:5432/docs?schema=a&host=/tmp/x", "postgres://h/db"):
+        assert without_paths(f"{address} took too long.") == "the index's server took too long."
+        assert (
+            without_paths(f"no server at {address} (refused).")
+            == "no server at the index's server (refused)."
+        )
 
 
 def test_an_error_of_the_server_itself_is_sent_as_an_id_alone(serve, folders, monkeypatch):

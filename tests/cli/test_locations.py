@@ -82,7 +82,9 @@ def test_the_address_may_come_from_the_environment(shelf, capsys, monkeypatch, t
 def test_what_works_on_a_folder_alone_says_so(shelf, capsys, arguments):
     code, _, err = call(capsys, *arguments)
     assert code == 2
-    assert f"mmrag {arguments[0]} works on a directory, got shelf://ann:***@host/reports." in err
+    assert (
+        f"mmrag {arguments[0]}: this command works on a directory, got shelf://ann:***@host/reports." in err
+    )
 
 
 def test_traces_of_a_server_want_a_local_folder(shelf, capsys, tmp_path, make_pdf):

@@ -7,8 +7,6 @@ import pytest
 
 from mmrag.types import Page, Record, Source, Word
 
-from .postgres_server import execute, fresh_schema, server_folder, start_server, with_schema
-
 
 @dataclass(frozen=True)
 class Identity:
@@ -61,20 +59,3 @@ def make_page(
         total_pages=9,
         notes=("a note",),
     )
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    """The address of a PostgreSQL server that all tests share; each takes a schema of its own."""
-    for folder in server_folder():
-        server = start_server(folder / "data")
-        yield server.get_uri()
-        server.cleanup()
-
-
-@pytest.fixture
-def schema_url(postgres):
-    """An address with a schema that no other test has; it is dropped afterwards."""
-    schema = fresh_schema()
-    yield with_schema(postgres, schema)
-    execute(postgres, f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')

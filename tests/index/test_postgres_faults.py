@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmrag.errors import ServerError, ServerFullError, ServerUnreachableError
+from mmrag.errors import ServerAccessError, ServerError, ServerFullError, ServerUnreachableError
 from mmrag.index.addresses import open_index
 from mmrag.index.postgres import PostgresIndex
 from mmrag.index.postgres.faults import CommitUnknownError
@@ -179,6 +179,23 @@ def test_a_killed_server_loses_nothing_that_was_reported(cluster, identity):
     assert not errors and reported == list(range(120))
     assert set(index.ids()) == ids_of(range(120)) and index.count() == 1200
     assert index.check().is_sound
+    index.close()
+
+
+def test_a_wrong_password_is_told_without_it(cluster, identity):
+    execute(cluster.url, "CREATE ROLE ann LOGIN SUPERUSER PASSWORD 'open-sesame'")
+    rules = cluster.data / "pg_hba.conf"
+    rules.write_text("local all postgres trust\nlocal all all scram-sha-256\n")
+    execute(cluster.url, "SELECT pg_reload_conf()")
+    wait(lambda: execute(cluster.url, "SELECT count(*) FROM pg_hba_file_rules")[0][0] == 2)
+    url = cluster.url.replace("postgres:@", "ann:{}@")
+    for password in ("wrong-sesame", ""):
+        with pytest.raises(ServerAccessError, match=r"password.*Check user, password and database") as caught:
+            open_index(url.format(password), identity)
+        assert "wrong-sesame" not in f"{caught.value}{caught.value.__cause__!r}"
+    index = open_index(url.format("open-sesame"), identity)
+    index.add(batch(0))
+    assert index.count() == 10 and "sesame" not in index.address
     index.close()
 
 

@@ -41,7 +41,7 @@ WORDS = [
     "the",
     "of",
 ]
-WORDS += ["growth", "U.S.", "e-mail", "1,234", "café"]
+WORDS += ["growth", "U.S.", "e-mail", "1,234", "café", "\u0304", "x\u0304 y"]
 
 
 def texts(count, rng, most=40):

@@ -388,6 +388,10 @@ def test_addresses_by_hand():
     place = read_address("qdrant://db.example/reports-2024?tls=1&grpc=1&timeout=5")
     assert (place.url, place.collection) == ("https://db.example:6333", "reports-2024")
     assert (place.settings.grpc, place.settings.timeout) == (True, 5.0)
+    made = read_address(
+        "qdrant://host/a?shards=6&replicas=2&write_consistency=2&quantization=int8"
+    ).new_collection
+    assert (made.shards, made.replicas, made.write_consistency, made.quantization) == (6, 2, 2, "int8")
     assert read_address("qdrant://[::1]:7000/a").url == "http://[::1]:7000"
     assert shown_place("https://db.example:6333", "a") == "qdrant://db.example:6333/a?tls=1"
     for address, words in {
@@ -396,8 +400,8 @@ def test_addresses_by_hand():
         "qdrant:///a": "must be qdrant://host:port/COLLECTION",
         "qdrant://host:port/a": "port of .* must be a number",
         "qdrant://:secret@host/a": "must not carry a key",
-        "qdrant://host/a?shards=3": "must be tls, grpc, grpc_port or timeout, got 'shards'",
-        "qdrant://host/a?timeout=soon": "must be tls, grpc, grpc_port or timeout",
+        "qdrant://host/a?shard=3": "must be one of tls, grpc, .*, on_disk, got shard=3",
+        "qdrant://host/a?timeout=soon": "must be one of tls, grpc",
     }.items():
         with pytest.raises(ValueError, match=words):
             read_address(address)

@@ -26,7 +26,8 @@ class MMRagPDFLoader(BaseLoader):
     document of the host is text and metadata only.
 
     Args:
-        file_path: a file, a folder, a glob, bytes, or a list of them: PDF, XPS, EPUB, SVG, images.
+        file_path: a file, a folder, a glob, bytes, or a list of them: PDF, XPS, EPUB, SVG, images,
+            office files, web pages, texts, CSV and e-mails (docs/formats.md of mmrag).
         password: for encrypted documents.
         images_dir: also write a PNG of each page there and name it in ``image_path``.
         reader: how documents are read.

@@ -99,9 +99,11 @@ def swatches(tmp_path: Path) -> dict[str, Path]:
     return paths
 
 
-@pytest.fixture(params=["memory", "chroma", "postgres"])
+@pytest.fixture(params=["memory", "chroma", "postgres", "qdrant-edge"])
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, object]:
     """Where a store lives: arguments of `MMRagVectorStore`."""
     if request.param == "postgres":
         return {"persist_directory": request.getfixturevalue("postgres_url")}
+    if request.param == "qdrant-edge":
+        return {"persist_directory": f"qdrant-edge://{tmp_path / 'index'}"}
     return {} if request.param == "memory" else {"persist_directory": tmp_path / "index"}

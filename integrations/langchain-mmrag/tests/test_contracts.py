@@ -16,6 +16,7 @@ from langchain_tests.integration_tests import (
 from langchain_tests.unit_tests import EmbeddingsUnitTests
 from mmrag.index import ChromaIndex, MemoryIndex
 from mmrag.index.base import ServerIndex
+from mmrag.index.qdrant import QdrantIndex
 
 from langchain_mmrag import MMRagEmbeddings, MMRagRetriever, MMRagVectorStore
 
@@ -64,6 +65,16 @@ class TestVectorStoreOnPostgres(VectorStoreIntegrationTests):
     @pytest.fixture
     def vectorstore(self, postgres_url: str) -> Iterator[VectorStore]:
         with MMRagVectorStore(self.get_embeddings(), persist_directory=postgres_url) as store:
+            assert isinstance(store.qa.index, ServerIndex)
+            yield store
+
+
+class TestVectorStoreOnQdrant(VectorStoreIntegrationTests):
+    """The client's local mode."""
+
+    @pytest.fixture
+    def vectorstore(self, embeddings: MMRagEmbeddings) -> Iterator[VectorStore]:
+        with MMRagVectorStore(embeddings, index=QdrantIndex.open(embeddings.embedder)) as store:
             assert isinstance(store.qa.index, ServerIndex)
             yield store
 

@@ -81,3 +81,16 @@ def test_blocks_are_documents_with_kind_section_and_boxes(report) -> None:
     assert tables and all("| --- |" in table.page_content for table in tables)
     assert any(block.metadata["section"] for block in blocks)
     assert MMRagPDFLoader(report, blocks=True).load() == blocks
+
+
+def test_files_without_printed_pages_have_labels_that_name_the_place(tmp_path) -> None:
+    (tmp_path / "a.csv").write_text("city;people\nOslo;709037\n")
+    (tmp_path / "b.md").write_text("# Rain\n\nIt is wet.")
+    (tmp_path / "c.html").write_text("<html><body><h1>Sun</h1><p>It is dry.</p></body></html>")
+    pages = {
+        page.metadata["file_name"]: page
+        for page in MMRagPDFLoader(tmp_path, images_dir=tmp_path / "p").load()
+    }
+    assert [pages[name].metadata["page_label"] for name in sorted(pages)] == ["lines 1-2", "1", "1"]
+    assert "709037" in pages["a.csv"].page_content and "wet" in pages["b.md"].page_content
+    assert all(Path(page.metadata["image_path"]).is_file() for page in pages.values())

@@ -149,3 +149,15 @@ def test_blocks_are_documents_with_kind_section_and_boxes(pdfs):
         assert set(document.metadata) - {"level"} == KEYS - {"image_path"} | {"kind", "bbox", "section"}
         assert document.get_content(metadata_mode=MetadataMode.EMBED) == document.text != ""
     assert any("24 million" in document.text for document in documents)
+
+
+def test_files_without_printed_pages_have_labels_that_name_the_place(reader, tmp_path):
+    (tmp_path / "a.csv").write_text("city;people\nOslo;709037\n")
+    (tmp_path / "b.md").write_text("# Rain\n\nIt is wet.")
+    (tmp_path / "c.eml").write_bytes(
+        b"From: a@b.org\nTo: c@d.org\nSubject: Invoice 7\nDate: Tue, 3 Sep 2024 10:00:00 +0000\n\nPay."
+    )
+    pages = {page.metadata["file_name"]: page for page in reader.load_data(tmp_path)}
+    labels = [pages[name].metadata["page_label"] for name in ("a.csv", "b.md", "c.eml")]
+    assert labels == ["lines 1-2", "1", "Invoice 7, 2024-09-03"]
+    assert "709037" in pages["a.csv"].text and Path(pages["b.md"].metadata["image_path"]).is_file()

@@ -34,15 +34,19 @@ from llama_index.readers.mmrag import MMRagPDFReader
 from llama_index.vector_stores.mmrag import MMRagVectorStore
 from mmrag.errors import IndexMismatchError, UnsupportedInputError
 from mmrag.index import MemoryIndex
+from mmrag.index.qdrant import QdrantIndex
 
 
-@pytest.fixture(params=["memory", "chroma", "postgres"])
+@pytest.fixture(params=["memory", "chroma", "postgres", "qdrant-local", "qdrant-edge"])
 def store(request, tmp_path, colours) -> MMRagVectorStore:
-    """An empty store, in memory, on disk and in PostgreSQL."""
-    locations = {"memory": None, "chroma": tmp_path / "index"}
+    """An empty store, in memory, on disk, in PostgreSQL and in Qdrant."""
+    locations = {"memory": None, "chroma": tmp_path / "index", "qdrant-edge": f"qdrant-edge://{tmp_path}/q"}
     if request.param == "postgres":
         locations["postgres"] = request.getfixturevalue("postgres_url")
-    made = MMRagVectorStore(locations[request.param], model=colours)
+    if request.param == "qdrant-local":
+        made = MMRagVectorStore.from_index(QdrantIndex.open(colours), colours)
+    else:
+        made = MMRagVectorStore(locations[request.param], model=colours)
     yield made
     made.close()
 

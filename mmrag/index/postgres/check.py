@@ -118,6 +118,8 @@ class Check:
             try:
                 with decode_guard("record", stored_row.id):
                     record = decode_record(stored_row, self.codec)
+                    if record.page is not None:
+                        record.page.decode()
             except IndexDamagedError as error:
                 lost_part, problems[error.part] = error.part, "data that does not decode"
         if lost_part is not None or record is None:

@@ -20,7 +20,7 @@ DEFAULT_FOLDER = "mmrag-postgres"
 
 def is_development(address: str) -> bool:
     """Return whether this is an address of a server in a folder."""
-    return address == SCHEME or address.startswith(f"{SCHEME}://")
+    return address.partition("?")[0].partition("://")[0] == SCHEME
 
 
 def start_server(address: str) -> str:

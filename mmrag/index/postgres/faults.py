@@ -41,6 +41,7 @@ _SHAPE = (
     errors.DatatypeMismatch,
     errors.WrongObjectType,
 )
+_FULL_WORDS = ("too many clients", "too many connections", "reserved for roles")
 _ACCESS_WORDS = (
     "password",
     "authentication",
@@ -67,7 +68,7 @@ def is_cut(error: BaseException) -> bool:
 def connect_fault(error: psycopg.Error, address: str) -> ServerError:
     """Return the error of a connection that could not be made."""
     words = " ".join(str(error).split())
-    if isinstance(error, _FULL) or "too many clients" in words or "reserved for roles" in words:
+    if isinstance(error, _FULL) or any(part in words for part in _FULL_WORDS):
         return ServerFullError(
             f"{address} takes no more connections ({words}). Raise max_connections there, lower "
             "max_connections here, or put a pooler between."

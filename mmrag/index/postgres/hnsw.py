@@ -28,10 +28,11 @@ def is_built(connection: Connection, tables: Tables) -> bool | None:
     return None if row is None else bool(row[0])
 
 
-def build_where_worth(connections: Connections, tables: Tables, manifest: Manifest) -> bool:
+def build_where_worth(connections: Connections, tables: Tables, manifest: Manifest) -> bool | None:
     """Make the index if there are enough records and no other process makes it; return whether it was made.
 
-    It needs the owner of the tables; under another role a log says what the owner has to run.
+    It needs the owner of the tables: under another role the result is None, and a log says what the owner has
+    to run.
     """
     if manifest.dim > HNSW_DIM:
         return False
@@ -49,7 +50,7 @@ def build_where_worth(connections: Connections, tables: Tables, manifest: Manife
                 connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 2))", lock)
 
 
-def _build(connection: Connection, tables: Tables) -> bool:
+def _build(connection: Connection, tables: Tables) -> bool | None:
     state = is_built(connection, tables)
     if state:
         return False
@@ -68,7 +69,7 @@ def _build(connection: Connection, tables: Tables) -> bool:
             error,
             statement.as_string(connection),
         )
-        return False
+        return None
     finally:
         connection.close()  # so that no session keeps these settings; it gives up the lock, too
     return True

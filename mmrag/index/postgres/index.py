@@ -69,6 +69,7 @@ class PostgresIndex:
         self._rows = RowSearch(tables, self._codec, survivors)
         self._lock = new_lock()
         self._adds = 0
+        self._is_owner = True  # until the server says otherwise
 
     @classmethod
     def open(
@@ -265,7 +266,9 @@ class PostgresIndex:
         self._primary.write(
             "adding up the totals", lambda connection: writing.fold_totals(connection, self._tables)
         )
-        hnsw.build_where_worth(self._primary, self._tables, self._manifest)
+        if self._is_owner:
+            is_built = hnsw.build_where_worth(self._primary, self._tables, self._manifest)
+            self._is_owner = is_built is not None
 
     # -- reading ----------------------------------------------------------------------------
 

@@ -82,9 +82,15 @@ def record_ids(connection: Connection, tables: Tables, filter: Filter | None) ->
 
 
 def count_records(connection: Connection, tables: Tables, filter: Filter | None) -> int:
-    """Count the records that pass a filter; all of them by the totals, which are exact."""
+    """Count the records that pass a filter; all of them by the totals, which are exact.
+
+    Where row-level security lets a role see a part of the records, these are counted.
+    """
     if not filter:
-        statement = tables.sql("SELECT coalesce(sum(records), 0)::bigint FROM {totals}")
+        statement = tables.sql(
+            "SELECT CASE WHEN row_security_active({records_name}) THEN (SELECT count(*) FROM {records}) "
+            "ELSE (SELECT coalesce(sum(records), 0) FROM {totals}) END"
+        )
         row = connection.execute(statement).fetchone()
     else:
         condition, parameters = condition_of(filter)

@@ -108,6 +108,7 @@ class Tables:
         names = {name: sql.Identifier(schema, name) for name in (*TABLES, "numbers")}
         self._names: dict[str, sql.Composable] = {
             **names,
+            **{f"{name}_name": _literal(schema, name) for name in ("numbers", "records", "lexical")},
             "schema": sql.Identifier(schema),
             "halfvec": sql.Identifier(home, "halfvec"),
             "distance": sql.SQL("OPERATOR({}.<#>)").format(sql.Identifier(home)),
@@ -130,6 +131,12 @@ class Tables:
             if len(self._statements) < 200:
                 self._statements[text] = statement
         return statement
+
+
+def _literal(schema: str, name: str) -> sql.Literal:
+    """Return the name of a table or sequence as a text, for functions that take one."""
+    quoted_schema = schema.replace('"', '""')
+    return sql.Literal(f'"{quoted_schema}".{name}')
 
 
 def lock_schema(connection: Connection, schema: str) -> None:

@@ -4,7 +4,8 @@ Terms are those of `mmrag.index.lexical`, cut and stemmed by an FTS5 table in me
 same terms here as in every other home. ``lexical.terms`` holds how often a record has each; a GIN index finds
 the records that share one. Scores are FTS5's, operation by operation, and so equal to the last digit. Two
 things differ: a term that FTS5 itself would cut again (none is known) counts as its parts, and the numbers of
-records and terms are those that are committed.
+records and terms are those that are committed. A role that row-level security lets see a part of the records
+has the statistics of this part.
 
 A query of one character of a script without spaces asks for terms that begin with it: these are counted under
 ``character*`` when a record is added.
@@ -43,7 +44,10 @@ hits AS MATERIALIZED (
     ) AS holders
 ),
 size AS (
-    SELECT sum(records)::float8 AS records, sum(terms)::float8 / sum(records)::float8 AS mean FROM {totals}
+    SELECT sum(records)::float8 AS records, sum(terms)::float8 / sum(records)::float8 AS mean FROM (
+        SELECT records, terms FROM {totals} WHERE NOT row_security_active({lexical_name})
+        UNION ALL SELECT count(*), sum(length) FROM {lexical} WHERE row_security_active({lexical_name})
+    ) AS parts
 ),
 weights AS (
     SELECT n, CASE WHEN weight > 0 THEN weight ELSE 1e-6::float8 END AS weight FROM (

@@ -119,7 +119,7 @@ def add_records(connection: Connection, tables: Tables, rows: Sequence[StoredRow
     """Add or replace records."""
     records = [row.record for row in rows]
     number_rows = connection.execute(
-        tables.sql(_INSERT, numbers_name=_numbers_name(tables)),
+        tables.sql(_INSERT),
         [
             [values.key_of(record.id) for record in records],
             [values.stored_text(record.id) for record in records],
@@ -162,12 +162,6 @@ def add_records(connection: Connection, tables: Tables, rows: Sequence[StoredRow
     put_words(
         connection, tables, [(seq, row.record, row.words) for seq, row in zip(numbers, rows, strict=True)]
     )
-
-
-def _numbers_name(tables: Tables) -> sql.Composable:
-    """Return the name of the sequence of numbers, quoted twice: as a name, and as a text of it."""
-    schema = tables.schema.replace('"', '""')
-    return sql.Literal(f'"{schema}".numbers')
 
 
 def _document(record: Record) -> str | None:

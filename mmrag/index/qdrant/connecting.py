@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from mmrag.errors import IndexFormatError
-from mmrag.index.qdrant.settings import ServerSettings
+from mmrag.index.qdrant.settings import CollectionSettings, ServerSettings
 from mmrag.masking import remember_secret
 from mmrag.serving.connection import OPEN_KEY_VARIABLE
 from mmrag.serving.wire import is_loopback, is_private
@@ -31,6 +32,21 @@ LEAST_VERSION = (1, 17)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,200}")
 _PORT = 6333
 
+_FLAG, _WHOLE = r"[01]", r"[0-9]{1,5}"
+SETTINGS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "grpc": (_FLAG, lambda value: value == "1"),
+    "grpc_port": (_WHOLE, int),
+    "timeout": (r"[0-9]+(\.[0-9]+)?", float),
+    "shards": (_WHOLE, int),
+    "replicas": (_WHOLE, int),
+    "write_consistency": (_WHOLE, int),
+    "quantization": ("int8", str),
+    "on_disk": (_FLAG, lambda value: value == "1"),
+}
+"""What an address may set, its form and its type."""
+
+_OF_SERVER = ("grpc", "grpc_port", "timeout")
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -39,16 +55,18 @@ class Address:
     Attributes:
         url: of the server, http or https.
         collection: name of the collection.
-        settings: what its query changes of the defaults.
+        settings: what its query changes of how the server is talked to.
+        new_collection: what it changes of how a new index is made; one that is there keeps what it has.
     """
 
     url: str
     collection: str
     settings: ServerSettings
+    new_collection: CollectionSettings
 
 
 def read_address(address: str) -> Address:
-    """Read ``qdrant://host[:port]/COLLECTION[?tls=1&grpc=1&timeout=30]``.
+    """Read ``qdrant://host[:port]/COLLECTION[?SETTING=VALUE&...]``: `SETTINGS`, or ``tls=1`` for https.
 
     Raises:
         ValueError: it is none, or holds a key.
@@ -72,19 +90,19 @@ def read_address(address: str) -> Address:
     for key, value in parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)):
         if key == "tls" and value in ("0", "1"):
             scheme = "https" if value == "1" else "http"
-        elif key == "grpc" and value in ("0", "1"):
-            changes["grpc"] = value == "1"
-        elif key == "grpc_port" and value.isdigit():
-            changes[key] = int(value)
-        elif key == "timeout" and re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
-            changes[key] = float(value)
+        elif key in SETTINGS and re.fullmatch(SETTINGS[key][0], value):
+            changes[key] = SETTINGS[key][1](value)
         else:
             raise ValueError(
-                f"a setting in an address of Qdrant must be tls, grpc, grpc_port or timeout, got {key!r}. "
-                "Give the others to QdrantIndex.open."
+                f"a setting in an address of Qdrant must be one of tls, {', '.join(SETTINGS)}, "
+                f"got {key}={value}. Give the others to QdrantIndex.open."
             )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return Address(f"{scheme}://{host}:{port}", name, replace(ServerSettings(), **changes))
+    of_server = {key: value for key, value in changes.items() if key in _OF_SERVER}
+    of_collection = {key: value for key, value in changes.items() if key not in _OF_SERVER}
+    return Address(
+        f"{scheme}://{host}:{port}", name, ServerSettings(**of_server), CollectionSettings(**of_collection)
+    )
 
 
 def check_name(name: str) -> None:

@@ -6,13 +6,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mmrag.index.base import StoreFacts
-from mmrag.index.qdrant.opening import Collections
+from mmrag.index.qdrant.opening import EDGE_SCHEME, Collections
 
 
 def store_facts(collections: Collections) -> StoreFacts:
     """Ask the engine; a server does not say how many bytes a collection takes."""
     if collections.server is None:
-        folder = Path(collections.address)
+        folder = Path(collections.address.removeprefix(EDGE_SCHEME))
         files = [file for file in folder.rglob("*") if file.is_file()]
         size = sum(file.stat().st_blocks * 512 for file in files)  # logs are sparse files
         return StoreFacts(

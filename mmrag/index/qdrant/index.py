@@ -22,6 +22,7 @@ from mmrag.index.qdrant.connecting import check_name, connect, memory_server, re
 from mmrag.index.qdrant.facts import store_facts
 from mmrag.index.qdrant.files import INDEXED_FIELDS
 from mmrag.index.qdrant.opening import (
+    EDGE_SCHEME,
     check_same_embedder,
     check_same_rows,
     edge_collections,
@@ -45,8 +46,6 @@ from mmrag.index.qdrant.writing import live_orders, write_records
 from mmrag.index.record_codec import check_page
 from mmrag.index.records import check_metadata, checked_records, flat_metadata, merged_metadata
 from mmrag.types import Metadata, Record
-
-EDGE_SCHEME = "qdrant-edge://"
 
 MOST_KEYS = 200
 """Metadata keys that are indexed; more are filtered by a look at every point."""
@@ -129,7 +128,7 @@ class QdrantIndex(QdrantReader):
             connection = (
                 memory_server(server) if url is None else connect(url, api_key, server, client_options)
             )
-            address = collection if url is None else shown_place(url, collection)
+            address = f"qdrant-memory://{collection}" if url is None else shown_place(url, collection)
             collections = server_collections(
                 connection, collection, address, dim, settings, may_create=may_create
             )
@@ -250,8 +249,11 @@ class QdrantIndex(QdrantReader):
         """Index what every index looks at; fine where it is indexed."""
         for key, kind in _INDEXED_FIELDS.items():
             self._pages.index_field(key, kind)
-        for key in INDEXED_FIELDS:
-            self._files.collection.index_field(key, "keyword")
+        if (
+            self._collections.server is not None
+        ):  # in a folder they are few, and each index takes 0.1 s to make
+            for key in INDEXED_FIELDS:
+                self._files.collection.index_field(key, "keyword")
 
     def _index_keys(self, metadata: Iterable[Metadata]) -> None:
         """Index keys of metadata that are new to this process, up to `MOST_KEYS`."""
@@ -309,5 +311,6 @@ def open_address(
         read_only=read_only,
         row_type=row_type,
         rows=rows,
+        settings=parts.new_collection,
         server=parts.settings,
     )

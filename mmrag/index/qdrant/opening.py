@@ -16,6 +16,9 @@ from mmrag.index.qdrant.settings import CollectionSettings
 if TYPE_CHECKING:
     from mmrag.index.qdrant.server import Server
 
+EDGE_SCHEME = "qdrant-edge://"
+"""Of an address of a folder."""
+
 FILES_ENDING = "-files"
 
 PIVOT = 400.0
@@ -134,7 +137,7 @@ def edge_collections(
     except BaseException:
         lock.release()
         raise
-    return Collections(pages, files, str(path), True, None, lock)
+    return Collections(pages, files, f"{EDGE_SCHEME}{path}", True, None, lock)
 
 
 def missing_error(address: str) -> IndexFormatError:

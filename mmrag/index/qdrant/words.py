@@ -79,7 +79,7 @@ class Tokenizer:
             ).fetchall()
             self._connection.execute("DELETE FROM texts")
         for number, token in rows:
-            tokens[number].append(token)
+            tokens[number].append(token or "")  # a combining mark by itself is an empty token, and counts
         return tokens
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ def query_numbers(
 
 def is_unspaced(token: str) -> bool:
     """Return whether a token is of a script without spaces: a pair, or a run's last letter."""
-    return token[0] >= _FIRST_UNSPACED and lexical_terms(token[0], query=True)[:1] == [f"{token[0]}*"]
+    return token[:1] >= _FIRST_UNSPACED and lexical_terms(token[:1], query=True)[:1] == [f"{token[:1]}*"]
 
 
 def term_number(term: str) -> int:

@@ -20,7 +20,7 @@ from mmrag.types import Page
 
 
 class MMRagPDFReader(BasePydanticReader):
-    """PDF, XPS, EPUB, SVG and image files to one `Document` per page, or per block.
+    """Files of all that mmrag reads (PDF, images, office, web, text) to one `Document` per page or block.
 
     Args:
         with_images: whether each page is drawn and its picture's path kept with it.
