@@ -242,8 +242,7 @@ def grow(
 
 def settle(index: Index) -> None:
     """Let the embedded engine build its graph, which a server does by itself."""
-    pages = getattr(getattr(index, "_collections", None), "pages", None)
-    optimize = getattr(pages, "optimize", None)
+    optimize = getattr(index, "optimize", None)
     if optimize is not None:
         optimize()
 

@@ -18,7 +18,8 @@ from mmrag.index.lexical import LexicalTable, lexical_text
 from mmrag.index.qdrant import CollectionSettings, QdrantIndex
 from mmrag.index.qdrant.collection import Stage
 from mmrag.index.qdrant.conditions import filter_fields, translate, value_word, word_value
-from mmrag.index.qdrant.search import cascade, stage_name
+from mmrag.index.qdrant.lengths import Lengths
+from mmrag.index.qdrant.search import LIVE, cascade, stage_name
 from mmrag.index.qdrant.words import Tokenizer, query_numbers, text_terms
 from mmrag.types import Budget, Record
 
@@ -430,3 +431,42 @@ def test_lexical_reference_is_the_table_that_others_use(identity):
     memory.add([Record("a", np.eye(8)[:1], "zinc ore"), Record("b", np.eye(8)[:1], "copper")])
     ((_, score),) = LexicalTable.search(memory._lexical, "zinc")
     assert memory.search_text("zinc", k=1)[0].score == score and lexical_text("", "zinc") == "\nzinc"
+
+
+class Counts:
+    """A collection that counts how often its lengths are read."""
+
+    def __init__(self):
+        self.reads = 0
+
+    def facet(self, key, condition, limit):
+        self.reads += 1
+        return [(10, 3), (20, 1)]
+
+
+def test_the_average_length_is_kept_while_it_cannot_have_changed():
+    counts, now = Counts(), [0.0]
+    lengths = Lengths(counts, LIVE, lambda: now[0])
+    assert lengths.average(100) == lengths.average(100) == 12.5 and counts.reads == 2  # few: always read
+    assert lengths.average(5_000) == lengths.average(5_000) and counts.reads == 3
+    lengths.average(5_001)
+    assert counts.reads == 4
+    lengths.average(50_000)
+    lengths.average(50_049)  # a thousandth
+    assert counts.reads == 5
+    lengths.average(50_100)
+    lengths.forget()
+    lengths.average(50_100)
+    now[0] = 61.0
+    lengths.average(50_100)
+    assert counts.reads == 8
+
+
+def test_many_pages_of_a_term_are_estimated_as_documents(identity, monkeypatch):
+    """Three documents of two pages, all with the term: counted or estimated, they are three."""
+    index = QdrantIndex.open(identity)
+    pages = [make_page(n % 2, sha256=f"{n // 2:02x}" * 32, text="zinc") for n in range(6)]
+    index.add([Record(p.id, np.eye(8)[:1], p.text, {}, p, f"Report {p.source.sha256[:2]}") for p in pages])
+    counted = index.name_documents("zinc report")
+    monkeypatch.setattr("mmrag.index.qdrant.names.MOST_PAGES", 2)
+    assert index.name_documents("zinc report") == counted

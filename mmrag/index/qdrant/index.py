@@ -177,6 +177,7 @@ class QdrantIndex(QdrantReader):
                 is_single=self._collections.is_single,
                 send=_send_each if server is None else server.send,
             )
+            self._lengths.forget()
 
     def delete(self, ids: Sequence[str]) -> int:
         """See `Index.delete`."""
@@ -186,6 +187,7 @@ class QdrantIndex(QdrantReader):
             count = len(live_orders(self._pages, unique))
             self._delete_points(unique)
             self._files.delete_blobs(unique)
+            self._lengths.forget()
             return count
 
     def _delete_points(self, ids: Sequence[str]) -> None:
@@ -221,6 +223,7 @@ class QdrantIndex(QdrantReader):
             self._delete_points(ids)
             self._files.delete_blobs(ids)
             self._files.remove_document(document_id)
+            self._lengths.forget()
             return sum(point.payload.get("live") == 1 for point in points)
 
     def put_blocks(self, id: str, blocks: Sequence[Block]) -> None:
@@ -267,6 +270,17 @@ class QdrantIndex(QdrantReader):
     def store_facts(self) -> StoreFacts:
         """See `mmrag.index.base.ServerIndex`."""
         return store_facts(self._collections)
+
+    def optimize(self) -> None:
+        """Build the graph of what was added, and drop what was deleted; a server does so by itself.
+
+        In a folder searches wait for it, and their first stage is exact as long as there is no graph: it pays
+        from some hundred thousand pages on.
+        """
+        self._require_writable()
+        pages = self._pages
+        if hasattr(pages, "optimize"):
+            pages.optimize()
 
     def check(self, *, repair: bool = False) -> CheckReport:
         """See `Index.check` and `mmrag.index.qdrant.check`."""

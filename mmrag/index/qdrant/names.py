@@ -26,6 +26,10 @@ MOST_HOLDERS = 10_000
 MOST_DOCUMENTS = 1_000_000
 """Documents of a term that are told apart when they are counted."""
 
+MOST_PAGES = 5_000
+"""Pages with a term up to which their documents are counted, by a look at each; of more, as many are assumed
+as if pages with the term were spread over documents as all pages are: so common a term weighs little."""
+
 _FIELDS = ("document", "date", "version")
 
 
@@ -43,7 +47,10 @@ def name_documents(
     numbers_by_term = dict(query_numbers(tokenizer, text))
     is_first = all_of(is_live, value_is("first", 1))
     conditions = [all_of(is_first, value_among("identity", numbers)) for numbers in numbers_by_term.values()]
-    count, *holder_counts = collection.counts([is_first, *conditions])
+    have_term = [all_of(is_live, value_among("terms", numbers)) for numbers in numbers_by_term.values()]
+    count, pages, *counts = collection.counts([is_first, is_live, *conditions, *have_term])
+    holder_counts, page_counts = counts[: len(conditions)], counts[len(conditions) :]
+    pages_by_term = dict(zip(numbers_by_term, page_counts, strict=True))
     holders_by_term: dict[str, list[StoredPoint]] = {}
     for term, condition, holders in zip(numbers_by_term, conditions, holder_counts, strict=True):
         few = 0 < holders <= MOST_HOLDERS
@@ -51,6 +58,8 @@ def name_documents(
     holder_points = {point.id: point for points in holders_by_term.values() for point in points}
 
     def count_documents(term: str) -> int:
+        if pages_by_term[term] > MOST_PAGES:
+            return round(pages_by_term[term] * count / max(1, pages))
         has_term = all_of(is_live, value_among("terms", numbers_by_term[term]))
         return len(collection.facet("document", has_term, MOST_DOCUMENTS) or ())
 

@@ -13,6 +13,7 @@ from mmrag.index.identity import DocumentNames
 from mmrag.index.qdrant.collection import Collection, StoredPoint, all_of, scroll_all
 from mmrag.index.qdrant.conditions import Translation, translate, value_word, values_path, word_value
 from mmrag.index.qdrant.files import FilePoints, Identity, OrderClock
+from mmrag.index.qdrant.lengths import Lengths
 from mmrag.index.qdrant.names import name_documents
 from mmrag.index.qdrant.opening import Collections
 from mmrag.index.qdrant.points import FULL_FIELDS, ROW_FIELDS, metadata_of, point_id, record_of, rows_of
@@ -49,6 +50,7 @@ class QdrantReader:
         self._clock = OrderClock()
         self._file_points = FilePoints(collections.files, self._clock)
         self._tokenizer = Tokenizer()
+        self._lengths = Lengths(collections.pages, LIVE)
         self._write_lock = RLock()
         self._keys: set[str] = set()
         self._is_closed = False
@@ -186,7 +188,7 @@ class QdrantReader:
         """See `Index.search_text`; as exact as `mmrag.index.qdrant.words` says."""
         check_k(k)
         translation = self._translate(filter)
-        texts = TextSearch(self._pages, self._tokenizer, self._identity.pivot)
+        texts = TextSearch(self._pages, self._tokenizer, self._identity.pivot, self._lengths)
         query = texts.prepare(text, without)
         return [] if query is None else texts.search(query, k, filter, translation)
 
@@ -240,7 +242,7 @@ class QdrantReader:
         stage = cascade(
             rows, stage_name(document_rows), 4 * k, max(SURVIVORS, SURVIVORS_A_HIT * k), exact=False
         )
-        texts = TextSearch(self._pages, self._tokenizer, self._identity.pivot)
+        texts = TextSearch(self._pages, self._tokenizer, self._identity.pivot, self._lengths)
         return fused_hits(self._pages, texts, stage, text, k, filter, translation)
 
 

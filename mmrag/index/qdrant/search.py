@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mmrag.index.filters import Filter
 from mmrag.index.qdrant.collection import Collection, Stage, StoredPoint, all_of, value_is
 from mmrag.index.qdrant.conditions import Translation, passes
+from mmrag.index.qdrant.lengths import Lengths
 from mmrag.index.qdrant.points import ALL_ROWS, SIZES, TERMS, metadata_of, rows_of
 from mmrag.index.qdrant.words import LexicalQuery, Tokenizer, inverse_frequency, query_numbers
 from mmrag.index.ranking import final_scores
@@ -28,9 +29,6 @@ from mmrag.types import Hit
 
 LIVE = value_is("live", 1)
 """Condition of records whose call of `add` has ended."""
-
-MOST_LENGTHS = 100_000
-"""Different lengths of texts."""
 
 _SPARE = 16
 """How many more than `k` are asked for at first, at least."""
@@ -153,10 +151,12 @@ class TextSearch:
         collection: of the pages.
         tokenizer: of the questions.
         pivot: of the weights that are stored.
+        lengths: gives the average length of the texts.
     """
 
-    def __init__(self, collection: Collection, tokenizer: Tokenizer, pivot: float) -> None:
+    def __init__(self, collection: Collection, tokenizer: Tokenizer, pivot: float, lengths: Lengths) -> None:
         self._collection = collection
+        self._lengths = lengths
         self._tokenizer = tokenizer
         self._pivot = pivot
 
@@ -165,15 +165,10 @@ class TextSearch:
         terms = [number for _, numbers in query_numbers(self._tokenizer, text, without) for number in numbers]
         if not terms:
             return None
-        lengths = self._collection.facet("length", LIVE, MOST_LENGTHS) or []
-        records = sum(count for _, count in lengths)
-        if not records:
-            return None
-        total = sum(int(length) * count for length, count in lengths)
         unique = list(dict.fromkeys(terms))
-        counts = self._collection.counts([all_of(LIVE, value_is("terms", number)) for number in unique])
-        # another writer may have added between the two requests
-        records = max(records, *counts)
+        have_term = [all_of(LIVE, value_is("terms", number)) for number in unique]
+        records, *counts = self._collection.counts([LIVE, *have_term])
+        records = max(records, *counts)  # another writer may add between two counts
         weights = {
             number: inverse_frequency(records, holders)
             for number, holders in zip(unique, counts, strict=True)
@@ -183,7 +178,7 @@ class TextSearch:
             return None
         return LexicalQuery(
             tuple((number, weights[number]) for number in terms if number in weights),
-            total / records,
+            self._lengths.average(records) or 1.0,
         )
 
     def search(
