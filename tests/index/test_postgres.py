@@ -389,6 +389,16 @@ def test_what_is_ours_is_taken_out_of_an_address():
     assert "sesame" not in repr(address)
 
 
+def test_a_database_of_another_encoding_is_refused(postgres, identity):
+    name = fresh_schema()
+    execute(postgres, f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    try:
+        with pytest.raises(ServerUnfitError, match="must be a database in UTF8, got one in LATIN1"):
+            open_index(postgres.replace("/postgres?", f"/{name}?"), identity)
+    finally:
+        execute(postgres, f"DROP DATABASE {name}")
+
+
 def test_no_room_for_a_connection(postgres, schema_url, identity):
     role = fresh_schema()
     execute(postgres, f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 0")

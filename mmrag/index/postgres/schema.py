@@ -44,27 +44,27 @@ HNSW_DIM = 4000
 TABLES = {
     "state": "key text PRIMARY KEY, value text NOT NULL",
     "records": (
-        "seq integer PRIMARY KEY, key bytea NOT NULL UNIQUE, id text NOT NULL, document text, "
+        "seq bigint PRIMARY KEY, key bytea NOT NULL UNIQUE, id text NOT NULL, document text, "
         "metadata jsonb NOT NULL, first {halfvec}({dim}) NOT NULL, middle {halfvec}({dim}) NOT NULL"
     ),
     "contents": (
-        "seq integer PRIMARY KEY REFERENCES {records} ON DELETE CASCADE, text text NOT NULL, "
+        "seq bigint PRIMARY KEY REFERENCES {records} ON DELETE CASCADE, text text NOT NULL, "
         "metadata text NOT NULL, page text, words bytea, context text, sum bigint NOT NULL"
     ),
     "vectors": (
-        "seq integer PRIMARY KEY REFERENCES {records} ON DELETE CASCADE, rows bytea NOT NULL, "
+        "seq bigint PRIMARY KEY REFERENCES {records} ON DELETE CASCADE, rows bytea NOT NULL, "
         "sum bigint NOT NULL"
     ),
     "lexical": (
-        "seq integer PRIMARY KEY REFERENCES {records} ON DELETE CASCADE, document text, "
+        "seq bigint PRIMARY KEY REFERENCES {records} ON DELETE CASCADE, document text, "
         "length integer NOT NULL, terms jsonb NOT NULL"
     ),
     "identities": (
-        "seq integer PRIMARY KEY REFERENCES {records} ON DELETE CASCADE, document text NOT NULL, "
+        "seq bigint PRIMARY KEY REFERENCES {records} ON DELETE CASCADE, document text NOT NULL, "
         "terms jsonb NOT NULL, date text NOT NULL, version text NOT NULL"
     ),
     "blocks": (
-        "seq integer PRIMARY KEY REFERENCES {records} ON DELETE CASCADE, data bytea NOT NULL, "
+        "seq bigint PRIMARY KEY REFERENCES {records} ON DELETE CASCADE, data bytea NOT NULL, "
         "sum bigint NOT NULL"
     ),
     "documents": (
@@ -79,7 +79,7 @@ TABLES = {
 }
 
 _INDEXES = (
-    "CREATE SEQUENCE {numbers} AS integer",
+    "CREATE SEQUENCE {numbers}",
     "ALTER TABLE {vectors} ALTER COLUMN rows SET STORAGE EXTERNAL",  # rows do not shrink, and are cut
     "ALTER TABLE {lexical} ALTER COLUMN terms SET STORAGE EXTERNAL",
     "ALTER TABLE {lexical} SET (toast_tuple_target = 8160)",  # terms stay in their row: read once a search
@@ -155,6 +155,12 @@ def check_server(connection: Connection, address: str) -> None:
         raise ServerUnfitError(
             f"{address} must be PostgreSQL {LEAST_SERVER // 10000} or later, got {version // 10000}. "
             "Upgrade the server."
+        )
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise ServerUnfitError(
+            f"{address} must be a database in UTF8, got one in {encoding}, which does not hold every text. "
+            "Make another: CREATE DATABASE mmrag ENCODING 'UTF8' LOCALE 'C.UTF-8' TEMPLATE template0"
         )
 
 

@@ -140,7 +140,7 @@ def add_records(connection: Connection, tables: Tables, rows: Sequence[StoredRow
             "COPY {contents} (seq, text, metadata, page, words, context, sum) FROM STDIN (FORMAT BINARY)"
         ),
         [
-            (values.int4_field(seq), *_contents_fields(row.contents))
+            (values.int8_field(seq), *_contents_fields(row.contents))
             for seq, row in zip(numbers, rows, strict=True)
         ],
     )
@@ -148,12 +148,12 @@ def add_records(connection: Connection, tables: Tables, rows: Sequence[StoredRow
         connection,
         tables.sql("COPY {vectors} (seq, rows, sum) FROM STDIN (FORMAT BINARY)"),
         [
-            (values.int4_field(seq), row.rows, values.int8_field(sum_of([row.rows])))
+            (values.int8_field(seq), row.rows, values.int8_field(sum_of([row.rows])))
             for seq, row in zip(numbers, rows, strict=True)
         ],
     )
     blocks = [
-        (values.int4_field(seq), row.blocks, values.int8_field(sum_of([row.blocks])))
+        (values.int8_field(seq), row.blocks, values.int8_field(sum_of([row.blocks])))
         for seq, row in zip(numbers, rows, strict=True)
         if row.blocks is not None
     ]
@@ -189,7 +189,7 @@ def put_words(connection: Connection, tables: Tables, entries: Sequence[tuple[in
         tables.sql("COPY {lexical} (seq, document, length, terms) FROM STDIN (FORMAT BINARY)"),
         [
             (
-                values.int4_field(seq),
+                values.int8_field(seq),
                 None if record.page is None else values.text_field(record.page.document_id),
                 values.int4_field(words.length),
                 values.jsonb_field(words.terms),
@@ -208,7 +208,7 @@ def put_words(connection: Connection, tables: Tables, entries: Sequence[tuple[in
             tables.sql("COPY {identities} (seq, document, terms, date, version) FROM STDIN (FORMAT BINARY)"),
             [
                 (
-                    values.int4_field(seq),
+                    values.int8_field(seq),
                     values.text_field(document),
                     values.jsonb_field(terms),
                     *map(values.text_field, times),
@@ -324,13 +324,13 @@ def update_metadata(connection: Connection, tables: Tables, ids: Sequence[str], 
     connection.execute(
         tables.sql(
             "UPDATE {contents} AS c SET metadata = n.metadata, sum = n.sum "
-            "FROM unnest(%s::int[], %s::text[], %s::bigint[]) AS n(seq, metadata, sum) WHERE c.seq = n.seq"
+            "FROM unnest(%s::bigint[], %s::text[], %s::bigint[]) AS n(seq, metadata, sum) WHERE c.seq = n.seq"
         ),
         [numbers, encodings, sums],
     )
     connection.execute(
         tables.sql(
-            "UPDATE {records} AS r SET metadata = n.metadata FROM unnest(%s::int[], %s::jsonb[]) "
+            "UPDATE {records} AS r SET metadata = n.metadata FROM unnest(%s::bigint[], %s::jsonb[]) "
             "AS n(seq, metadata) WHERE r.seq = n.seq"
         ),
         [numbers, filters],
