@@ -32,6 +32,7 @@ _KINDS = {
 }
 _EF_CONSTRUCT = 128
 _FULL_SCAN_KILOBYTES = 10_000
+_MOST_IN_LOG = 2_000
 _RANK_CONSTANT = 60
 """Of reciprocal rank fusion, as everywhere in the package."""
 
@@ -71,12 +72,22 @@ class EdgeCollection:
             ) from error
         self._indexed_fields: set[str] = set()
         self._is_closed = False
+        self._points_in_log = 0
 
     def upsert(self, points: Sequence[Point], *, only_new: bool = False) -> None:
         """See `Collection.upsert`."""
         mode = edge.UpdateMode.InsertOnly if only_new else edge.UpdateMode.Upsert
         structs = [edge.Point(p.id, _vectors(p.vectors), dict(p.payload)) for p in points]
         self._update(edge.UpdateOperation.upsert_points(structs, update_mode=mode))
+        self._points_in_log += len(points)
+        if self._points_in_log >= _MOST_IN_LOG:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Write segments to the disk, which empties the log: 40 kB a page, read when opening."""
+        with self._lock.alone():
+            self._shard.flush()
+            self._points_in_log = 0
 
     def set_payload(self, changes: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """See `Collection.set_payload`."""
