@@ -99,7 +99,7 @@ class ReaderSettings:
     workers: int = field(default_factory=default_workers)
     attachments: bool = False
     office: OfficeMode = "auto"
-    office_seconds: float = 60.0
+    office_seconds: float = 120.0
     converters: tuple[Converter, ...] = ()
 
     def __post_init__(self) -> None:

@@ -27,6 +27,7 @@ PAGE = (595.0, 842.0)
 """A4 in points."""
 
 MARGIN = 36.0
+_MOST_MISSES = 64  # words between two of one element
 LONGEST_SIDE = 14_000.0
 """Points: PDF ends at 14,400."""
 
@@ -272,14 +273,18 @@ class _Finder:
     def inside(self, part: tuple[float, float, float, float]) -> list[tuple[float, float, float, float]]:
         """Take the words whose middle is in a rectangle; elements are asked for in the order drawn."""
         x0, y0, x1, y1 = part
-        rects = []
+        rects: list[tuple[float, float, float, float]] = []
+        miss_count = 0
         for position in range(self._start, len(self._rects)):
             rect = self._rects[position]
             x, y = (rect[0] + rect[2]) / 2, (rect[1] + rect[3]) / 2
             if not self._is_taken[position] and x0 - 2 <= x <= x1 + 2 and y0 - 1 <= y <= y1 + 1:
                 self._is_taken[position] = True
                 rects.append(rect)
-            elif rects and position - self._start > 400:
+                miss_count = 0
+                continue
+            miss_count += 1
+            if rects and miss_count > _MOST_MISSES:  # words come in about the order in which they were drawn
                 break
         while self._start < len(self._rects) and self._is_taken[self._start]:
             self._start += 1

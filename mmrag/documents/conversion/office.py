@@ -158,6 +158,7 @@ def _sheet(worksheet: Any) -> Sheet:  # noqa: ANN401  (openpyxl is not typed)
     """Read a sheet: its rows with something in them, without what is hidden."""
     hidden_columns = _hidden_columns(worksheet)
     rows, hidden_rows, width = [], 0, 0
+    columns_before = worksheet.min_column - 1  # looks at every cell
     for number, cells in enumerate(worksheet.iter_rows(), start=worksheet.min_row):
         texts = ["" if cell.value is None else shown_text(cell.value, cell.number_format) for cell in cells]
         if not any(texts):
@@ -165,8 +166,7 @@ def _sheet(worksheet: Any) -> Sheet:  # noqa: ANN401  (openpyxl is not typed)
         if worksheet.row_dimensions[number].hidden:
             hidden_rows += 1
             continue
-        before = worksheet.min_column - 1
-        texts = [""] * before + texts
+        texts = [""] * columns_before + texts
         width = max(width, max(at for at, text in enumerate(texts) if text) + 1)
         rows.append(Row(number, tuple(text for at, text in enumerate(texts) if at not in hidden_columns)))
     notes = [hidden_note(hidden_rows, "row")] if hidden_rows else []
