@@ -8,11 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mmrag.index.base import DocumentEntry, Index, Manifest
+    from mmrag.index.addresses import open_index, shown_address
+    from mmrag.index.base import DocumentEntry, Index, Manifest, ServerIndex
     from mmrag.index.check_report import CheckReport, Fault
     from mmrag.index.chroma import ChromaIndex
     from mmrag.index.filters import Filter
     from mmrag.index.memory import MemoryIndex
+    from mmrag.index.postgres import PostgresIndex
+    from mmrag.index.qdrant import QdrantIndex
 
 __all__ = [
     "CheckReport",
@@ -23,6 +26,11 @@ __all__ = [
     "Index",
     "Manifest",
     "MemoryIndex",
+    "PostgresIndex",
+    "QdrantIndex",
+    "ServerIndex",
+    "open_index",
+    "shown_address",
 ]
 
 _HOMES = {
@@ -34,6 +42,11 @@ _HOMES = {
     "Index": "base",
     "Manifest": "base",
     "MemoryIndex": "memory",
+    "PostgresIndex": "postgres",
+    "QdrantIndex": "qdrant",
+    "ServerIndex": "base",
+    "open_index": "addresses",
+    "shown_address": "addresses",
 }
 
 

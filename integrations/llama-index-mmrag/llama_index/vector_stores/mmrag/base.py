@@ -23,9 +23,7 @@ from llama_index.vector_stores.mmrag.nodes import NodeStore
 from mmrag import Budget, DocumentQA, Embedder, load_embedder
 from mmrag.hosts.embedders import Model, check_fingerprint, model_setting
 from mmrag.hosts.inputs import budget_pair
-from mmrag.index import Index
-from mmrag.index.addresses import shown_address
-from mmrag.index.base import ServerIndex
+from mmrag.index import Index, ServerIndex, shown_address
 
 
 class MMRagVectorStore(NodeStore):
