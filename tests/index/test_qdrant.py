@@ -23,6 +23,7 @@ from mmrag.index.qdrant.search import LIVE, cascade, stage_name
 from mmrag.index.qdrant.words import Tokenizer, query_numbers, text_terms
 from mmrag.types import Budget, Record
 
+from ..forks import in_child, needs_fork
 from .conftest import make_page, unit
 from .fake_qdrant import FakeQdrant
 
@@ -470,3 +471,22 @@ def test_many_pages_of_a_term_are_estimated_as_documents(identity, monkeypatch):
     counted = index.name_documents("zinc report")
     monkeypatch.setattr("mmrag.index.qdrant.names.MOST_PAGES", 2)
     assert index.name_documents("zinc report") == counted
+
+
+@needs_fork
+def test_a_fork_has_connections_of_its_own_and_no_engine(tmp_path, identity):
+    server = rest(tmp_path, identity)
+    folder = edge(tmp_path, identity)
+    for index in (server, folder):
+        index.add([Record(f"r{n}", np.eye(8)[:1], "zinc ore") for n in range(3)])
+    client = server._collections.server.client
+
+    def look():
+        assert server.count() == len(server.search_text("zinc ore", k=9)) == 3
+        assert server._collections.server.client is not client
+        with pytest.raises(IndexLockedError, match="Open the index after the fork"):
+            folder.count()
+
+    assert in_child(look) is None
+    assert server.count() == folder.count() == 3 and server._collections.server.client is client
+    folder.close()

@@ -157,10 +157,9 @@ def connect(
             f"an API key must not go over plain http to another network, got {url!r}. Use https; or send "
             f"no key with api_key=''; or allow it with {OPEN_KEY_VARIABLE}=1."
         )
-    client = _client(url, key, settings, client_options or {})
-    server = Server(client, url, settings)
+    server = Server(lambda: _client(url, key, settings, client_options or {}), url, settings)
     try:
-        version = server.call(client.info).version
+        version = server.call(lambda: server.client.info()).version
         _check_version(version, url)
     except BaseException:
         server.close()

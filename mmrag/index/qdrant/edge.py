@@ -7,6 +7,7 @@ the engine's conditions (0.9.0: a match of True is read as 1), so that this pack
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ except ImportError as error:
 
     raise MissingExtraError("A Qdrant index in a folder", "qdrant-edge") from error
 
-from mmrag.errors import IndexFormatError
+from mmrag.errors import IndexFormatError, IndexLockedError
 from mmrag.index.qdrant.collection import NO_INDEX, Condition, FieldKind, Point, Stage, StoredPoint, Vector
 from mmrag.index.qdrant.points import ALL_ROWS, SIZES, TERMS
 from mmrag.index.qdrant.settings import CollectionSettings
@@ -302,6 +303,7 @@ class _SharedLock:
     """Many readers or one writer; a writer that waits lets no new reader in."""
 
     def __init__(self) -> None:
+        self._process = os.getpid()
         self._signal = Signal()
         self._readers = 0
         self._waiting_writers = 0
@@ -310,6 +312,7 @@ class _SharedLock:
     @contextmanager
     def shared(self) -> Iterator[None]:
         """Read beside others."""
+        self._check_process()
         with self._signal:
             self._signal.wait_for(lambda: not self._is_written and not self._waiting_writers)
             self._readers += 1
@@ -323,6 +326,7 @@ class _SharedLock:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Write, while nobody reads or writes."""
+        self._check_process()
         with self._signal:
             self._waiting_writers += 1
             self._signal.wait_for(lambda: not self._is_written and not self._readers)
@@ -334,3 +338,15 @@ class _SharedLock:
             with self._signal:
                 self._is_written = False
                 self._signal.notify_all()
+
+    def _check_process(self) -> None:
+        """Refuse a process that was forked: the engine's threads did not come along.
+
+        Raises:
+            IndexLockedError: it was.
+        """
+        if self._process != os.getpid():
+            raise IndexLockedError(
+                "Qdrant's engine in a folder must be used by the process that opened it, got one that was "
+                "forked from it. Open the index after the fork, or use a server."
+            )

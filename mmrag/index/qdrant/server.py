@@ -7,6 +7,7 @@ faster than the server takes is held up and nothing piles up on either side.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +40,7 @@ class Server:
     """A server behind a client, and how it is talked to.
 
     Args:
-        client: of qdrant-client.
+        make_client: makes a client; again in a process that was forked, which must not share its connections.
         url: of the server, for messages; None: the client's local mode.
         settings: how it is talked to.
         pause: waits so many seconds. None: sleeps.
@@ -47,24 +48,37 @@ class Server:
 
     def __init__(
         self,
-        client: QdrantClient,
+        make_client: Callable[[], QdrantClient],
         url: str | None,
         settings: ServerSettings,
         pause: Callable[[float], None] | None = None,
     ) -> None:
-        self.client = client
+        self._make_client = make_client
+        self.client = make_client()
         self.url = url
         self.settings = settings
         self.requests = 0
         self._pause = pause or time.sleep
         # the local mode takes one call at a time; a server as many as there come
         self._lock = RLock() if url is None else None
-        self._pool = ThreadPoolExecutor(settings.parallel, "mmrag-qdrant") if url is not None else None
+        self._pool = self._new_pool()
+        self._process = os.getpid()
 
     @classmethod
     def in_memory(cls, settings: ServerSettings) -> Server:
         """Return the client's local mode in memory."""
-        return cls(QdrantClient(":memory:"), None, settings)
+        client = QdrantClient(":memory:")
+        return cls(lambda: client, None, settings)
+
+    def _new_pool(self) -> ThreadPoolExecutor | None:
+        return None if self.url is None else ThreadPoolExecutor(self.settings.parallel, "mmrag-qdrant")
+
+    def _follow_fork(self) -> None:
+        """Connect anew in a process that was forked: threads do not come along, connections must not."""
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self.client = self._make_client()
+            self._pool = self._new_pool()
 
     def call(self, operation: Callable[[], Value]) -> Value:
         """Run a request, again where the server could not take it.
@@ -74,6 +88,7 @@ class Server:
             IndexFormatError: what is asked for is not .
         """
         attempt = 0
+        self._follow_fork()
         while True:
             self.requests += 1
             try:
@@ -96,6 +111,7 @@ class Server:
 
     def _run_each(self, operation: Callable[[Any], Value], values: Sequence[Any]) -> list[Value]:
         """Run an operation for each value; the first error is raised when all have ended."""
+        self._follow_fork()
         if self._pool is None or len(values) < 2:
             return [operation(value) for value in values]
         futures = [self._pool.submit(operation, value) for value in values]
