@@ -44,7 +44,7 @@ test-office: $(VENV)/dev.stamp      ## office files through LibreOffice, which i
 		|| (apt-get update && apt-get install --yes --no-install-recommends \
 			libreoffice-writer-nogui libreoffice-calc-nogui libreoffice-impress-nogui fonts-dejavu-core) \
 		|| (echo "There is no LibreOffice, and apt-get could not install it: install it, or name one with MMRAG_SOFFICE." >&2; exit 1)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) tests/documents/test_formats.py tests/documents/test_libreoffice.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) tests/documents/test_formats.py tests/documents/test_libreoffice.py tests/ingest/test_twelve_formats.py
 
 test-oldest:                        ## the lowest versions that pyproject.toml allows, stage by stage
 	$(PYTHON) scripts/make_oldest.py .venv-oldest core
