@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
-from mmrag.models.batch import VisionInput, VisualTokens
+from mmrag.models.batch import EngineImage, VisionInput, VisualTokens
 from mmrag.models.compression import Compression, Grid
 from mmrag.models.prompt import CHAT, Prompts, PromptTemplate, Turn
 
@@ -126,6 +126,14 @@ class Backbone(ABC, nn.Module):
         Raises:
             ValueError: the image is not RGB, or the budget is smaller than the smallest image of this family.
         """
+
+    def engine_image(self, image: Image, max_tokens: int, compression: Compression) -> EngineImage:
+        """Return an image that gives a serving engine the very pixels of `preprocess`.
+
+        Raises:
+            ValueError: as `preprocess`; or this family is not served (`mmrag.models.served`).
+        """
+        raise ValueError(f"{self.model_type} must be loaded in process, got a serving engine.")
 
     @abstractmethod
     def pixels(self, max_tokens: int, compression: Compression) -> int:

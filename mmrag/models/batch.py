@@ -6,13 +6,17 @@ N visual tokens or images, H and W a grid of vision features.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from mmrag.models.compression import Grid
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,21 @@ class VisionInput:
 
     pixels: Tensor
     grids: tuple[Grid, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineImage:
+    """An image for a serving engine, which makes its pixels itself.
+
+    Attributes:
+        image: as the engine's image processor takes it.
+        grids: of features, that it will give before compression.
+        options: of that image processor, the same for all images of a model.
+    """
+
+    image: Image
+    grids: tuple[Grid, ...]
+    options: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

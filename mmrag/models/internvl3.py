@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from transformers import InternVLModel
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 
 from mmrag.models.backbone import Backbone, check_image
-from mmrag.models.batch import VisionInput, VisualTokens
+from mmrag.models.batch import EngineImage, VisionInput, VisualTokens
 from mmrag.models.compression import Compression, Grid
 
 if TYPE_CHECKING:
@@ -53,16 +53,21 @@ class InternVL3Backbone(Backbone):
         the paper takes natural images; so does an image that is small against a tile, at any budget.
         """
         check_image(image, max_tokens)
-        tiles = self._tiles(max_tokens, compression)
-        out = self.image_processor(
-            images=[image],
-            crop_to_patches=tiles > 1,
-            min_patches=1,
-            max_patches=tiles,
-            return_tensors="pt",
-        )
-        pixels = out["pixel_values"]
+        options = self._tile_options(max_tokens, compression)
+        pixels = self.image_processor(images=[image], return_tensors="pt", **options)["pixel_values"]
         return VisionInput(pixels, (self.tile_grid,) * len(pixels))
+
+    def engine_image(self, image: Image, max_tokens: int, compression: Compression) -> EngineImage:
+        """See `Backbone.engine_image`: whole, with the most tiles as an option."""
+        check_image(image, max_tokens)
+        options = self._tile_options(max_tokens, compression)
+        count = self.image_processor.get_number_of_image_patches(image.height, image.width, options)
+        return EngineImage(image, (self.tile_grid,) * count, options)
+
+    def _tile_options(self, max_tokens: int, compression: Compression) -> dict[str, Any]:
+        """Return the options of the image processor that cut an image into tiles within the budget."""
+        tiles = self._tiles(max_tokens, compression)
+        return {"crop_to_patches": tiles > 1, "min_patches": 1, "max_patches": tiles}
 
     def _tiles(self, max_tokens: int, compression: Compression) -> int:
         """Return the most tiles, the thumbnail not counted."""

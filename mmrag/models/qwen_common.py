@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mmrag.models.backbone import Backbone, check_image
-from mmrag.models.batch import VisionInput
+from mmrag.models.batch import EngineImage, VisionInput
 from mmrag.models.compression import Compression, Grid
 
 if TYPE_CHECKING:
@@ -39,6 +39,11 @@ class QwenBackbone(Backbone):
         image = self.resize(image, max_tokens, compression)
         out = self.image_processor(images=[image], do_resize=False, return_tensors="pt")
         return VisionInput(out["pixel_values"], (self.grid(image),))
+
+    def engine_image(self, image: Image, max_tokens: int, compression: Compression) -> EngineImage:
+        """See `Backbone.engine_image`: of the size that it is embedded at."""
+        image = self.resize(image, max_tokens, compression)
+        return EngineImage(image, (self.grid(image),), {"do_resize": False})
 
     def resize(self, image: Image, max_tokens: int, compression: Compression) -> Image:
         """Resize an RGB image to whole blocks of patches within the budget; see `preprocess`."""

@@ -23,6 +23,7 @@ from PIL import Image
 
 from mmrag.embedders.base import Content
 from mmrag.errors import BadInputError, ServerAnswerError, ServerStatusError, ServerUnreachableError
+from mmrag.models.fingerprint import fingerprint
 from mmrag.models.inputs import Item
 from mmrag.models.load import served_embedder
 from mmrag.models.mllm_embedder import MLLMEmbedder
@@ -35,19 +36,30 @@ BUDGET = Budget(4, 8)
 
 
 @pytest.fixture(scope="module")
-def folder(tiny_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of ours: random tables and projection on a tiny Qwen3-VL."""
-    embedder = MLLMEmbedder.from_pretrained(
-        tiny_folder("qwen3_vl"),
-        allow_untrained=True,
-        budget=BUDGET,
-        dim=24,
-        max_visual_tokens=12,
-        dtype="float32",
-    )
-    path = tmp_path_factory.mktemp("served") / "tiny"
-    embedder.save_pretrained(path)
-    return path
+def make_checkpoint(
+    tiny_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Checkpoints of ours: random tables and projection on a tiny backbone of a family."""
+
+    def make(family: str) -> Path:
+        embedder = MLLMEmbedder.from_pretrained(
+            tiny_folder(family),
+            allow_untrained=True,
+            budget=BUDGET,
+            dim=24,
+            max_visual_tokens=80 if family == "internvl" else 12,
+            dtype="float32",
+        )
+        path = tmp_path_factory.mktemp("served") / "tiny"
+        embedder.save_pretrained(path)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def folder(make_checkpoint: Callable[[str], Path]) -> Path:
+    return make_checkpoint("qwen3_vl")
 
 
 @pytest.fixture(scope="module")
@@ -143,9 +155,13 @@ INPUTS = [
 # ---- the server's half -----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("family", ["qwen3_vl", "internvl"])
 def test_a_prompt_is_the_local_embedders_with_one_placeholder_a_picture(
-    checkpoint: ServedCheckpoint, local: MLLMEmbedder
+    family: str, make_checkpoint: Callable[[str], Path]
 ) -> None:
+    folder = make_checkpoint(family)
+    local = MLLMEmbedder.from_pretrained(folder, allow_untrained=True, dtype="float32")
+    checkpoint = ServedCheckpoint(folder, name="tiny", settings={"allow_untrained": True})
     pad = local.model.backbone.image_token_id
     items = [
         Item(("net sales <|image_pad|>",), "Find it."),
@@ -155,15 +171,26 @@ def test_a_prompt_is_the_local_embedders_with_one_placeholder_a_picture(
     for item in items:
         prompt = checkpoint.prompt(item, "document", 8)
         ready = local._encoder.prepare(item, "document")
-        counts = iter(checkpoint.visual_tokens(image) for image in prompt.images)
+        backbone, compression = local.model.backbone, local.model.compression
+        counts = iter([backbone.token_count(vision, compression) for vision in ready.row.images])
         text = prompt.ids[: len(prompt.ids) - 4 - 8]
         whole = [token for id in text for token in ([id] * next(counts) if id == pad else [id])]
         assert tuple(whole) == ready.row.ids
         for image, vision in zip(prompt.images, ready.row.images, strict=True):
-            pixels = local.model.backbone.image_processor(
-                images=[image], do_resize=False, return_tensors="pt"
-            )
+            pixels = backbone.image_processor(images=[image], return_tensors="pt", **prompt.options)
             torch.testing.assert_close(pixels["pixel_values"], vision.pixels)
+
+
+@pytest.mark.parametrize("family", ["qwen3_vl", "internvl"])
+def test_the_digest_of_the_files_is_that_of_the_weights_in_memory(
+    family: str, make_checkpoint: Callable[[str], Path]
+) -> None:
+    folder = make_checkpoint(family)
+    local = MLLMEmbedder.from_pretrained(folder, allow_untrained=True, dtype="float32")
+    settings = ServedCheckpoint(folder, name="tiny", settings={"allow_untrained": True}).identity()[
+        "settings"
+    ]
+    assert fingerprint(settings, rows=8, page_text=False, thoughts=None) == local.fingerprint
 
 
 def test_meta_tokens_stand_behind_the_vocabulary_queries_first(checkpoint: ServedCheckpoint) -> None:
@@ -192,9 +219,9 @@ def test_a_server_that_cannot_be_is_not_started(folder: Path, settings, most, me
 
 
 def test_another_family_is_refused(tiny_folder: Callable[[str], Path], tmp_path: Path) -> None:
-    embedder = MLLMEmbedder.from_pretrained(tiny_folder("internvl"), allow_untrained=True, budget=BUDGET)
+    embedder = MLLMEmbedder.from_pretrained(tiny_folder("qwen2_5_vl"), allow_untrained=True, budget=BUDGET)
     embedder.save_pretrained(tmp_path / "other")
-    with pytest.raises(ValueError, match=r"vLLM serves checkpoints of qwen3_vl .* got 'internvl'"):
+    with pytest.raises(ValueError, match=r"checkpoints of qwen3_vl, internvl .* got 'qwen2_5_vl'"):
         ServedCheckpoint(tmp_path / "other", name="x", settings={"allow_untrained": True})
 
 

@@ -1,9 +1,8 @@
 """Real vLLM servers on the CPU for the tests of this folder: ``make test-vllm``.
 
 Every test in here gets the marker ``vllm`` and is left out of the ordinary run. A test that names one of
-the fixtures ``tiny_vl_server``, ``tiny_pooling_server``, ``rows_server`` or ``smol_server`` finds that
-server up. Only one is up at a time (each takes about 3.5 GB), so tests are sorted by the server they use,
-and a test that names two of them is refused.
+the fixtures in `SERVERS` finds that server up. Only one is up at a time (each takes about 3.5 GB), so tests
+are sorted by the server they use, and a test that names two of them is refused.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = PROJECT / ".venv-vllm"
 START_SECONDS = 600.0
 KEEPER = pytest.StashKey["Keeper"]()
-SERVERS = ("tiny_vl_server", "tiny_pooling_server", "rows_server", "smol_server")
+SERVERS = ("tiny_vl_server", "tiny_pooling_server", "rows_server", "tiles_server", "smol_server")
 
 SMALL = ("--enforce-eager", "--max-num-seqs", "8")  # no compiling, which costs more than it saves here
 # name -> model folder, mode of `mmrag serve`, further arguments for vLLM
@@ -37,10 +36,11 @@ RECIPES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "tiny_pooling_server": ("tiny-qwen3-vl", "rerank", ("--dtype", "float32", "--max-model-len", "8192")),
     # a few tokens a step, so that long inputs are read in pieces
     "rows_server": (
-        "tiny-rows",
+        "qwen3_vl",
         "embed",
         ("--dtype", "float32", "--max-num-batched-tokens", "512", "--enable-chunked-prefill"),
     ),
+    "tiles_server": ("internvl", "embed", ("--dtype", "float32")),
     "smol_server": ("smollm2-135m", "answer", ("--dtype", "bfloat16", "--max-model-len", "4096")),
 }
 
@@ -106,16 +106,16 @@ class Keeper:
 
 
 @functools.cache
-def rows_checkpoint() -> Path:
-    """A checkpoint of ours on the tiny Qwen3-VL: random tables, a projection, compression 2."""
+def rows_checkpoint(family: str) -> Path:
+    """A checkpoint of ours on a tiny backbone: random tables, a projection, compression 2."""
     import torch
 
     from mmrag.models.mllm_embedder import MLLMEmbedder
     from mmrag.types import Budget
 
-    folder = Path(tempfile.mkdtemp(prefix="mmrag-rows-")) / "tiny-rows"
+    folder = Path(tempfile.mkdtemp(prefix="mmrag-rows-")) / f"tiny-{family}"
     embedder = MLLMEmbedder.from_pretrained(
-        models_folder() / "tiny-qwen3-vl",
+        models_folder() / "tiny-qwen3-vl" if family == "qwen3_vl" else tiny_internvl(folder.parent / "plain"),
         allow_untrained=True,
         budget=Budget(16, 64),
         dim=64,
@@ -124,7 +124,7 @@ def rows_checkpoint() -> Path:
     )
     with torch.no_grad():
         for weight in embedder.model.backbone.model.parameters():
-            if weight.ndim > 1:
+            if weight.ndim > 1 and family == "qwen3_vl":
                 weight.mul_(6)  # wide enough that rows depend on the picture by far more than rounding
     embedder.save_pretrained(folder)
     # room for the longest input beside the meta tokens, which the real models have by far
@@ -134,9 +134,24 @@ def rows_checkpoint() -> Path:
     return folder
 
 
+def tiny_internvl(folder: Path) -> Path:
+    """A tiny InternVL with heads of a width that vLLM's attention takes on a CPU: half as many, 32 wide."""
+    from mmrag.models.tiny import make_tiny
+
+    make_tiny(folder, "internvl")
+    config = json.loads((folder / "config.json").read_text())
+    text = config["text_config"]
+    for name in ("num_attention_heads", "num_key_value_heads"):
+        text[name] //= 2
+    text["head_dim"] = 32
+    assert text["hidden_size"] == 32 * text["num_attention_heads"]
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
 def _plan(name: str) -> tuple[Path, ServePlan]:
     model, mode, extra = RECIPES[name]
-    folder = rows_checkpoint() if model == "tiny-rows" else models_folder() / model
+    folder = rows_checkpoint(model) if name in ("rows_server", "tiles_server") else models_folder() / model
     plan = plan_server(
         str(folder),
         read_facts(folder),
@@ -195,6 +210,12 @@ def tiny_pooling_server(vllm_keeper: Keeper) -> LiveServer:
 def rows_server(vllm_keeper: Keeper) -> LiveServer:
     """A checkpoint of ours with compression and meta tokens, by mmrag's plugin."""
     return vllm_keeper.start("rows_server")
+
+
+@pytest.fixture(scope="session")
+def tiles_server(vllm_keeper: Keeper) -> LiveServer:
+    """The same of the other backbone, InternVL3's, whose pictures are cut into tiles."""
+    return vllm_keeper.start("tiles_server")
 
 
 @pytest.fixture(scope="session")

@@ -138,3 +138,15 @@ def test_another_model_says_that_it_needs_the_plugin(tmp_path: Path, vllm_models
         [*command, str(vllm_models / "tiny-qwen3-vl")], capture_output=True, text=True, env=environment
     )
     assert run.returncode == 0 and "--io-processor-plugin" not in run.stdout
+
+
+def test_tiles_of_the_other_backbone(tiles_server) -> None:
+    """InternVL3: the tiles, their compression and the fingerprint are the local model's."""
+    served = ServedMLLMEmbedder(tiles_server.url, api_key="", allow_untrained=True)
+    local = MLLMEmbedder.from_pretrained(tiles_server.model_dir, allow_untrained=True, dtype="float32")
+    assert served.fingerprint == local.fingerprint
+    expected = local.encode_document(DOCUMENTS)
+    assert_same(served.encode_document(DOCUMENTS), expected)
+    assert_same(served.encode_query(["How did sales change?"]), local.encode_query(["How did sales change?"]))
+    first, second = served.encode_document([Content(image=page(1)), Content(image=page(6))])
+    assert np.abs(first - second).max() > 5 * TOLERANCE

@@ -3,7 +3,9 @@
 In the server's process, as plugins that vLLM finds by their entry points (``pyproject.toml``)::
 
     plugin.py       what vLLM asks for: registers the model's class, names the input and output processor
-    vllm_model.py   Qwen3-VL with compression, meta tokens and projection, as a pooling model of vLLM
+    configuration.py  vLLM's configuration of a checkpoint
+    vllm_rows.py    meta tokens and their rows in a pooling model of vLLM, whatever the backbone
+    vllm_qwen3_vl.py, vllm_internvl.py  the backbones with compression
     processor.py    a request's inputs to prompts, the rows of the meta tokens to a reply
     checkpoint.py   the checkpoint without its weights: prompts, picture sizes, fingerprint
 

@@ -1,12 +1,12 @@
 """`ServedCheckpoint`: a checkpoint without its weights, for the process that takes a server's requests.
 
 It makes prompts and pictures as the local embedder does, by the same template, the same sizes and the same
-limits, and knows the fingerprint. The model itself is in vLLM's worker (`mmrag.models.served.vllm_model`).
+limits, and knows the fingerprint. The model itself is in vLLM's worker (`mmrag.models.served.vllm_rows`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +19,17 @@ from mmrag.models.checkpoint import TABLES_FILE, Overrides, settings_of, tables_
 from mmrag.models.fingerprint import server_settings
 from mmrag.models.inputs import Item, ready_image
 from mmrag.models.mllm_embedder import MAX_TOKENS, VISUAL_TOKENS
-from mmrag.models.qwen_common import QwenBackbone
 from mmrag.models.served.wire import PROTOCOL
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-ARCHITECTURES: Mapping[str, str] = {"qwen3_vl": "MmragQwen3VLEmbedder"}
+    from mmrag.models.compression import Grid
+
+ARCHITECTURES: Mapping[str, str] = {
+    "qwen3_vl": "MmragQwen3VLEmbedder",
+    "internvl": "MmragInternVLEmbedder",
+}
 """``model_type`` of a backbone: the name of the class that vLLM serves it with."""
 
 SETTINGS = "mmrag"
@@ -41,12 +45,14 @@ class Prompt:
 
     Attributes:
         ids: its tokens, one placeholder a picture, then the meta tokens as ids beyond the vocabulary.
-        images: its pictures, of the size that they are embedded at.
+        images: its pictures, as the engine's image processor takes them.
+        options: of that processor, the same for all of them.
         cut: whether its text was longer than the limit.
     """
 
     ids: tuple[int, ...]
     images: tuple[Image, ...]
+    options: Mapping[str, Any]
     cut: bool
 
 
@@ -74,7 +80,7 @@ class ServedCheckpoint:
         most_tokens: int | None = None,
     ) -> None:
         family, config, _ = settings_of(folder, read_overrides(settings))
-        if config.model_type not in ARCHITECTURES or not issubclass(family, QwenBackbone):
+        if config.model_type not in ARCHITECTURES:
             raise ValueError(
                 f"vLLM serves checkpoints of {', '.join(ARCHITECTURES)} with their meta tokens, got "
                 f"{config.model_type!r} in {folder}. Load it with MLLMEmbedder.from_pretrained."
@@ -136,27 +142,33 @@ class ServedCheckpoint:
         """
         meta = self.meta_ids(side, rows)
         backbone, compression = self.backbone, self.config.compression
-        images = tuple(
-            backbone.resize(ready_image(part), self.max_visual_tokens, compression)
+        pictures = [
+            backbone.engine_image(ready_image(part), self.max_visual_tokens, compression)
             for part in item.parts
             if not isinstance(part, str)
+        ]
+        counts = [self._visual_tokens(picture.grids) for picture in pictures]
+        tokens = self.template.tokenize(item, side, [backbone.image_text(count) for count in counts])
+        return Prompt(
+            (*_one_of_each_run(tokens.ids, backbone.image_token_id), *meta),
+            tuple(picture.image for picture in pictures),
+            pictures[0].options if pictures else {},
+            tokens.cut,
         )
-        tokens = self.template.tokenize(
-            item, side, [backbone.image_text(self.visual_tokens(image)) for image in images]
-        )
-        return Prompt((*_one_of_each_run(tokens.ids, backbone.image_token_id), *meta), images, tokens.cut)
 
-    def visual_tokens(self, image: Image) -> int:
-        """Return the visual tokens of a picture that `prompt` made, after compression."""
+    def _visual_tokens(self, grids: Sequence[Grid]) -> int:
+        """Return the visual tokens of a picture with these grids, after compression."""
         merge = self.backbone.merge
-        height, width = self.config.compression.grid(self.backbone.grid(image), merge)
-        return height * width // merge**2
+        sizes = [self.config.compression.grid(grid, merge) for grid in grids]
+        return sum(height * width for height, width in sizes) // merge**2
 
     def identity(self) -> dict[str, Any]:
         """Return what a caller must know of the checkpoint; the first call reads all weights."""
         if self._weights is None:
             files = [path for path in self.folder.glob("*.safetensors") if path.name != TABLES_FILE]
-            self._weights = digests.files_digest(files, leave_out=("lm_head", *self.tables))
+            self._weights = digests.files_digest(
+                files, lambda name: "lm_head." in name or name in self.tables
+            )
         config = self.config
         tables = {name: table.float() for name, table in self.tables.items()}
         settings = server_settings(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-PROCESSOR = "mmrag"
-"""Name of the input and output processor, for ``--io-processor-plugin``."""
+_MODULES = {"MmragQwen3VLEmbedder": "vllm_qwen3_vl", "MmragInternVLEmbedder": "vllm_internvl"}
+"""Classes that vLLM serves checkpoints with, and the files they are in."""
 
 
 def register() -> None:
@@ -13,10 +13,10 @@ def register() -> None:
 
     from mmrag.models.served.configuration import MetaTokenConfig
 
-    name = "MmragQwen3VLEmbedder"
-    if name not in ModelRegistry.get_supported_archs():
-        ModelRegistry.register_model(name, f"mmrag.models.served.vllm_model:{name}")
-    MODELS_CONFIG_MAP[name] = MetaTokenConfig
+    for name, module in _MODULES.items():
+        if name not in ModelRegistry.get_supported_archs():
+            ModelRegistry.register_model(name, f"mmrag.models.served.{module}:{name}")
+        MODELS_CONFIG_MAP[name] = MetaTokenConfig
 
 
 def processor() -> str:

@@ -110,9 +110,8 @@ def _served_name(model_config: Any, default: str) -> str:  # noqa: ANN401
 def _vllm_prompt(prompt: Prompt) -> dict[str, Any]:
     vllm_prompt: dict[str, Any] = {"prompt_token_ids": list(prompt.ids)}
     if prompt.images:
-        # they have the size that they are embedded at
         vllm_prompt |= {
             "multi_modal_data": {"image": list(prompt.images)},
-            "mm_processor_kwargs": {"do_resize": False},
+            "mm_processor_kwargs": dict(prompt.options),
         }
     return vllm_prompt

@@ -22,7 +22,7 @@ _YES_NO = {
     "Qwen3ForCausalLM": ("Qwen3ForSequenceClassification", "qwen3_reranker.jinja"),
 }
 # Classes of mmrag's plugin, by model_type: `mmrag.models.served`.
-_OWN_CLASSES = {"qwen3_vl": "MmragQwen3VLEmbedder"}
+_OWN_CLASSES = {"qwen3_vl": "MmragQwen3VLEmbedder", "internvl": "MmragInternVLEmbedder"}
 INPUT_TOKENS = 8192
 """Most tokens of an input of our own embedders (`mmrag.models.mllm_embedder.MAX_TOKENS`)."""
 # vLLM's names for the ways in which models mark their thoughts, by the start of the model type.
