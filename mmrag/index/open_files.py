@@ -207,8 +207,8 @@ class OpenFiles(ForkOwner):
             count = self.store.count(connection, None)
         try:
             if name is None:
-                if count:
-                    logger.warning("index %s: Chroma was never filled; filling it.", self.path)
+                if count:  # after compact, restore and copy, which leave it to the first writer
+                    logger.info("index %s: filling Chroma for the first time.", self.path)
                 self._rebuild_chroma(owner)
                 return
             try:
