@@ -82,7 +82,7 @@ class TaskOptions:
         _size_option("--first-stage", help="scan: the folder index; graph: HNSW of PostgreSQL or Qdrant."),
     ] = "scan"
     latency: Annotated[
-        float, _size_option("--latency", metavar="MS", help="That a shard's first stage may take.")
+        float, _size_option("--latency", metavar="MS", help="That the search of a shard may take.")
     ] = 100
     days: Annotated[float, _size_option("--days", metavar="N", help="In which all pages are embedded.")] = 7
 
@@ -166,6 +166,11 @@ def _source(costs: Plan, name: str) -> str:
     return "yours (--set)" if name in costs.task.constants else CONSTANTS[name].source
 
 
+def _figure(value: float) -> str:
+    """Write a number with two digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def plan_text(costs: Plan) -> str:
     """Return a plan as lines for people."""
     from mmrag.planning.capacity import CONSTANTS
@@ -175,28 +180,28 @@ def plan_text(costs: Plan) -> str:
     first, beside = costs.search_ms
     on_gpu = task.model != "mini"
     embedding = (
-        f"{costs.embed_gpu_hours:,.0f} hours of {task.gpu}: {costs.embed_machines:,.1f} of them for "
+        f"{_figure(costs.embed_gpu_hours)} hours of {task.gpu}: {_figure(costs.embed_machines)} of them for "
         f"{task.days:g} days"
         if on_gpu
-        else f"{costs.embed_core_hours:,.0f} hours of a core: {costs.embed_machines:,.1f} machines for "
+        else f"{_figure(costs.embed_core_hours)} hours of a core: {_figure(costs.embed_machines)} machines for "
         f"{task.days:g} days"
     )
     lines = [
         f"{task.pages:,.0f} pages, {task.qps:g} questions a second, budget {task.budget.query},"
         f"{task.budget.document}, {task.model}, compression {task.compression}, first stage {task.design}",
         "",
-        f"disk        {costs.disk_gb:,.1f} GB a copy (a page: {rows:,.0f} bytes of rows, {rest:,.0f} beside)",
-        f"memory      {costs.memory_gb:,.1f} GB a copy for the first stage",
+        f"disk        {_figure(costs.disk_gb)} GB a copy (a page: {rows:,.0f} bytes of rows, {rest:,.0f} beside)",
+        f"memory      {_figure(costs.memory_gb)} GB a copy for the first stage",
         f"shards      {costs.shards:,}",
         f"machines    {costs.machines:,} of {task.cores} cores and {task.memory_gb:g} GB, {task.copies} "
         f"{'copy' if task.copies == 1 else 'copies'} of every shard",
         f"a question  {first:,.1f} ms of a core in a shard's first stage, {beside:,.1f} beside it; "
-        f"{costs.search_cores:,.1f} cores busy in all",
-        f"reading     {costs.read_core_hours:,.0f} hours of a core ({task.scans:.0%} of pages by OCR)",
+        f"{_figure(costs.search_cores)} cores busy in all",
+        f"reading     {_figure(costs.read_core_hours)} hours of a core ({task.scans:.0%} of pages by OCR)",
         f"embedding   {embedding}",
     ]
     if on_gpu:
-        lines.append(f"questions   {costs.query_gpus:,.3f} of a {task.gpu} to embed them")
+        lines.append(f"questions   {_figure(costs.query_gpus)} of a {task.gpu} to embed them")
     lines += ["", "What asks for machines:", *(f"  {reason}" for reason in costs.reasons), ""]
     lines.append("It stands on (--set NAME=NUMBER puts your own in place):")
     for name, constant in CONSTANTS.items():
