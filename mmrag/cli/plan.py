@@ -179,18 +179,16 @@ def plan_text(costs: Plan) -> str:
     rows, rest = costs.page_bytes
     first, beside = costs.search_ms
     on_gpu = task.model != "mini"
+    hours = costs.embed_gpu_hours if on_gpu else costs.embed_core_hours
     embedding = (
-        f"{_figure(costs.embed_gpu_hours)} hours of {task.gpu}: {_figure(costs.embed_machines)} of them for "
-        f"{task.days:g} days"
-        if on_gpu
-        else f"{_figure(costs.embed_core_hours)} hours of a core: {_figure(costs.embed_machines)} machines for "
-        f"{task.days:g} days"
+        f"{_figure(hours)} hours of a {task.gpu if on_gpu else 'core'}: {_figure(costs.embed_machines)} "
+        f"{'of them' if on_gpu else 'machines'} for {task.days:g} days"
     )
     lines = [
         f"{task.pages:,.0f} pages, {task.qps:g} questions a second, budget {task.budget.query},"
         f"{task.budget.document}, {task.model}, compression {task.compression}, first stage {task.design}",
         "",
-        f"disk        {_figure(costs.disk_gb)} GB a copy (a page: {rows:,.0f} bytes of rows, {rest:,.0f} beside)",
+        f"disk        {_figure(costs.disk_gb)} GB a copy; a page {rows:,.0f} bytes of rows, {rest:,.0f} beside",
         f"memory      {_figure(costs.memory_gb)} GB a copy for the first stage",
         f"shards      {costs.shards:,}",
         f"machines    {costs.machines:,} of {task.cores} cores and {task.memory_gb:g} GB, {task.copies} "
