@@ -188,7 +188,7 @@ def plan_text(costs: Plan) -> str:
         f"{task.pages:,.0f} pages, {task.qps:g} questions a second, budget {task.budget.query},"
         f"{task.budget.document}, {task.model}, compression {task.compression}, first stage {task.design}",
         "",
-        f"disk        {_figure(costs.disk_gb)} GB a copy; a page {rows:,.0f} bytes of rows, {rest:,.0f} beside",
+        f"disk        {_figure(costs.disk_gb)} GB; a page: {rows:,.0f} bytes of rows, {rest:,.0f} more",
         f"memory      {_figure(costs.memory_gb)} GB a copy for the first stage",
         f"shards      {costs.shards:,}",
         f"machines    {costs.machines:,} of {task.cores} cores and {task.memory_gb:g} GB, {task.copies} "
