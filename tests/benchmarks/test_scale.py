@@ -7,6 +7,9 @@ import pytest
 import scale
 from index_growth import drawn_records
 
+pytest.importorskip("qdrant_client", reason="needs the extra 'qdrant'")
+pytest.importorskip("qdrant_edge", reason="needs the extra 'qdrant-edge'")
+
 
 def test_questions_are_turned_rows_of_pages():
     records = drawn_records(5, np.random.default_rng(0))

@@ -22,7 +22,6 @@ from mmrag.index.rows import RowCodec
 from mmrag.types import Budget, Hit, Record, Word
 
 from .conftest import make_page, make_records, unit
-from .fake_qdrant import FakeQdrant
 
 BOX_STEP = 1 / 65535
 
@@ -71,6 +70,8 @@ def postgres_read_only(url, identity):
 
 def qdrant_rest(tmp_path, identity):
     """The client's requests over REST, answered by a server that is none; two shards: adding is staged."""
+    from .fake_qdrant import FakeQdrant
+
     options = {"transport": FakeQdrant()}
     url = "http://localhost:6333"
     settings = CollectionSettings(shards=2)
@@ -118,6 +119,8 @@ HOME_PARAMETERS = [
 @pytest.fixture(params=HOME_PARAMETERS)
 def home(request, tmp_path, identity):
     name, make = request.param
+    if name.startswith("qdrant"):
+        pytest.importorskip("qdrant_edge" if name == "qdrant-edge" else "qdrant_client")
     if name == "qdrant-cluster" and not os.environ.get("MMRAG_QDRANT_URL"):
         pytest.skip("needs a Qdrant server: MMRAG_QDRANT_URL")
     home = make(request.getfixturevalue("schema_url") if name.startswith("postgres") else tmp_path, identity)

@@ -24,6 +24,9 @@ from mmrag.types import Record
 
 from .conftest import make_page, make_records
 
+pytest.importorskip("qdrant_client", reason="needs the extra 'qdrant'")
+pytest.importorskip("qdrant_edge", reason="needs the extra 'qdrant-edge'")
+
 
 def fill(index, count=150):
     """Records of every kind: texts, pages with words and blocks, an image with bytes, documents."""

@@ -10,6 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+pytest.importorskip("qdrant_client", reason="needs the extra 'qdrant'")
+pytest.importorskip("qdrant_edge", reason="needs the extra 'qdrant-edge'")
+
 from mmrag.errors import IndexFormatError, IndexLockedError, IndexMismatchError
 from mmrag.index import MemoryIndex
 from mmrag.index.addresses import open_index

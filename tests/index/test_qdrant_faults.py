@@ -5,14 +5,17 @@ machine. What it cannot show (a node that is lost in the middle, a full disk of 
 docs/scale.md.
 """
 
+# ruff: noqa: E402  (skipped before what it tests is imported)
+
 import logging
 from contextlib import suppress
 
-import grpc
 import httpx
 import numpy as np
 import pytest
-from qdrant_client import models
+
+models = pytest.importorskip("qdrant_client.models", reason="needs the extra 'qdrant'")
+grpc = pytest.importorskip("grpc", reason="needs the extra 'qdrant'")
 
 from mmrag.errors import (
     IndexDamagedError,

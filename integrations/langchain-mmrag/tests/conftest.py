@@ -105,5 +105,6 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, object]:
     if request.param == "postgres":
         return {"persist_directory": request.getfixturevalue("postgres_url")}
     if request.param == "qdrant-edge":
+        pytest.importorskip("qdrant_edge", reason="needs the extra 'qdrant-edge' of mmrag")
         return {"persist_directory": f"qdrant-edge://{tmp_path / 'index'}"}
     return {} if request.param == "memory" else {"persist_directory": tmp_path / "index"}

@@ -74,6 +74,7 @@ class TestVectorStoreOnQdrant(VectorStoreIntegrationTests):
 
     @pytest.fixture
     def vectorstore(self, embeddings: MMRagEmbeddings) -> Iterator[VectorStore]:
+        pytest.importorskip("qdrant_client", reason="needs the extra 'qdrant' of mmrag")
         with MMRagVectorStore(embeddings, index=QdrantIndex.open(embeddings.embedder)) as store:
             assert isinstance(store.qa.index, ServerIndex)
             yield store

@@ -43,6 +43,8 @@ def store(request, tmp_path, colours) -> MMRagVectorStore:
     locations = {"memory": None, "chroma": tmp_path / "index", "qdrant-edge": f"qdrant-edge://{tmp_path}/q"}
     if request.param == "postgres":
         locations["postgres"] = request.getfixturevalue("postgres_url")
+    if request.param.startswith("qdrant"):
+        pytest.importorskip("qdrant_client" if request.param == "qdrant-local" else "qdrant_edge")
     if request.param == "qdrant-local":
         made = MMRagVectorStore.from_index(QdrantIndex.open(colours), colours)
     else:
