@@ -18,9 +18,9 @@ also under a filter.
   overlapping pairs of characters.
 
 Languages: FTS5's Porter stemmer knows English. Other languages in Latin letters go through the same
-stemmer on both sides, so equal words still meet, but inflected forms mostly do not; other scripts are
-matched as they stand. English question words are left out of queries (`STOP_WORDS`), never out of
-documents.
+stemmer on both sides, so equal words still meet; other scripts are matched as they stand. Inflected forms
+are found at the time of the question (`mmrag.index.languages`). English question words are left out of
+queries (`STOP_WORDS`), never out of documents.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from mmrag.blocks import is_footnote_mark
 from mmrag.index.dates import period_terms
+from mmrag.index.languages import inflected_terms
 
 LEXICAL_VERSION = 4
 """Of what `lexical_terms` gives and of the table; an index made by another version is filled anew."""
@@ -155,13 +156,15 @@ def quoted_term(term: str) -> str:
     return f'"{term[:-1]}"*' if term.endswith("*") else f'"{term}"'
 
 
-def match_expression(text: str, without: Collection[str] = ()) -> str | None:
+def match_expression(connection: sqlite3.Connection, text: str, without: Collection[str] = ()) -> str | None:
     """Translate a query to an FTS5 expression: its distinct terms, quoted, joined by OR, or None.
 
+    Other forms of the words of a question in another language follow them (`mmrag.index.languages`).
     Terms in `without` are left out, unless there are no others.
     """
     terms = query_terms(text)
     terms = [term for term in terms if term not in without] or terms
+    terms += inflected_terms(connection, text, terms)
     return " OR ".join(map(quoted_term, terms)) or None
 
 
@@ -229,7 +232,7 @@ class LexicalTable:
         connection: sqlite3.Connection, text: str, without: Collection[str] = ()
     ) -> Iterator[tuple[int, float]]:
         """Yield ``(seq, score)`` of every record that shares a term, in no order; larger is better."""
-        expression = match_expression(text, without)
+        expression = match_expression(connection, text, without)
         if expression is None:
             return
         yield from connection.execute(

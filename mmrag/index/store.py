@@ -312,7 +312,7 @@ class RecordStore:
     ) -> list[Hit]:
         """Search the best `k` by BM25; the filter limits the hits, not the corpus statistics."""
         validate(filter)
-        expression = match_expression(text, without)
+        expression = match_expression(connection, text, without)
         if expression is None:
             return []
         condition, parameters = to_sql(filter)

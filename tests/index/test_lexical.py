@@ -6,6 +6,9 @@ import pytest
 
 from mmrag.index.lexical import STOP_WORDS, LexicalTable, lexical_terms, match_expression
 
+TABLE = sqlite3.connect(":memory:")
+LexicalTable.create(TABLE)
+
 
 @pytest.mark.parametrize(
     ("text", "terms"),
@@ -40,13 +43,13 @@ def test_terms_of_a_document(text, terms):
 
 def test_query_of_one_unspaced_character_is_a_prefix():
     assert lexical_terms("会计税", query=True) == ["会计", "计税"]
-    assert match_expression("税") == '"税"*'
+    assert match_expression(TABLE, "税") == '"税"*'
 
 
 def test_question_words_are_left_out_unless_nothing_else_is_there():
-    assert match_expression("What is the net income?") == '"net" OR "income"'
-    assert match_expression("what is the") == '"what" OR "is" OR "the"'
-    assert match_expression("?!") is None
+    assert match_expression(TABLE, "What is the net income?") == '"net" OR "income"'
+    assert match_expression(TABLE, "what is the") == '"what" OR "is" OR "the"'
+    assert match_expression(TABLE, "?!") is None
     assert {"who", "how", "the"} <= STOP_WORDS and "not" not in STOP_WORDS
 
 
