@@ -20,6 +20,7 @@ from mmrag.cli.arguments import budget, metadata_filter
 from mmrag.cli.command import UsageError
 from mmrag.cli.locations import IndexOptions as IndexOptions
 from mmrag.cli.texts import say, say_json
+from mmrag.documents.remote import is_url
 from mmrag.types import Budget
 
 if TYPE_CHECKING:
@@ -183,6 +184,8 @@ def check_inputs(inputs: Sequence[str]) -> None:
 
 
 def _is_there(text: str) -> bool:
+    if is_url(text):  # whoever lists it says what is not there
+        return True
     path = Path(text).expanduser()
     if path.exists() or path.is_symlink():
         return True

@@ -8,6 +8,8 @@ Decisions taken here:
   Hidden files and folders, unknown kinds and special files are named as skipped.
 * A path that exists is a path, even with ``*`` or ``[`` in its name; otherwise these make a glob.
 * A folder that is an index of this package is passed over, wherever a folder or a pattern leads to it.
+* A text that is a URL (``s3://``) names files of another file system, by fsspec; they are opened at once only
+  for their kind and digest.
 * A file object is read whole, from its start, whatever was read of it before; its position stays.
 """
 
@@ -22,6 +24,7 @@ import re
 import stat
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
@@ -29,6 +32,8 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 from mmrag.documents.conversion.kinds import SUFFIXES, office_kind, text_kind
 from mmrag.documents.file_kinds import describe, text_content
 from mmrag.documents.index_folders import INDEX_REASON, index_folder_of, is_index_folder
+from mmrag.documents.remote import is_url, list_files, local_path, open_file
+from mmrag.errors import DocumentError
 from mmrag.types import Source
 
 if TYPE_CHECKING:
@@ -39,6 +44,7 @@ Input: TypeAlias = "str | os.PathLike[str] | bytes | tuple[str, bytes] | IO[byte
 _MOST_SHOWN = 100  # letters of a name in a message; a whole text may have been passed as one
 
 _HEAD = 4096  # bytes looked at
+_REMOTE_THREADS = 8  # files of a store that are hashed side by side
 _CHUNK = 1 << 20
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
@@ -67,18 +73,20 @@ class InputDocument:
         source: kind, name and location.
         data: the bytes, for bytes, PIL input and attached files; None for a file.
         parent: of an attached file, the path or name of the document that carries it.
+        url: of a file of another file system, whose bytes are fetched when they are read.
     """
 
     source: Source
     data: bytes | None = field(default=None, repr=False)
     parent: str | None = None
+    url: str | None = None
 
     @property
     def name(self) -> str:
         """The name that tells it from others: its path, or the name of bytes and images."""
         if self.parent is not None:
             return f"{self.parent}/{self.source.name.rsplit('/', 1)[-1]}"
-        return self.source.path or self.source.name
+        return self.url or self.source.path or self.source.name
 
 
 LOST_PAGE = "reading it "
@@ -107,7 +115,8 @@ def discover(inputs: Input | Iterable[Input], *, recursive: bool = True) -> Iter
 
     Args:
         inputs: one of, or a list, tuple, set or generator of: path of a file or folder, glob pattern,
-            bytes, ``(name, bytes)``, binary file object, PIL image.
+            URL of one of these (``"s3://bucket/reports/*.pdf"``), bytes, ``(name, bytes)``, binary file
+            object, PIL image.
         recursive: whether folders inside a folder are walked.
 
     Yields:
@@ -116,13 +125,16 @@ def discover(inputs: Input | Iterable[Input], *, recursive: bool = True) -> Iter
 
     Raises:
         TypeError: an input is of none of these types, or a file object that gives text.
-        ValueError: an input is an empty name.
+        ValueError: an input is an empty name, or a URL with a password.
+        MissingExtraError: an input is a URL, and fsspec is not installed.
     """
     for value in _as_list(inputs):
         if isinstance(value, (bytes, bytearray, memoryview)):
             yield _from_bytes(None, bytes(value))
         elif _is_named_bytes(value):
             yield _from_bytes(value[0], bytes(value[1]))  # type: ignore[index]
+        elif isinstance(value, str) and is_url(value):
+            yield from _from_url(value, recursive)
         elif isinstance(value, (str, os.PathLike)):
             yield from _from_path(_checked_path(value), recursive)
         elif hasattr(value, "getexif") and hasattr(value, "save"):
@@ -291,6 +303,36 @@ def _from_file(path: Path) -> InputDocument | Skipped:
         return Skipped(name, f"cannot be read ({error.strerror or error})")
     # abspath, not resolve: a link keeps its own name and may be pointed elsewhere later
     return InputDocument(Source(sha, kind, path.name, os.path.abspath(path)))  # noqa: PTH100
+
+
+def _from_url(url: str, recursive: bool) -> Iterator[InputDocument | Skipped]:
+    """Yield the documents of a URL, a folder or a pattern of one."""
+    path = local_path(url)
+    if path is not None:
+        yield from _from_path(_checked_path(path), recursive)
+        return
+    try:
+        urls = list_files(url, recursive=recursive)
+    except DocumentError as error:
+        yield Skipped(url[:_MOST_SHOWN], str(error))
+        return
+    with ThreadPoolExecutor(_REMOTE_THREADS, thread_name_prefix="mmrag-remote") as threads:
+        yield from threads.map(_from_remote_file, urls)
+
+
+def _from_remote_file(url: str) -> InputDocument | Skipped:
+    """Classify a file of another file system by its content."""
+    name = url.rsplit("/", 1)[-1]
+    if name.startswith("."):
+        return Skipped(url, "hidden file")
+    try:
+        with open_file(url) as file:
+            kind, reason = _sniff(file, name)
+            if kind is None:
+                return Skipped(url, reason)
+            return InputDocument(Source(_digest_stream(file), kind, name), url=url)
+    except Exception as error:  # noqa: BLE001  (of the store's own client: the report says it, file by file)
+        return Skipped(url, str(error) if isinstance(error, DocumentError) else f"cannot be read ({error})")
 
 
 def _from_bytes(name: str | None, data: bytes) -> InputDocument | Skipped:

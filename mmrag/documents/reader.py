@@ -28,6 +28,7 @@ from mmrag.documents.page_reading import DocumentInfo, Images, OpenDocument, Pag
 from mmrag.documents.page_structure import read_blocks, read_blocks_or_note
 from mmrag.documents.pdf.attachments import DEEPEST, MOST_BYTES, plain_names
 from mmrag.documents.pool import WorkerDiedError, WorkerPool
+from mmrag.documents.remote_cache import RemoteDocuments
 from mmrag.documents.settings import ReaderSettings
 from mmrag.documents.source_check import SourceCheck
 from mmrag.documents.stamps import Stamp
@@ -83,6 +84,7 @@ class DocumentReader:
         self._threads: tuple[int, ThreadPoolExecutor] | None = None
         self._infos: OrderedDict[str, tuple[DocumentInfo, tuple[str, ...]]] = OrderedDict()
         self._sources = SourceCheck()
+        self._remote_documents = RemoteDocuments()
 
     def __enter__(self) -> DocumentReader:
         """Return self; workers start when needed."""
@@ -331,6 +333,7 @@ class DocumentReader:
 
     def _open(self, document: InputDocument, page: Page | None = None) -> tuple[DocumentInfo, OpenDocument]:
         """Return info and an open handle, from the cache if the file was opened before."""
+        document = self._remote_documents.fetch(document)
         source = document.source
         stamp = self._sources.check(source, page) if document.data is None else None
         conversion = self._conversions.of(document)
@@ -352,8 +355,8 @@ class DocumentReader:
         Raises:
             DocumentError: see `info`.
         """
-        conversion = self._open(document)[1].conversion
-        return document.data if conversion is None else conversion.pdf
+        handle = self._open(document)[1]
+        return handle.document.data if handle.conversion is None else handle.conversion.pdf
 
     def _handle(
         self,

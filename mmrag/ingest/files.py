@@ -151,7 +151,8 @@ class Ingest:
             self._add_attachments(document, call)
             return
         except SourceChangedError:
-            if document.data is not None or not Path(name_of(document)).is_file():
+            is_there = document.url is not None or Path(name_of(document)).is_file()
+            if document.data is not None or not is_there:
                 raise
         for item in discover(name_of(document)):
             if isinstance(item, Skipped):

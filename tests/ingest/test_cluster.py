@@ -19,12 +19,18 @@ import pytest
 
 from mmrag import DocumentQA, MemoryIndex, ReaderSettings
 from mmrag.cli.app import main
+from mmrag.documents import DocumentInfo, InputDocument, Skipped
 from mmrag.embedders.base import EmbedderBase
 from mmrag.errors import MissingExtraError, ServerStatusError, ServerUnreachableError, WorkerError
 from mmrag.index.base import DocumentEntry
 from mmrag.ingest.cluster import RaySettings
+from mmrag.ingest.cluster.actors import EmbeddingActor, ReadReply
+from mmrag.ingest.cluster.plans import Chunk, DocumentPlan
+from mmrag.ingest.cluster.pool import ActorPool
+from mmrag.ingest.cluster.queue import PlanQueue
+from mmrag.ingest.pages import PageBatch, WantedDocument
 from mmrag.ingest.report import AddReport
-from mmrag.types import Budget
+from mmrag.types import Budget, Source
 
 SETTINGS = ReaderSettings(ocr="off", workers=1, page_seconds=120)
 ENGINE = RaySettings(readers=1, embedders=1, batch_pages=4, ahead=4)
@@ -280,6 +286,106 @@ async def test_the_async_twin_and_the_command_add_on_a_cluster(cluster, embedder
     assert "pages/s by stage" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_files_of_a_url_are_fetched_by_the_readers_and_kept_by_the_index(cluster, make_pdf, tmp_path):
+    """The memory file system, which a process of the cluster has for itself: a converter brings the files."""
+    fsspec = pytest.importorskip("fsspec", reason="needs the extra 'fsspec'")
+    files = {f"/r/{n}.pdf": make_pdf(tmp_path / f"{n}.pdf", [f"tea {n}"]).read_bytes() for n in range(3)}
+
+    class Carrier:
+        name, kinds = "carrier", ()
+
+        def __reduce__(self):
+            return unpack, (files,)
+
+    def unpack(carried_files):
+        import fsspec
+
+        fsspec.filesystem("memory").pipe(carried_files)
+        return Carrier()
+
+    fsspec.filesystem("memory").pipe(files)
+    settings = ReaderSettings(ocr="off", page_seconds=120, converters=(Carrier(),))
+    with fresh(letter_embedder(), settings) as one, fresh(letter_embedder(), settings) as other:
+        report = one.add("memory://r")
+        assert outcome(other.add("memory://r", engine=ENGINE)) == outcome(report)
+        check_same(one, other)
+        fsspec.filesystem("memory").rm("/r", recursive=True)
+        page = other.index.get(other.index.ids())[0].page
+        assert page is not None and other.render(page, max_pixels=90_000).size == (263, 341)
+
+
+# ---- room ----
+
+
+def play(rng: np.random.Generator, ahead: int, extra: int, sizes: list[int]) -> tuple[int, list[int]]:
+    """Read documents in a queue as a dispatcher does, at random, without processes.
+
+    Returns:
+        The most chunks that took room at once, and the pages in the order in which they were written.
+    """
+    documents = [InputDocument(Source(f"{n:064}", "pdf", f"{n}.pdf", f"/{n}.pdf")) for n in range(len(sizes))]
+    queue = PlanQueue(4, ahead, extra, lambda value: value)
+    queue.expect(WantedDocument(document, frozenset()) for document in documents)
+    work: list[Chunk] = []
+    most, pages = 0, []
+
+    def step() -> None:
+        nonlocal most
+        while (chunk := queue.next_chunk()) is not None:
+            queue.note_sent(chunk)
+            work.append(chunk)
+        most = max(most, queue.open)
+        if work:
+            chunk = work.pop(int(rng.integers(len(work))))
+            total = sizes[int(chunk.plan.document.source.sha256)]
+            if chunk.numbers is None:
+                numbers = tuple(range(min(4, total)))
+                chunk.plan.note_opening(ReadReply(DocumentInfo(total), None, numbers), chunk)
+            chunk.result = PageBatch([], [Skipped("", "", number) for number in chunk.numbers or ()], {}, {})
+
+    for document in documents:
+        plan = queue.turn_of(document)
+        while plan.info is None:
+            step()
+        while plan.chunks:
+            while not plan.chunks[0].is_done:
+                step()
+            pages += [failure.page for failure in plan.chunks[0].outcome().failures]
+            queue.release([plan.chunks.popleft()])
+        queue.drop(plan)
+    assert queue.open == 0
+    return most, pages
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_room_is_bounded_whatever_the_documents_and_no_page_is_left(seed):
+    """Random sizes and orders: no more chunks than `ahead`, and what the first document may have besides."""
+    rng = np.random.default_rng(seed)
+    sizes = [int(size) for size in rng.integers(1, 60, size=40)]
+    ahead, extra = int(rng.integers(1, 9)), int(rng.integers(1, 5))
+    most, pages = play(rng, ahead, extra, sizes)
+    assert most <= ahead + extra
+    assert pages == [number for size in sizes for number in range(size)]
+
+
+def test_a_chunk_that_is_taken_apart_has_the_outcome_of_its_pages():
+    plan = DocumentPlan(InputDocument(Source("0" * 64, "pdf", "a.pdf", "/a.pdf")), frozenset(), 4)
+    chunk = Chunk(plan, (4, 5, 6))
+    results = {
+        4: PageBatch(["page 4"], [], {0: "rows 4"}, {}),
+        5: PageBatch([], ["failure 5"], {}, {}),
+        6: PageBatch(["page 6"], [], {}, {0: "reason 6"}),
+    }
+    for part in chunk.take_apart():
+        assert part.is_suspect and not chunk.is_done
+        (number,) = part.numbers or ()
+        part.result = results[number]
+    whole = chunk.outcome()
+    assert (whole.pages, whole.failures) == (["page 4", "page 6"], ["failure 5"])
+    assert (whole.matrices, whole.reasons) == ({0: "rows 4"}, {1: "reason 6"})
+
+
 # ---- what is refused ----
 
 
@@ -296,11 +402,13 @@ def test_a_cluster_that_is_not_there_is_told_at_once(embedder, make_pdf, tmp_pat
     assert time.monotonic() - start < 30  # Ray by itself waits for minutes
 
 
-def test_a_cluster_without_room_is_told(cluster, embedder, make_pdf, tmp_path):
-    path = make_pdf(tmp_path / "a.pdf", ["green tea"])
-    engine = RaySettings(readers=1, embedders=1, embedder_gpus=1, seconds=15)
-    with fresh(embedder) as qa, pytest.raises(WorkerError, match=r"num_gpus=1.*0 graphics cards"):
-        qa.add(path, engine=engine)
+def test_a_cluster_without_room_is_told(cluster):
+    pool = ActorPool(
+        cluster, "embedding", EmbeddingActor, (b"",), 1, {"num_gpus": 1}, lambda fitness: None, 0.2
+    )
+    with pool, pytest.raises(WorkerError, match=r"one embedding process \(num_gpus=1\).* 0 graphics cards"):
+        while True:
+            pool.starting_actors()
 
 
 def test_an_embedder_that_cannot_be_pickled_is_told_before_anything_starts(make_pdf, tmp_path, monkeypatch):

@@ -63,7 +63,8 @@ class ReadReply:
 
     Attributes:
         info: of the document.
-        stored_pdf: its PDF, if it was converted and its first pages were asked for.
+        stored_pdf: what the index keeps of it: the PDF of one that was converted, the bytes of one of a URL;
+            with its first pages alone.
         numbers: pages that were read.
         pages: how many of them could be.
         seconds: of the process.
@@ -124,7 +125,7 @@ class ReadingActor:
                     number for number in range(info.total_pages) if number not in request.held_pages
                 )
                 numbers = tuple(number for _, number in zip(range(request.most), wanted_pages, strict=False))
-                if document.source.kind in CONVERTED_KINDS:
+                if document.source.kind in CONVERTED_KINDS or document.url is not None:
                     stored_pdf = self._reader.stored_bytes(document)
             pages = self._reader.pages(
                 document, numbers=numbers, image_pixels=request.pixels, images=request.images

@@ -98,7 +98,7 @@ class DocumentPlan:
         reference: to the document in the object store, if it has bytes.
         reader: actor that has converted it, which has its pages at hand.
         info: page count and title, once it is open.
-        stored_pdf: its PDF, if it was converted.
+        stored_pdf: what the index keeps of it, where the driver has it not.
         error: why it cannot be opened.
         numbers: of its pages that are read, once it is open.
         chunks: in order; the first one is there before the pages are counted.
