@@ -62,8 +62,8 @@ class Dispatcher:
     def stages(self) -> dict[str, Stage]:
         """Return reading and embedding so far."""
         return {
-            "read": replace(self._reading_stage, processes=len(self._readers.actors)),
-            "embed": replace(self._embedding_stage, processes=len(self._embedders.actors)),
+            "read": replace(self._reading_stage, processes=len(self._readers.pids)),
+            "embed": replace(self._embedding_stage, processes=len(self._embedders.pids)),
         }
 
     def pump(self, seconds: float) -> None:
