@@ -118,8 +118,8 @@ def check_port(address: str) -> None:
 def _unreachable(address: str, reason: str) -> ServerUnreachableError:
     return ServerUnreachableError(
         f"a Ray cluster must answer at {address}, got none ({reason}). Start one by `ray start --head`, name "
-        "its address as that prints it, or name none: one is started on this machine for the call. A cluster that wants a token wants it of this "
-        "process, too: Ray's documentation on token authentication says where it goes."
+        "its address as that prints it, or name none: one is started on this machine for the call. A cluster "
+        "that wants a token wants it of this process, too: see Ray's documentation on token authentication."
     )
 
 
