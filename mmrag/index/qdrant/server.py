@@ -171,7 +171,7 @@ class ServerCollection:
                 )
             )
         except Exception:
-            if not self.exists():
+            if not self.exists():  # else another process has made it in the meantime
                 raise
 
     def shape(self) -> models.CollectionParams:

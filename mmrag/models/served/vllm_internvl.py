@@ -32,7 +32,7 @@ from vllm.multimodal.processing import PromptReplacement
 
 from mmrag.models.internvl3 import InternVL3Backbone
 from mmrag.models.served.configuration import folder_of
-from mmrag.models.served.vllm_rows import CheckpointLimits, MetaRows
+from mmrag.models.served.vllm_rows import CheckpointLimits, ImageInputs, MetaRows
 
 TILE_OPTIONS = frozenset({"crop_to_patches", "min_patches", "max_patches"})
 
@@ -74,29 +74,10 @@ class TileInfo(CheckpointLimits, InternS1ProcessingInfo):  # type: ignore[misc]
         return ImageSize(width=size["width"], height=size["height"])
 
 
-class TileInputs(InternS1DummyInputsBuilder):  # type: ignore[misc]
-    """Pictures to measure memory with."""
+class TileInputs(ImageInputs, InternS1DummyInputsBuilder):  # type: ignore[misc]
+    """Pictures of one tile."""
 
-    def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
-        """Return the placeholders of so many pictures."""
-        return "<IMG_CONTEXT>" * mm_counts.get("image", 0)
-
-    def get_dummy_mm_data(
-        self,
-        seq_len: int,
-        mm_counts: Mapping[str, int],
-        mm_options: Mapping[str, Any],
-    ) -> dict[str, Any]:
-        """Return so many pictures of one tile."""
-        size = self.info.get_image_size_with_most_features()
-        return {
-            "image": self._get_dummy_images(
-                width=size.width,
-                height=size.height,
-                num_images=mm_counts.get("image", 0),
-                overrides=mm_options.get("image"),
-            )
-        }
+    placeholder = "<IMG_CONTEXT>"
 
 
 class TileProcessor(InternS1MultiModalProcessor):  # type: ignore[misc]

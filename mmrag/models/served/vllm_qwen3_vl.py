@@ -29,7 +29,7 @@ from vllm.multimodal.parse import ImageSize
 from vllm.multimodal.processing import PromptReplacement
 
 from mmrag.models.compression import Compression, Grid, compress_blocks
-from mmrag.models.served.vllm_rows import CheckpointLimits, MetaRows
+from mmrag.models.served.vllm_rows import CheckpointLimits, ImageInputs, MetaRows
 
 _GRIDS: ContextVar[tuple[Sequence[Grid], Compression, int] | None] = ContextVar("grids", default=None)
 """Of the pictures that are encoded now: their grids, the compression, and the features a side of a block."""
@@ -60,29 +60,10 @@ class CompressedInfo(CheckpointLimits, Qwen3VLProcessingInfo):  # type: ignore[m
         return ImageSize(width=columns * block, height=self.max_visual_tokens // columns * block)
 
 
-class CompressedInputs(Qwen3VLDummyInputsBuilder):  # type: ignore[misc]
-    """Pictures to measure memory with."""
+class CompressedInputs(ImageInputs, Qwen3VLDummyInputsBuilder):  # type: ignore[misc]
+    """Pictures of the largest size."""
 
-    def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
-        """Return the placeholders of so many pictures."""
-        return "<|vision_start|><|image_pad|><|vision_end|>" * mm_counts.get("image", 0)
-
-    def get_dummy_mm_data(
-        self,
-        seq_len: int,
-        mm_counts: Mapping[str, int],
-        mm_options: Mapping[str, Any],
-    ) -> dict[str, Any]:
-        """Return so many pictures of the largest size."""
-        size = self.info.get_image_size_with_most_features()
-        return {
-            "image": self._get_dummy_images(
-                width=size.width,
-                height=size.height,
-                num_images=mm_counts.get("image", 0),
-                overrides=mm_options.get("image"),
-            )
-        }
+    placeholder = "<|vision_start|><|image_pad|><|vision_end|>"
 
 
 class CompressedProcessor(Qwen3VLMultiModalProcessor):  # type: ignore[misc]

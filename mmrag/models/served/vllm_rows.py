@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import torch
@@ -47,6 +47,39 @@ class CheckpointLimits:
     def max_visual_tokens(self) -> int:
         """Return the most tokens of a picture, after compression."""
         return self.checkpoint.max_visual_tokens or VISUAL_TOKENS // self.checkpoint.compression.factor**2
+
+
+class ImageInputs:
+    """Pictures that vLLM measures its memory with, for a class of vLLM's that builds them; no videos.
+
+    Attributes:
+        placeholder: of one picture, as text.
+    """
+
+    placeholder: str
+    info: Any
+    _get_dummy_images: Any
+
+    def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
+        """Return the placeholders of so many pictures."""
+        return self.placeholder * mm_counts.get("image", 0)
+
+    def get_dummy_mm_data(
+        self,
+        seq_len: int,
+        mm_counts: Mapping[str, int],
+        mm_options: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Return so many pictures of the size that the info names."""
+        size = self.info.get_image_size_with_most_features()
+        return {
+            "image": self._get_dummy_images(
+                width=size.width,
+                height=size.height,
+                num_images=mm_counts.get("image", 0),
+                overrides=mm_options.get("image"),
+            )
+        }
 
 
 class MetaRowPooler(Pooler):  # type: ignore[misc]
