@@ -27,11 +27,8 @@ $(VENV)/dev.stamp: $(VENV)/demo.stamp $(LANGCHAIN)/pyproject.toml $(LLAMA_INDEX)
 demo: $(VENV)/demo.stamp            ## install, index the sample documents, ask six questions
 	$(BIN)/mmrag demo --to demo
 
-# The last file starts a server of PostgreSQL, which may not be forked from a process with many threads.
 test: $(VENV)/dev.stamp             ## install what the tests need, run them: the core and both integrations
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --ignore tests/cli/test_postgres.py \
-		tests $(LANGCHAIN)/tests $(LLAMA_INDEX)/tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cli/test_postgres.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests $(LANGCHAIN)/tests $(LLAMA_INDEX)/tests
 
 # The driver comes from the package index, the browser from the system: playwright's own is not fetched.
 test-ui: $(VENV)/dev.stamp          ## the page of `mmrag ui` in Chromium, which is installed where it is missing

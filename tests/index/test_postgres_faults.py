@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -202,10 +203,10 @@ def test_a_wrong_password_is_told_without_it(cluster, identity):
 # -- a full disk -------------------------------------------------------------------------------
 
 
-def test_a_full_disk_is_told_and_nothing_is_half(cluster, identity, tmp_path):
+def test_a_full_disk_is_told_and_nothing_is_half(cluster, identity):
     """A tablespace on a file system of 24 MB; the write-ahead log has room."""
-    disk = tmp_path.parent / f"full-{os.getpid()}"
-    disk.mkdir()
+    disk = Path(tempfile.mkdtemp(prefix="mmrag-full-"))  # where the server, another user, may go
+    disk.chmod(0o755)
     try:
         mounted = subprocess.run(
             ["mount", "-t", "tmpfs", "-o", "size=24m,mode=777", "tmpfs", str(disk)],
@@ -213,12 +214,12 @@ def test_a_full_disk_is_told_and_nothing_is_half(cluster, identity, tmp_path):
             text=True,
         )
     except FileNotFoundError:
+        disk.rmdir()
         pytest.skip("needs mount")
     if mounted.returncode:
+        disk.rmdir()
         pytest.skip(f"needs the right to mount a tmpfs ({mounted.stderr.strip()})")
     try:
-        for parent in (disk.parent, disk.parent.parent):
-            parent.chmod(0o755)
         inner = disk / "space"
         inner.mkdir()
         shutil.chown(inner, cluster.user, cluster.user)
@@ -242,6 +243,7 @@ def test_a_full_disk_is_told_and_nothing_is_half(cluster, identity, tmp_path):
         cluster.kill()
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=False)
+        disk.rmdir()
 
 
 # -- writers, readers, standby ------------------------------------------------------------------

@@ -303,13 +303,13 @@ def test_limits_of_a_page_and_of_a_document(tmp_path) -> None:
 def test_a_bad_file_is_named_and_the_others_go_on(tmp_path, capsys) -> None:
     prose(tmp_path / "docs" / "good.pdf", PROSE[:2])
     (tmp_path / "docs" / "torn.pdf").write_bytes(b"%PDF-1.7 and then nothing")
-    (tmp_path / "docs" / "notes.txt").write_text("no document")
+    (tmp_path / "docs" / "notes.bin").write_bytes(b"\x00\x01\x02 no document")
     target = tmp_path / "docs" / "out.jsonl"  # in the folder that is read, on purpose
     command = ["train", "make-pairs", str(tmp_path / "docs"), "--workers", "1", "--ocr", "off"]
     assert main([*command, "--to", str(target)]) == 3
     said = capsys.readouterr().out
     assert "1 documents, 2 pages" in said and "held out: nothing" in said
-    assert "torn.pdf: " in said and "notes.txt: " in said and "Skipped (2)" in said
+    assert "torn.pdf: " in said and "notes.bin: " in said and "Skipped (2)" in said
     assert f"in {target}" in said
     before = target.read_bytes()
     assert main([*command, "--to", str(target), "--json"]) == 3
