@@ -13,7 +13,7 @@ OLDEST = OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n $(JOBS) --dist l
 # Processes that run tests, up to 2 GB each.
 JOBS ?= 2
 
-.PHONY: demo test test-ui test-office test-oldest clean-install vllm llm test-vllm test-references lint types notebooks wheels samples clean
+.PHONY: demo test test-slow test-ui test-office test-oldest clean-install vllm llm test-vllm test-references lint types notebooks wheels samples clean
 
 $(VENV)/demo.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -29,6 +29,9 @@ demo: $(VENV)/demo.stamp            ## install, index the sample documents, ask 
 
 test: $(VENV)/dev.stamp             ## install what the tests need, run them: the core and both integrations
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests $(LANGCHAIN)/tests $(LLAMA_INDEX)/tests
+
+test-slow: $(VENV)/dev.stamp        ## what takes more than ten seconds by itself
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m slow tests
 
 # The driver comes from the package index, the browser from the system: playwright's own is not fetched.
 test-ui: $(VENV)/dev.stamp          ## the page of `mmrag ui` in Chromium, which is installed where it is missing
