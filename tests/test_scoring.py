@@ -15,7 +15,9 @@ from mmrag.scoring import (
     pad_matrices,
     standardise,
     take_budget,
+    vector_share,
 )
+from mmrag.scoring.fusion import CLEAR_LEAD, CLEAR_LEAD_SHARE, SMALLEST_SPREAD
 
 TOLERANCE = 1e-5  # rounding of float32 sums of at most 16 cosines
 
@@ -281,11 +283,11 @@ def test_standardise_by_hand():
 def test_fuse_by_hand():
     """Two records are at +1 and -1 in each channel, so the weights alone decide."""
     fused = fuse({"vectors": {"a": 0.7, "b": 0.6}, "text": {"a": 0.0, "b": 9.0}})
-    assert fused == {"a": pytest.approx(2 - 1), "b": pytest.approx(-2 + 1)}
+    assert fused == {"a": pytest.approx(1.5 - 1), "b": pytest.approx(-1.5 + 1)}
 
 
-def test_default_weights_are_two_to_one():
-    assert dict(DEFAULT_WEIGHTS) == {"vectors": 2.0, "text": 1.0}
+def test_default_weights_are_three_to_two():
+    assert dict(DEFAULT_WEIGHTS) == {"vectors": 1.5, "text": 1.0}
 
 
 def test_a_channel_without_spread_does_not_change_the_order():
@@ -362,3 +364,23 @@ def test_a_score_that_is_not_finite_is_refused():
 def test_weights_that_cannot_order_are_refused(weights, message):
     with pytest.raises(ValueError, match=message):
         fuse({"vectors": {"a": 1.0}, "text": {"a": 1.0}}, weights)
+
+
+def test_the_vectors_weigh_less_beside_sure_words_and_with_few_rows():
+    """Of four records one leads by words; then two lead together, and nothing says which."""
+    clear, level = {"a": 9.0, "b": 1.0, "c": 1.0, "d": 0.0}, {"a": 9.0, "b": 9.0, "c": 1.0, "d": 0.0}
+    assert vector_share(clear) == CLEAR_LEAD_SHARE
+    assert vector_share(level) == vector_share({}) == vector_share({"a": 3.0, "b": 0.0}) == 1.0
+    assert vector_share(level, 1 / 16) == pytest.approx(0.5)
+    assert vector_share(clear, 1 / 16) == pytest.approx(CLEAR_LEAD_SHARE / 2)
+
+
+def test_the_clear_lead_is_that_of_two_z_scores():
+    """NumPy's own standard deviation beside ours, over random pools."""
+    rng = np.random.default_rng(7)
+    for _ in range(50):
+        scores = rng.gamma(1.0, 3.0, size=rng.integers(3, 30))
+        first, second = np.sort(scores)[::-1][:2]
+        lead = (first - second) / max(scores.std(), SMALLEST_SPREAD * np.abs(scores).max())
+        share = vector_share({str(index): float(score) for index, score in enumerate(scores)})
+        assert share == (CLEAR_LEAD_SHARE if lead > CLEAR_LEAD else 1.0)

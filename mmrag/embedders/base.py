@@ -40,6 +40,11 @@ class Content:
 
     Raises:
         ValueError: `parts` together with another `text` or `image`.
+
+    Example:
+        >>> [rows] = qa.embedder.encode_document([Content("Net sales by region")])
+        >>> rows.shape[1] == qa.embedder.dim
+        True
     """
 
     text: str = ""
@@ -216,6 +221,10 @@ class Embedder(Protocol):
     * ``image_pixels``: largest picture area that is used; pages are rendered at that size.
     * ``every_image``: False if a picture adds nothing to a page whose text is known; only pages that have no
       text, or a part that nobody has read, are rendered then. Default: True.
+
+    Example:
+        >>> isinstance(qa.embedder, Embedder), qa.embedder.name
+        (True, 'mmrag-mini')
     """
 
     @property

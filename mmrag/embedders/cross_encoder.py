@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmrag.embedders.onnx import OnnxBert, check_files, side_by_side
+from mmrag.embedders.onnx import OnnxBert, check_files, check_sums, side_by_side
 from mmrag.errors import check_whole
 from mmrag.forks import new_lock
 from mmrag.machine import default_threads
@@ -76,9 +76,14 @@ class CrossEncoder:
         return [len(tokens) for tokens in self.load().tokenize_words(words)]
 
     def load(self) -> OnnxBert:
-        """Load the weights, if they are not loaded yet, and return the model."""
+        """Load the weights, if they are not loaded yet, and return the model.
+
+        Raises:
+            ModelDamagedError: a file is not the one whose digest the folder states.
+        """
         with self._lock:
             if self._model is None:
+                check_sums(self.model_dir)
                 self._model = OnnxBert(self._graph)
             return self._model
 

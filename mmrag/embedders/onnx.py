@@ -18,6 +18,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from mmrag.errors import ModelDamagedError
 from mmrag.serving.escaping import as_data
 
 Tokens: TypeAlias = "list[int]"
@@ -169,6 +170,34 @@ def check_files(model_dir: Path, kind: str) -> Path:
                 "Reinstall mmrag, or pass the folder of an exported BERT encoder."
             )
     return model_dir / "model.onnx"
+
+
+SUMS = "SHA256SUMS"
+"""File of a model's folder with a line for each other file, ``<SHA-256>  <name>``, as sha256sum writes it."""
+
+
+def check_sums(model_dir: Path) -> None:
+    """Compare a model's files with the digests that its folder states; without `SUMS` compare nothing.
+
+    Raises:
+        ModelDamagedError: a file is another one, or a line is none of `SUMS`.
+        FileNotFoundError: a file that is listed is missing.
+    """
+    sums = model_dir / SUMS
+    if not sums.is_file():
+        return
+    for line in sums.read_text(encoding="utf-8").splitlines():
+        digest, _, name = line.partition("  ")
+        if len(digest) != 64 or not name or Path(name).name != name:
+            raise ModelDamagedError(
+                f"{sums} must have lines '<SHA-256>  <name>', got {line[:100]!r}. Reinstall mmrag."
+            )
+        actual_digest = file_digest(model_dir / name)
+        if actual_digest != digest:
+            raise ModelDamagedError(
+                f"{model_dir / name} must have the SHA-256 {digest} that {SUMS} states, got {actual_digest}. "
+                "The file is damaged or was replaced: reinstall mmrag, or remove the line if it is your own."
+            )
 
 
 def file_digest(path: Path) -> str:

@@ -90,6 +90,11 @@ class ServedEmbedder:
 
     Raises:
         ValueError: an argument is out of its range, or `extra` sets one of `OWN_FIELDS`.
+
+    Example:
+        >>> embedder = ServedEmbedder("http://127.0.0.1:8000", query_instruction="query: ")
+        >>> embedder.encode_query(["Who chairs the board?"])[0].shape  # doctest: +SKIP
+        (1, 384)
     """
 
     def __init__(

@@ -54,6 +54,7 @@ from mmrag.embedders.onnx import (
     OnnxBert,
     Tokens,
     check_files,
+    check_sums,
     file_digest,
     side_by_side,
     slide,
@@ -91,6 +92,11 @@ class TextEmbedder(EmbedderBase):
     Raises:
         ValueError: a setting is out of its range.
         FileNotFoundError: a file of the model is missing.
+
+    Example:
+        >>> embedder = TextEmbedder("exported/bge-small")
+        >>> embedder.encode_query(["Who chairs the board?"])[0].shape
+        (1, 384)
     """
 
     def __init__(
@@ -235,6 +241,7 @@ class TextEmbedder(EmbedderBase):
     def _load(self) -> _Encoder:
         with self._lock:
             if self._encoder is None:
+                check_sums(self.model_dir)
                 self._encoder = _Encoder(self._graph)
             return self._encoder
 

@@ -46,6 +46,11 @@ class Manifest:
         format_version: of the files.
         row_type: how rows are stored, see `mmrag.index.rows`.
         rows: most rows of a record that are stored, the first ones; None: all.
+
+    Example:
+        >>> manifest = qa.index.manifest
+        >>> manifest.embedder, manifest.row_type
+        ('mmrag-mini', 'int8')
     """
 
     embedder: str

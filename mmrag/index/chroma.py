@@ -54,6 +54,12 @@ class ChromaIndex:
     (`mmrag.index.resident_rows`). They are scanned with the query's row 0, and the survivors scored exactly
     over all their rows (`mmrag.index.row_search`); with a filter, among the records that pass. Where no more
     records pass than survive, all are scored, so small indexes are always exact.
+
+    Example:
+        >>> index = ChromaIndex.open("my-index", qa.embedder, read_only=True)
+        >>> index.count()
+        2
+        >>> index.close()
     """
 
     def __init__(self, files: OpenFiles) -> None:
@@ -238,17 +244,17 @@ class ChromaIndex:
         """See `Index.search_text`."""
         check_k(k)
         with self._store.database.read() as connection:
-            return self._store.search_text(connection, text, k, filter, without)
+            return self._files.words.search(connection, text, k, filter, without)
 
     def name_documents(self, text: str) -> DocumentNames:
         """See `Index.name_documents`."""
         with self._store.database.read() as connection:
-            return self._store.name_documents(connection, text)
+            return self._files.words.name_documents(connection, text)
 
     def document_ids(self, ids: Sequence[str]) -> dict[str, str]:
         """See `Index.document_ids`."""
         with self._store.database.read() as connection:
-            return self._store.document_ids(connection, ids)
+            return self._files.rows.names.documents(connection, ids)
 
     def score(self, query: Matrix, ids: Sequence[str], *, budget: Budget | None = None) -> list[Hit]:
         """See `Index.score`."""

@@ -99,6 +99,10 @@ def copy_index(
         IndexLockedError: another process is writing `new`.
         IndexDamagedError: a record of `old` is damaged, or `new` does not give back what was written.
         ServerError: a store cannot be reached.
+
+    Example:
+        >>> copy_index("my-index", "my-copy").records
+        2
     """
     check_whole("batch", batch)
     if shown_address(old) == shown_address(new):

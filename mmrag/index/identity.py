@@ -149,7 +149,7 @@ class IdentityTable:
             count,
             lambda term: _holders(connection, term),
             lambda term: count_documents(quoted_term(term)),
-            lambda rivals: _times(connection, rivals),
+            lambda rivals: identity_times(connection, rivals),
         )
         ids = dict(connection.execute("SELECT rowid, document FROM identities").fetchall()) if scores else {}
         return DocumentNames({str(ids[seq]): score for seq, score in scores.items()}, family_terms)
@@ -208,7 +208,7 @@ def _latest_bonus(times: Mapping[Key, tuple[str, str]]) -> dict[Key, float]:
     return {key: LATEST_BONUS * bisect_left(order, time) / last for key, time in certain_times.items()}
 
 
-def _times(connection: sqlite3.Connection, seqs: Collection[int]) -> dict[int, tuple[str, str]]:
+def identity_times(connection: sqlite3.Connection, seqs: Collection[int]) -> dict[int, tuple[str, str]]:
     """Read date and version of identities."""
     rows = connection.execute("SELECT rowid, date, version FROM identities")
     return {int(seq): (date, version) for seq, date, version in rows if seq in seqs}

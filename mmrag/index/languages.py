@@ -63,7 +63,7 @@ def question_language(text: str) -> str | None:
         if 2 * len(letters.findall(text)) > count:
             return "persian" if language == "arabic" and _PERSIAN.search(text) else language
     words = [word.casefold() for word in _WORD.findall(unicodedata.normalize("NFC", text))]
-    counts = {language: sum(word in list_ for word in words) for language, list_ in _function_words().items()}
+    counts = {language: sum(word in list_ for word in words) for language, list_ in function_words().items()}
     english = counts.pop("english")
     best, count = max(counts.items(), key=lambda item: item[1])
     is_plain = count >= 2 and count > english and list(counts.values()).count(count) == 1
@@ -71,7 +71,7 @@ def question_language(text: str) -> str | None:
 
 
 @cache
-def _function_words() -> dict[str, frozenset[str]]:
+def function_words() -> dict[str, frozenset[str]]:
     """Return the function words of each language; those that English has, too, count for English alone."""
     text = resources.files("mmrag.index").joinpath("function_words.txt").read_text(encoding="utf-8")
     rows = (line.partition(": ") for line in text.splitlines() if not line.startswith("#"))
@@ -101,11 +101,11 @@ def inflected_terms(connection: sqlite3.Connection, text: str, terms: Sequence[s
 
 def _is_stemmed(term: str, language: str) -> bool:
     """Return whether a term is a word that has other forms."""
-    function_words = _function_words().get(language)
+    words = function_words().get(language)
     return (
         not any(char.isdigit() or char in ".*" for char in term)
-        and len(term) >= (LEAST_PREFIX if function_words is None else LEAST_LETTERS)
-        and term not in (function_words or ())
+        and len(term) >= (LEAST_PREFIX if words is None else LEAST_LETTERS)
+        and term not in (words or ())
     )
 
 

@@ -34,6 +34,12 @@ class MemoryIndex(ForkOwner):
 
     Rows are kept as they come back from the files of other homes, so that scores agree. One
     lock serialises everything: this is a reference and a test tool, not a server.
+
+    Example:
+        >>> with DocumentQA(MemoryIndex(qa.index.manifest)) as in_memory:
+        ...     ids = in_memory.add_texts(["Cats purr.", "Dogs bark."], ids=["cat", "dog"])
+        ...     in_memory.search("Which animal barks?")[0].id
+        'dog'
     """
 
     def __init__(self, manifest: Manifest) -> None:

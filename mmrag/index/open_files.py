@@ -33,6 +33,7 @@ from mmrag.index.files_check import check_files
 from mmrag.index.lock import WriterLock
 from mmrag.index.row_search import RowSearch
 from mmrag.index.store import RecordStore
+from mmrag.index.text_search import TextSearch
 
 if TYPE_CHECKING:
     from mmrag.index.chroma_vectors import ChromaVectors
@@ -53,6 +54,7 @@ class OpenFiles(ForkOwner):
         self.path = path
         self.store = store
         self.rows = RowSearch(store)
+        self.words = TextSearch(store, self.rows.names)
         self.vectors: ChromaVectors | None = None
         self.write_lock = new_recursive_lock()
         self.read_only = lock is None
@@ -113,6 +115,7 @@ class OpenFiles(ForkOwner):
             finally:
                 self.store = RecordStore(self.path / STORE_NAME, create=None, read_only=False)
                 self.rows = RowSearch(self.store)
+                self.words = TextSearch(self.store, self.rows.names)
                 self._open_chroma()
 
     def require_writable(self) -> None:

@@ -1,7 +1,7 @@
 """The first rows of every record in memory, in int8, as the first stage of a search scans them.
 
-They are loaded when the first search wants them and follow the file: after a commit, whoever's, only what it
-added, replaced or deleted is read. A small index is held whole, so that its later stages read nothing either.
+They are loaded when the first search wants them and follow the file (`mmrag.index.resident_copy`). A small
+index is held whole, so that its later stages read nothing either.
 
 Why a prefix, and no structure of neighbours: rows of an embedder that nests them say most first, a scan finds
 what is there, every time, and it costs 10 to 20 ms for 100,000 pages (``docs/search.md``).
@@ -15,9 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mmrag.forks import new_lock
+from mmrag.index.resident_copy import ResidentCopy
 from mmrag.index.rows import RowBlock
-from mmrag.index.store import RecordStore
 from mmrag.scoring import Int8Rows
 
 PREFIX_ROWS = 8
@@ -75,35 +74,12 @@ def cut_block(block: RowBlock, positions: NDArray[np.intp] | None, most: int | N
     return RowBlock(seqs, ends, block.numbers[rows], None if block.peaks is None else block.peaks[rows])
 
 
-class ResidentRows:
+class ResidentRows(ResidentCopy[HeldRows]):
     """The rows held in memory, of whatever state of the file a search sees. Safe between threads.
 
     Args:
         store: the records.
     """
-
-    def __init__(self, store: RecordStore) -> None:
-        self._store = store
-        self._lock = new_lock()
-        self._rows: HeldRows | None = None
-
-    def current(self, connection: sqlite3.Connection) -> HeldRows:
-        """Return the rows in the state of the file that this connection sees."""
-        generation = self._store.generation(connection)
-        with self._lock:
-            resident = self._rows
-            if resident is not None and resident.generation == generation:
-                return resident
-            rows = None
-            if resident is not None and resident.generation < generation:
-                rows = self._follow(connection, resident, generation)
-            if rows is None:
-                rows = self._load(connection, generation)
-            if (
-                resident is None or resident.generation < generation
-            ):  # a reader of an older state keeps the newer one
-                self._rows = rows
-            return rows
 
     def _load(self, connection: sqlite3.Connection, generation: int) -> HeldRows:
         """Read them all."""

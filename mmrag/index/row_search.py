@@ -15,8 +15,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mmrag.forks import new_lock
 from mmrag.index.filters import Filter
 from mmrag.index.ranking import final_scores_of, shortlist
+from mmrag.index.resident_names import ResidentNames
 from mmrag.index.resident_rows import HeldRows, ResidentRows, cut_block, int8_rows
 from mmrag.index.rows import RowBlock
 from mmrag.index.store import RecordStore
@@ -34,6 +36,12 @@ WHOLE_SURVIVORS_A_HIT = 4
 SCAN_SHARE = 4
 """A filter that lets more than one in so many pass is applied after the scan."""
 
+MOST_QUERIES = 4
+"""Queries whose final scores are kept."""
+
+_FINAL_ROWS = 256
+"""Rows that are scored in float64 at once."""
+
 _SCAN = 2000
 """Records in memory at once when all are scored."""
 
@@ -47,7 +55,9 @@ class RowSearch:
 
     def __init__(self, store: RecordStore) -> None:
         self._store = store
+        self.names = ResidentNames(store)
         self._resident = ResidentRows(store)
+        self._finals = KeptScores()
 
     def search(
         self,
@@ -86,9 +96,16 @@ class RowSearch:
         document_rows: int | None,
     ) -> list[Hit]:
         """Score these records exactly, in the order given; missing ones are left out."""
-        seqs = self._store.seqs(connection, ids)
-        block = self._store.block(connection, list(seqs.values()), document_rows)
-        scores = dict(zip(block.seqs.tolist(), _finals(query, block), strict=True))
+        seqs = self.names.seqs(connection, ids)
+        resident = self._resident.current(connection)
+        scores = self._finals.of(resident.generation, query, document_rows)
+        new_seqs = [seq for seq in seqs.values() if seq not in scores]
+        if resident.is_whole:
+            positions = resident.positions(np.array(new_seqs, np.int64))
+            block = cut_block(resident.block, positions, document_rows)
+        else:
+            block = self._store.block(connection, new_seqs, document_rows)
+        scores |= _final_scores(query, block)
         return [Hit(id, scores[seqs[id]]) for id in ids if id in seqs]
 
     def _survivors(
@@ -141,16 +158,15 @@ class RowSearch:
             return []
         at = shortlist(np.concatenate(scores), k)
         best_seqs = np.concatenate(numbers)[at]
+        finals = self._finals.of(resident.generation, query, document_rows)
+        is_new = np.array([seq not in finals for seq in best_seqs.tolist()], bool)
         if len(scores) == 2:  # all of them stood in one block
-            best = cut_block(block, at, None)
+            best = cut_block(block, at[is_new], None)
         else:
-            best = self._store.block(connection, best_seqs.tolist(), document_rows)
-        ids = self._store.names(connection, best_seqs.tolist())
-        hits = [
-            Hit(ids[seq], score)
-            for seq, score in zip(best.seqs.tolist(), _finals(query, best), strict=True)
-            if seq in ids  # rows alone are no record
-        ]
+            best = self._store.block(connection, best_seqs[is_new].tolist(), document_rows)
+        finals |= _final_scores(query, best)
+        ids = self.names.ids(connection, best_seqs.tolist())
+        hits = [Hit(ids[seq], finals[seq]) for seq in best_seqs.tolist() if seq in ids]  # rows are no record
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k]
 
     def _blocks(
@@ -168,8 +184,45 @@ def _scores(query: NDArray[np.float32], block: RowBlock) -> NDArray[np.float32]:
     return maxsim_int8(query, int8_rows(block), block.starts, engine="numpy")
 
 
-def _finals(query: NDArray[np.float32], block: RowBlock) -> list[float]:
-    """Score the records of a block as every index reports scores."""
-    if len(block.seqs) == 0:
-        return []
-    return final_scores_of(query, block.decode(), block.starts[:-1])
+class KeptScores:
+    """Final scores of the last queries: a fused search scores many records for one question twice or thrice.
+
+    Safe between threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = new_lock()
+        self._scores: dict[tuple[int, int | None, bytes], dict[int, float]] = {}  # the newest last
+
+    def of(self, generation: int, query: NDArray[np.float32], document_rows: int | None) -> dict[int, float]:
+        """Return the scores of one query in one state of the file, by number of the record, to be filled.
+
+        Args:
+            generation: of the file.
+            query: ``(Tq, dim)``, cut to the budget.
+            document_rows: rows of a record that count; None: all.
+        """
+        key = (generation, document_rows, query.tobytes())
+        with self._lock:
+            scores = self._scores.setdefault(key, {})
+            while len(self._scores) > MOST_QUERIES:
+                del self._scores[next(iter(self._scores))]
+            return scores
+
+
+def _final_scores(query: NDArray[np.float32], block: RowBlock) -> dict[int, float]:
+    """Score the records of a block as every index reports scores, by number, a part in memory at a time."""
+    scores: dict[int, float] = {}
+    start, seqs = 0, block.seqs.tolist()
+    while start < len(seqs):
+        # parts of this size stay in the processor's cache, as numbers of 8 bytes too
+        end = int(np.searchsorted(block.starts, block.starts[start] + _FINAL_ROWS, side="right")) - 1
+        end = max(start + 1, end)
+        first, last = int(block.starts[start]), int(block.starts[end])
+        peaks = None if block.peaks is None else block.peaks[first:last]
+        bounds = block.starts[start : end + 1] - first
+        part = RowBlock(block.seqs[start:end], bounds, block.numbers[first:last], peaks)
+        finals = final_scores_of(query, part.decode(), bounds[:-1])
+        scores.update(zip(seqs[start:end], finals, strict=True))
+        start = end
+    return scores

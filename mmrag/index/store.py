@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +28,7 @@ from mmrag.index.base import FORMAT_VERSION, OLD_FORMAT_VERSIONS, DocumentEntry,
 from mmrag.index.block_codec import encode_blocks
 from mmrag.index.database import Database, chunks
 from mmrag.index.filters import KIND_BOOL, Filter, metadata_rows, to_sql, validate
-from mmrag.index.identity import DocumentNames, IdentityTable
 from mmrag.index.layout import check_layout
-from mmrag.index.lexical import match_expression
 from mmrag.index.matrices import MatrixTable
 from mmrag.index.record_codec import check_page, decode_entry, decode_manifest, decode_record
 from mmrag.index.records import check_metadata, flat_metadata, merged_metadata, plain_metadata
@@ -39,28 +37,13 @@ from mmrag.index.schema import create_file
 from mmrag.index.stored import decode_guard
 from mmrag.index.upgrade import forget_words, put_words, upgrade_file
 from mmrag.index.word_codec import encode_words
-from mmrag.types import Hit, Matrix, Metadata, Record, Scalar
+from mmrag.types import Matrix, Metadata, Record, Scalar
 
 _UPSERT = """
 INSERT INTO records(id, document_id, text, metadata, page, words, context) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT(id) DO UPDATE SET document_id = excluded.document_id, text = excluded.text,
     metadata = excluded.metadata, page = excluded.page, words = excluded.words, context = excluded.context
 RETURNING seq
-"""
-
-_SEARCH_TEXT = """
-WITH hits AS MATERIALIZED (
-    SELECT lexical.rowid AS seq, -bm25(lexical) AS score FROM lexical WHERE lexical MATCH ? AND {condition}
-)
-SELECT records.id, score FROM hits JOIN records ON records.seq = hits.seq
-WHERE score >= ifnull((SELECT score FROM hits ORDER BY score DESC LIMIT 1 OFFSET ?), -9e999)
-ORDER BY score DESC, records.id LIMIT ?
-"""
-"""Records, whose rows are long, are looked up only for what can be a hit, ties included."""
-
-_COUNT_DOCUMENTS = """
-SELECT count(DISTINCT records.document_id) FROM lexical JOIN records ON records.seq = lexical.rowid
-WHERE lexical MATCH ?
 """
 
 
@@ -301,38 +284,6 @@ class RecordStore:
             "SELECT DISTINCT kind, value FROM metadata WHERE key = ? ORDER BY kind, value", (key,)
         )
         return [bool(value) if kind == KIND_BOOL else value for kind, value in rows]
-
-    @staticmethod
-    def search_text(
-        connection: sqlite3.Connection,
-        text: str,
-        k: int,
-        filter: Filter | None,
-        without: Collection[str] = (),
-    ) -> list[Hit]:
-        """Search the best `k` by BM25; the filter limits the hits, not the corpus statistics."""
-        validate(filter)
-        expression = match_expression(connection, text, without)
-        if expression is None:
-            return []
-        condition, parameters = to_sql(filter)
-        # with the plus SQLite looks at each match once, and not for the matches of each record that passes
-        condition = condition.replace("records.seq", "+lexical.rowid") or "1"
-        rows = connection.execute(
-            _SEARCH_TEXT.format(condition=condition), [expression, *parameters, k - 1, k]
-        )
-        return [Hit(id, score) for id, score in rows]
-
-    @staticmethod
-    def name_documents(connection: sqlite3.Connection, text: str) -> DocumentNames:
-        """Score the documents that a question names; see `Index.name_documents`."""
-        if not checksums.has_table(connection, "identities"):
-            return DocumentNames({})
-
-        def count_documents(expression: str) -> int:
-            return int(connection.execute(_COUNT_DOCUMENTS, (expression,)).fetchone()[0])
-
-        return IdentityTable.search(connection, text, count_documents)
 
     @staticmethod
     def document_ids(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mmrag.embedders.base import searchable_text
 from mmrag.files import name_words, utf8_name
 from mmrag.index.records import check_metadata, flat_metadata
+from mmrag.ingest.page_language import page_language
 from mmrag.types import Matrix, Page, Record, Scalar
 
 if TYPE_CHECKING:
@@ -82,7 +83,11 @@ def name_metadata(names: Sequence[str]) -> dict[str, Scalar | tuple[Scalar, ...]
 
 
 def page_metadata(page: Page, names: Sequence[str]) -> dict[str, Scalar | tuple[Scalar, ...]]:
-    """Return the keys of `RESERVED_KEYS` with their values."""
+    """Return the keys of `RESERVED_KEYS` with their values, and ``language`` where the page's is plain.
+
+    The language is no reserved key: a caller who knows it better writes it over.
+    """
+    language = page_language(page.text)
     return {
         **name_metadata(names),
         "doc_id": page.document_id,
@@ -90,6 +95,7 @@ def page_metadata(page: Page, names: Sequence[str]) -> dict[str, Scalar | tuple[
         "page_label": page.label,
         "total_pages": page.total_pages,
         "text_source": page.text_source,
+        **({} if language is None else {"language": language}),
     }
 
 

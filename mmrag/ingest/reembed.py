@@ -111,6 +111,10 @@ def reembed(
         IndexMismatchError: `new` was begun with another embedder.
         IndexLockedError: another process is writing `new`.
         UnsupportedInputError: the embedder takes no text, and a record has nothing else.
+
+    Example:
+        >>> reembed("my-index", "smaller", embedder=MiniEmbedder(budget=Budget(1, 8))).records
+        2
     """
     with (
         closing(open_index(old, None, read_only=True)) as index,

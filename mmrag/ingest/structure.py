@@ -11,7 +11,8 @@ from mmrag.blocks import Block
 from mmrag.forks import new_lock, new_recursive_lock
 from mmrag.index.base import Index
 from mmrag.ingest.pictures import from_source
-from mmrag.types import Page
+from mmrag.ingest.records import RESERVED_KEYS
+from mmrag.types import Page, Record
 
 if TYPE_CHECKING:
     from mmrag.documents import DocumentReader
@@ -54,6 +55,18 @@ class PageStructure:
             blocks = self._kept_blocks(page)  # another thread has read it meanwhile
             return self._read(page) if blocks is None else blocks
 
+    def next_page(self, page: Page) -> Page | None:
+        """Return the page behind a page of this index, if the index has it and with the same metadata.
+
+        The caller's metadata, that is: whoever may see a page by a filter on it might not see the next.
+        """
+        ids = [page.id, page.source.page_id(page.number + 1)]
+        records = {record.id: record for record in self._index.get(ids)}
+        here, behind = (records.get(id) for id in ids)
+        if here is None or behind is None or _own_metadata(here) != _own_metadata(behind):
+            return None
+        return behind.page
+
     def _kept_blocks(self, page: Page) -> tuple[Block, ...] | None:
         """Return blocks that have been read; None if they have not."""
         if page.blocks is not None:
@@ -80,6 +93,11 @@ class PageStructure:
             while len(self._recent) > MOST_PAGES:
                 self._recent.popitem(last=False)
         return blocks
+
+
+def _own_metadata(record: Record) -> dict[str, Any]:
+    """Return the metadata that the caller gave; a language is of the page, whoever says it."""
+    return {key: value for key, value in record.metadata.items() if key not in (*RESERVED_KEYS, "language")}
 
 
 def _key(page: Page) -> tuple[str, str, int]:

@@ -43,6 +43,10 @@ def load_embedder(
         MissingExtraError: a multimodal checkpoint, and torch or transformers is not installed.
         ValueError: an unknown model, or a setting that the model does not have.
         TypeError: `model` is neither text, a path nor an embedder.
+
+    Example:
+        >>> load_embedder("mmrag-mini").dim
+        128
     """
     settings: dict[str, Any] = {"compression": compression, "device": device}
     if base_url is not None:

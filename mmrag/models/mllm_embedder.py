@@ -82,6 +82,12 @@ class MLLMEmbedder(EncodingCalls):
 
     Raises:
         ValueError: an argument is out of its range.
+
+    Example:
+        >>> from mmrag.models.tiny import make_tiny
+        >>> embedder = MLLMEmbedder.from_pretrained(make_tiny("tiny"), compression=2, allow_untrained=True)
+        >>> embedder.encode_query(["Who chairs the board?"])[0].shape
+        (16, 64)
     """
 
     _encoder: Encoder

@@ -6,7 +6,14 @@ same for rows in a byte a number; `fusion` adds channels. Nothing here imports t
 
 from __future__ import annotations
 
-from mmrag.scoring.fusion import DEFAULT_WEIGHTS, check_weights, fuse, standardise
+from mmrag.scoring.fusion import (
+    DEFAULT_WEIGHTS,
+    check_weights,
+    fuse,
+    reciprocal_ranks,
+    standardise,
+    vector_share,
+)
 from mmrag.scoring.int8 import Int8Rows, int8_engine, maxsim_int8, quantisation_error
 from mmrag.scoring.late_interaction import maxsim, pad_matrices, take_budget
 from mmrag.scoring.ragged import maxsim_ragged
@@ -22,6 +29,8 @@ __all__ = [
     "maxsim_ragged",
     "pad_matrices",
     "quantisation_error",
+    "reciprocal_ranks",
     "standardise",
     "take_budget",
+    "vector_share",
 ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-DEFAULT_WEIGHTS: Mapping[str, float] = {"vectors": 2.0, "text": 1.0}
+DEFAULT_WEIGHTS: Mapping[str, float] = {"vectors": 1.5, "text": 1.0}
 """Weights of the channels in the fused score."""
 
 SMALLEST_SPREAD = 0.01
@@ -64,6 +64,48 @@ def fuse(
         for key, value in standardise(scores).items():
             totals[key] = totals.get(key, 0.0) + weights[name] * value
     return totals
+
+
+RANK_CONSTANT = 60
+"""Of reciprocal rank fusion, as everywhere in the package."""
+
+
+def reciprocal_ranks(lists: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Return, by id, the sum of ``1 / (RANK_CONSTANT + rank)`` over the lists that have it; rank 1 is best.
+
+    For lists of different questions, whose scores have no common scale. Source: Cormack et al. 2009.
+
+    Args:
+        lists: ids, best first, each once in a list.
+    """
+    totals: dict[str, float] = {}
+    for ids in lists:
+        for rank, id in enumerate(ids, start=1):
+            totals[id] = totals.get(id, 0.0) + 1.0 / (RANK_CONSTANT + rank)
+    return totals
+
+
+CLEAR_LEAD = 1.0
+"""Standard deviations between the best record by words and the next from which the words are sure."""
+
+CLEAR_LEAD_SHARE = 0.5
+"""Of the vectors' weight that is left beside words that are sure."""
+
+
+def vector_share(text: Mapping[str, float], rows: float = 1.0) -> float:
+    """Return how much of the vectors' weight counts beside these words, above 0 to 1.
+
+    Words are sure where one record leads the pool: an exact name or number. (Of two records one always leads
+    by two standard deviations, which says nothing.) Fewer rows are less sure: one of sixteen counts half, by
+    the fourth root.
+
+    Args:
+        text: scores of the pool by words.
+        rows: share of the rows that the budget reads, above 0 to 1.
+    """
+    best = sorted(standardise(text).values())[-2:]
+    is_clear = len(text) > 2 and best[1] - best[0] > CLEAR_LEAD
+    return float(rows**0.25) * (CLEAR_LEAD_SHARE if is_clear else 1.0)
 
 
 def check_weights(weights: Mapping[str, float]) -> None:

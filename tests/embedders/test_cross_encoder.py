@@ -7,10 +7,12 @@ import random
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from mmrag.embedders.cross_encoder import CrossEncoder
+from mmrag.embedders.onnx import OnnxBert
 
 QUESTION = "How long does a brake pad last?"
 ANSWER = "Brake pads are changed after four years."
@@ -102,3 +104,24 @@ def test_the_runtime_reports_to_nobody_and_leaves_nothing_in_the_home_folder(tmp
     )
     assert run.stdout.split() == ["1", "1"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_read_at_the_same_time(monkeypatch):
+    """Each waits in the model until all are there: a lock held meanwhile would end the test."""
+    model, barrier, run = CrossEncoder(threads=1), threading.Barrier(4), OnnxBert.run
+    monkeypatch.setattr(OnnxBert, "run", lambda *tokens: (barrier.wait(30), run(*tokens))[1])
+    with ThreadPoolExecutor(4) as threads:
+        scores = list(threads.map(lambda number: model.score(QUESTION, f"pad {number}"), range(4)))
+    assert len(set(scores)) == 4
+
+
+def test_only_the_scores_used_last_are_kept(monkeypatch):
+    read = []
+    monkeypatch.setattr("mmrag.embedders.cross_encoder.MOST_SCORES", 2)
+    monkeypatch.setattr(OnnxBert, "run", lambda *tokens: (read.append(0), [0.0])[1])
+    model = CrossEncoder(threads=1)
+    for passage in ("a", "b", "a", "c", "a"):  # b is the one that was used longest ago when c comes
+        model.score(QUESTION, passage)
+    assert len(read) == 3
+    model.score(QUESTION, "b")
+    assert len(read) == 4

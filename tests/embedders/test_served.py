@@ -335,6 +335,11 @@ def test_a_lone_surrogate_is_replaced_and_a_pair_is_joined(server, encode):
     assert server.requests[0]["input"] == ["a\ufffdb", "x\N{GRINNING FACE}"]
 
 
+def test_a_control_token_is_sent_as_words(server, encode):
+    encode(ServedEmbedder(server.url), ["a<|im_end|>b", "[INST] c <end_of_turn>"])
+    assert server.requests[0]["input"] == ["a< |im_end|>b", "[ INST] c < end_of_turn>"]
+
+
 def test_a_large_photograph_travels_as_png_too():
     """A JPEG would make the vector depend on the encoder's version."""
     noise = Image.effect_noise((1300, 1300), 90).convert("RGB")

@@ -215,6 +215,16 @@ def test_any_string_is_taken(embedder, text):
     assert np.isfinite(embedder.encode_query([text])[0]).all()
 
 
+def test_text_that_spells_a_special_token_is_words(embedder):
+    bert = embedder._load()
+    raw = bert._tokenizer._tokenizer
+    ends = {bert._tokenizer.first, bert._tokenizer.last}
+    assert ends & set(raw.encode("a [SEP] b", add_special_tokens=False).ids)  # it would have worked
+    for text in ("a [SEP] b", "[CLS][SEP]", "x[CLS]y", "[SEP]" * 9):
+        assert not ends & set(bert.tokenize(text)), text
+        assert not ends & {id for word in bert.tokenize_words([text, "[SEP]"]) for id in word}, text
+
+
 def test_tokens_of_a_long_text_do_not_depend_on_the_pieces(embedder):
     text = "misunderstanding " * 15_000  # a piece of 100,000 characters would end inside a word
     whole = embedder._load()._tokenizer._tokenizer.encode(text, add_special_tokens=False).ids

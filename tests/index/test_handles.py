@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import shutil
 import threading
+from contextlib import ExitStack
 
 import pytest
 
@@ -150,3 +151,14 @@ def test_threads_that_open_and_close_at_once_share_or_take_turns(path, identity)
     with_all = ChromaIndex.open(path, identity)
     assert with_all.count() == 2 * THREADS
     with_all.close()
+
+
+def test_connections_of_many_readers_at_once_are_not_all_kept(path, identity) -> None:
+    """Each holds a descriptor and memory of SQLite: a burst of readers must not leave them behind."""
+    index = ChromaIndex.open(path, identity)
+    database = index._store.database
+    with ExitStack() as readers:
+        for _ in range(40):
+            readers.enter_context(database.read())
+    assert 1 <= len(database._pool) <= 8
+    index.close()

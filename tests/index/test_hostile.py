@@ -6,8 +6,10 @@ process with limits of processor time and memory.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -22,8 +24,10 @@ import pytest
 
 from mmrag.blocks import Block
 from mmrag.documents.stamps import FileDigests
+from mmrag.index import layout
 from mmrag.index.chroma import ChromaIndex
 from mmrag.index.directory import STORE_NAME
+from mmrag.index.schema import create_tables
 from mmrag.types import Record
 
 from .conftest import Identity, make_page, make_records
@@ -284,3 +288,73 @@ def test_a_source_that_is_no_regular_file_is_not_read(tmp_path, make):
     make(tmp_path / "report.pdf")
     with pytest.raises(OSError, match="no regular file"):
         FileDigests().look(str(tmp_path / "report.pdf"))
+
+
+def bytes_below(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def copy_chroma(path: Path) -> None:
+    """The state names a folder outside, where a whole Chroma of this very index is."""
+    shutil.copytree(chroma_folder(path), path.parent / "elsewhere")
+    sql("UPDATE state SET value = '../elsewhere' WHERE key = 'chroma'")(path)
+
+
+@pytest.mark.parametrize("lead_out", [copy_chroma, link_chroma])
+def test_chroma_is_opened_in_the_index_alone(tmp_path, lead_out):
+    """By a name or by a link: whoever follows it writes where the one who made the folder wants."""
+    path = tmp_path / "index"
+    fill(path)
+    lead_out(path)
+    before = bytes_below(tmp_path / "elsewhere")
+    index = ChromaIndex.open(path, Identity())
+    index.add(make_records(2, prefix="late"))
+    index.close()
+    assert bytes_below(tmp_path / "elsewhere") == before
+    assert any(folder.is_dir() and not folder.is_symlink() for folder in path.glob("chroma-*"))
+
+
+def test_no_connection_to_a_file_trusts_its_schema(tmp_path):
+    """What an index runs; and what its code says, for connections that live for a moment."""
+    index = ChromaIndex.open(tmp_path / "index", Identity())
+    for block in (index._store.database.read, index._store.database.write):
+        with block() as connection:
+            assert connection.execute("PRAGMA trusted_schema").fetchone() == (0,)
+    index.close()
+    found = set()
+    for path in Path(layout.__file__).parent.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)):
+            code = ast.get_source_segment(text, node) if isinstance(node, ast.FunctionDef) else None
+            call = re.search(r"sqlite3\.connect\(\s*(\S+)", code or "")
+            if call is None or call[1].startswith(('":memory:"', '""')) or "create_file" in call.string:
+                continue  # in memory, or a file that this very function makes
+            assert "trusted_schema = OFF" in call.string, f"{path.name}: {node.name}"
+            found.add(node.name)
+    assert len(found) >= 3
+
+
+def test_a_shadow_of_full_text_is_a_plain_table():
+    """Every form that SQLite makes, and none that is a table of another module, or computes."""
+    forms = dict[tuple[str, str], str]()
+    connection = sqlite3.connect(":memory:")
+    create_tables(connection)
+    ours = layout._layout()
+    for kind, name, text in connection.execute("SELECT type, name, sql FROM sqlite_master"):
+        if (kind, name) not in ours and not name.startswith("sqlite_"):
+            forms[kind, name] = layout._plain(text)
+    connection.close()
+    assert len(forms) >= 4
+    for (kind, name), form in forms.items():
+        assert layout._is_of_sqlite(kind, name, form, ours)
+        for other in (
+            f"CREATE VIRTUAL TABLE {name} USING fts5(k, v)",
+            f"CREATE VIRTUAL TABLE {name} USING csv(filename='/etc/passwd')",
+            f"CREATE TEMP TABLE {name}(k, v)",
+            f"CREATE TABLE {name}(k, v AS (hex(k)))",
+            f"CREATE TABLE {name}(k, v CHECK (v > 0))",
+            f"CREATE TABLE {name} AS SELECT 1",
+        ):
+            assert not layout._is_of_sqlite(kind, name, layout._plain(other), ours)
+        assert not layout._is_of_sqlite("view", name, form, ours)
+        assert not layout._is_of_sqlite(kind, "theirs_config", form, ours)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ import pytest
 from mmrag import DocumentQA, MemoryIndex, ReaderSettings
 from mmrag.documents import DocumentReader, InputDocument, discover
 from mmrag.documents.pool import Worker, WorkerDiedError
-from mmrag.errors import SourceChangedError
-from mmrag.ingest.files import BATCH_PAGES
+from mmrag.errors import DocumentError, SourceChangedError
+from mmrag.index.base import DocumentEntry
+from mmrag.ingest.files import BATCH_PAGES, _check_digest
 from mmrag.types import Page, Source
 
 SETTINGS = ReaderSettings(ocr="off", workers=1, page_seconds=120)
@@ -153,6 +155,16 @@ def test_ids_that_clash_are_an_error_and_never_one_document(qa, make_pdf, tmp_pa
     assert report.unchanged == [str(a)]
     assert stored_pages(qa) == {0: "of a"}
     assert qa.status().documents[0].names == (str(a),)
+
+
+def test_a_content_is_known_by_all_digits_of_its_digest(make_pdf, tmp_path):
+    """The id is the first 16 of them, so that these alone would never tell."""
+    document = find_file(make_pdf(tmp_path / "a.pdf", ["of a"]))
+    digits = document.source.sha256
+    entry = DocumentEntry(document.source.document_id, digits, "pdf", ("a.pdf",), 1, "")
+    _check_digest(document, entry)
+    with pytest.raises(DocumentError, match="must stand for one content"):
+        _check_digest(document, replace(entry, sha256=digits[:-1] + ("0" if digits[-1] != "0" else "1")))
 
 
 def test_a_folder_that_has_not_changed_lists_the_index_once(qa, make_pdf, tmp_path, monkeypatch):

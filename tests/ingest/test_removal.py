@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from mmrag import DocumentQA, MemoryIndex, ReaderSettings
+from mmrag.index.base import DocumentEntry
+from mmrag.ingest.removal import _entries_by_name
 
 
 @pytest.fixture
@@ -75,3 +77,12 @@ def test_one_id_is_one_id_and_not_its_letters(qa) -> None:
     assert qa.delete("ab") == 1
     assert {"a", "b"} <= set(qa.index.ids())
     assert qa.delete(id for id in ("a", "b")) == 2
+
+
+def test_a_name_that_is_not_utf8_is_found_as_it_is_and_as_it_is_shown() -> None:
+    """By its path and by its last part; `utf8_name` writes bytes that are no text as escapes."""
+    name = "/docs/caf\udce9.pdf"  # Python's form of the byte 0xE9
+    entry = DocumentEntry("ab" * 8, "ab" * 32, "pdf", (name,), 1, "")
+    for target in (name, r"/docs/caf\xe9.pdf", "caf\udce9.pdf", r"caf\xe9.pdf"):
+        assert _entries_by_name([entry], target) == [(entry, name)]
+    assert _entries_by_name([entry], "caf.pdf") == _entries_by_name([entry], "/other/caf\udce9.pdf") == []

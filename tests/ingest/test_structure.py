@@ -63,3 +63,17 @@ def test_what_an_index_cannot_keep_is_kept_for_the_pages_asked_for_last(embedder
         structure.blocks(page(number))
     structure.blocks(page())
     assert reader.count == 2 + MOST_PAGES + 1
+
+
+def test_threads_that_ask_for_several_pages_read_them_at_the_same_time(embedder) -> None:
+    barrier = threading.Barrier(THREADS)
+
+    class Meeting(Reader):
+        def structure(self, page: Page, *, data: bytes | None = None) -> Page:
+            barrier.wait(30)
+            return super().structure(page, data=data)
+
+    reader = Meeting()
+    structure = PageStructure(ReadOnly.for_embedder(embedder), lambda: reader)
+    with ThreadPoolExecutor(THREADS) as threads:
+        assert all(threads.map(structure.blocks, map(page, range(THREADS))))

@@ -59,3 +59,19 @@ def test_settings_that_mean_nothing_are_refused(
 def test_a_folder_without_a_model_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"model\.onnx"):
         load_embedder(tmp_path)
+
+
+def test_a_revision_is_what_the_hub_is_asked_for(monkeypatch, tmp_path):
+    """A name of a hub means what its owner makes of it; a pinned one means the same tomorrow."""
+    import huggingface_hub
+
+    from mmrag.models.device import resolve_folder
+
+    asked = {}
+    monkeypatch.setattr(
+        huggingface_hub,
+        "snapshot_download",
+        lambda name, **options: asked.update({"name": name, **options}) or str(tmp_path),
+    )
+    assert resolve_folder("org/name", revision="0123abc") == tmp_path
+    assert (asked["name"], asked["revision"]) == ("org/name", "0123abc")

@@ -56,7 +56,7 @@ from mmrag.embedders.mini.located import LEVELS, WINDOW, parts_of
 from mmrag.embedders.mini.reader import LONG_SIDE, LetterReader, ReadWord, enlargement
 from mmrag.embedders.mini.row_boxes import row_boxes
 from mmrag.embedders.mini.visual import visual_tokens
-from mmrag.embedders.onnx import POSITIONS, file_digest, side_by_side
+from mmrag.embedders.onnx import POSITIONS, check_sums, file_digest, side_by_side
 from mmrag.embedders.text import QUERY_INSTRUCTION
 from mmrag.errors import check_whole
 from mmrag.files import weights_folder
@@ -102,6 +102,11 @@ class MiniEmbedder(EmbedderBase):
     Raises:
         ValueError: a setting is out of its range.
         FileNotFoundError: a file of the model is missing.
+
+    Example:
+        >>> embedder = MiniEmbedder(budget=Budget(1, 8))
+        >>> embedder.encode_query(["Who chairs the board?"])[0].shape
+        (1, 128)
     """
 
     def __init__(
@@ -296,6 +301,7 @@ class MiniEmbedder(EmbedderBase):
         """Load what text needs; the reader of pictures is loaded with the first picture."""
         with self._lock:
             if self._encoder is None:
+                check_sums(self.model_dir)
                 self._encoder = (
                     shipped_encoder() if self.model_dir == MODEL_DIR else MiniEncoder(self.model_dir)
                 )

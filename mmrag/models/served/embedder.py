@@ -123,6 +123,11 @@ class ServedMLLMEmbedder(EncodingCalls):
 
     Raises:
         ValueError: an argument is out of its range.
+
+    Example:
+        >>> embedder = ServedMLLMEmbedder("http://127.0.0.1:8000", budget=Budget(1, 16))
+        >>> embedder.encode_query(["Who chairs the board?"])[0].shape  # doctest: +SKIP
+        (1, 2048)
     """
 
     nested = True

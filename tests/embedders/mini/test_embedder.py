@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from mmrag.embedders.mini.embedder import (
     MiniEmbedder,
     TextWords,
 )
+from mmrag.embedders.mini.encoder import MiniEncoder
 from mmrag.embedders.mini.reader import ReadWord
 from mmrag.errors import UnsupportedInputError
 from mmrag.types import Budget, Page, Query, Source, Word
@@ -422,3 +425,14 @@ def test_what_cannot_be_looked_at_is_refused(text_only, pixels, picture):
         UnsupportedInputError, match="reads images only, got text without an image as document 0"
     ):
         pixels.encode_document(["a"])
+
+
+def test_threads_embed_questions_at_the_same_time(both, monkeypatch):
+    """Each waits in the model until all are there: a lock held meanwhile would end the test."""
+    barrier, rows = threading.Barrier(4), MiniEncoder.rows
+    monkeypatch.setattr(MiniEncoder, "rows", lambda *values: (barrier.wait(30), rows(*values))[1])
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda line: both.encode_query([line])[0], LINES))
+    monkeypatch.undo()
+    for matrix, line in zip(found, LINES, strict=True):
+        np.testing.assert_allclose(matrix, both.encode_query([line])[0], atol=1e-5)
