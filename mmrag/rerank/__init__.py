@@ -1,9 +1,9 @@
 """Reranking: a second, slower look at the first few candidates.
 
-From the bottom up: `protocol` and `ordering` (verdicts to a ranking); `request` and `response` (pure
-functions); `context_fit`, `yesno` and `traces`, which the modes share; the modes `pointwise`, `listwise`,
-`likelihood`, `ecrr` and `served`; `modes`, their registry; `reranker`, which runs a mode against a server.
-`local` is the reranker without a server, `stage` reranking as a step of a search.
+From the bottom up: `protocol` and `ordering` (verdicts to a ranking); `page_text`, `request` and `response`
+(pure functions); `context_fit`, `yesno` and `traces`, which the modes share; the modes `pointwise`,
+`listwise`, `identifiers`, `likelihood`, `ecrr` and `served`; `modes`, their registry; `reranker`, which runs
+a mode against a server. `local` is the reranker without a server, `stage` reranking as a step of a search.
 """
 
 from __future__ import annotations

@@ -18,7 +18,14 @@ from dataclasses import dataclass, replace
 
 from mmrag.rerank.context_fit import Prompt, fit_prompt
 from mmrag.rerank.protocol import Settings, Verdicts
-from mmrag.rerank.request import instruction_for, system_prompt, user_template, word_limit
+from mmrag.rerank.request import (
+    ModelInput,
+    instruction_for,
+    system_prompt,
+    text_input,
+    user_template,
+    word_limit,
+)
 from mmrag.rerank.traces import Trace, read_trace
 from mmrag.rerank.yesno import YesNoScorer
 from mmrag.serving.chat import chat_messages, fill_template
@@ -79,7 +86,9 @@ class EcrrMode:
         """Return one generator per candidate; cached traces are read now, missing ones are requested."""
         query_trace = self._traces.query_requests(query)
         return [
-            self._score(query, query_trace, self._traces.document_requests(candidate), self._text(candidate))
+            self._score(
+                query, query_trace, self._traces.document_requests(candidate), self._text(candidate, query)
+            )
             for candidate in candidates
         ]
 
@@ -88,7 +97,7 @@ class EcrrMode:
         query: Query,
         query_trace: Callable[[], Requests[Trace]],
         page_trace: Callable[[], Requests[Trace]],
-        text: str,
+        text: ModelInput,
     ) -> Requests[Sequence[Verdict]]:
         thought = yield from query_trace()
         trace = yield from page_trace()
@@ -107,11 +116,10 @@ class EcrrMode:
         system, user = system_prompt("ecrr", settings), user_template("ecrr", settings)
         return (yield from self._scorer.score(lambda fraction: _prompt(system, user, pair, fraction)))
 
-    def _text(self, candidate: Candidate) -> str:
-        page = candidate.page
-        if page is None:
-            return candidate.record.text
-        return (page.text or candidate.record.text) if self.settings.text else ""
+    def _text(self, candidate: Candidate, query: Query) -> ModelInput:
+        if candidate.page is not None and not self.settings.text:
+            return ModelInput("")
+        return text_input(candidate, query, self.settings)
 
 
 class QarMode(EcrrMode):
@@ -168,20 +176,20 @@ class _Pair:
 
     query: str
     instruction: str
-    text: str
+    text: ModelInput
     trace: str
     reading: str = ""
 
 
 def _prompt(system: str, user: str, pair: _Pair, fraction: float) -> Prompt:
     """Build messages with this fraction of the candidate's text and trace; the reading stays whole."""
-    text = cut_text(pair.text, min(TEXT_CHARS, int(fraction * len(pair.text))))
+    text = pair.text.cut(min(TEXT_CHARS, int(fraction * len(pair.text.text))))
     trace = cut_text(pair.trace, int(fraction * len(pair.trace)))
     texts = {
         "instruction": as_data(pair.instruction),
         "query": as_data(pair.query),
         "page": as_data(_join(pair.reading, text, trace)),
-        "mark": data_mark(pair.query, pair.text, pair.trace),
+        "mark": data_mark(pair.query, pair.text.text, pair.trace),
     }
     return Prompt(chat_messages(system, fill_template(user, texts, {})))
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from mmrag.errors import ServerError
 from mmrag.rerank.protocol import Settings, Verdicts
-from mmrag.rerank.request import likelihood_body, text_tokens_body
+from mmrag.rerank.request import likelihood_body, text_input, text_tokens_body, with_page_notes
 from mmrag.rerank.response import read_context, read_likelihood, read_tokens
 from mmrag.serving.escaping import as_data
 from mmrag.serving.requests import Request, Requests
@@ -30,7 +30,7 @@ class LikelihoodMode:
     """Mode that scores every candidate by the likelihood of the query after its text.
 
     Args:
-        settings: only ``prompts`` is used.
+        settings: ``prompts`` and ``text_chars`` are used.
 
     Raises:
         ValueError: ``think_tokens`` is not 0.
@@ -43,6 +43,7 @@ class LikelihoodMode:
             raise ValueError(
                 f"mode='likelihood' writes nothing, so think_tokens must be 0, got {settings.think_tokens}."
             )
+        self.settings = settings
         self.fingerprint = settings.prompts.digest(PROMPTS)
         before, _, after = settings.prompts.text("likelihood").partition("$page")
         self._before, self._after = before, after + "\n"
@@ -60,10 +61,10 @@ class LikelihoodMode:
         """
         if not (query.text and query.text.strip()):
             raise ValueError("mode='likelihood' must have a query with text, got none. Use mode='pointwise'.")
-        return [self._score(query.text.strip(), candidate) for candidate in candidates]
+        return [self._score(query, candidate) for candidate in candidates]
 
-    def _score(self, query: str, candidate: Candidate) -> Requests[Sequence[Verdict]]:
-        target = yield from self._tokens(as_data(query))
+    def _score(self, query: Query, candidate: Candidate) -> Requests[Sequence[Verdict]]:
+        target = yield from self._tokens(as_data((query.text or "").strip()))
         after = yield from self._tokens(self._after)
         room = self._context - len(target) - len(after) - 1
         bare = yield from self._page_tokens("")
@@ -74,16 +75,17 @@ class LikelihoodMode:
             )
         reply = yield Request("completions", likelihood_body([*bare, *after, *target]), shared=True)
         base = read_likelihood(reply, target)
-        text = candidate.record.text or (candidate.page.text if candidate.page is not None else "")
-        if not text.strip():
+        text = text_input(candidate, query, self.settings)
+        if not text.text.strip():
             return Verdicts((Verdict(0.0, note=NO_TEXT, read=False),), (f"{NO_TEXT}: see the verdicts",))
-        page = yield from self._page_tokens(as_data(text))
+        page = yield from self._page_tokens(as_data(text.text))
         note = ""
         if len(page) > room:
             note = f"read to token {room} of {len(page)} to fit the model's {self._context} tokens"
         reply = yield Request("completions", likelihood_body([*page[:room], *after, *target]))
         score = (read_likelihood(reply, target) - base) / len(target)
-        return Verdicts((Verdict(score, note=note),), (TOO_LONG,) if note else ())
+        verdicts = Verdicts((Verdict(score, note=note),), (TOO_LONG,) if note else ())
+        return with_page_notes(verdicts, [text])
 
     def _tokens(self, text: str) -> Requests[list[int]]:
         """Request the tokens of a text that all candidates share."""

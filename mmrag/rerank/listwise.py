@@ -7,7 +7,7 @@ A verdict's score is its rank counted from the end: n for the best of n, 1 for t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mmrag.rerank.context_fit import Prompt, fit_prompt
@@ -15,6 +15,7 @@ from mmrag.rerank.pointwise import NO_CONTENT, NO_CONTENT_NOTE
 from mmrag.rerank.protocol import Settings, Verdicts
 from mmrag.rerank.request import (
     ModelInput,
+    block_mark,
     candidate_input,
     even_length,
     instruction_for,
@@ -23,13 +24,13 @@ from mmrag.rerank.request import (
     query_input,
     system_prompt,
     user_template,
-    with_picture_note,
+    with_page_notes,
 )
 from mmrag.rerank.response import Order, read_order
 from mmrag.rerank.yesno import Thinker
 from mmrag.serving.chat import chat_messages, fill_template, show_picture, text_part
 from mmrag.serving.client import Json
-from mmrag.serving.escaping import as_data, cut_text, data_mark
+from mmrag.serving.escaping import as_data
 from mmrag.serving.requests import Request, Requests
 from mmrag.types import Candidate, Query, Verdict
 
@@ -96,7 +97,7 @@ class ListwiseMode:
         return [self._score(query, candidates)]
 
     def _score(self, query: Query, candidates: Sequence[Candidate]) -> Requests[Sequence[Verdict]]:
-        pages = [candidate_input(candidate, self.settings) for candidate in candidates]
+        pages = [candidate_input(candidate, query, self.settings) for candidate in candidates]
         order = list(range(len(pages)))
         comments = [("", "")] * len(pages)  # thought and note of a candidate's last window
         answers: list[_Window] = []
@@ -113,7 +114,7 @@ class ListwiseMode:
             _verdict(float(len(pages) - ranks[index]), *comments[index], empty=page.is_empty)
             for index, page in enumerate(pages)
         )
-        return with_picture_note(Verdicts(verdicts, self._notes(answers, verdicts)), pages)
+        return with_page_notes(Verdicts(verdicts, self._notes(answers, verdicts)), pages)
 
     def _notes(self, answers: Sequence[_Window], verdicts: Sequence[Verdict]) -> tuple[str, ...]:
         notes = []
@@ -125,18 +126,14 @@ class ListwiseMode:
         if absent:
             notes.append(f"{absent} of {len(verdicts)} not in the model's list: kept in prior order")
         least = min((answer.fraction for answer in answers), default=1.0)
-        if least < 1.0:
-            context = self._thinker.context
-            notes.append(f"candidates shortened evenly, to {least:.0%}, to fit the model's {context} tokens")
-        if not all(verdict.read for verdict in verdicts):
-            notes.append(NO_CONTENT_NOTE)
-        return tuple(notes)
+        return (*notes, *shared_notes(least, self._thinker.context, verdicts))
 
     def _ask(self, query: Query, pages: Sequence[ModelInput]) -> Requests[_Window]:
         """Request the order of one window."""
         thinker = self._thinker
+        labels = [{"number": str(number)} for number in range(1, len(pages) + 1)]
         prompt, fraction = yield from fit_prompt(
-            lambda fraction: self._prompt(query, pages, fraction),
+            lambda fraction: pages_prompt("listwise", query, pages, labels, {}, self.settings, fraction),
             thinker.prompt_limit(order_tokens(len(pages))),
             thinker.extra,
         )
@@ -145,30 +142,66 @@ class ListwiseMode:
         reply = yield Request("chat/completions", body, pictures=prompt.pictures)
         return _Window(read_order(reply, len(pages)), thought.text, fraction)
 
-    def _prompt(self, query: Query, pages: Sequence[ModelInput], fraction: float) -> Prompt:
-        """Build the question about this fraction of the pages."""
-        settings, question = self.settings, query_input(query, self.settings)
-        picture = show_picture(question.image, settings.image_pixels)
-        data, area = dict(picture.data), picture.area
-        digest = data_mark(question.text, *(page.text for page in pages))
-        length = even_length([len(page.text) for page in pages], fraction)
-        template = settings.prompts.text("listwise_page")
-        parts: list[Json] = []
-        for number, page in enumerate(pages, start=1):
-            text = as_data(cut_text(page.text, length) if fraction < 1.0 else page.text)
-            texts = {"mark": digest, "number": str(number), "page": text}
-            view = show_picture(page.image, settings.image_pixels, fraction)
-            data, area = {**data, **view.data}, area + view.area
-            parts += [*fill_template(template, texts, {"page_picture": view.parts}), text_part("\n\n")]
-        texts = {
-            "instruction": as_data(instruction_for(query, settings)),
-            "query": as_data(question.text),
-            "mark": digest,
-            "count": str(len(pages)),
-        }
-        slots = {"query_picture": picture.parts, "pages": parts[:-1]}
-        user = fill_template(user_template("listwise", settings), texts, slots)
-        return Prompt(chat_messages(system_prompt("listwise", settings), user), data, area)
+
+def pages_prompt(
+    mode: str,
+    query: Query,
+    pages: Sequence[ModelInput],
+    labels: Sequence[Mapping[str, str]],
+    fields: Mapping[str, str],
+    settings: Settings,
+    fraction: float,
+) -> Prompt:
+    """Build the prompt of a mode that shows several pages at once.
+
+    Args:
+        mode: its templates are ``MODE_system``, ``MODE_page`` and ``MODE_user``.
+        query: always whole.
+        pages: all are cut to one length.
+        labels: fields of each page's template that tell it from the others.
+        fields: further ones of the user's template.
+        settings: of the mode.
+        fraction: of the pages' text and pictures that is left.
+    """
+    question = query_input(query, settings)
+    picture = show_picture(question.image, settings.image_pixels)
+    data, area = dict(picture.data), picture.area
+    mark = block_mark(question.text, [page.text for page in pages], settings)
+    length = even_length([len(page.text) for page in pages], fraction)
+    template = settings.prompts.text(f"{mode}_page")
+    parts: list[Json] = []
+    for label, page in zip(labels, pages, strict=True):
+        text = as_data(page.cut(length) if fraction < 1.0 else page.text)
+        view = show_picture(page.image, settings.image_pixels, fraction)
+        data, area = {**data, **view.data}, area + view.area
+        texts = {**label, "mark": mark, "page": text}
+        parts += [*fill_template(template, texts, {"page_picture": view.parts}), text_part("\n\n")]
+    texts = {
+        **fields,
+        "instruction": as_data(instruction_for(query, settings)),
+        "query": as_data(question.text),
+        "mark": mark,
+        "count": str(len(pages)),
+    }
+    slots = {"query_picture": picture.parts, "pages": parts[:-1]}
+    user = fill_template(user_template(mode, settings), texts, slots)
+    return Prompt(chat_messages(system_prompt(mode, settings), user), data, area)
+
+
+def shared_notes(fraction: float, context: int, verdicts: Sequence[Verdict]) -> list[str]:
+    """Return what is to be said of pages that were shown together.
+
+    Args:
+        fraction: least part of the pages that fitted into a prompt.
+        context: of the model, in tokens.
+        verdicts: on all pages.
+    """
+    notes = []
+    if fraction < 1.0:
+        notes.append(f"candidates shortened evenly, to {fraction:.0%}, to fit the model's {context} tokens")
+    if not all(verdict.read for verdict in verdicts):
+        notes.append(NO_CONTENT_NOTE)
+    return notes
 
 
 def _verdict(score: float, thought: str, note: str, *, empty: bool) -> Verdict:

@@ -35,7 +35,6 @@ import json
 import math
 import time
 import unicodedata
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +52,7 @@ from mmrag.embedders.onnx import check_files, file_digest, side_by_side
 from mmrag.errors import UnsupportedInputError, check_whole
 from mmrag.machine import default_threads
 from mmrag.rerank.ordering import append_rest, check_alpha, check_top_n, keep_order, reorder
+from mmrag.rerank.page_text import window_weights
 from mmrag.rerank.protocol import Verdicts
 from mmrag.types import Candidate, Query, Ranking, Record, Usage, Verdict
 
@@ -91,6 +91,11 @@ class LocalReranker:
     Raises:
         ValueError: a setting is out of its range.
         FileNotFoundError: a file of the model is missing.
+
+    Example:
+        >>> ranking = qa.search("Who chairs the board?", rerank=False)
+        >>> LocalReranker(alpha=0.0).rerank(ranking)[0].page.number
+        1
     """
 
     def __init__(
@@ -120,6 +125,11 @@ class LocalReranker:
         options = {name: getattr(self, name) for name in ("alpha", "depth", "window", "stride", "windows")}
         model_dir = None if self.model_dir == DEFAULT_MODEL_DIR else self.model_dir
         return functools.partial(LocalReranker, model_dir, **options), ()
+
+    @property
+    def threshold(self) -> float:
+        """Log-odds from which a page is said to help: even odds."""
+        return 0.0
 
     @property
     def fingerprint(self) -> str:
@@ -250,19 +260,6 @@ def word_windows(sizes: Sequence[int], window: int, stride: int) -> list[range]:
             break
         start = next_start
     return windows
-
-
-def window_weights(stems: frozenset[str], windows: Sequence[Sequence[str]]) -> list[float]:
-    """Return, per window, the sum of ``log(1 + n / windows with it)`` over the question's stems in it.
-
-    Args:
-        stems: of the question.
-        windows: the stems of each; n is their number.
-    """
-    matches = [stems.intersection(window) for window in windows]
-    frequency = Counter(stem for match in matches for stem in match)
-    count = len(windows)
-    return [math.fsum(math.log(1 + count / frequency[stem]) for stem in match) for match in matches]
 
 
 def is_latin(text: str) -> bool:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 MODES = {
     "pointwise": ("mmrag.rerank.pointwise", "PointwiseMode"),
     "listwise": ("mmrag.rerank.listwise", "ListwiseMode"),
+    "identifiers": ("mmrag.rerank.identifiers", "IdentifiersMode"),
     "likelihood": ("mmrag.rerank.likelihood", "LikelihoodMode"),
     "served": ("mmrag.rerank.served", "ServedMode"),
     "ecrr": ("mmrag.rerank.ecrr", "EcrrMode"),

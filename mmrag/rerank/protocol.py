@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Reranker(Protocol):
-    """Takes a ranking and returns the same candidates in a better order."""
+    """Takes a ranking and returns the same candidates in a better order.
+
+    Example:
+        >>> isinstance(qa.reranker, Reranker)
+        True
+    """
 
     def rerank(self, ranking: Ranking, *, top_n: int | None = None) -> Ranking:
         """Return a new ranking of at most `top_n` candidates; `ranking` is not changed."""
@@ -51,6 +56,16 @@ class ThinkingReranker(Protocol):
 
 
 @runtime_checkable
+class DecidingReranker(Protocol):
+    """A reranker whose verdicts may say by themselves whether a page helps, not only which helps more."""
+
+    @property
+    def threshold(self) -> float | None:
+        """Score of a verdict from which a page is said to help; None: the verdicts only compare."""
+        ...
+
+
+@runtime_checkable
 class ScoreSettings(Protocol):
     """A reranker that can say what its scores depend on."""
 
@@ -67,12 +82,15 @@ class Settings:
     instruction: str | None = None
     images: bool = True
     text: bool = True
+    text_chars: int | None = None
     image_pixels: int = 1_000_000
     render: Render | None = None
     prompts: Prompts = field(default_factory=Prompts)
     traces: TraceWriter | None = None
     sum_spellings: bool = False
     probe: bool = True
+    passes: int = 1
+    first: str = "query"
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

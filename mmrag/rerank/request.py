@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mmrag.errors import DocumentError
+from mmrag.rerank.page_text import PageText
 from mmrag.rerank.protocol import Verdicts
 from mmrag.serving.chat import END_OF_THOUGHT, continuation, no_thought
 from mmrag.serving.client import Json
+from mmrag.serving.escaping import cut_text, data_mark
 from mmrag.types import Candidate, Query
 
 if TYPE_CHECKING:
@@ -51,19 +53,54 @@ class ModelInput:
         text: as it is on the page; ``""`` if there is none or it is switched off.
         image: None if there is none or pictures are switched off.
         note: why it has no picture though it should have one; ``""`` otherwise.
+        page_text: what `text` is cut out of, where there is no picture.
+        question: whose words a cut keeps.
     """
 
     text: str
     image: Image | None = None
     note: str = ""
+    page_text: PageText | None = None
+    question: str = ""
 
     @property
     def is_empty(self) -> bool:
         """Whether there is neither picture nor text."""
         return self.image is None and not self.text.strip()
 
+    @property
+    def cut_note(self) -> str:
+        """Return how much of the text is given; ``""`` if all of it."""
+        if self.page_text is None or len(self.text) == len(self.page_text.whole):
+            return ""
+        return (
+            f"given {len(self.text)} of {len(self.page_text.whole)} characters, around the question's words"
+        )
 
-def candidate_input(candidate: Candidate, settings: Settings) -> ModelInput:
+    def cut(self, length: int) -> str:
+        """Return the text in about `length` characters: around the question's words, or from the top.
+
+        Beside a picture the top is as good a part as any.
+        """
+        if len(self.text) <= length:
+            return self.text
+        if self.page_text is None:
+            return cut_text(self.text, length)
+        return self.page_text.cut(self.question, length)
+
+
+def text_input(candidate: Candidate, query: Query, settings: Settings, note: str = "") -> ModelInput:
+    """Return a candidate that is shown by its text alone, in at most ``settings.text_chars`` characters.
+
+    See `mmrag.rerank.page_text`.
+    """
+    page_text, question = PageText(candidate), query.text or ""
+    most = settings.text_chars
+    text = page_text.whole if most is None else page_text.cut(question, most)
+    return ModelInput(text, None, note, page_text, question)
+
+
+def candidate_input(candidate: Candidate, query: Query, settings: Settings) -> ModelInput:
     """Return the parts of a candidate that `settings` show; a text without a page is always shown.
 
     A page that cannot be drawn, since its file has moved, say, is shown by its text, with a note.
@@ -72,11 +109,11 @@ def candidate_input(candidate: Candidate, settings: Settings) -> ModelInput:
         ValueError: pictures are on, the page has none and ``settings.render`` is None.
     """
     page = candidate.page
-    if page is None:
-        return ModelInput(candidate.record.text)
+    if page is None or not settings.images:
+        return text_input(candidate, query, settings)
     text = (page.text or candidate.record.text) if settings.text else ""
-    if not settings.images or page.image is not None:
-        return ModelInput(text, page.image if settings.images else None)
+    if page.image is not None:
+        return ModelInput(text, page.image)
     if settings.render is None:
         raise ValueError(
             f"page {page.id!r} must have a picture or the reranker a render function, got neither. "
@@ -85,25 +122,29 @@ def candidate_input(candidate: Candidate, settings: Settings) -> ModelInput:
     try:
         return ModelInput(text, settings.render(page, settings.image_pixels))
     except DocumentError as error:
-        return ModelInput(page.text or candidate.record.text, note=f"judged without a picture: {error}")
+        return text_input(candidate, query, settings, f"judged without a picture: {error}")
 
 
 NO_PICTURE_NOTE = "pages without a picture, whose files moved or changed, were judged by their text"
+CUT_NOTE = "long pages were cut around the question's words: see the verdicts"
 
 
-def with_picture_note(verdicts: Verdicts, pages: Sequence[ModelInput]) -> Verdicts:
-    """Return verdicts that say which candidates were judged without their picture.
+def with_page_notes(verdicts: Verdicts, pages: Sequence[ModelInput]) -> Verdicts:
+    """Return verdicts that say which candidates were judged without their picture, or by a part of the text.
 
     Args:
         verdicts: one a candidate.
         pages: what the model was shown of each.
     """
-    if not any(page.note for page in pages):
+    if not any(page.note or page.cut_note for page in pages):
         return verdicts
-    pairs = zip(verdicts.verdicts, pages, strict=True)
-    notes = ("; ".join(filter(None, (verdict.note, page.note))) for verdict, page in pairs)
-    new_verdicts = tuple(replace(verdict, note=note) for verdict, note in zip(verdicts, notes, strict=True))
-    return Verdicts(new_verdicts, (*verdicts.notes, NO_PICTURE_NOTE))
+    new_verdicts = tuple(
+        replace(verdict, note="; ".join(filter(None, (verdict.note, page.note, page.cut_note))))
+        for verdict, page in zip(verdicts.verdicts, pages, strict=True)
+    )
+    notes = [NO_PICTURE_NOTE] if any(page.note for page in pages) else []
+    notes += [CUT_NOTE] if any(page.cut_note for page in pages) else []
+    return Verdicts(new_verdicts, (*verdicts.notes, *notes))
 
 
 def query_input(query: Query, settings: Settings) -> ModelInput:
@@ -138,8 +179,23 @@ def user_template(mode: str, settings: Settings) -> str:
     The system prompt asks for it too, but a small model follows the last line: SmolLM2-135M answered "No."
     to 'Answer "yes" or "no"' and thought nothing.
     """
-    template = settings.prompts.text(f"{mode}_user")
+    order = "page_first" if settings.first == "page" else "user"
+    template = settings.prompts.text(f"{mode}_{order}")
     return f"{template}\n\n{settings.prompts.text('think_first')}" if settings.think_tokens else template
+
+
+def block_mark(query: str, pages: Sequence[str], settings: Settings) -> str:
+    """Return the mark of a prompt's blocks: of what stands first, so that a server can keep its tokens.
+
+    What follows has no part in it: prompts that begin with the same query, or the same pages, have it in
+    common. An author can know the mark of a page that stands first, but `as_data` leaves no marker whole.
+
+    Args:
+        query: its text.
+        pages: the text of each.
+        settings: ``first`` is used.
+    """
+    return data_mark(*pages) if settings.first == "page" else data_mark(query)
 
 
 def word_limit(tokens: int) -> str:

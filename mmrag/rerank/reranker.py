@@ -16,6 +16,7 @@ from mmrag.rerank.modes import MODES, load_mode
 from mmrag.rerank.ordering import check_alpha, check_top_n, keep_order, reorder
 from mmrag.rerank.protocol import Mode, PreparedMode, Settings, Verdicts
 from mmrag.rerank.request import RESERVED_KEYS
+from mmrag.rerank.uncertainty import uncertain_positions
 from mmrag.serving.actions import Actions, Call, arun, run
 from mmrag.serving.chat import SMALLEST_PICTURE
 from mmrag.serving.client import ServerClient
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
     from mmrag.rerank.traces import TraceWriter
 
 ON_ERROR = ("raise", "keep")
+SHARE_MODES = ("pointwise", "ecrr", "qar")
+"""Modes that can think about some of the candidates alone."""
+THRESHOLDS = {"pointwise": 0.5, "ecrr": 0.5, "qar": 0.5, "likelihood": 0.0}
+PAGE_FIRST_MODES = ("pointwise", "identifiers")
+"""Modes whose prompts may begin with the page."""
+LEAST_TEXT = 100
+"""Characters of a page's text below which nothing can be judged."""
 log = logging.getLogger(__name__)
 
 
@@ -36,15 +44,21 @@ class ThinkReranker:
 
     Args:
         base_url: the server, with or without ``/v1``.
-        mode: ``pointwise``, ``listwise``, ``ecrr``, ``qar``, ``likelihood`` or ``served``.
+        mode: ``pointwise``, ``listwise``, ``identifiers``, ``ecrr``, ``qar``, ``likelihood`` or ``served``.
         model: its name at the server; None if the server has just one.
         api_key: see `mmrag.serving.client.ServerClient`.
         think_tokens: most tokens of a thought before each answer; 0 does not think.
+        think_share: of a question's candidates, the share that is thought about, 0..1: all are judged without
+            a thought, then the most uncertain ones again with one (`mmrag.rerank.uncertainty`), one at least.
+            1 thinks about all at once, 0 about none. Below 1 for ``pointwise``, ``ecrr`` and ``qar`` alone.
         top_n: most candidates to return. None: all.
         alpha: weight of the retrieval score, 0..1; see `mmrag.rerank.ordering`.
         instruction: what counts as relevant, in a sentence. None: the query's, else the prompt's.
         images: show page pictures to the model. False for models that only read text.
         text: show the pages' text.
+        text_chars: most characters of a page's text where its picture is not shown; the page is cut around
+            the question's words (see `mmrag.rerank.page_text`). None: the whole page, as far as the model's
+            context reaches.
         image_pixels: largest area of a page picture.
         render: draws a page at a pixel budget; needed for pictures of pages that carry none.
             `mmrag.DocumentQA` gives its own to a reranker without.
@@ -55,11 +69,21 @@ class ThinkReranker:
             ``reranked=False`` with ``why_not``.
         sum_spellings: add the probabilities of other spellings of the answer ("Yes", " yes", "YES").
         probe: ``served`` only: score an obvious pair first and refuse a server that gets it wrong.
+        passes: ``identifiers`` only: 2 shows the pages in reverse order, too, and averages both, since models
+            favour places.
+        first: what prompts begin with, ``"query"`` or ``"page"``: a prefix cache keeps the query across
+            its pages, or the page across queries. ``"page"`` for ``pointwise`` and ``identifiers``.
         timeout, max_retries, max_concurrency: see `mmrag.serving.client.ServerClient`.
         extra: further keys of chat requests, for example ``{"mm_processor_kwargs": {...}}``.
 
     Raises:
         ValueError: an argument is out of its range.
+
+    Example:
+        >>> reranker = ThinkReranker("http://127.0.0.1:8000", think_tokens=256, images=False)
+        >>> ranking = qa.search("Who chairs the board?", rerank=reranker)  # doctest: +SKIP
+        >>> ranking[0].verdict.thought  # doctest: +SKIP
+        'The second page names the chair.'
     """
 
     def __init__(
@@ -70,11 +94,13 @@ class ThinkReranker:
         model: str | None = None,
         api_key: str | None = None,
         think_tokens: int = 0,
+        think_share: float = 1.0,
         top_n: int | None = None,
         alpha: float = 0.0,
         instruction: str | None = None,
         images: bool = True,
         text: bool = True,
+        text_chars: int | None = None,
         image_pixels: int = 1_000_000,
         render: Render | None = None,
         prompts: str | Path | None = None,
@@ -83,6 +109,8 @@ class ThinkReranker:
         on_error: str = "raise",
         sum_spellings: bool = False,
         probe: bool = True,
+        passes: int = 1,
+        first: str = "query",
         timeout: float = 300.0,
         max_retries: int = 2,
         max_concurrency: int = 8,
@@ -94,12 +122,29 @@ class ThinkReranker:
             )
         if on_error not in ON_ERROR:
             raise ValueError(f"on_error must be 'raise' or 'keep', got {on_error!r}.")
+        if first not in ("query", "page"):
+            raise ValueError(f"first must be 'query' or 'page', got {first!r}.")
+        if first == "page" and mode not in PAGE_FIRST_MODES:
+            raise ValueError(
+                f"first must be 'query' for mode={mode!r}, got 'page': "
+                f"only {' and '.join(PAGE_FIRST_MODES)} have prompts for it."
+            )
         if not images and not text:
             raise ValueError("images and text must not both be False: nothing would be left to judge by.")
         extra_keys = sorted(RESERVED_KEYS & set(extra or {}))
         if extra_keys:
             raise ValueError(f"extra must not set {', '.join(extra_keys)}: these are set by the modes.")
+        if not 0.0 <= think_share <= 1.0:
+            raise ValueError(
+                f"think_share must be 0 to 1, got {think_share!r}. 1 thinks about every candidate."
+            )
+        if think_share < 1.0 and mode not in SHARE_MODES:
+            raise ValueError(
+                f"think_share must be 1 for mode={mode!r}, got {think_share}: only {', '.join(SHARE_MODES)} "
+                "judge each candidate alone, with and without a thought."
+            )
         self.mode = mode
+        self.think_share = float(think_share)
         self.top_n = check_top_n(top_n)
         self.alpha = check_alpha(alpha)
         self.on_error = on_error
@@ -116,12 +161,15 @@ class ThinkReranker:
             instruction=instruction,
             images=images,
             text=text,
+            text_chars=None if text_chars is None else check_whole("text_chars", text_chars, LEAST_TEXT),
             image_pixels=check_whole("image_pixels", image_pixels, SMALLEST_PICTURE),
             render=render,
             prompts=Prompts(prompts),
             traces=traces,
             sum_spellings=sum_spellings,
             probe=probe,
+            passes=check_whole("passes", passes, 1, 2),
+            first=first,
             extra=dict(extra or {}),
         )
         self._runner = Runner(self.client, None if cache is None else ReplyCache(cache))
@@ -136,6 +184,11 @@ class ThinkReranker:
     def think_tokens(self) -> int:
         """Most tokens of a thought, unless a call sets another number; 0 for no thought."""
         return self.settings.think_tokens
+
+    @property
+    def threshold(self) -> float | None:
+        """Score of a verdict from which a page is said to help; None where the mode's scores only compare."""
+        return THRESHOLDS.get(self.mode)
 
     @property
     def render(self) -> Render | None:
@@ -154,7 +207,7 @@ class ThinkReranker:
         return {**self.__dict__, "_modes": {}, "_prepared_modes": set()}
 
     def score_settings(self) -> dict[str, Any]:
-        """Return everything that changes the scores: model, think_tokens, images, digest of the prompts.
+        """Return everything that changes the scores: model, thinking, what is shown, digest of prompts.
 
         Raises:
             ServerError: no model was named, and the server has not just one or cannot be reached.
@@ -163,7 +216,11 @@ class ThinkReranker:
         return {
             "model": self.client.model_name(),
             "think_tokens": tokens,
+            "think_share": self.think_share,
             "images": self.settings.images,
+            "text_chars": self.settings.text_chars,
+            "passes": self.settings.passes,
+            "first": self.settings.first,
             "fingerprint": self._mode(tokens).fingerprint,
         }
 
@@ -230,17 +287,30 @@ class ThinkReranker:
         return outcome
 
     def _score_once(self, mode: Mode, tokens: int, ranking: Ranking, usage: Usage) -> Actions[_Outcome]:
-        """Prepare the mode if this is its first ranking, then score the candidates; `usage` is spent."""
+        """Score the candidates, all alike or with a thought about the uncertain ones; `usage` is spent."""
         outcome = _Outcome(usage=usage)
+        if not tokens or self.think_share == 1.0:
+            yield from self._judge(mode, tokens, ranking, outcome)
+            return outcome
+        yield from self._judge(self._mode(0), 0, ranking, outcome)
+        positions = [] if outcome.failure else uncertain_positions(outcome.verdicts, self.think_share)
+        again = _Outcome(usage=outcome.usage)
+        if positions:
+            candidates = tuple(ranking[position] for position in positions)
+            yield from self._judge(mode, tokens, replace(ranking, candidates=candidates), again)
+        outcome.refine(positions, again)
+        return outcome
+
+    def _judge(self, mode: Mode, tokens: int, ranking: Ranking, outcome: _Outcome) -> Actions[None]:
+        """Prepare the mode if this is its first ranking, then add its verdicts to the outcome."""
         if tokens not in self._prepared_modes and isinstance(mode, PreparedMode):
             outcome.add((yield Batch(self._runner, [mode.prepare()])))
             if outcome.failure is not None:
-                return outcome
+                return
             self._prepared_modes.add(tokens)
         salt = yield Call(lambda: mode.fingerprint)
         work = yield Call(partial(mode.requests, ranking.query, ranking.candidates))
         outcome.add((yield Batch(self._runner.with_salt(salt), work)))
-        return outcome
 
     def _keep_or_raise(
         self, ranking: Ranking, failure: ServerError, top_n: int | None, usage: Usage
@@ -283,3 +353,15 @@ class _Outcome:
                 # The usage of candidates scored together is the ranking's alone: none has a share of it.
                 self.verdicts += [replace(result[0], usage=usage)] if len(result) == 1 else result
                 self.notes += result.notes if isinstance(result, Verdicts) else ()
+
+    def refine(self, positions: Sequence[int], again: _Outcome) -> None:
+        """Put verdicts after a thought in the place of those at these positions, and say so."""
+        self.usage, self.failure = again.usage, self.failure or again.failure
+        if self.failure is not None:
+            return
+        for position, verdict in zip(positions, again.verdicts, strict=True):
+            before = self.verdicts[position]
+            note = "; ".join(filter(None, (verdict.note, f"{before.score:.2f} before a thought")))
+            self.verdicts[position] = replace(verdict, note=note, usage=before.usage + verdict.usage)
+        count = f"{len(positions)} of {len(self.verdicts)}"
+        self.notes += [*again.notes, f"thought about {count} candidates, the most uncertain"]

@@ -92,6 +92,48 @@ def read_yes_no(reply: Json, yes: Sequence[int], no: Sequence[int]) -> float:
     return sigmoid(log_yes - log_no)
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How likely each of several letters is as the first token of an answer.
+
+    Attributes:
+        logprobs: natural, normalised over the letters; a letter without one is a nat below the least likely.
+        absent: how many letters have none.
+        mass: probability that the first token is one of the letters, 0..1.
+    """
+
+    logprobs: tuple[float, ...]
+    absent: int
+    mass: float
+
+
+def read_choice(reply: Json, ids: Sequence[int]) -> Choice:
+    """Return how likely the tokens `ids` are as the first token of a chat reply.
+
+    Raises:
+        ServerAnswerError: none has a log-probability, or one has none that is a finite number.
+    """
+    logprobs = _first_logprobs(reply)
+    values = [logprobs.get(f"token_id:{id}") for id in ids]
+    numbers = [
+        None
+        if value is None
+        else _number(value, f"the log-probability of token {id} must be a number", reply)
+        for id, value in zip(ids, values, strict=True)
+    ]
+    seen_values = [number for number in numbers if number is not None and number > NOT_SEEN]
+    if not seen_values:
+        raise _refusal(
+            "an answer must carry the log-probability of at least one letter "
+            "(logprob_token_ids, vLLM 0.32 or newer)",
+            reply,
+        )
+    total, floor = _log_sum(seen_values), min(seen_values) - 1.0
+    scores = (floor if number is None or number <= NOT_SEEN else number for number in numbers)
+    absent = len(ids) - len(seen_values)
+    return Choice(tuple(score - total for score in scores), absent, min(1.0, math.exp(total)))
+
+
 def _first_logprobs(reply: Json) -> dict[object, object]:
     """Return the log-probabilities at the first token of a chat reply, by name of the token."""
     choices = reply.get("choices")
@@ -102,9 +144,7 @@ def _first_logprobs(reply: Json) -> dict[object, object]:
     first = tokens[0] if isinstance(tokens, list) and tokens else None
     entries = first.get("top_logprobs") if isinstance(first, dict) else None
     if not isinstance(entries, list):
-        raise _refusal(
-            "a yes/no answer must carry log-probabilities (logprobs.content[0].top_logprobs)", reply
-        )
+        raise _refusal("an answer must carry log-probabilities (logprobs.content[0].top_logprobs)", reply)
     return {entry.get("token"): entry.get("logprob") for entry in entries if isinstance(entry, dict)}
 
 

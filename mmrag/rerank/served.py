@@ -12,7 +12,6 @@ tell its two documents apart is refused.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from mmrag.errors import ServerAnswerError
 from mmrag.rerank.pointwise import NO_CONTENT, NO_CONTENT_NOTE
@@ -21,13 +20,14 @@ from mmrag.rerank.request import (
     ModelInput,
     candidate_input,
     query_input,
+    text_input,
     text_tokens_body,
-    with_picture_note,
+    with_page_notes,
 )
 from mmrag.rerank.response import read_relevance, read_score, read_served_context, read_tokens
 from mmrag.serving.chat import picture_part, scaled_area, text_part
 from mmrag.serving.client import Json
-from mmrag.serving.escaping import as_data, cut_text
+from mmrag.serving.escaping import as_data
 from mmrag.serving.requests import Request, Requests
 from mmrag.types import Candidate, Query, Verdict
 
@@ -100,34 +100,34 @@ class ServedMode:
         if instruction := settings.instruction or query.instruction:
             body["instruction"] = as_data(instruction)
         content = self._content(question)  # once: two generators must not load one lazy picture
-        return [self._score(question, content, body, candidate) for candidate in candidates]
+        return [self._score(query, question, content, body, candidate) for candidate in candidates]
 
     def _score(
-        self, question: ModelInput, query: str | Json, body: Json, candidate: Candidate
+        self, query: Query, question: ModelInput, content: str | Json, body: Json, candidate: Candidate
     ) -> Requests[Sequence[Verdict]]:
-        whole_page = candidate_input(candidate, self.settings)
-        page, notes = whole_page, []
+        page, notes = candidate_input(candidate, query, self.settings), []
         if (
             self._reads_no_pictures
             and page.image is not None
             and page.text.strip()
             and question.image is None
         ):
-            page, notes = replace(page, image=None), [TEXT_ALONE]
+            page, notes = text_input(candidate, query, self.settings), [TEXT_ALONE]
+        shown_page = page
         page, cut_note = yield from self._cut(question, page)
         note = "; ".join([*notes, cut_note] if cut_note else notes)
         document = self._content(page)
         if question.image is None and page.image is None:
-            reply = yield from self._rerank({**body, "query": query, "documents": [document]})
+            reply = yield from self._rerank({**body, "query": content, "documents": [document]})
             score = read_relevance(reply, 1)[0]
         else:
-            reply = yield Request("/score", {**body, "queries": query, "documents": [document]})
+            reply = yield Request("/score", {**body, "queries": content, "documents": [document]})
             score = read_score(reply)
         if page.is_empty:
             verdicts = Verdicts((Verdict(score, note=NO_CONTENT, read=False),), (NO_CONTENT_NOTE,))
         else:
             verdicts = Verdicts((Verdict(score, note=note),), (TOO_LONG,) if cut_note else ())
-        return with_picture_note(verdicts, [whole_page])
+        return with_page_notes(verdicts, [shown_page])
 
     def _rerank(self, body: Json, *, cached: bool = True) -> Requests[Json]:
         """Request scores in the dialect that this server has; the first reply finds it, and is not cached."""
@@ -159,7 +159,7 @@ class ServedMode:
             return page, ""
         cap = int(0.95 * len(page.text) * max(0, room) / length)
         note = f"cut to {cap} of {len(page.text)} characters to fit the model's {self._context} tokens"
-        return ModelInput(cut_text(page.text, cap), page.image), note
+        return ModelInput(page.cut(cap), page.image), note
 
     def _room(self, question: ModelInput, page: ModelInput) -> int:
         """Return the tokens that template, query and pictures leave for the page's text; may be negative."""

@@ -173,9 +173,82 @@ def test_it_says_what_its_scores_depend_on() -> None:
     assert reranker.score_settings() == {
         "model": "m",
         "think_tokens": 8,
+        "think_share": 1.0,
         "images": False,
+        "text_chars": None,
+        "passes": 1,
+        "first": "query",
         "fingerprint": load_mode("pointwise", Settings()).fingerprint,
     }
+
+
+# -------------------------------------------------------------------------- thoughts about some alone
+
+
+@HOW
+def test_the_most_uncertain_share_is_judged_again_with_a_thought(fake_server, how: str) -> None:
+    prepared(fake_server)
+    for probability in (0.02, 0.45, 0.98, 0.97):
+        fake_server.reply(200, yes_no(probability))
+    fake_server.reply(200, tokens(9))
+    fake_server.reply(200, tokens(YES))
+    fake_server.reply(200, tokens(NO))
+    for probability in (0.9, 0.6):  # the one near one half, and the best two contend: 0.98 and 0.97
+        fake_server.reply(200, chat("It is. So it", "length"))
+        fake_server.reply(200, yes_no(probability))
+    before = ranking(*PAGES, "four", images=False)
+    after = rerank(made(fake_server, think_tokens=16, think_share=0.5), before, how)
+    by_id = {candidate.id: candidate.verdict for candidate in after}
+    assert {name: round(verdict.score, 2) for name, verdict in by_id.items()} == {
+        "p0": 0.02,
+        "p1": 0.9,
+        "p2": 0.6,
+        "p3": 0.97,
+    }
+    assert [name for name, verdict in sorted(by_id.items()) if verdict.thought] == ["p1", "p2"]
+    assert by_id["p1"].note == "thought closed after 16 tokens; 0.45 before a thought"
+    assert by_id["p1"].usage.completion_tokens == 1 + 5 + 1
+    assert "thought about 2 of 4 candidates, the most uncertain" in after.notes
+    assert after.usage.completion_tokens == sum(v.usage.completion_tokens for v in by_id.values())
+
+
+def bodies_of(fake_server) -> list[dict]:
+    return [request.json for request in fake_server.requests if request.path.endswith("/chat/completions")]
+
+
+def test_a_share_of_one_makes_todays_requests_and_one_of_zero_those_without_a_thought(fake_server) -> None:
+    def asked(**more) -> list[dict]:
+        fake_server.requests.clear()
+        prepared(fake_server)
+        for probability in (0.3, 0.6, 0.5):
+            if more["think_tokens"] and more.get("think_share") != 0:
+                fake_server.reply(200, chat("It is.", "stop"))
+            fake_server.reply(200, yes_no(probability))
+        made(fake_server, **more).rerank(ranking(*PAGES, images=False))
+        return bodies_of(fake_server)
+
+    assert asked(think_tokens=16, think_share=1.0) == asked(think_tokens=16)
+    assert asked(think_tokens=16, think_share=0.0) == asked(think_tokens=0)
+
+
+@pytest.mark.parametrize("mode", ["listwise", "identifiers", "likelihood", "served"])
+def test_a_share_is_refused_where_candidates_are_not_thought_about_alone(mode: str) -> None:
+    with pytest.raises(ValueError, match=f"think_share must be 1 for mode='{mode}', got 0.5"):
+        ThinkReranker("http://localhost:1", mode=mode, think_share=0.5)
+    with pytest.raises(ValueError, match=r"think_share must be 0 to 1, got 1\.5"):
+        ThinkReranker("http://localhost:1", think_share=1.5)
+
+
+def test_a_failure_of_the_second_look_keeps_the_order(fake_server) -> None:
+    prepared(fake_server)
+    for probability in (0.3, 0.6, 0.5):
+        fake_server.reply(200, yes_no(probability))
+    fake_server.reply(500, {"error": "out of memory"})
+    kept = made(fake_server, think_tokens=16, think_share=0.5, on_error="keep").rerank(
+        ranking(*PAGES, images=False)
+    )
+    assert not kept.reranked
+    assert kept.usage.completion_tokens == 3
 
 
 # ------------------------------------------------------------------------------------------- pictures
