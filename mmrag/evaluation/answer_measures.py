@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from mmrag.evaluation.answer_lines import AnswerLine, CitedQuote
-from mmrag.evaluation.answers import anls, answer_matches, comparable, without_marks
+from mmrag.evaluation.answers import anls, answer_matches, comparable, exact_match, without_marks
 from mmrag.evaluation.boxes import THRESHOLDS, PlacedBox, on_shared_pages, score_boxes
 from mmrag.evaluation.pack import Question
 from mmrag.evaluation.quantities import asks_for_number, number_matches
@@ -22,7 +22,7 @@ FIRST = 3
 JOINT_RECALL = 0.6
 """Box recall from which an answer counts as proven, as in CiteVQA's strict accuracy."""
 
-STRINGS = ("first_quote", "three_quotes", "text", "random_first", "random_three", "anls")
+STRINGS = ("first_quote", "three_quotes", "text", "random_first", "random_three", "anls", "exact")
 NUMBERS = ("number_first", "number_text", "number_random")
 PAGES = ("first_page", "any_page")
 USER_VIEW = (
@@ -92,6 +92,7 @@ def _strings(question: Question, line: AnswerLine) -> Measures:
         "text": not line.abstained and answer_matches(line.text, question),
         "random_first": any(spans[:1]),
         "random_three": any(spans),
+        "exact": not line.abstained and any(exact_match(text, references) for text in texts),
         "anls": 0.0 if line.abstained else max(anls(text, references) for text in texts),
     }
 
@@ -106,7 +107,7 @@ def _numbers(question: Question, line: AnswerLine) -> Measures:
 
 
 def _pages(question: Question, line: AnswerLine) -> Measures:
-    right = [quote.page_key in question.evidence for quote in line.quotes]
+    right = [question.key(quote.page_key) in question.evidence for quote in line.quotes]
     return {"first_page": any(right[:1]), "any_page": any(right)}
 
 

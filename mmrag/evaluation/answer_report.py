@@ -24,6 +24,7 @@ _TITLES: Mapping[str, Mapping[str, str]] = {
         "random_three": "  a random span for each",
         "text": "answer's text does",
         "anls": "ANLS",
+        "exact": "exact match",
         "number_first": "number within 1 %, first quote",
         "number_random": "  a random span as long, same page",
         "number_text": "number within 1 %, answer's text",
@@ -125,7 +126,7 @@ class AnswerReport:
         abstention: by scope and group ("all" and sources with questions of both kinds), where a confidence is
             stated.
         costs: by scope.
-        per_question: one dict a question and scope: id, scope, confidence, and its measures.
+        per_question: one dict a question and scope: id, digest, scope, confidence, and its measures.
     """
 
     pack: str
@@ -150,6 +151,12 @@ class AnswerReport:
         return "\n".join(_table_lines(self))
 
     __str__ = table
+
+
+def measure_title(name: str) -> str:
+    """Return a measure's title in the table; its name where it has none there."""
+    titles = {measure: title for block in _TITLES.values() for measure, title in block.items()}
+    return titles.get(name, name).strip()
 
 
 def _table_lines(report: AnswerReport) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Ask an answerer every question of a pack, and measure its answers.
 
-Every question is pairs twice: of the whole pack, and within the documents it is about; unanswerable ones too.
+Every question is asked twice: of the whole pack, and within the documents it is about; unanswerable ones too.
 Figures are macro averages over the questions that a measure applies to, with bootstrap intervals.
 """
 
@@ -19,7 +19,7 @@ from mmrag.evaluation.answer_measures import NAMES, Measures, measure
 from mmrag.evaluation.answer_report import Abstention, AnswerReport, Cost, CountedFigure
 from mmrag.evaluation.figures import SCOPES, Figure, answer_format_groups, groups
 from mmrag.evaluation.metrics import bootstrap_interval
-from mmrag.evaluation.pack import Pack, Question
+from mmrag.evaluation.pack import Pack, Question, question_digest
 from mmrag.types import Answer
 
 AnswerFunction: TypeAlias = Callable[[str, "tuple[str, ...] | None"], Answer]
@@ -42,10 +42,10 @@ def ask_all(
     """Ask every question in every scope.
 
     Args:
-        pack: whose questions are pairs.
+        pack: whose questions are asked.
         answer: called with a question, and None or the question's file names.
         scopes: of `SCOPES`.
-        file: lines that it has are not pairs again; new ones are added as they come.
+        file: lines that it has are not asked again; new ones are added as they come.
         threshold: the confidence from which the answerer answers as shipped, where `answer` was told not to
             abstain by it. None: what it says stands.
         seed: of the random spans.
@@ -95,6 +95,7 @@ def report_answers(
         for scope, answers in by_scope.items()
     }
     bootstrap = {"samples": samples, "seed": seed}
+    digests = [question_digest(question) for question in pack.questions]
     return AnswerReport(
         pack=pack.path.resolve().name,
         settings={**(settings or {}), **bootstrap},
@@ -106,9 +107,9 @@ def report_answers(
         },
         costs={scope: _cost(answers) for scope, answers in by_scope.items()},
         per_question=[
-            {"id": line.id, "scope": scope, "confidence": line.confidence, **row}
+            {"id": line.id, "digest": digest, "scope": scope, "confidence": line.confidence, **row}
             for scope in scopes
-            for line, row in zip(by_scope[scope], measures[scope], strict=True)
+            for digest, line, row in zip(digests, by_scope[scope], measures[scope], strict=True)
         ],
     )
 

@@ -7,6 +7,7 @@ A lower bound: a right answer in other words counts as a miss. Free answers (`Qu
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
 from collections.abc import Sequence
 
@@ -14,6 +15,8 @@ from mmrag.evaluation.pack import Question
 
 _CITATION = re.compile(r"\[\d+\]")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_ARTICLE = re.compile(r"\b(?:a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
 
 
@@ -39,11 +42,21 @@ def answer_matches(text: str, question: Question) -> bool:
     return any(_contains(tokens, tokenise(answer)) for answer in question.answers)
 
 
+def exact_match(text: str, references: Sequence[str]) -> bool:
+    """Check whether the text is an accepted string, as SQuAD compares them.
+
+    In lower case, without ASCII punctuation and the words a, an and the, with single spaces; nothing may
+    stand around it. A strict measure for short answers.
+    """
+    return _squad(text) in {_squad(answer) for answer in references}
+
+
 def anls(text: str, references: Sequence[str]) -> float:
     """Compute the best normalised Levenshtein similarity with an accepted string, 0..1.
 
     ``1 - distance / longer length`` in lower case, with single spaces; 0 where that is not above one half
-    (the measure of DocVQA). Made for short answers: a sentence around the right string scores 0.
+    (the measure of DocVQA, by its paper's formula; its program lets exactly one half stand). Made for short
+    answers: a sentence around the right string scores 0.
     """
     return max((_similarity(_plain(text), _plain(answer)) for answer in references), default=0.0)
 
@@ -72,6 +85,11 @@ def tokenise(text: str) -> list[str]:
 def _contains(tokens: list[str], part: list[str]) -> bool:
     size = len(part)
     return size > 0 and any(tokens[i : i + size] == part for i in range(len(tokens) - size + 1))
+
+
+def _squad(text: str) -> str:
+    letters = text.lower().translate(_PUNCTUATION)
+    return " ".join(_ARTICLE.sub(" ", letters).split())
 
 
 def _plain(text: str) -> str:

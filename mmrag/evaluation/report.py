@@ -19,10 +19,12 @@ from tqdm import tqdm
 from mmrag.evaluation.answer_report import AnswerReport
 from mmrag.evaluation.answer_run import AnswerFunction, ask_all, report_answers
 from mmrag.evaluation.figures import SCOPE_TITLES, SCOPES, Figure, Values, groups
-from mmrag.evaluation.metrics import bootstrap_interval, ndcg, recall
-from mmrag.evaluation.pack import Pack, PageKey, Question, load_pack
+from mmrag.evaluation.metrics import METRICS as METRICS
+from mmrag.evaluation.metrics import bootstrap_interval
+from mmrag.evaluation.pack import Pack, PageKey, Question, load_pack, question_digest
 
-METRICS = ("ndcg@5", "recall@1", "recall@5", "recall@10")
+COLUMNS = {"recall@1": 9, "recall@5": 9, "recall@10": 10, "ndcg@10": 9}
+"""What the table has beside nDCG@5, with widths; all of `METRICS` is in the data."""
 DEEPEST = 10
 """Pages a search should return: no metric looks further."""
 
@@ -47,10 +49,12 @@ class Report:
         questions: in the pack; `answerable` of them are scored.
         answerable: number of scored questions.
         scopes: ``scopes["pack" or "document"][group]``; "all" is the first group.
-        per_question: one dict a scored question: id, and metrics by scope.
+        per_question: one dict a scored question: id, digest of words and evidence, metrics by scope, and
+            ``rankings``: the first `DEEPEST` page keys by scope.
         seconds: of the searches: total, median and 95th percentile of one.
         answers: None where no answer function was given.
         settings: bootstrap samples and seed.
+        made_count: scored questions that a template or a model made.
     """
 
     pack: str
@@ -61,6 +65,7 @@ class Report:
     seconds: Mapping[str, float]
     answers: AnswerReport | None
     settings: Mapping[str, int]
+    made_count: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON."""
@@ -109,13 +114,13 @@ def evaluate(
         raise ValueError(
             f"{pack.path} must have an answerable question, got {len(pack.questions)} without one."
         )
-    values, seconds = _search_all(questions, search, show_progress)
+    values, seconds, rankings = _search_all(questions, search, show_progress)
     return Report(
         pack=pack.path.resolve().name,
         questions=len(pack.questions),
         answerable=len(questions),
         scopes=_scopes(questions, values, samples, seed),
-        per_question=_per_question(questions, values),
+        per_question=_per_question(questions, values, rankings),
         seconds={
             "total": sum(seconds),
             "median": float(np.median(seconds)),
@@ -123,7 +128,13 @@ def evaluate(
         },
         answers=None if answer is None else _answers(pack, answer, samples, seed, show_progress),
         settings={"samples": samples, "seed": seed},
+        made_count=sum(question.is_made for question in questions),
     )
+
+
+def metric_title(metric: str) -> str:
+    """Return a metric's name as tables have it."""
+    return metric.replace("ndcg", "nDCG").replace("mrr", "MRR").replace("map", "MAP")
 
 
 def _answers(
@@ -135,10 +146,11 @@ def _answers(
 
 def _search_all(
     questions: Sequence[Question], search: Search, show_progress: bool
-) -> tuple[Values, list[float]]:
-    """Search every question in both scopes; returns metrics and the seconds of each search."""
+) -> tuple[Values, list[float], list[dict[str, list[PageKey]]]]:
+    """Search every question in both scopes; returns metrics, seconds of each search, and rankings."""
     values = np.zeros((len(SCOPES), len(questions), len(METRICS)))
     seconds: list[float] = []
+    rankings: list[dict[str, list[PageKey]]] = [{} for _ in questions]
     bar = tqdm(questions, "searching", unit="question", disable=not show_progress)
     for position, question in enumerate(bar):
         for scope, within in enumerate((None, question.docs)):
@@ -146,7 +158,8 @@ def _search_all(
             ranking = list(search(question.question, within))
             seconds.append(time.perf_counter() - start)
             values[scope, position] = _measure(ranking, question)
-    return values, seconds
+            rankings[position][SCOPES[scope]] = ranking[:DEEPEST]
+    return values, seconds, rankings
 
 
 def _scopes(
@@ -160,9 +173,14 @@ def _scopes(
     }
 
 
-def _per_question(questions: Sequence[Question], values: Values) -> list[dict[str, Any]]:
-    """List id and metrics by scope of every question."""
-    rows: list[dict[str, Any]] = [{"id": question.id} for question in questions]
+def _per_question(
+    questions: Sequence[Question], values: Values, rankings: Sequence[Mapping[str, Sequence[PageKey]]]
+) -> list[dict[str, Any]]:
+    """List id, digest, metrics and page keys by scope of every question."""
+    rows: list[dict[str, Any]] = [
+        {"id": question.id, "digest": question_digest(question), "rankings": ranking}
+        for question, ranking in zip(questions, rankings, strict=True)
+    ]
     for scope, metrics in zip(SCOPES, values.tolist(), strict=True):
         for row, figures in zip(rows, metrics, strict=True):
             row[scope] = dict(zip(METRICS, figures, strict=True))
@@ -170,11 +188,11 @@ def _per_question(questions: Sequence[Question], values: Values) -> list[dict[st
 
 
 def _measure(ranking: Sequence[PageKey], question: Question) -> list[float]:
+    relevant = question.relevant
+    if question.by_document:  # a file is where its first page is
+        ranking = list(dict.fromkeys(question.key(page) for page in ranking))
     try:
-        return [
-            ndcg(ranking, question.evidence, 5),
-            *(recall(ranking, question.evidence, k) for k in (1, 5, 10)),
-        ]
+        return [metric(ranking, relevant) for metric in METRICS.values()]
     except ValueError as error:
         raise ValueError(f"question {question.id!r}: {error}") from error
 
@@ -186,14 +204,16 @@ def _summarise(values: Values, samples: int, seed: int) -> Group:
 
 
 def _table_lines(report: Report) -> Iterator[str]:
-    yield f"{report.pack}: {report.questions} questions, {report.answerable} answerable"
+    origin = f", {report.made_count} made by a template or a model" if report.made_count else ""
+    yield f"{report.pack}: {report.questions} questions, {report.answerable} answerable{origin}"
     for scope in SCOPES:
         yield ""
         title = SCOPE_TITLES[scope]
-        yield f"{title:<44}{'n':>5}  {'nDCG@5':<21}{'recall@1':>9}{'recall@5':>9}{'recall@10':>10}"
+        heads = "".join(f"{metric_title(metric):>{width}}" for metric, width in COLUMNS.items())
+        yield f"{title:<44}{'n':>5}  {'nDCG@5':<21}{heads}"
         for name, group in report.scopes[scope].items():
             best = group.figures["ndcg@5"]
-            columns = (f"{group.figures[metric].mean:>9.3f}" for metric in METRICS[1:])
+            columns = (f"{group.figures[metric].mean:>{width}.3f}" for metric, width in COLUMNS.items())
             interval = f"{best.mean:.3f} [{best.low:.3f}, {best.high:.3f}]"
             yield f"{name[:43]:<44}{group.count:>5}  {interval:<21}{''.join(columns)}"
     yield ""

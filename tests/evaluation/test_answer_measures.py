@@ -39,6 +39,7 @@ def test_the_right_row_of_a_table():
         "text": 1,
         "random_first": 1,
         "anls": 0,
+        "exact": 0,
         "number_first": 1,
         "first_page": 1,
         "answered": 1,

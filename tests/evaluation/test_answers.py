@@ -1,11 +1,12 @@
-"""ANLS against a plain recursion."""
+"""ANLS against a plain recursion, exact match against SQuAD's definition, word by word."""
 
 import random
+import string
 from functools import cache
 
 import pytest
 
-from mmrag.evaluation.answers import anls, edit_distance, without_marks
+from mmrag.evaluation.answers import anls, edit_distance, exact_match, without_marks
 
 
 def plain_distance(first, second):
@@ -48,3 +49,43 @@ def test_similarity_equals_its_definition():
 
 def test_marks_are_not_words():
     assert without_marks("It fell [1], then rose [12].\nWhy?") == "It fell , then rose . Why?"
+
+
+@pytest.mark.parametrize(
+    ("text", "accepted", "similarity"),
+    [
+        ("University of California", "university of california", 1),
+        ("Univ. of California", "University of California", 1 - 6 / 24),
+        ("$1,204", "$1,024", 1 - 2 / 6),
+        ("2", "3", 0),
+        ("ab", "ad", 0),  # exactly one half: nothing by the paper's formula
+        ("  New\n York ", "new york", 1),
+    ],
+)
+def test_worked_cases_of_docvqa(text, accepted, similarity):
+    """By ``1 - NL if NL < 0.5 else 0``, NL the distance over the longer length."""
+    first, second = (" ".join(value.lower().split()) for value in (text, accepted))
+    nl = plain_distance(first, second) / max(len(first), len(second))
+    assert (1 - nl if nl < 0.5 else 0) == pytest.approx(similarity)
+    assert anls(text, ["something else entirely", accepted]) == pytest.approx(similarity)
+
+
+def squad(text):
+    """Drop punctuation, then articles, then spaces, each letter and word by itself."""
+    letters = "".join(letter for letter in text.lower() if letter not in set(string.punctuation))
+    return [word for word in letters.split() if word not in ("a", "an", "the")]
+
+
+def test_exact_match_by_hand_and_by_its_definition():
+    assert exact_match("The Florida Keys!", ["florida keys"])
+    assert exact_match("30.8%", ["308", "30.8 %"])  # punctuation is dropped: a known weakness of the measure
+    assert not exact_match("It was Florida.", ["Florida"])
+    assert not exact_match("Florida", [])
+    rng = random.Random(2)
+    pieces = ["the ", "a ", "An ", "cat", "Dog", " ", ".", "-", "'s", "\n"]
+    matches = 0
+    for _ in range(2000):
+        first, second = ("".join(rng.choices(pieces, k=rng.randrange(1, 6))) for _ in range(2))
+        matches += squad(first) == squad(second)
+        assert exact_match(first, [second]) == (squad(first) == squad(second)), (first, second)
+    assert matches > 100

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from mmrag.evaluation import load_pack, select_questions
+from mmrag.evaluation.pack import WHOLE
 
 GOOD = {"id": "q1", "question": "What?", "doc": "a.pdf", "answerable": True, "evidence_pages": [0, 2]}
 
@@ -183,3 +184,34 @@ def test_an_incomplete_pack_is_refused(tmp_path, missing):
         FileNotFoundError, match=r"a pack needs the (folder|file) .* See docs/evaluation-pack\.md"
     ):
         load_pack(folder)
+
+
+def test_evidence_may_have_grades(folder):
+    line = {"id": "q", "question": "What?", "answerable": True}
+    line["evidence"] = [{"doc": "a.pdf", "page": 3, "grade": 2}, {"doc": "b.pdf", "page": 0}]
+    (question,) = load_pack(write(folder, line)).questions
+    assert question.relevant == {("a.pdf", 3): 2, ("b.pdf", 0): 1}
+    line["evidence"][0]["grade"] = 0
+    with pytest.raises(ValueError, match=r"line 1: 'grade' in 'evidence' must be a whole number .* got 0"):
+        load_pack(write(folder, line))
+
+
+def test_a_whole_file_may_be_the_evidence(folder):
+    line = {"id": "q", "question": "What?", "answerable": True, "evidence": [{"doc": "a.pdf"}]}
+    (question,) = load_pack(write(folder, line)).questions
+    assert question.evidence == {("a.pdf", WHOLE)}
+    assert question.key(("a.pdf", 7)) in question.evidence
+    line["evidence"].append({"doc": "b.pdf", "page": 1})
+    with pytest.raises(ValueError, match=r"pages of 'a.pdf' in 'evidence' must be a list of different whole"):
+        load_pack(write(folder, line))
+    line["evidence"] = [{"doc": "a.pdf", "page": -1}]
+    with pytest.raises(ValueError, match=r"pages of 'a.pdf' in 'evidence' must be"):
+        load_pack(write(folder, line))
+
+
+def test_a_question_may_be_about_more_files_than_answer_it(folder):
+    line = {"id": "q", "question": "What?", "answerable": True, "docs": ["a.pdf", "b.pdf"]}
+    (question,) = load_pack(write(folder, line | {"evidence": [{"doc": "b.pdf", "page": 0}]})).questions
+    assert question.docs == ("a.pdf", "b.pdf")
+    with pytest.raises(ValueError, match=r"'doc' must be a file in documents/, got 'c.pdf'"):
+        load_pack(write(folder, line | {"docs": ["c.pdf"], "evidence": [{"doc": "b.pdf", "page": 0}]}))

@@ -182,6 +182,7 @@ def test_json_holds_the_report(pack, tmp_path):
     )
     assert [line["id"] for line in data["per_question"]] == ["table", "scan"]
     assert data["per_question"][0]["pack"]["recall@10"] == 1.0
+    assert data["per_question"][0]["rankings"]["document"] == [["a.pdf", page] for page in range(4)]
     assert data["answers"] is None
 
 
@@ -210,3 +211,12 @@ def test_a_plot_without_matplotlib_names_the_extra(pack, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'mmrag\[plot\]'"):
         save_plot(evaluate(pack, search), tmp_path / "plot.png")
+
+
+def test_a_file_that_is_the_evidence_has_the_rank_of_its_first_page(pack):
+    """b.pdf has four pages before a.pdf's first one, which makes a.pdf the second file."""
+    line = {"id": "q", "question": "What?", "answerable": True, "evidence": [{"doc": "a.pdf"}]}
+    (pack / "queries.jsonl").write_text(json.dumps(line), encoding="utf-8")
+    figures = evaluate(pack, search).scopes["pack"]["all"].figures
+    assert figures["ndcg@5"].mean == pytest.approx(1 / np.log2(3))
+    assert figures["mrr@10"].mean == 1 / 2
