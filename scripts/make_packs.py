@@ -1,4 +1,4 @@
-"""Draw packs of documents with their truth, ``tables``, ``forms`` and ``alike``, to measure by.
+"""Draw packs of documents with their truth, ``tables``, ``forms``, ``alike`` and ``letters``, to measure by.
 
 Usage: ``python scripts/make_packs.py OUT [--seed 17] [--only tables] [--every 5]``. Needs reportlab, PyMuPDF,
 Pillow and numpy (the ``dev`` extra). The same seed gives the same bytes. The format is that of
@@ -14,9 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from packs import alike, forms, tables, truth
+from packs import alike, forms, letters, tables, truth
 
-PACKS = {"tables": tables, "forms": forms, "alike": alike}
+PACKS = {"tables": tables, "forms": forms, "alike": alike, "letters": letters}
 SEED = 17
 
 

@@ -23,7 +23,9 @@ __all__ = [
     "ExtractiveAnswerer",
     "PageBlocks",
     "ReadsBlocks",
+    "ReadsNextPage",
     "ServedAnswerer",
+    "with_next_page",
     "with_page_blocks",
 ]
 
@@ -32,10 +34,18 @@ AnyAnswerer = TypeVar("AnyAnswerer")
 PageBlocks: TypeAlias = Callable[[Page], tuple[Block, ...]]
 """Returns the blocks of a page; raises `mmrag.errors.DocumentError` where they cannot be read."""
 
+NextPage: TypeAlias = Callable[[Page], "Page | None"]
+"""Returns the page behind a page; None where there is none."""
+
 
 @runtime_checkable
 class Answerer(Protocol):
-    """Question and ranking in, answer out."""
+    """Question and ranking in, answer out.
+
+    Example:
+        >>> isinstance(qa.answerer, Answerer)
+        True
+    """
 
     def answer(self, query: Query, ranking: Ranking) -> Answer:
         """Return the answer that the candidates hold, or one with ``abstained`` set."""
@@ -59,6 +69,28 @@ class ReadsBlocks(Protocol):
     def with_blocks(self, blocks: PageBlocks) -> Self:
         """Return a copy that reads structure by `blocks`."""
         ...
+
+
+@runtime_checkable
+class ReadsNextPage(Protocol):
+    """An answerer that follows a sentence over a page's end.
+
+    Attributes:
+        next_page: returns the page behind a page; None if the answerer has no such function yet.
+    """
+
+    next_page: NextPage | None
+
+    def with_next_page(self, next_page: NextPage) -> Self:
+        """Return a copy that finds the page behind a page by `next_page`."""
+        ...
+
+
+def with_next_page(answerer: AnyAnswerer, next_page: NextPage) -> AnyAnswerer:
+    """Return `answerer`, or a copy that finds next pages if it reads them and has no function yet."""
+    if isinstance(answerer, ReadsNextPage) and answerer.next_page is None:
+        return cast("AnyAnswerer", answerer.with_next_page(next_page))
+    return answerer
 
 
 def with_page_blocks(answerer: AnyAnswerer, blocks: PageBlocks) -> AnyAnswerer:

@@ -6,14 +6,17 @@ The score of a passage is the model's log-odds and a little more
 * for holding the kind of thing that is asked for;
 * for a table's row or cell that the question names;
 * where a name or an address is asked for, for standing at the head of a page: letters, invoices and title
-  pages say there who they are from.
+  pages say there who they are from;
+
+and a little less for how far its document is behind the best one: of documents that look alike only the
+search knows which one the question names.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -32,15 +35,16 @@ NAMES = 4.0
 MATCH = (0.0, 2.0, 6.0)
 """By `Passage.match_level`."""
 HEAD = 5.0
+DOCUMENT, LEAST_DOCUMENT = 2.0, -3.0
+"""Weight of a document's score less the best document's, and the least that this counts."""
 FLOOR = -8.0
 """Log-odds below which the model says no; differences there mean nothing."""
 MARGIN = 10.0
 """Log-odds by which a passage that is quoted, too, may be behind the first."""
-TOP = 6.0
-SHARE, CELL, MODEL, BIAS = 7.9, 4.0, 0.1, -6.9
+SHARE, SCORE, ABSENT, CELL, BIAS = 1.5, 0.054, -3.5, 4.3, -0.95
 """Weights of `confidence`."""
-KINDLESS = -4.0
-"""Weight of a passage without the kind of thing that is asked for: a day without a date."""
+SHARE_POWER = 8
+"""Of the share of words: it says much where a page has all of them, and little below."""
 HEAD_LINES = 3
 HEAD_KINDS = ("name", "place")
 
@@ -84,12 +88,14 @@ def choose(
     own_stems = [frozenset(content_stems(passage.read_text)) for passage in passages]
     stems = [own_stems[index] | heads[passage.candidate] for index, passage in enumerate(passages)]
     names = {name: frozenset(content_stems(name)) for name in question.names}
+    drops = _document_drops(candidates)
     prior = [
         WORDS * share
         + KIND * question.kind_share(passage.text)
         + NAMES * _share_met(names.values(), stems[index])
         + MATCH[passage.match_level]
         + HEAD * _head(question, passage)
+        + DOCUMENT * drops[passage.candidate]
         for index, (share, passage) in enumerate(zip(word_shares(question, stems), passages, strict=True))
     ]
     order = sorted(range(len(passages)), key=lambda index: -prior[index])
@@ -112,6 +118,15 @@ def choose(
     return sorted(scores, key=lambda item: -item.score)
 
 
+def _document_drops(candidates: Sequence[Candidate]) -> list[float]:
+    """Return how far the best page of each candidate's document is behind the best page of all, at most 0."""
+    best: dict[str, float] = {}
+    for candidate in candidates:
+        best[candidate.document_id] = max(candidate.score, best.get(candidate.document_id, -math.inf))
+    top = max(best.values(), default=0.0)
+    return [max(best[candidate.document_id] - top, LEAST_DOCUMENT) for candidate in candidates]
+
+
 def near_best(scores: Sequence[ScoredPassage]) -> list[ScoredPassage]:
     """Return the first passage and those whose scores are not far below; a cell that is named stays alone."""
     best = scores[0]
@@ -123,23 +138,50 @@ def near_best(scores: Sequence[ScoredPassage]) -> list[ScoredPassage]:
 def confidence(question: Question, scores: Sequence[ScoredPassage], candidates: Sequence[Candidate]) -> float:
     """Return how likely the pages answer the question, 0..1.
 
-    Above all by the share of the question's own words that stand on the pages at all: a page that answers
-    names what it is asked about. Fitted on the drawn packs of ``scripts/make_packs.py``, tables and forms.
+    By the share of the question's own words that stand together on *one* page (or on it and the one before),
+    for five pages have most words of any question. People ask in words that the page has not, so anything
+    less than all of them says little. Then by the first passage's score, by the share of the question's names
+    and numbers that none of the pages has, and by whether the passage is a cell named by row and column.
+    Weights are fitted on the drawn packs of ``scripts/make_packs.py``, both classes at equal weight; the
+    constant is where answers and silence balance on tables and forms (docs/lab-log.md).
     """
     if not scores:
         return 0.0
-    stems = {stem for candidate in candidates for stem in content_stems(candidate.record.text)}
-    stems.update(stem for candidate in candidates for stem in content_stems(_file_name(candidate)))
-    share = len(question.specific & stems) / len(question.specific) if question.specific else 1.0
     best = scores[0]
+    file_stems = frozenset(stem for candidate in candidates for stem in content_stems(_file_name(candidate)))
+    absent_names = [
+        name for name in missing_names(question, candidates) if not file_stems.issuperset(content_stems(name))
+    ]
     logit = (
-        SHARE * share
-        + KINDLESS * (question.kind_share(best.passage.text) == 0)
+        SHARE * max(_page_shares(question, candidates), default=0.0) ** SHARE_POWER
+        + SCORE * best.score
+        + ABSENT * len(absent_names) / max(1, len(question.names))
         + CELL * (best.passage.match_level == 2)
-        + MODEL * min(max(best.model, FLOOR), TOP)
         + BIAS
     )
     return 0.5 + 0.5 * math.tanh(logit / 2)  # the logistic function, without overflow
+
+
+def _page_shares(question: Question, candidates: Sequence[Candidate]) -> Iterator[float]:
+    """Yield for each page the share of the question's own words that it has; 1 if the question has none.
+
+    A page has what its text and its file name say, and what the page before it says, if that was found, too:
+    tables go on without their headers, and "it" is what was named before.
+    """
+    stems = [
+        {*content_stems(candidate.record.text), *content_stems(_file_name(candidate))}
+        for candidate in candidates
+    ]
+    positions = {
+        (candidate.document_id, candidate.page.number): position
+        for position, candidate in enumerate(candidates)
+        if candidate.page is not None
+    }
+    for candidate, own_stems in zip(candidates, stems, strict=True):
+        number = candidate.page.number if candidate.page is not None else 0
+        before = positions.get((candidate.document_id, number - 1))
+        found_stems = own_stems if before is None else own_stems | stems[before]
+        yield len(question.specific & found_stems) / len(question.specific) if question.specific else 1.0
 
 
 def _file_name(candidate: Candidate) -> str:

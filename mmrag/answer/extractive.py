@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING
 
 from mmrag.answer.areas import block_area
 from mmrag.answer.choice import Score, ScoredPassage, choose, confidence, missing_names, near_best
+from mmrag.answer.continuation import ends_open, rest_of_sentence
 from mmrag.answer.passages import Passage, passages_of
 from mmrag.answer.question import Question
 from mmrag.answer.quotes import line_boxes
 from mmrag.answer.tables import narrow, whole_tables
 from mmrag.errors import DocumentError, MissingExtraError, WorkerError, check_whole
-from mmrag.types import Answer, Candidate, Citation, Query, Ranking, Usage
+from mmrag.types import Answer, Candidate, Citation, Page, Query, Ranking, Usage
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from mmrag.answer import PageBlocks
+    from mmrag.answer import NextPage, PageBlocks
     from mmrag.blocks import Block
 
 THRESHOLD = 0.5
@@ -49,9 +50,14 @@ class ExtractiveAnswerer:
         quotes: most quotes of an answer.
         threshold: least confidence, 0..1, of an answer that is given; 0 answers whatever is asked.
         blocks: returns the structure of a page; `mmrag.DocumentQA` sets its own if this is None.
+        next_page: returns the page behind a page, for sentences that a page's end cuts; set in the same way.
 
     Raises:
         ValueError: an argument is out of its range.
+
+    Example:
+        >>> qa.ask("Who chairs the board?", k=1, answerer=ExtractiveAnswerer(quotes=1)).text
+        'Ingrid Thorne chairs the board. [1]'
     """
 
     def __init__(
@@ -62,6 +68,7 @@ class ExtractiveAnswerer:
         quotes: int = 3,
         threshold: float = THRESHOLD,
         blocks: PageBlocks | None = None,
+        next_page: NextPage | None = None,
     ) -> None:
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold must be within 0..1, got {threshold}. 0 answers whatever is asked.")
@@ -70,11 +77,18 @@ class ExtractiveAnswerer:
         self.quotes = check_whole("quotes", quotes)
         self.threshold = threshold
         self.blocks = blocks
+        self.next_page = next_page
 
     def with_blocks(self, blocks: PageBlocks) -> Self:
         """Return a copy that reads structure by `blocks`."""
         twin = copy.copy(self)
         twin.blocks = blocks
+        return twin
+
+    def with_next_page(self, next_page: NextPage) -> Self:
+        """Return a copy that finds the page behind a page by `next_page`."""
+        twin = copy.copy(self)
+        twin.next_page = next_page
         return twin
 
     def answer(self, query: Query, ranking: Ranking) -> Answer:
@@ -102,12 +116,16 @@ class ExtractiveAnswerer:
             why = "It has no words: quoting needs a question in words."
             return Answer(f"{NOT_ANSWERED} {why}", (), ranking, abstained=True)
         question = Question(query.text or "")
+        if not question.stems and not question.kind:
+            why = "It has no word that says what to look for."
+            return Answer(f"{NOT_ANSWERED} {why}", (), ranking, abstained=True, confidence=0.0)
         candidates = ranking.candidates[: self.candidates]
         notes: list[str] = []
+        structure = [self._blocks_of(candidate.page, notes) for candidate in candidates]
         passages = [
             passage
-            for number, candidate in enumerate(candidates)
-            for passage in passages_of(candidate, number, self._blocks_of(candidate, notes))
+            for number, (candidate, blocks) in enumerate(zip(candidates, structure, strict=True))
+            for passage in passages_of(candidate, number, blocks)
         ]
         note = " ".join(dict.fromkeys(notes))
         if not passages:
@@ -122,20 +140,43 @@ class ExtractiveAnswerer:
             why = _why_not(question, scores, candidates)
             return Answer(why, (), ranking, abstained=True, note=note, confidence=sure)
         quotes = [item.passage for item in near_best(scores)[: self.quotes]]
-        citations = tuple(
-            _citation(number, passage, candidates[passage.candidate])
-            for number, passage in enumerate(quotes, 1)
-        )
+        citations: tuple[Citation, ...] = ()
+        lines: list[str] = []
+        for passage in quotes:
+            at = passage.candidate
+            citations += (
+                parts := self._with_rest(passage, candidates[at], structure[at], len(citations) + 1)
+            )
+            lines.append(parts[0].quote + " " + "".join(f"[{part.number}]" for part in parts))
         if quotes[0].is_outline:  # the table's figures are not in the quote: it is evidence, and no answer
             text = f"{NOT_COMPUTED} [1]"
             return Answer(text, citations[:1], ranking, abstained=True, note=note, confidence=sure)
-        lines = [f"{citation.quote} [{citation.number}]" for citation in citations]
         if question.computes and not quotes[0].match_level:
             lines.append(NOT_COMPUTED)
         return Answer("\n".join(lines), citations, ranking, note=note, confidence=sure, quoted=True)
 
-    def _blocks_of(self, candidate: Candidate, notes: list[str]) -> Sequence[Block] | None:
+    def _with_rest(
+        self, passage: Passage, candidate: Candidate, blocks: Sequence[Block] | None, number: int
+    ) -> tuple[Citation, ...]:
+        """Return the quote's citation, and one of the rest of its sentence if the page's end cuts it.
+
+        The first then quotes the whole sentence: half of it can say the opposite.
+        """
+        first = _citation(number, passage, candidate)
         page = candidate.page
+        if page is None or self.next_page is None or not blocks or not ends_open(passage, page, blocks):
+            return (first,)
+        behind = self.next_page(page)
+        rest_blocks = self._blocks_of(behind, [])
+        rest = rest_of_sentence(behind, rest_blocks, passage.candidate) if behind and rest_blocks else None
+        if behind is None or rest is None:
+            return (first,)
+        next_candidate = replace(candidate, record=replace(candidate.record, id=behind.id, page=behind))
+        note = f"The sentence goes on over the page's end: see [{number + 1}]."
+        whole = replace(first, quote=f"{first.quote} {rest.text}", note=note)
+        return whole, _citation(number + 1, rest, next_candidate)
+
+    def _blocks_of(self, page: Page | None, notes: list[str]) -> Sequence[Block] | None:
         if page is None or page.blocks is not None or self.blocks is None:
             return None if page is None else page.blocks
         try:

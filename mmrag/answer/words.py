@@ -30,10 +30,15 @@ goes:go gone:go built:build chose:choose chosen:choose people:person children:ch
 women:woman said:say kept:keep left:leave sent:send told:tell thought:think brought:bring got:get
 shown:show born:birth higher:high lower:low larger:large
 """
+_SHORT_DATES = """
+jan:january feb:february mar:march apr:april jun:june jul:july aug:august sep:september sept:september
+oct:october nov:november dec:december tue:tuesday tues:tuesday thu:thursday thur:thursday thurs:thursday
+fri:friday
+"""
 STOP = frozenset(_STOP.split())
 """Words that carry no meaning by themselves; ``one`` and ``two`` are among them."""
 WORD = re.compile(r"%|\b[A-Z]&[A-Z]\b|[^\W_]+(?:[.,]\d+)*(?:['\u2019]s\b)?")
-_BASE_FORMS = dict(pair.split(":") for pair in _IRREGULAR.split())
+_BASE_FORMS = dict(pair.split(":") for pair in (_IRREGULAR + _SHORT_DATES).split())
 
 
 def _strip(word: str) -> str:
@@ -60,7 +65,10 @@ def _strip(word: str) -> str:
 
 @lru_cache(maxsize=50_000)
 def stem(word: str) -> str:
-    """Return the form under which a word is compared: lower case, no accents, common English endings cut."""
+    """Return the form under which a word is compared: lower case, no accents, common English endings cut.
+
+    Tables shorten months and days where people write them out, so both are the same word.
+    """
     word = unicodedata.normalize("NFKD", word).casefold()
     word = "".join(c for c in word if not unicodedata.combining(c))
     word = re.sub(r"['\u2019]s?$", "", word)
@@ -91,7 +99,8 @@ gen gov sen rep col lt capt rev hon mt ed eds z.b d.h u.a bzw ca
 _ABBREVIATIONS = frozenset(_ABBREVIATIONS_TEXT.split())
 _BEFORE_NUMBERS_TEXT = "no nos p pp fig figs vol eq eqs sec ch ref refs tab nr art"
 _BEFORE_NUMBERS = frozenset(_BEFORE_NUMBERS_TEXT.split())
-_CLOSERS = "\"'\u201d\u2019)]\u00bb*\u2020\u2021"
+SENTENCE_ENDS = ".!?\u2026\u3002\uff01\uff1f"
+CLOSERS = "\"'\u201d\u2019)]\u00bb*\u2020\u2021"
 _OPENERS = "\"'\u201c\u2018(["
 
 
@@ -115,8 +124,8 @@ def sentence_spans(words: Sequence[str]) -> list[range]:
 
 def _ends(word: str, next_word: str, *, is_first: bool) -> bool:
     """Decide whether a sentence ends with a word, given the next."""
-    bare = word.rstrip(_CLOSERS)
-    if bare[-1:] not in set(".!?\u2026\u3002\uff01\uff1f") or next_word.lstrip(_OPENERS)[:1].islower():
+    bare = word.rstrip(CLOSERS)
+    if bare[-1:] not in set(SENTENCE_ENDS) or next_word.lstrip(_OPENERS)[:1].islower():
         return False
     stem_ = bare[:-1].lower().lstrip(_OPENERS)
     if bare[-1] != "." or not stem_:

@@ -1,1 +1,1 @@
-"""Three packs of drawn documents with their truth; `scripts/make_packs.py` writes them."""
+"""Four packs of drawn documents with their truth; `scripts/make_packs.py` writes them."""

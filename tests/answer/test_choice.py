@@ -106,8 +106,35 @@ def test_confidence_grows_with_the_score_and_stays_within_bounds(structured, see
     question = Question(noise.choice(QUESTIONS))
     (one, *_) = choose(question, all_passages(candidates), candidates, None)
     scores = sorted(noise.uniform(-60, 60) for _ in range(30))
-    sure = [confidence(question, [replace(one, model=score)], candidates) for score in scores]
+    sure = [confidence(question, [replace(one, score=score)], candidates) for score in scores]
     assert sure == sorted(sure) and all(0 <= value <= 1 for value in sure)
+
+
+def test_of_pages_that_look_alike_the_better_one_is_quoted():
+    """Two forms say the same; only the search knows which of them the question is about."""
+    texts = candidates_of("Net weight: 40 kg", "Net weight: 70 kg")
+    question = Question("What is the net weight?")
+    for order in (0, 1):
+        scored = [replace(one, score=1.0 if at == order else 0.2) for at, one in enumerate(texts)]
+        first = choose(question, all_passages(scored), scored, None)[0]
+        assert first.passage.candidate == order
+
+
+def test_words_that_stand_on_one_page_weigh_more_than_on_two():
+    """Many pages together have most words of any question, so only what one page has says something."""
+    question = Question("How many copper kettles were repaired in the brewery?")
+
+    def sure(*texts):
+        candidates = candidates_of(*texts)
+        (first, *_) = choose(question, all_passages(candidates), candidates, None)
+        return confidence(question, [replace(first, score=9.0)], candidates)
+
+    together, apart = (
+        ["Nine copper kettles repaired, brewery."],
+        ["Nine copper kettles.", "They repaired the brewery."],
+    )
+    assert sure(*together) > sure(*apart)
+    assert sure(*together, *apart) == sure(*together)
 
 
 def test_a_name_that_no_page_has_lowers_the_confidence(structured):
@@ -120,7 +147,7 @@ def test_a_name_that_no_page_has_lowers_the_confidence(structured):
         )
 
     assert sure("What does Mr Novotny keep?") > sure("What does Mr Dvorak keep?")
-    assert 0 <= sure(" ".join(f"Depot Number {n}, please;" for n in range(2000))) < 0.01
+    assert 0 <= sure(" ".join(f"Depot Number {n}, please;" for n in range(2000))) < 0.05
 
 
 def test_a_name_is_missing_only_if_no_text_has_it():
@@ -148,3 +175,16 @@ def test_shares_of_words_are_within_bounds_and_whole_where_all_stand(seed):
     for bag, share in zip(bags, shares, strict=False):  # a passage with more of the words has no less
         for larger, larger_share in zip(bags, shares, strict=False):
             assert not bag <= larger or share <= larger_share + 1e-12
+
+
+def test_one_word_that_the_page_has_not_does_not_silence_a_passage_that_answers():
+    """People ask for a warranty, and the page speaks of a guarantee."""
+    candidates = candidates_of("The guarantee of the kettle runs for 36 months.")
+    (first, *_) = choose(Question("How long?"), all_passages(candidates), candidates, None)
+
+    def sure(question, score):
+        return confidence(Question(question), [replace(first, score=score)], candidates)
+
+    assert sure("How long is the warranty of the kettle?", 18.0) > 0.5
+    assert sure("How long is the warranty of the kettle?", 0.0) < 0.5
+    assert sure("How long is the guarantee of the kettle?", 0.0) > 0.5

@@ -33,7 +33,6 @@ QUESTIONS = [question for _, question, _ in ANSWERS] + [
     "What is the average revenue of all segments?",
     "What is the capital of Mongolia?",
     "Does Petra Holm like 1999?",
-    "???",
     "\u05de\u05d4?",
 ]
 
@@ -139,6 +138,19 @@ def test_the_threshold_is_all_that_makes_it_silent(ask, model, question):
         answer = ExtractiveAnswerer(model, threshold=threshold).answer(Query(question), ranking)
         assert answer.abstained == (sure < threshold)
         assert answer.confidence == pytest.approx(sure, abs=1e-3)
+
+
+@pytest.mark.parametrize("question", ["*", "\0", "???", "'", "and the of", "Is it?", "..."])
+def test_what_asks_for_nothing_is_not_answered(structured, ranked, question):
+    answer = ExtractiveAnswerer(threshold=0).answer(Query(question), ranked(question, structured["form"]))
+    assert answer.abstained and not answer.quoted and answer.confidence == 0
+    assert "no word that says what to look for" in answer.text
+
+
+@pytest.mark.parametrize("question", ["When?", "How much?", "Who?"])
+def test_a_kind_of_thing_is_enough_to_ask_for(structured, ranked, question):
+    quoting = ExtractiveAnswerer(threshold=0)
+    assert quoting.answer(Query(question), ranked(question, structured["form"])).quoted
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

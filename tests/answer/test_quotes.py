@@ -150,3 +150,20 @@ def test_places_are_those_of_plain_loops(longest, monkeypatch):
         assert list(_occurrences(piece, text)) == [
             at for at in range(len(text)) if text.startswith(piece, at)
         ]
+
+
+class CountedText(str):
+    """A text that counts how many characters `find` may compare: those of the piece, at each look."""
+
+    compared = 0
+
+    def find(self, piece, *places):
+        self.compared += len(piece)
+        return super().find(piece, *places)
+
+
+@pytest.mark.parametrize("length", [1, 64, 65, 5000])
+def test_a_piece_that_repeats_itself_costs_a_bounded_look_at_each_place(length):
+    text = CountedText("a" * 20_000)
+    assert len(list(_occurrences("a" * length, text))) == 20_000 - length + 1
+    assert text.compared <= 64 * (len(text) + 1)

@@ -56,6 +56,9 @@ FORMS = [
     ("1,234", "1234"),
     ("café", "cafe"),
     ("yearly", "years"),
+    ("Oct", "October"),
+    ("SEPT", "September"),
+    ("Thurs", "Thursday"),
 ]
 
 

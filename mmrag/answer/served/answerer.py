@@ -69,6 +69,11 @@ class ServedAnswerer:
 
     Raises:
         ValueError: an argument is out of its range.
+
+    Example:
+        >>> answerer = ServedAnswerer("http://127.0.0.1:8000", max_pages=2)
+        >>> qa.ask("Who chairs the board?", answerer=answerer).text  # doctest: +SKIP
+        'Ingrid Thorne does [1].'
     """
 
     def __init__(
