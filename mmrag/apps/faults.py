@@ -44,6 +44,10 @@ class TooLargeError(ValueError):
     """A request is larger than the server takes."""
 
 
+class SlowBodyError(TimeoutError):
+    """A request's body came more slowly than the server waits."""
+
+
 class TooSlowError(TimeoutError):
     """A request took longer than the server waits."""
 
@@ -59,6 +63,7 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (UnknownCollectionError, 404),
     (NotFoundError, 404),
     (SourceChangedError, 410),
+    (SlowBodyError, 408),
     (TooLargeError, 413),
     (UnsupportedInputError, 422),
     (DocumentError, 422),

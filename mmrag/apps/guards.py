@@ -1,4 +1,4 @@
-"""What stands before every request: its size, its host, its origin; and the headers of every answer.
+"""What stands before every request (its size, time to arrive, host, origin), and the headers of every answer.
 
 A server on loopback is still reached by every page that a browser shows: a site can give its own name the
 address of this machine (so the ``Host`` is checked), and can post a form to it (so the ``Origin`` is).
@@ -6,6 +6,7 @@ address of this machine (so the ``Host`` is checked), and can post a form to it 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -13,11 +14,14 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 
-from mmrag.apps.faults import TooLargeError, body_of
+from mmrag.apps.faults import SlowBodyError, TooLargeError, body_of
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+BODY_SECONDS, SLOWEST_BODY = 30.0, 16_000.0
+"""Seconds that any body may take to arrive, and bytes a second that a longer one must have on average."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -60,19 +64,17 @@ class Guard:
 
         async def watched_send(message: Message) -> None:
             nonlocal has_started
-            if (
-                has_started or not body.is_too_large
-            ):  # else what the application says of the cut body is wrong
+            if has_started or body.fault is None:  # else what the application says of the cut body is wrong
                 has_started = True
                 await send(message)
 
         try:
             await self._app(scope, body.receive, watched_send)
-        except TooLargeError:
+        except (TooLargeError, SlowBodyError):
             if has_started:
                 raise
-        if body.is_too_large and not has_started:
-            await _too_large(self._most_bytes)(scope, receive, send)
+        if body.fault is not None and not has_started:
+            await _refusal_of(body.fault, self._most_bytes)(scope, receive, send)
 
     def _refusal(self, scope: Message) -> JSONResponse | None:
         headers = Headers(scope=scope)
@@ -109,20 +111,41 @@ def _too_large(most_bytes: int) -> JSONResponse:
     return JSONResponse(body_of("TooLargeError", message), 413)
 
 
+def _refusal_of(fault: Exception, most_bytes: int) -> JSONResponse:
+    if isinstance(fault, TooLargeError):
+        return _too_large(most_bytes)
+    message = (
+        f"a request must arrive within {BODY_SECONDS:.0f} s, a large one at {SLOWEST_BODY / 1000:.0f} kB a "
+        "second at least. Send it again over a faster connection."
+    )
+    return JSONResponse(body_of("SlowBodyError", message), 408, {"Connection": "close"})
+
+
 class _CountedBody:
-    """A request's body, counted as it comes, since its length may be left out or lie."""
+    """A request's body, counted and timed as it comes, since its length may be left out or lie."""
 
     def __init__(self, receive: Receive, most_bytes: int) -> None:
         self._receive = receive
-        self._bytes_left = most_bytes
-        self.is_too_large = False
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._has_ended = False
+        self._start = asyncio.get_running_loop().time()
+        self.fault: TooLargeError | SlowBodyError | None = None
 
     async def receive(self) -> Message:
-        message = await self._receive()
-        self._bytes_left -= len(message.get("body", b""))
-        if self._bytes_left < 0:
-            self.is_too_large = True
-            raise TooLargeError("the request is too large.")
+        if self._has_ended:  # what is waited for is the end of the connection
+            return await self._receive()
+        end = self._start + BODY_SECONDS + self._bytes / SLOWEST_BODY
+        try:
+            message = await asyncio.wait_for(self._receive(), end - asyncio.get_running_loop().time())
+        except asyncio.TimeoutError:
+            self.fault = SlowBodyError("the request came too slowly.")
+            raise self.fault from None
+        self._bytes += len(message.get("body", b""))
+        self._has_ended = not message.get("more_body", False)
+        if self._bytes > self._most_bytes:
+            self.fault = TooLargeError("the request is too large.")
+            raise self.fault
         return message
 
 

@@ -11,6 +11,7 @@ from mmrag.apps.faults import without_paths
 from mmrag.blocks import Block
 from mmrag.index.base import DocumentEntry
 from mmrag.ingest.report import AddReport
+from mmrag.retriever import MOST_QUERIES
 from mmrag.types import Answer, Budget, Candidate, Citation, Page, Ranking
 
 LONGEST_QUESTION = 10_000
@@ -36,6 +37,9 @@ class SearchBody(BaseModel):
     rerank: bool = Field(True, description="Read the first pages again with the server's reranker.")
     think_tokens: int | None = Field(None, ge=0, le=32_768, description="Of a reranker that thinks.")
     group_by: Literal["document"] | None = None
+    look_again: int = Field(
+        0, ge=0, le=MOST_QUERIES, description="Further queries by a model where no page is judged to help."
+    )
 
     def options(self) -> dict[str, Any]:
         """Return the arguments of `DocumentQA.search`, without the question and the filter."""
@@ -44,6 +48,7 @@ class SearchBody(BaseModel):
             "budget": None if self.budget is None else Budget(*self.budget),
             "rerank": None if self.rerank else False,
             "think_tokens": self.think_tokens if self.rerank else None,
+            "look_again": self.look_again if self.rerank else 0,
         }
 
 
@@ -54,7 +59,7 @@ class MessageModel(BaseModel):
 
     role: Literal["system", "user", "assistant"]
     content: str = Field(max_length=100_000)
-    standalone: str = Field("", max_length=10_000, description="Of an answer before: what was searched.")
+    standalone: str = Field("", max_length=10_000, description="Of a question before: what was searched.")
 
 
 class AskBody(SearchBody):

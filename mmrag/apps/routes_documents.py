@@ -126,7 +126,7 @@ def _plain_name(name: str | None) -> str:
 def _metadata(text: str) -> dict[str, Any]:
     try:
         values = json.loads(text or "{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"metadata must be a JSON object, got {error}.") from error
     if not isinstance(values, dict):
         raise ValueError(f"metadata must be a JSON object, got {type(values).__name__}.")

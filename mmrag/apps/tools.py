@@ -2,12 +2,14 @@
 
 An agent gets the words with file, page and box, so that what it says can be checked, and the page as a
 picture with the cited words framed. What a tool returns of a document is that document's words: an agent is
-told so.
+told so, and they can neither look like another page or citation nor hold control tokens of a model
+(`mmrag.serving.escaping`).
 """
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from pathlib import Path
@@ -20,6 +22,7 @@ from mmrag.apps.faults import without_paths
 from mmrag.errors import MissingExtraError, MMRagError
 from mmrag.masking import mask_secrets
 from mmrag.pipeline import DocumentQA
+from mmrag.serving.escaping import as_data, as_line, data_block, data_mark
 from mmrag.types import Answer, Box, Candidate, Citation, Page
 
 try:
@@ -155,8 +158,9 @@ class DocumentTools:
         if not records:
             raise LookupError(f"there is no page {page_id[:100]!r}. Ids come from search and ask.")
         page = records[0].page
-        head = page_id if page is None else _page_words(page)
-        parts: list[str | McpImage] = [f"{head}\n\n{records[0].text}"]
+        text = records[0].text
+        head = as_line(page_id) if page is None else _page_words(page)
+        parts: list[str | McpImage] = [f"{head}\n\n{data_block('page', data_mark(text), text)}"]
         if picture and page is not None:
             parts.append(await self._picture(page, []))
         return parts
@@ -165,7 +169,7 @@ class DocumentTools:
         """List the documents that can be asked, with their pages."""
         status = await self._qa.astatus()
         lines = [
-            f"{', '.join(_file_name(name) for name in entry.names)}: {entry.total_pages} pages"
+            f"{', '.join(as_line(_file_name(name)) for name in entry.names)}: {entry.total_pages} pages"
             f"{'' if entry.complete else ', not wholly read'}"
             for entry in status.documents
         ]
@@ -197,33 +201,49 @@ def _file_name(name: str) -> str:
 
 def _page_words(page: Page) -> str:
     noun = "printed number " if page.source.kind in PAGED_KINDS else ""
-    label = "" if page.label == str(page.number + 1) else f" ({noun}{page.label})"
-    return f"{page.source.name}, page {page.number + 1}{label}"
+    label = "" if page.label == str(page.number + 1) else f" ({noun}{as_line(page.label)})"
+    return f"{as_line(page.source.name)}, page {page.number + 1}{label}"
+
+
+def _page_and_id(record_id: str, page: Page | None) -> str:
+    identity = as_line(record_id)
+    return identity if page is None else f"{_page_words(page)}, id {identity}"
+
+
+def _line(text: str) -> str:
+    """Return a document's words as data on one line."""
+    return as_data(" ".join(text.split()))
 
 
 def _hit(candidate: Candidate) -> str:
-    head = candidate.id if candidate.page is None else f"{_page_words(candidate.page)}, id {candidate.id}"
     text = " ".join(candidate.record.text.split())
-    return f"{candidate.rank}. {head}\n{text[:LONGEST_SNIPPET]}{'…' if len(text) > LONGEST_SNIPPET else ''}"
+    snippet = f"{as_data(text[:LONGEST_SNIPPET])}{'…' if len(text) > LONGEST_SNIPPET else ''}"
+    return f"{candidate.rank}. {_page_and_id(candidate.id, candidate.page)}\n{snippet}"
 
 
 def _answer_text(answer: Answer) -> str:
-    """Write an answer and its citations as text."""
+    """Write an answer and its citations as text; an answer of quotes is its citations."""
     head = "The documents do not seem to answer this. " if answer.abstained else ""
-    lines = [head + answer.text]
+    if answer.quoted and answer.citations:
+        lines = ["These passages fit best:"]
+    else:
+        lines = [head + _own_marks(answer)]
     if answer.note:
-        lines.append(f"Note: {without_paths(answer.note)}")
+        lines.append(f"Note: {without_paths(_line(answer.note))}")
     lines += [_citation_line(citation) for citation in answer.citations]
     return "\n\n".join(lines)
 
 
+def _own_marks(answer: Answer) -> str:
+    """Return the text as data, but for the marks of its own citations."""
+    marks = {f"[{citation.number}]" for citation in answer.citations}
+    pieces = re.split(r"(\[\d{1,4}\])", answer.text)
+    return "".join(piece if piece in marks else as_data(piece) for piece in pieces)
+
+
 def _citation_line(citation: Citation) -> str:
-    location = (
-        citation.record_id
-        if citation.page is None
-        else f"{_page_words(citation.page)}, id {citation.record_id}"
-    )
     boxes = "; ".join(", ".join(f"{edge:.3f}" for edge in box) for box in citation.boxes)
-    where = f", {citation.location}" if citation.location else ""
+    where = f", {as_line(citation.location)}" if citation.location else ""
     where += f", box {boxes}" if boxes else ""
-    return f"[{citation.number}] {location}{where}: “{' '.join(citation.quote.split())}”"
+    page = _page_and_id(citation.record_id, citation.page)
+    return f"[{citation.number}] {page}{where}: “{_line(citation.quote)}”"

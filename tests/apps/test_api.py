@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import pymupdf
@@ -275,6 +276,8 @@ def test_wrong_requests_are_told_what_is_wrong(serve):
         ({"question": "x", "filter": {"a": {"$like": 1}}}, "$like"),
         ({"question": "x", "budget": [0, 1]}, "0"),
         ({"question": "x", "think_tokens": 9}, "think"),
+        ({"question": "x", "look_again": 1}, "look_again must have a reranker"),
+        ({"question": "x", "look_again": 99}, "look_again"),
         ({"question": "x" * 20_000}, "question"),
     ]:
         reply = client.post("/api/collections/tea/search", json=body)
@@ -363,6 +366,45 @@ def test_what_is_too_large_is_refused_with_and_without_a_length(serve, tmp_path)
         yield b'"}'
 
     assert client.post("/api/collections/a/search", content=stream()).status_code == 413
+
+
+def test_uploads_at_once_are_all_there_once(serve, tmp_path):
+    client = serve(read_only=False, chosen={"a": tmp_path / "index"})
+
+    def upload(number):
+        files = [("files", (f"{name}.txt", f"text {name}".encode())) for name in (number, "shared")]
+        return client.post("/api/collections/a/documents", files=files).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(upload, range(16))) == {200}
+    documents = client.get("/api/collections/a/documents").json()
+    names = [name for document in documents for name in document["names"]]
+    assert sorted(names) == sorted([*(f"{number}.txt" for number in range(16)), "shared.txt"])
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("../../up.txt", "up.txt"),
+        ("..\\up.txt", "up.txt"),
+        ("/etc/passwd.txt", "passwd.txt"),
+        ("a\u202etxt.txt", "atxt.txt"),
+        ("<script>.txt", "<script>.txt"),
+        ("x" * 300 + ".txt", "x" * 196 + ".txt"),
+    ],
+)
+def test_names_of_uploads_are_names(serve, tmp_path, sent, kept):
+    client = serve(read_only=False, chosen={"a": tmp_path / "index"})
+    reply = client.post("/api/collections/a/documents", files=[("files", (sent, b"words of a text"))])
+    assert reply.json()["added"] == [kept]
+    assert {path.name for path in tmp_path.rglob("*.txt")} == set()  # nothing is written under that name
+
+
+def test_metadata_nested_without_an_end_is_a_wrong_request(serve, tmp_path):
+    client = serve(read_only=False, chosen={"a": tmp_path / "index"})
+    files = [("files", ("a.txt", b"a text"))]
+    reply = client.post("/api/collections/a/documents", files=files, data={"metadata": "[" * 100_000})
+    assert reply.status_code == 422 and "metadata must be a JSON object" in reply.json()["error"]["message"]
 
 
 def test_other_hosts_and_other_sites_are_refused(serve, tmp_path):

@@ -124,6 +124,29 @@ def test_options_reach_the_search_and_wrong_ones_are_told(server, open_page):
     assert page.locator("#answer").is_hidden() and page.locator("#think-label").is_hidden()
 
 
+def test_the_think_dial_is_there_where_the_reranker_thinks(server, open_page):
+    page = open_page(server.url)
+
+    def with_thinking(route):
+        route.fulfill(json=[one | {"thinks": True} for one in route.fetch().json()])
+
+    page.route("**/api/collections", with_thinking)
+    page.route(
+        "**/search", lambda route: route.fulfill(json={"candidates": [], "notes": [], "reranked": True})
+    )
+    page.reload()
+    page.click("#options summary")
+    page.fill("#think", "64")
+    page.fill("#question", "pump")
+    with page.expect_request("**/search") as asked:
+        page.click("#search-button")
+    assert asked.value.post_data_json["think_tokens"] == 64
+    page.uncheck("#rerank")
+    with page.expect_request("**/search") as asked:
+        page.click("#search-button")
+    assert "think_tokens" not in asked.value.post_data_json  # nothing is thought without a second look
+
+
 def test_what_the_server_refuses_is_told_in_its_words(server, open_page):
     page = open_page(server.url, allows=("422",))
     page.click("#options summary")
@@ -215,7 +238,7 @@ def test_everything_is_reached_by_the_keyboard(server, open_page):
     page.wait_for_selector(".card")
     assert focus() == "question"  # the answer is spoken; nothing is taken from who writes on
     order = []
-    for _ in range(5):
+    for _ in range(6):
         page.keyboard.press("Tab")
         order.append(focus())
     assert order[:2] == ["ask-button", "search-button"] and order[-1] == "card"

@@ -74,6 +74,7 @@ export function answerElements(answer, onCitation) {
     return [
       make("h2", { class: "abstained", text: "The documents do not seem to answer this.", tabIndex: -1 }),
       answer.answer ? make("p", { class: "reason", text: answer.answer }) : null,
+      searched(answer),
       answer.note ? make("p", { class: "note", text: answer.note }) : null,
       ...citationList(answer, onCitation),
     ].filter(Boolean);
@@ -88,11 +89,17 @@ export function answerElements(answer, onCitation) {
       { class: "about" },
       make("span", { class: "badge", text: kind }),
       confidenceOf(answer.confidence),
-      seconds ? make("span", { text: `${seconds.toFixed(1)} s` }) : null,
+      seconds ? make("span", { text: seconds < 0.1 ? "under 0.1 s" : `${seconds.toFixed(1)} s` }) : null,
     ),
+    searched(answer),
     answer.note ? make("p", { class: "note", text: answer.note }) : null,
     ...citationList(answer, onCitation),
   ].filter(Boolean);
+}
+
+/** Say what was searched where a question leaned on those before; null where it stood alone. */
+function searched(answer) {
+  return answer.standalone ? make("p", { class: "note" }, "Searched: ", make("q", { text: answer.standalone })) : null;
 }
 
 function citationList(answer, onCitation) {

@@ -1,10 +1,12 @@
 // The page of `mmrag ui`: ask, answer, click, and the document opens at the passage.
 //
-// api.js asks the server, answer.js shows an answer, viewer.js a page, documents.js the list of documents,
-// options.js reads the form, link.js the address. This file holds what they share and ties them together.
+// api.js asks the server, answer.js shows an answer, conversation.js what was said before it, viewer.js a page,
+// documents.js the list of documents, options.js reads the form, link.js the address. This file holds what they
+// share and ties them together.
 
 import { ApiError, events, get, hasKey, keepKey, pathOf, post } from "./api.js";
 import { answerElements, hitElements } from "./answer.js";
+import { Conversation } from "./conversation.js";
 import { button, byId, counted, make, say } from "./dom.js";
 import { Documents } from "./documents.js";
 import { readLink, writeLink } from "./link.js";
@@ -29,6 +31,11 @@ const viewer = new Viewer(byId("viewer"), {
       .map((citation) => ({ page_id: citation.id, boxes: citation.boxes, note: citation.quote })),
 });
 const documents = new Documents({ onOpen: (id) => openPlace({ page: id }), onChange: loadCollections });
+const conversation = new Conversation(byId("talk"), () => {
+  conversation.clear();
+  byId("question").focus();
+  byId("question").select();
+});
 const narrow = matchMedia("(max-width: 900px)");
 
 // ---- collections ------------------------------------------------------------------------------------
@@ -43,7 +50,10 @@ async function loadCollections() {
 
 function chooseCollection(name) {
   const chosen = state.collections.find((one) => one.name === name) || state.collections[0] || null;
-  if (chosen?.name !== state.collection?.name) documents.collection = null;
+  if (chosen?.name !== state.collection?.name) {
+    documents.collection = null;
+    conversation.clear(); // it was about other documents
+  }
   state.collection = chosen;
   if (!chosen) {
     say(byId("fault"), "This key sees no collection.");
@@ -94,6 +104,8 @@ async function ask(isSearch) {
     say(byId("options-fault"), error.message);
     return;
   }
+  await state.starting; // who is quicker than the server's list of collections waits for it
+  if (!state.collection) return; // why is on the screen
   state.stop?.abort();
   const stop = (state.stop = new AbortController());
   state.question = question;
@@ -107,7 +119,7 @@ async function ask(isSearch) {
     const body = { question, ...options };
     const path = pathOf(state.collection.name, isSearch ? "search" : "ask");
     if (isSearch) showRanking(await post(path, body, stop.signal));
-    else await hearAnswer(path, body, stop.signal);
+    else await hearAnswer(path, { ...body, history: conversation.history() }, stop.signal);
   } catch (error) {
     if (error.name === "AbortError") byId("spoken").textContent = "Stopped.";
     else if (!needsKey(error)) say(byId("fault"), error.message);
@@ -143,6 +155,8 @@ async function hearAnswer(path, body, signal) {
 
 function showAnswer(answer) {
   state.answer = answer;
+  conversation.add(state.question, answer);
+  conversation.show(answer.answer !== "");
   const section = byId("answer");
   section.hidden = false;
   section.replaceChildren(...answerElements(answer, openCitation));
@@ -173,6 +187,7 @@ function clearResults() {
     byId(id).hidden = true;
     byId(id).replaceChildren();
   }
+  conversation.show(false);
   say(byId("fault"), "");
   byId("spoken").textContent = "";
 }
@@ -221,6 +236,7 @@ function openPlace(place, { opener, replace = false } = {}) {
   const whole = {
     collection: state.collection.name,
     question: state.question,
+    searched: state.answer?.standalone || state.question, // what the heat map is of; in no link
     page: place.page,
     boxes: place.boxes || [],
     area: place.area || null,
@@ -273,8 +289,8 @@ function fitQuestion() {
   field.style.height = `${field.scrollHeight + field.offsetHeight - field.clientHeight}px`;
 }
 
-/** Show what the address names, without asking anything again. */
-function followLink() {
+/** Show what the address names, without asking anything again; `isFirst` as the page opens. */
+function followLink({ isFirst = false } = {}) {
   const place = readLink(location.hash);
   if (place.collection && place.collection !== state.collection?.name) {
     if (!state.collections.some(({ name }) => name === place.collection)) {
@@ -290,7 +306,7 @@ function followLink() {
     state.question = place.question;
     showWelcome();
   }
-  byId("question").value = place.question;
+  if (place.question || !isFirst) byId("question").value = place.question; // who types already goes on typing
   fitQuestion();
   document.title = place.question ? `${place.question} – mmrag` : "mmrag";
   if (place.page) {
@@ -346,7 +362,7 @@ function onKey(event) {
 async function start() {
   try {
     await loadCollections();
-    followLink();
+    followLink({ isFirst: true });
   } catch (error) {
     if (!needsKey(error)) say(byId("fault"), error.message);
   }
@@ -373,13 +389,13 @@ byId("key-form").addEventListener("submit", (event) => {
   keepKey(byId("key").value.trim());
   byId("key").value = "";
   byId("key-dialog").close();
-  start();
+  state.starting = start();
 });
 addEventListener("resize", fitQuestion);
 narrow.addEventListener("change", coverRest);
-addEventListener("popstate", followLink);
+addEventListener("popstate", () => followLink());
 addEventListener("keydown", onKey);
 // A file dropped beside the place for it would replace this page.
 for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
 
-start();
+state.starting = start();

@@ -23,7 +23,9 @@ export class Viewer {
   }
 
   build() {
-    const quiet = (text, label, act) => button(text, act, { class: "quiet", title: label, aria: { label } });
+    // A sign is named by what it does; words are their own name, as who speaks to the page says them.
+    const quiet = (text, title, act) =>
+      button(text, act, { class: "quiet", title, aria: /[a-z]/i.test(text) ? {} : { label: title } });
     this.title = make("h2", { class: "viewer-title", tabIndex: -1 });
     this.previous = quiet("←", "Previous page (p)", () => this.move("previous"));
     this.next = quiet("→", "Next page (n)", () => this.move("next"));
@@ -140,7 +142,7 @@ export class Viewer {
     say(this.heatNote, "");
     if (this.heat.getAttribute("aria-pressed") !== "true" || this.heat.hidden) return;
     const { turn, place } = this;
-    const question = new URLSearchParams({ question: place.question });
+    const question = new URLSearchParams({ question: place.searched || place.question });
     let heat;
     try {
       heat = await get(`${pathOf(place.collection, "pages", place.page, "heat")}?${question}`);
@@ -167,6 +169,7 @@ export class Viewer {
     this.frame.style.width = `${width}px`;
     this.frame.style.height = `${Math.round((width * this.page.size[1]) / this.page.size[0])}px`;
     this.level.textContent = `${Math.round(this.zoom * 100)} %`;
+    this.level.setAttribute("aria-label", `${this.level.textContent}, fit the width (0)`);
     this.smaller.disabled = this.zoom <= ZOOMS[0];
     this.larger.disabled = this.zoom >= ZOOMS[ZOOMS.length - 1];
     clearTimeout(this.waiting); // a window that is being dragged asks once
