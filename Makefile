@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Everything lives in .venv (vLLM in .venv-vllm, the libraries
-# that foreign models are compared with in .references); `make clean` removes it.
+# that foreign models are compared with in .references, those of the benchmarks in .bench); `make clean` removes it.
 # constraints.txt holds versions for the project's own machines; outside users do not need it.
 
 PYTHON ?= python3
@@ -13,7 +13,7 @@ OLDEST = OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n $(JOBS) --dist l
 # Processes that run tests, up to 2 GB each.
 JOBS ?= 2
 
-.PHONY: demo test test-slow test-ui test-office test-oldest clean-install vllm llm test-vllm test-references lint types notebooks wheels samples clean
+.PHONY: demo test test-slow test-ui test-office test-oldest clean-install vllm llm test-vllm test-references lint types notebooks wheels release samples bench bench-small bench-env docs clean
 
 $(VENV)/demo.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -67,16 +67,18 @@ vllm:                               ## make .venv-vllm, where vLLM runs on a CPU
 test-vllm: $(VENV)/dev.stamp vllm   ## every served mode and both integrations, against real servers
 	$(BIN)/python -m pytest -m vllm tests/vllm
 
-llm: vllm                           ## a real language model to measure with; MODEL=NAME takes another of the hub
-	.venv-vllm/bin/python scripts/make_llm.py .venv-vllm/llm $(if $(MODEL),--model $(MODEL))
+llm: vllm                           ## a language model to measure with; MODEL=NAME another; SIZE=0.5b; INT8=1 faster
+	.venv-vllm/bin/python scripts/make_llm.py .venv-vllm/llm$(if $(SIZE),-$(SIZE)) $(if $(MODEL),--model $(MODEL)) \
+		$(if $(SIZE),--size $(SIZE)) $(if $(INT8),--int8)
 
 # Two processes: colpali-engine changes the names under which transformers saves weights.
-test-references: $(VENV)/dev.stamp  ## models of others against colpali-engine and sentence-transformers
+test-references: $(VENV)/dev.stamp  ## models and metrics against colpali-engine, sentence-transformers, ir-measures; mteb
 	$(BIN)/python scripts/make_references.py .references
 	PYTHONPATH=.references $(BIN)/python -m pytest tests/models/test_references.py tests/models/test_multi_vector.py
 	PYTHONPATH=.references $(BIN)/python -m pytest tests/models/test_stock_processors.py
+	PYTHONPATH=.references $(BIN)/python -m pytest tests/evaluation/test_reference_metrics.py tests/leaderboards
 
-lint: $(VENV)/dev.stamp             ## ruff, the direction of imports, the words
+lint: $(VENV)/dev.stamp             ## ruff (bandit's rules, too), the direction of imports, the words
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q tests/test_package.py tests/test_words.py tests/test_public.py
@@ -92,8 +94,31 @@ wheels: $(VENV)/dev.stamp           ## build the three wheels into dist/
 	for folder in . $(LANGCHAIN) $(LLAMA_INDEX); do \
 		$(BIN)/python -m build --wheel --outdir dist $$folder || exit 1; done
 
+release: $(VENV)/dev.stamp          ## wheels, sdists, hashes, bill of materials in dist/, tried; PYTHONS="python3.10 ..."
+	$(BIN)/python scripts/release.py dist $(foreach python,$(PYTHONS),--python $(python))
+
 samples: $(VENV)/dev.stamp          ## make the sample documents again
 	$(BIN)/python scripts/make_samples.py
 
+bench: $(VENV)/dev.stamp            ## measure, write docs/benchmarks.md; NAMES="scoring training" measures some
+	OMP_NUM_THREADS=1 PYTHONPATH=.bench $(BIN)/python benchmarks/bench.py run $(NAMES) \
+		$(if $(PACK),--pack $(PACK)) $(if $(INDEX),--index $(INDEX))
+
+bench-small: $(VENV)/dev.stamp      ## every benchmark at its smallest: for correctness, never for time
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench.py small $(NAMES)
+
+bench-env: $(VENV)/dev.stamp        ## make .bench: what others search with, measured beside ours
+	$(BIN)/python scripts/make_bench.py .bench
+
+# In an environment of its own: the site's tools read the code and never import it.
+.docs/docs.stamp: scripts/site/requirements.txt
+	test -x .docs/bin/python || $(PYTHON) -m venv .docs
+	.docs/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
+	touch $@
+
+docs: .docs/docs.stamp              ## the site, into site/; a warning or a dead link ends it
+	NO_MKDOCS_2_WARNING=1 .docs/bin/mkdocs build --strict --quiet --config-file scripts/site/mkdocs.yml
+	$(PYTHON) scripts/site/check_site.py site
+
 clean:
-	rm -rf $(VENV) .venv-oldest .venv-vllm .references demo dist build
+	rm -rf site .docs $(VENV) .venv-oldest .venv-vllm .references .bench demo dist build

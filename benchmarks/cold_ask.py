@@ -1,6 +1,6 @@
 """A question in a new process: `mmrag ask` on an index of the samples, beside the least that it needs.
 
-    python benchmarks/cold_ask.py [--rounds 9] [--index DIR] [--to cold_ask.json] [--small]
+    python benchmarks/cold_ask.py [--rounds 9] [--index DIR] [--json cold_ask.json] [--small]
 
 The index is made once and asked once while it is open for writing, so that it keeps the structure of the
 pages that answer. Then every row is the median of new processes, which take turns, so that other work on the
@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--rounds", type=int, default=9, help="processes a row (%(default)s)")
     parser.add_argument("--index", type=Path, help="keep the index here, or use it again")
-    parser.add_argument("--to", type=Path, help="write the figures as JSON")
+    parser.add_argument("--json", "--to", dest="to", type=Path, help="write the figures as JSON")
     parser.add_argument("--small", action="store_true", help="one process a row, and the answer is checked")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:

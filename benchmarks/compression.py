@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
+import json
 import re
 import statistics
 import time
@@ -94,6 +95,8 @@ def qwen_vision(hidden: int, layers: int, heads: int, inner: int, out: int) -> d
 
 
 SHAPES = {
+    ("internvl", "small"): (internvl_text(256, 2, 2, 1, 256), internvl_vision(64, 2, 2, 128)),
+    ("qwen3_vl", "small"): (qwen_text(256, 2, 2, 1, 256), qwen_vision(64, 2, 2, 128, 256)),
     ("internvl", "mid"): (internvl_text(768, 6, 6, 2, 4096), internvl_vision(512, 4, 8, 2048)),
     ("internvl", "2b"): (internvl_text(1536, 28, 12, 2, 8960), internvl_vision(1024, 24, 16, 4096)),
     ("internvl", "8b"): (internvl_text(3584, 28, 28, 4, 18944), internvl_vision(1024, 24, 16, 4096)),
@@ -317,12 +320,58 @@ def report_work(settings: list[Setting]) -> str:
     return "\n".join(lines)
 
 
+def row(one: Setting, first: Setting, known_memory: bool) -> dict[str, Any]:
+    """Return a setting's figures as the table has them: median, least and largest."""
+    ratios = [a / b for a, b in zip(first.seconds, one.seconds, strict=True)]
+    stages = {stage: statistics.median(1000 * run.get(stage, 0.0) for run in one.stages) for stage in STAGES}
+    rests = [1000 * (s - sum(r.values())) for s, r in zip(one.seconds, one.stages, strict=True)]
+    return {
+        "setting": one.name,
+        "patches": one.patches,
+        "tokens": one.tokens,
+        "sequence": one.batch.input_ids.shape[1],
+        "ms": three([1000 * seconds for seconds in one.seconds]),
+        "stages": {**stages, "rest": statistics.median(rests)},
+        "faster": three(ratios),
+        "peak_mib": statistics.median(one.memory) / 2**20 if known_memory else None,
+    }
+
+
+def work_row(one: Setting, first: Setting) -> dict[str, Any]:
+    """Return a setting's counted work."""
+    vision, language = work(one)
+    return {
+        "setting": one.name,
+        "tokens": one.tokens,
+        "vision": vision,
+        "language": language,
+        "less": sum(work(first)) / (vision + language),
+    }
+
+
+def three(values: list[float]) -> dict[str, float]:
+    """Return median, least and largest."""
+    return {"median": statistics.median(values), "least": min(values), "largest": max(values)}
+
+
+def write(given: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Write the figures where ``--json`` says."""
+    if given.json:
+        setting = {
+            "family": given.family,
+            "shape": given.shape,
+            "dtype": given.dtype,
+            "page": list(given.page),
+        }
+        given.json.write_text(json.dumps(setting | result, indent=1) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--family", default="internvl", choices=sorted({family for family, _ in SHAPES}))
-    parser.add_argument("--shape", default="mid", choices=["mid", "2b", "8b"])
+    parser.add_argument("--shape", default="mid", choices=["small", "mid", "2b", "8b"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--page", type=int, nargs=2, default=(896, 896), metavar=("HEIGHT", "WIDTH"))
@@ -330,9 +379,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=0, help="meta-token vectors; 0: a single vector")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--work", action="store_true", help="count TFLOP from the shapes, run nothing")
+    parser.add_argument("--json", type=Path, help="write the figures as JSON")
+    parser.add_argument("--small", action="store_true", help="a small shape, one round: does it run")
     given = parser.parse_args()
     if given.work:
         given.device = "meta"
+    if given.small:
+        given.shape, given.repeats = "small", 1
 
     cuda = given.device.startswith("cuda")
     now = gpu_clock if cuda else time.process_time
@@ -348,6 +401,7 @@ def main() -> None:
     settings.append(make("smaller picture, s = 1", 1, settings[1].tokens))
     if given.work:
         print(f"TFLOP of one page, {given.family} {given.shape}, counted:\n\n{report_work(settings)}")
+        write(given, {"weights": weights, "rows": [work_row(one, settings[0]) for one in settings]})
         return
     stages, memory = Stages(backbone, now), Memory(given.device)
     for round_ in range(given.repeats + 1):  # the first warms up
@@ -365,6 +419,8 @@ def main() -> None:
         f"Pixels of the page made ready in {settings[0].pixels_ms:.0f} ms (s = 1), not part of the times.\n"
     )
     print(report(settings, memory.known))
+    rows = [row(one, settings[0], memory.known) for one in settings]
+    write(given, {"weights": weights, "where": where, "torch": torch.__version__, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
     python benchmarks/draw_questions.py PACK --take FIELD=VALUE:COUNT ... --seed 17 > questions.txt
     mmrag evaluate PACK --answers-only --questions questions.txt
 
-VALUE is compared as JSON if it is JSON (``core=true``), else as a string. A question is drawn once; each draw
-is from the questions that are left. The same seed draws the same ids from the same file.
+VALUE is compared as JSON if it is JSON (``core=true``), else as a string; ``A=B&C=D`` wants both. A
+question is drawn once; each draw is from the questions that are left. The same seed draws the same ids from
+the same file.
 """
 
 from __future__ import annotations
@@ -27,16 +28,23 @@ def draw(lines: Sequence[Mapping[str, Any]], takes: Sequence[str], seed: int) ->
     ids: list[str] = []
     for take in takes:
         condition, _, count = take.rpartition(":")
-        field, _, text = condition.partition("=")
-        candidates = [x["id"] for x in lines if x.get(field) == value_of(text) and x["id"] not in ids]
+        wanted = {
+            field: value_of(text) for field, _, text in (c.partition("=") for c in condition.split("&"))
+        }
+        candidates = [x["id"] for x in lines if x["id"] not in ids and is_like(x, wanted)]
         if not count.isdecimal() or len(candidates) < int(count):
             raise SystemExit(
                 f"--take must be FIELD=VALUE:COUNT with at most as many as there are, got {take!r}, and "
-                f"{len(candidates)} questions with {field} = {text}."
+                f"{len(candidates)} questions with {condition}."
             )
         chosen = set(rng.sample(candidates, int(count)))
         ids += [name for name in candidates if name in chosen]
     return ids
+
+
+def is_like(line: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a line has each of these values."""
+    return all(line.get(field) == value for field, value in wanted.items())
 
 
 def value_of(text: str) -> Any:

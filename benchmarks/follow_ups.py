@@ -10,7 +10,9 @@ evidence page, reranked as by default.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 from mmrag import DocumentQA, MemoryIndex
 from mmrag.conversation.rewriting import WordKeeper, leans_on_history
@@ -108,7 +110,9 @@ WAYS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--show", action="store_true", help="also print each question as it is searched")
-    show = parser.parse_args().show
+    parser.add_argument("--json", type=Path, help="write the counts as JSON")
+    options = parser.parse_args()
+    show, rows = options.show, {}
     with DocumentQA(MemoryIndex.for_embedder(default()), embedder=default()) as qa:
         qa.add(sample_documents())
         if show:
@@ -121,8 +125,12 @@ def main() -> None:
             for kind, width in (("follow-up", 17), ("switch", 16)):
                 places = found[kind]
                 for k, wide in ((1, width), (3, 8)):
+                    counts = rows.setdefault(name, {}).setdefault(kind, {"of": len(places)})
+                    counts[f"at_{k}"] = sum(place <= k for place in places)
                     row += f"{sum(place <= k for place in places)} of {len(places)}".rjust(wide)
             print(row)
+    if options.json:
+        options.json.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 def default():

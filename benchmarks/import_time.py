@@ -1,18 +1,21 @@
 """What importing costs: `import mmrag`, `mmrag --help`, and the first answer, beside bare Python.
 
-    python benchmarks/import_time.py
+    python benchmarks/import_time.py [--json FILE] [--small]
 
 Each line is the median of several fresh interpreters, and its ratio to a bare interpreter in the same
 run. The promises are 0.3 s for the import and 0.25 s for the help; the help of one command also imports
-pydantic where Typer does (0.29 and later).
+pydantic where Typer does (0.29 and later). ``--small`` runs each once and says nothing of time.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 CASES = {
     "python -c pass": ["-c", "pass"],
@@ -35,10 +38,19 @@ def seconds(arguments: list[str], rounds: int = 7) -> float:
 
 
 def main() -> None:
-    base = seconds(CASES["python -c pass"])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, help="write the figures as JSON")
+    parser.add_argument("--small", action="store_true", help="one round")
+    options = parser.parse_args()
+    rounds = 1 if options.small else 7
+    base = seconds(CASES["python -c pass"], rounds)
+    rows = {}
     for name, arguments in CASES.items():
-        took = seconds(arguments)
+        took = seconds(arguments, rounds)
+        rows[name] = {"ms": took * 1000, "to_bare": took / base}
         print(f"{name:32} {took * 1000:7.0f} ms   {took / base:5.1f} x bare Python")
+    if options.json:
+        options.json.write_text(json.dumps({"rounds": rounds, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -97,11 +97,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pages", type=int, nargs=2, default=[20, 2000])
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="write the figures as JSON")
+    parser.add_argument("--small", action="store_true", help="2 and 12 pages, for correctness alone")
     parser.add_argument("--read", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.read:
         read(arguments.read, arguments.workers)
         return
+    if arguments.small:
+        arguments.pages = [2, 12]
     results = []
     with tempfile.TemporaryDirectory() as folder:
         for pages in arguments.pages:
@@ -110,10 +114,11 @@ def main() -> None:
             command = [sys.executable, __file__, "--read", str(path), "--workers", str(arguments.workers)]
             results.append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
             print(json.dumps(results[-1]))
-    for part in ("parent_mb", "largest_worker_mb"):
-        print(
-            f"{part}: {results[1][part] / results[0][part]:.2f} times as much at {arguments.pages[1]} pages"
-        )
+    ratios = {part: results[1][part] / results[0][part] for part in ("parent_mb", "largest_worker_mb")}
+    for part, ratio in ratios.items():
+        print(f"{part}: {ratio:.2f} times as much at {arguments.pages[1]} pages")
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"rows": results, "ratios": ratios}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
     python benchmarks/load.py --searchers 16 --askers 16 --seconds 60
     python benchmarks/load.py --small        # correctness alone, for a machine that does much else
+    python benchmarks/load.py --api --seconds 3600   # over HTTP, with kills: load_api.py
 
 Printed are the errors (there must be none), the times of searches and questions, processor time, and the
-resident memory at the beginning, in the middle and at the end. Memory and processor time are this process's
+resident memory at the beginning and ten times more. Memory and processor time are this process's
 own, without the processes that read documents.
 """
 
@@ -20,9 +21,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import load_api
+
 from mmrag import DocumentQA
 from mmrag.documents.limits import resident_mb
 from mmrag.samples import sample_documents, sample_questions
+
+READINGS = 10
 
 
 @dataclass
@@ -83,8 +88,8 @@ def run(qa: DocumentQA, questions: Sequence[str], searchers: int, askers: int, s
     memory, processor = [resident_mb()], time.process_time()
     for thread in threads:
         thread.start()
-    for _ in range(2):
-        time.sleep(seconds / 2)
+    for _ in range(READINGS):
+        time.sleep(seconds / READINGS)
         memory.append(resident_mb())
     is_over.set()
     for thread in threads:
@@ -92,7 +97,9 @@ def run(qa: DocumentQA, questions: Sequence[str], searchers: int, askers: int, s
     for name, counts in kinds.items():
         print(counts.line(name))
     print(f"processor {time.process_time() - processor:.1f} s in {seconds:g} s")
-    print(f"resident  {', '.join(f'{mb:.0f}' for mb in memory)} MB at the beginning, middle and end")
+    print(
+        f"resident  {', '.join(f'{mb:.0f}' for mb in memory)} MB, at the beginning and {READINGS} times more"
+    )
     errors = [error for counts in kinds.values() for error in counts.errors]
     print(f"errors    {len(errors)}")
     for error in sorted(set(errors))[:10]:
@@ -118,7 +125,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="of the load")
     parser.add_argument("--reopen", type=int, default=0, help="then open and close it this many times")
     parser.add_argument("--small", action="store_true", help="two of each for a second")
+    parser.add_argument("--api", action="store_true", help="over HTTP, with kills of server and writer")
+    parser.add_argument("--readers", type=int, default=32, help="threads of --api")
+    parser.add_argument("--think", type=float, default=16.0, help="seconds between two requests of each")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of --api")
     options = parser.parse_args(arguments)
+    if options.api and options.small:
+        return load_api.main(load_api.SMALL, options.json)
+    if options.api:
+        load = load_api.Load(options.readers, options.think, seconds=options.seconds)
+        return load_api.main(load, options.json)
     if options.small:
         options.searchers = options.askers = 2
         options.seconds = 1.0

@@ -8,6 +8,10 @@ checked against the size of its file (4 255 140 312 bytes in bfloat16).
 
 from __future__ import annotations
 
+import argparse
+import json
+from pathlib import Path
+
 import torch
 from transformers import (
     CONFIG_MAPPING,
@@ -152,16 +156,27 @@ MODELS = {
 }
 
 
+WIDTHS = {"float32": 4, "bfloat16": 2, "int8": 1}
+"""Bytes of a weight."""
+
+
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, help="write the table as JSON")
+    options = parser.parse_args()
+    rows = {}
     print("| model | parameters | float32 | bfloat16 | int8 |")
     print("|---|---|---|---|---|")
     for name, make in MODELS.items():
         with torch.device("meta"):
             count = sum(parameter.numel() for parameter in make().parameters())
-        sizes = " | ".join(f"{count * width / 2**30:.1f} GiB" for width in (4, 2, 1))
+        sizes = " | ".join(f"{count * width / 2**30:.1f} GiB" for width in WIDTHS.values())
         print(f"| {name} | {count / 1e9:.2f} billion | {sizes} |")
+        rows[name] = {"parameters": count, **{key: count * width for key, width in WIDTHS.items()}}
         if name == "Qwen3-VL-Embedding-2B":
             assert abs(count * 2 / 4_255_140_312 - 1) < 1e-3, count
+    if options.json:
+        options.json.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,18 +4,22 @@
     python benchmarks/rerank.py PACK --index DIR --server http://127.0.0.1:8000 --work DIR
     python benchmarks/rerank.py PACK --index DIR --server ... --work DIR --only throughput --vllm PYTHON
 
-PACK is an evaluation pack (``docs/evaluation-pack.md``), DIR an index of its documents. Retrieval ranks
-the whole index; its first ``--top`` pages are reranked, so only their order can change. ``pointwise``
-with 0, 32, ... think tokens reranks ``--questions`` questions sampled by ``--seed``, and so do ``ecrr`` and
-``qar``; the other modes and ``local`` rerank all questions of the subset: those on documents that the pack's
-``documents.jsonl`` marks ``core``, if it has such marks. The sample is part of the subset.
+PACK is an evaluation pack (``docs/evaluation-pack.md``), DIR an index of its documents. Retrieval ranks the
+whole index; its first ``--top`` pages are reranked, so only their order can change. ``pointwise`` with 0,
+32, ... think tokens reranks ``--questions`` questions sampled by ``--seed``, and so do ``ecrr`` and
+``qar``; the other modes and ``local`` rerank all questions of the subset: those on documents that the
+pack's ``documents.jsonl`` marks ``core``, if it has such marks. The sample is part of the subset. ``--ids
+FILE`` takes the questions of a file instead, for every setting. ``--words N`` shows the model the lines of
+each page around what the question names, at most N words; ``local`` reads its own window either way.
 
 Every question is one line of ``WORK/rows.jsonl``, and every reply is stored: the same command resumes an
 interrupted run. A question for which the model's answer could not be read keeps the prior order, as with
 ``on_error="keep"``, and is counted under "refused".
 
 Intervals are 95 % percentile bootstraps over questions; "change" is the paired difference to retrieval.
-``alpha`` 0 is the model's order alone, 0.5 the mean of the model's and retrieval's z-scores.
+``alpha`` 0 is the model's order alone, 0.5 the mean of the model's and retrieval's z-scores. "pairs" is the
+share of pairs of a page with evidence and one without, of the same question, that the model's scores put in
+order (.5 is chance): it moves where nDCG of five pages hardly can.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +40,12 @@ from rerank_report import plot, table
 from rerank_throughput import page_texts, throughput
 
 from mmrag import DocumentQA
+from mmrag.answer.words import content_stems
 from mmrag.errors import ServerAnswerError
 from mmrag.evaluation import load_pack
 from mmrag.evaluation.metrics import bootstrap_interval, ndcg
 from mmrag.evaluation.pack import Pack, Question
-from mmrag.rerank.local import LocalReranker
+from mmrag.rerank.local import LocalReranker, window_weights, word_windows
 from mmrag.rerank.reranker import ThinkReranker
 from mmrag.rerank.traces import TraceWriter
 from mmrag.scoring import standardise
@@ -49,7 +55,8 @@ from mmrag.types import Ranking, Usage
 K = 5
 ALPHAS = (0.0, 0.5)
 WRITING = ("ecrr", "qar")  # as dear as thoughts, so they judge the same sample
-MODES = ("local", "likelihood", "listwise", *WRITING)
+MODES = ("local", "likelihood", "listwise", "identifiers", "identifiers 2", *WRITING)  # 2 passes
+HEAD = ("pack", "model", "top", "images", "words", "text_chars")  # of rows that may be compared
 Row = dict[str, Any]
 
 
@@ -59,6 +66,8 @@ def main() -> int:
     pack = load_pack(options.pack)
     questions = subset(pack)
     sample = sample_questions(questions, options.questions, options.seed)
+    if options.ids:
+        questions = sample = named_questions(questions, options.ids)
     model = ServerClient(options.server, model=options.model, api_key="").model_name()
     report: dict[str, Any] = {
         "pack": pack.path.resolve().name,
@@ -66,15 +75,22 @@ def main() -> int:
         "top": options.top,
         "seed": options.seed,
         "images": options.images,
+        "words": options.words,
         "subset": len(questions),
         "sample": [question.id for question in sample],
     }
+    if options.text_chars:
+        report["text_chars"] = options.text_chars
     with DocumentQA.open(options.index, read_only=True, reranker=None) as qa:
         if options.only in ("quality", "all"):
-            rows = Rows(
-                options.work / "rows.jsonl", {key: report[key] for key in ("pack", "model", "top", "images")}
-            )
+            rows = Rows(options.work / "rows.jsonl", {key: report[key] for key in HEAD if key in report})
             jobs = [(f"pointwise {tokens}", sample) for tokens in options.tokens]
+            jobs += [
+                (f"pointwise {tokens} {share}", sample)
+                for tokens in options.tokens
+                if tokens
+                for share in options.shares
+            ]
             subsample = sample_questions(questions, options.limit, options.seed)
             jobs += [(mode, sample if mode in WRITING else subsample) for mode in options.modes]
             try:
@@ -112,7 +128,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--top", type=int, default=5, help="candidates judged (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (%(default)s)")
     parser.add_argument("--limit", type=int, help="most questions for the modes that write little; all")
+    parser.add_argument("--ids", type=Path, help="the questions with these ids, one a line")
+    parser.add_argument("--words", type=int, help="of a page that the model is shown; all")
+    parser.add_argument("--text-chars", type=int, help="of a page, cut by the package; all")
     parser.add_argument("--tokens", type=int, nargs="*", default=[0, 32, 64, 128, 256])
+    parser.add_argument("--shares", type=float, nargs="*", default=[], help="of thoughts, below 1, too")
     parser.add_argument("--modes", nargs="*", default=list(MODES), choices=MODES)
     parser.add_argument("--qar-tokens", type=int, default=64, help="of a rewrite (%(default)s)")
     parser.add_argument("--trace-tokens", type=int, default=128, help="of a trace (%(default)s)")
@@ -145,6 +165,16 @@ def subset(pack: Pack) -> list[Question]:
         for question in pack.questions
         if question.answerable and (not core or core.issuperset(question.docs))
     ]
+
+
+def named_questions(questions: Sequence[Question], path: Path) -> list[Question]:
+    """Return the questions that a file names, one id a line, in the pack's order."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    ids = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+    named = [question for question in questions if question.id in ids]
+    if len(named) < len(ids):
+        sys.exit(f"{path} must name questions of the subset, got {len(ids) - len(named)} that are not in it.")
+    return named
 
 
 def sample_questions(questions: Sequence[Question], count: int | None, seed: int) -> list[Question]:
@@ -191,7 +221,7 @@ def rerank_all(
         start = time.perf_counter()
         refusal, usage, result = None, Usage(), ranking
         try:
-            result = reranker.rerank(ranking)
+            result = reranker.rerank(ranking if name == "local" else shorten(ranking, options.words))
             usage = result.usage
         except ServerAnswerError as error:  # any other failure of the server ends the run
             refusal = str(error)[:300]
@@ -200,11 +230,32 @@ def rerank_all(
     print(file=sys.stderr)
 
 
+def shorten(ranking: Ranking, words: int | None) -> Ranking:
+    """Cut each page's text to the lines that share most with the question, rare words first."""
+    if words is None or not ranking.query.text:
+        return ranking
+    stems = frozenset(content_stems(ranking.query.text))
+    candidates = []
+    for candidate in ranking:
+        text = lines_around(stems, candidate.record.text, words)
+        page = candidate.page and replace(candidate.page, text=text)
+        candidates.append(replace(candidate, record=replace(candidate.record, text=text, page=page)))
+    return replace(ranking, candidates=tuple(candidates))
+
+
+def lines_around(stems: frozenset[str], text: str, words: int) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    spans = word_windows([len(line.split()) for line in lines], words, max(1, words // 4))
+    windows = ["\n".join(lines[span.start : span.stop]) for span in spans]
+    weights = window_weights(stems, [content_stems(window) for window in windows])
+    return windows[max(range(len(windows)), key=lambda at: (weights[at], -at))] if windows else text
+
+
 def reranker_of(name: str, qa: DocumentQA, options: argparse.Namespace) -> Any:
     """Return the reranker of a setting; without fusion, since both alphas are computed from its scores."""
     if name == "local":
         return LocalReranker(alpha=0.0, depth=None)
-    mode, _, tokens = name.partition(" ")
+    mode, number, share = [*name.split(), "", ""][:3]
     traces = None
     if mode in ("ecrr", "qar"):
         traces = TraceWriter(
@@ -222,7 +273,10 @@ def reranker_of(name: str, qa: DocumentQA, options: argparse.Namespace) -> Any:
         mode=mode,
         model=options.model,
         api_key="",
-        think_tokens=options.qar_tokens if mode == "qar" else int(tokens or 0),
+        think_tokens=options.qar_tokens if mode == "qar" else int(number or 0) * (mode == "pointwise"),
+        think_share=float(share or 1),
+        passes=int(number or 1) if mode == "identifiers" else 1,
+        text_chars=options.text_chars,
         images=options.images and mode != "likelihood",
         render=lambda page, pixels: qa.render(page, max_pixels=pixels),
         traces=traces,
@@ -287,6 +341,41 @@ def chance(row: Row, question: Question) -> float:
     )
 
 
+def pair_order(results: Sequence[tuple[Row, Question]]) -> dict[str, Any] | None:
+    """Return the share of pairs that the model alone puts in order, a tie for half, with its interval."""
+    shares = []
+    for row, question in results:
+        marks = [tuple(page) in question.evidence for page in row["pages"]]
+        scores = list(zip(row["scores"] or [0.0] * len(marks), marks, strict=True))
+        right, wrong = ([score for score, mark in scores if mark is is_right] for is_right in (True, False))
+        wins = [(good > bad) + (good == bad) / 2 for good in right for bad in wrong]
+        if wins:
+            shares.append((sum(wins) / len(wins), len(wins)))
+    if not shares:
+        return None
+    values = np.array([[share] for share, _ in shares])
+    low, high = bootstrap_interval(values)
+    return {
+        "mean": values.mean(),  # each question counts once
+        "low": low[0],
+        "high": high[0],
+        "questions": len(shares),
+        "pairs": sum(count for _, count in shares),
+    }
+
+
+def from_local(results: Sequence[tuple[Row, Question]], rows: Rows) -> dict[str, Any] | None:
+    """Return the paired change of nDCG@5 to `local`, both half and half with retrieval."""
+    pairs = [(row, rows.by_key.get(("local", question.id)), question) for row, question in results]
+    changes = [
+        gain(row, question, 0.5) - gain(local, question, 0.5) for row, local, question in pairs if local
+    ]
+    if not changes:
+        return None
+    low, high = bootstrap_interval(np.array(changes)[:, None])
+    return {"mean": float(np.mean(changes)), "low": low[0], "high": high[0], "questions": len(changes)}
+
+
 def summary(name: str, questions: Sequence[Question], rows: Rows) -> dict[str, Any]:
     results = [(rows.by_key[name, question.id], question) for question in questions]
     columns = {"retrieval": None, **{f"alpha {alpha:g}": alpha for alpha in ALPHAS}}
@@ -298,6 +387,7 @@ def summary(name: str, questions: Sequence[Question], rows: Rows) -> dict[str, A
     return {
         "setting": name,
         "questions": len(results),
+        "pairs": pair_order(results),
         "ndcg@5": {
             column: {"mean": values[:, at].mean(), "low": low[at], "high": high[at]}
             for at, column in enumerate(columns)
@@ -306,6 +396,7 @@ def summary(name: str, questions: Sequence[Question], rows: Rows) -> dict[str, A
             column: {"mean": changes[:, at].mean(), "low": change_low[at], "high": change_high[at]}
             for at, column in enumerate(list(columns)[1:])
         },
+        "change from local": from_local(results, rows),
         "perfect order": float(np.mean([best(*result) for result in results])),
         "random order": float(np.mean([chance(*result) for result in results])),
         "refused": sum(row["refused"] is not None for row, _ in results),

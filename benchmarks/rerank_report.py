@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ def table(report: Mapping[str, Any]) -> str:
         f"{report['pack']}, {report['model']}: nDCG@5 after the first {report['top']} pages were reranked; "
         "tokens and seconds per question",
         f"{'setting':<15}{'n':>4} {'retrieval':>10}{'alpha 0':>9}{'   change':<26}{'alpha 0.5':>9}"
-        f"{'   change':<26}{'perfect':>9}{'random':>8}{'read':>7}{'written':>8}{'s':>7}{'refused':>8}",
+        f"{'   change':<26}{'perfect':>9}{'random':>8}{'read':>7}{'written':>8}{'s':>7}{'refused':>8}"
+        f"{'pairs':>7}",
     ]
     for setting in report["settings"]:
         figures, changes = setting["ndcg@5"], setting["change"]
@@ -33,6 +35,7 @@ def table(report: Mapping[str, Any]) -> str:
             f"{setting['setting']:<15}{setting['questions']:>4} {figures['retrieval']['mean']:>10.3f}{cells}"
             f"{setting['perfect order']:>9.3f}{setting['random order']:>8.3f}"
             f"{texts[0]:>7}{texts[1]:>8}{texts[2]:>7}{setting['refused']:>8}"
+            + (f"{setting['pairs']['mean']:>7.3f}" if setting.get("pairs") else "")
         )
     return "\n".join(lines)
 
@@ -43,7 +46,9 @@ def plot(report: Mapping[str, Any], path: Path) -> Path:
 
     figure = Figure(figsize=(12, 4.6), dpi=150, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
-    thinking = [entry for entry in report["settings"] if entry["setting"].startswith("pointwise")]
+    # a third word is a share of thoughts, which is no point of the curve
+    thinking = [entry for entry in report["settings"] if re.fullmatch(r"pointwise \d+", entry["setting"])]
+    thinking.sort(key=lambda entry: int(entry["setting"].split()[1]))
     if thinking:
         plot_thinking(left, thinking)
         left.set_title(f"thinking: {thinking[0]['questions']} questions, seed {report['seed']}", fontsize=10)
@@ -81,7 +86,8 @@ def plot_thinking(axis: Any, settings: Sequence[Mapping[str, Any]]) -> None:
     chance = settings[0]["random order"]
     axis.axhline(chance, color="#999999", lw=1, ls=":", label=f"random order {chance:.3f}")
     names = [
-        f"{entry['setting'].split()[1]}\n{entry['completion_tokens'] or 0:.0f} written" for entry in settings
+        f"{entry['setting'].removeprefix('pointwise ')}\n{entry['completion_tokens'] or 0:.0f} written"
+        for entry in settings
     ]
     axis.set_xticks(list(positions), names)
     axis.set_xlabel("think tokens allowed per page, and tokens written per question")

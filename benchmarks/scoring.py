@@ -1,6 +1,6 @@
 """Late interaction of one query with many documents: ours against peers, paired in one run.
 
-OMP_NUM_THREADS=1 python benchmarks/scoring.py [--documents 5000] [--rows 64] [--query 16] [--out FILE.json]
+OMP_NUM_THREADS=1 python benchmarks/scoring.py [--documents 5000] [--rows 64] [--query 16] [--json FILE]
 
 Each line is processor time of one core, the least and the median of the rounds; every round runs all of them,
 so that what else the machine does meets all alike. What counts are the ratios. Peers that are not installed
@@ -133,7 +133,7 @@ if __name__ == "__main__":
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--small", action="store_true", help="100 documents, one round: results only")
-    parser.add_argument("--out", type=Path, help="write the figures here as JSON")
+    parser.add_argument("--json", "--out", dest="out", type=Path, help="write the figures here as JSON")
     parsed = parser.parse_args()
     if parsed.small:
         parsed.documents = 100

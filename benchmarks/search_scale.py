@@ -157,7 +157,7 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scratch", type=Path, help="where the index is written; deleted afterwards")
     parser.add_argument("--small", action="store_true", help="1,500 pages: results only")
-    parser.add_argument("--out", type=Path, help="write the figures here as JSON")
+    parser.add_argument("--json", "--out", dest="out", type=Path, help="write the figures here as JSON")
     parsed = parser.parse_args()
     if not parsed.small and not (parsed.index and parsed.queries):
         parser.error("--index and --queries are needed, or --small")

@@ -1,6 +1,6 @@
 """Adding a folder again that has not changed: seconds for many small files, and where they go.
 
-    python benchmarks/second_run.py [--files 10000] [--to second_run.json] [--profile] [--small]
+    python benchmarks/second_run.py [--files 10000] [--json second_run.json] [--profile] [--small]
 
 Writes that many PDFs of one page in a temporary folder, adds them with an embedder that computes nothing,
 and adds the folder again. The row beside it is the least that has to be done: every file's bytes are hashed,
@@ -59,7 +59,7 @@ def hash_files(folder: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--files", type=int, default=10_000, help="(%(default)s)")
-    parser.add_argument("--to", type=Path, help="write the figures as JSON")
+    parser.add_argument("--json", "--to", dest="to", type=Path, help="write the figures as JSON")
     parser.add_argument("--profile", action="store_true", help="where the second run spends its time")
     parser.add_argument("--small", action="store_true", help="40 files; for correctness, not for figures")
     options = parser.parse_args()

@@ -10,8 +10,9 @@ share of the whole. Wall time; run it on a machine with nothing else to do.
 
 from __future__ import annotations
 
+import argparse
+import json
 import statistics
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -55,7 +56,7 @@ def plain_text(folder: Path) -> float:
     return time.perf_counter() - started
 
 
-def ingest(folder: Path) -> None:
+def ingest(folder: Path) -> dict[str, dict[str, float]]:
     embedder = default_embedder()
     pages, text_seconds = read(folder, "off")
     drawn_seconds = read(folder, "off", image_pixels(embedder))[1] - text_seconds
@@ -85,12 +86,17 @@ def ingest(folder: Path) -> None:
         "embed": embed_seconds / count,
         "add to the index": add_seconds / count,
     }
+    rows = {
+        name: {"ms_a_page": 1000 * seconds, "to_plain": seconds / baseline}
+        for name, seconds in stages.items()
+    }
     print(f"ingest, {count} pages")
     for name, seconds in stages.items():
         print(f"  {name:42} {seconds * 1000:9.1f} ms a page {seconds / baseline:8.1f} x")
+    return rows
 
 
-def ask(folder: Path) -> None:
+def ask(folder: Path) -> dict[str, dict[str, float]]:
     times: dict[str, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as scratch, DocumentQA.open(scratch) as qa:
         qa.add(folder)
@@ -119,12 +125,20 @@ def ask(folder: Path) -> None:
         print(
             f"  {name:42} {statistics.median(values) * 1000:9.1f} ms {statistics.median(values) / whole:8.0%}"
         )
+    return {
+        name: {"ms": 1000 * statistics.median(values), "share": statistics.median(values) / whole}
+        for name, values in times.items()
+    }
 
 
 def main() -> None:
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else sample_documents()
-    ingest(folder)
-    ask(folder)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", default=sample_documents())
+    parser.add_argument("--json", type=Path, help="write the figures as JSON")
+    options = parser.parse_args()
+    result = {"ingest": ingest(options.folder), "ask": ask(options.folder)}
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -300,6 +300,15 @@ def table(rows: dict[str, list[dict[str, float]]]) -> str:
     return "\n".join(lines)
 
 
+def spread(runs: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Return mean, least and largest of each figure."""
+    figures = {name: [run[name] for run in runs] for name in runs[0]}
+    return {
+        name: {"mean": statistics.fmean(values), "least": min(values), "largest": max(values)}
+        for name, values in figures.items()
+    }
+
+
 def main() -> None:
     """Train, measure, print."""
     parser = argparse.ArgumentParser(
@@ -314,7 +323,11 @@ def main() -> None:
     parser.add_argument("--held", type=int, default=48)
     parser.add_argument("--distil", type=float, default=1.0)
     parser.add_argument("--judge-temperature", type=float, default=0.1)
+    parser.add_argument("--json", type=Path, help="write the figures as JSON")
+    parser.add_argument("--small", action="store_true", help="one seed, few steps: does it run")
     given = parser.parse_args()
+    if given.small:
+        given.seeds, given.steps, given.families, given.held = 1, 2, 30, 12
     logging.disable(logging.WARNING)
     began = time.process_time()
     rows: dict[str, list[dict[str, float]]] = {}
@@ -325,6 +338,9 @@ def main() -> None:
                 told = ", ".join(f"{name} {value:.3f}" for name, value in result.items())
                 print(f"seed {seed}, {time.process_time() - began:.0f} s: {label}: {told}", flush=True)
     print(f"\n{table(rows)}")
+    if given.json:
+        result = {"rows": {label: spread(runs) for label, runs in rows.items()}, "seeds": given.seeds}
+        given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ own steps and batch. ``--count`` counts the weights again on models without memo
 from __future__ import annotations
 
 import argparse
+import json
 import runpy
 from pathlib import Path
 
@@ -49,10 +50,12 @@ def main() -> None:
     parser.add_argument("--peak", type=float, default=312e12, help="operations a second (%(default)s)")
     parser.add_argument("--share", type=float, default=0.35, help="of the peak that is reached (%(default)s)")
     parser.add_argument("--count", action="store_true")
+    parser.add_argument("--json", type=Path, help="write the table as JSON")
     given = parser.parse_args()
     if given.count:
         count()
         return
+    rows = []
     print("| configuration | trained, M | tokens a step | PFLOP a step | memory, GB | steps | GPU-hours |")
     print("|---|---|---|---|---|---|---|")
     for name in ready():
@@ -61,10 +64,24 @@ def main() -> None:
             continue
         cost = estimate(config, SHAPES[name.partition("/")[0]])
         hours = cost.hours(config.run.steps, peak=given.peak, share=given.share)
+        rows.append(
+            {
+                "configuration": name,
+                "trained": cost.trained,
+                "tokens": cost.tokens,
+                "flop": cost.flop,
+                "memory": cost.memory,
+                "steps": config.run.steps,
+                "hours": hours,
+            }
+        )
         print(
             f"| {name} | {cost.trained / 1e6:,.1f} | {cost.tokens:,} | {cost.flop / 1e15:,.2f} | "
             f"{cost.memory / 1e9:,.0f} | {config.run.steps:,} | {hours:,.0f} |"
         )
+    if given.json:
+        result = {"peak": given.peak, "share": given.share, "rows": rows}
+        given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

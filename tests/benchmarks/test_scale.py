@@ -34,9 +34,32 @@ def test_a_store_is_measured_at_each_count(store, tmp_path, capsys):
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
 
+def test_pages_may_be_cut_and_memory_is_a_store(tmp_path):
+    path = tmp_path / "scale.json"
+    assert (
+        scale.main(["--small", "--stores", "memory", "--rows", "4", "--words", "9", "--json", str(path)]) == 0
+    )
+    rows = json.loads(path.read_text())["rows"]
+    assert [(row["store"], row["pages"], row["bytes_a_page"]) for row in rows] == [
+        ("memory", 40, None),
+        ("memory", 100, None),
+    ]
+    record = drawn_records(1, np.random.default_rng(0))[0]
+    small = scale.cut(record, 4, 9)
+    assert (
+        small.matrix.shape == (4, 128) and small.text == " ".join(record.text.split()[:9]) == small.page.text
+    )
+    assert [word.text for word in small.page.words] == small.text.split()
+    whole = scale.cut(record, None, None)
+    assert whole.text == record.text and len(whole.matrix) == len(record.matrix)
+
+
 def test_a_store_that_there_is_not_is_refused(capsys):
     with pytest.raises(SystemExit):
         scale.main(["--stores", "milvus"])
-    assert "--stores must be of folder, postgres, qdrant-edge, qdrant, got milvus" in capsys.readouterr().err
+    assert (
+        "--stores must be of memory, folder, postgres, qdrant-edge, qdrant, got milvus"
+        in capsys.readouterr().err
+    )
     with pytest.raises(SystemExit, match="needs --qdrant-url"):
         scale.main(["--small", "--stores", "qdrant"])
