@@ -49,7 +49,9 @@ def install(python: Path, stage: str) -> None:
     pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
     run([*pip, "uv", *(["--constraint", PROJECT / "constraints.txt", "torch"] if stage == "torch" else [])])
     projects = [part for project in STAGES[stage] for part in ("--editable", f"{PROJECT / project}")]
-    lowest = [python, "-m", "uv", "pip", "install", "--python", python, "--resolution", "lowest-direct"]
+    # Copies: the data that LlamaIndex brings are refused by nltk where a file has a second link.
+    uv = [python, "-m", "uv", "pip", "install", "--python", python, "--link-mode", "copy"]
+    lowest = [*uv, "--resolution", "lowest-direct"]
     run([*lowest, *projects, "--editable", PROJECT, *(tools() if stage == "core" else ())])
 
 

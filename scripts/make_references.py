@@ -1,11 +1,11 @@
-"""Make a folder with the libraries that foreign checkpoints are compared with in tests.
+"""Make a folder with the libraries that models and metrics are compared with in tests, and mteb.
 
     python scripts/make_references.py [FOLDER]
 
 FOLDER (``.references``) is put on PYTHONPATH beside the development environment: colpali-engine and
-sentence-transformers want torchvision, which would change what transformers does in every other test.
-It takes 240 MB and about a minute; a second call finds it made and does nothing. Versions stand in
-``constraints.txt``.
+sentence-transformers want torchvision, which would change what transformers does in every other test. It
+takes 520 MB (polars alone 180, which mteb imports) and about a minute; a second call finds it made and does
+nothing. Versions of the five that are compared stand in ``constraints.txt``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,17 @@ PACKAGES = (
     "colpali-engine",
     "sentence-transformers",
     "torchvision",
+    "mteb",
+    "datasets",
+    "dill",
+    "multiprocess",
+    "pandas",
+    "python-dateutil",
+    "six",
+    "polars",
+    "polars-runtime-32",
+    "ir-measures",
+    "pytrec-eval-terrier",
     "scipy",
     "scikit-learn",
     "joblib",
@@ -26,7 +37,9 @@ PACKAGES = (
     "narwhals",
     "threadpoolctl",
 )
-"""Without their dependencies: torch, transformers and peft are those of the development environment."""
+"""Without their dependencies: torch, transformers and peft are those of the development environment.
+
+So all that they import stands here, also what the development environment has by chance today."""
 
 
 def main() -> int:

@@ -67,11 +67,14 @@ def main() -> None:
     print(
         f"{total / 1e6:.1f} M parameters, {file.stat().st_size / 1e6:.1f} MB; the files' table of README.md:"
     )
+    sums = []
     for one in sorted(options.to.iterdir()):
         if one.suffix in (".json", ".onnx", ".safetensors"):
             one.chmod(0o644)
             digest = hashlib.sha256(one.read_bytes()).hexdigest()
             print(f"| `{one.name}` | {one.stat().st_size:,} | `{digest}` |")
+            sums.append(f"{digest}  {one.name}\n")
+    (options.to / "SHA256SUMS").write_text("".join(sums))  # compared when the weights load
 
 
 def product_names(source: onnx.ModelProto) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""The public pack: published documentation of Debian packages, and questions made of its pages."""
