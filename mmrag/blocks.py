@@ -58,6 +58,10 @@ class Word:
         box: of the word; of its first part where it was cut at the end of a line.
         tail: box of the part on the next line; None for a word on one line.
         confidence: of OCR, 0..1; None for a word of the file's own text.
+
+    Example:
+        >>> [word.text for word in mmrag.read("report.pdf", pages=[1]).pages[0].words[:2]]
+        ['The', 'board']
     """
 
     text: str

@@ -39,6 +39,13 @@ class MMRagError(Exception):
     """Base of all exceptions that this package raises on purpose; each can be pickled, as its arguments can.
 
     Worker processes and task queues hand errors back as pickles.
+
+    Example:
+        >>> try:
+        ...     mmrag.read("absent.pdf")
+        ... except MMRagError as error:
+        ...     print(type(error).__name__)
+        DocumentError
     """
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -115,6 +122,10 @@ class BadInputError(MMRagError, ValueError):
         self.index = index
         self.reason = reason
         super().__init__(f"{kind} {index}: {reason}")
+
+
+class ModelDamagedError(MMRagError, ValueError):
+    """A file of a model is not the one whose digest its folder states."""
 
 
 class IndexMismatchError(MMRagError, ValueError):

@@ -9,6 +9,7 @@ page, the words of the question count in another channel, and a reranker reads t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,12 @@ from mmrag.embedders.base import Embedder
 from mmrag.pipeline import DocumentQA
 from mmrag.scoring import take_budget
 from mmrag.types import Box, Budget, Page, Query
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+HEAT = (255, 140, 26)
+"""Of the darkest line: ink of this colour lets black letters stay black."""
 
 NOTE = (
     "Each part of the question was compared with all parts of the page, and the part most alike counted. The "
@@ -69,6 +76,31 @@ class Explanation:
         most = max(shades.values(), default=1.0)
         return [(box, shade / most) for box, shade in shades.items()]
 
+    def draw(self, picture: Image) -> Image:
+        """Draw the shades of `boxes` on a picture of the page: a heat map.
+
+        Args:
+            picture: of the whole page, in any size (`mmrag.DocumentQA.render`); it is not changed.
+
+        Returns:
+            A new RGB image of the same size. Without boxes it is the page itself.
+
+        Example::
+
+            explanation = mmrag.explain(qa, question, ranking[0].id)
+            explanation.draw(qa.render(explanation.page))
+        """
+        from PIL import Image, ImageChops, ImageDraw
+
+        page = picture.convert("RGB")
+        shades = Image.new("L", page.size, 0)
+        pen = ImageDraw.Draw(shades)
+        width, height = page.size
+        for (x0, y0, x1, y1), shade in sorted(self.boxes(), key=lambda pair: pair[1]):  # the darker on top
+            pen.rectangle((x0 * width, y0 * height, x1 * width, y1 * height), fill=round(255 * shade))
+        white, heat = (Image.new("RGB", page.size, colour) for colour in ("white", HEAT))
+        return ImageChops.multiply(page, Image.composite(heat, white, shades))
+
 
 def explain(
     qa: DocumentQA, question: str | Query, record_id: str, *, budget: Budget | None = None
@@ -84,11 +116,11 @@ def explain(
     Raises:
         KeyError: there is no such record.
 
-    Example::
-
-        ranking = qa.search("How long did pump B run?")
-        for match in mmrag.explain(qa, "How long did pump B run?", ranking[0].id).matches:
-            print(f"{match.share:.0%} of the score from row {match.row}: {match.boxes}")
+    Example:
+        >>> ranking = qa.search("Who chairs the board?")
+        >>> explanation = explain(qa, "Who chairs the board?", ranking[0].id)
+        >>> round(sum(match.share for match in explanation.matches), 6)
+        1.0
     """
     records = qa.index.get([record_id], matrices=True)
     if not records or records[0].matrix is None:

@@ -32,8 +32,11 @@ def utf8_name(name: str) -> str:
 
 
 def name_words(name: str) -> str:
-    """Return the words of a file name or a path's last part, without suffix, cut where case changes."""
-    stem = Path(utf8_name(name)).stem
+    """Return the words of a file name or a path's last part, without suffix, cut where case changes.
+
+    Bytes that are no UTF-8 are no letters, and part words.
+    """
+    stem = Path(name).stem
     return " ".join(re.sub(r"(?<=[^\W\d_A-Z])(?=[A-Z])|[\W_]+", " ", stem).split())
 
 

@@ -13,6 +13,7 @@ import base64
 import binascii
 import io
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
@@ -28,6 +29,9 @@ Component = TypeVar("Component")
 Render = Callable[[Page, int], Image.Image]
 """Draws a page within a number of pixels."""
 
+Decode = Callable[[bytes], Image.Image]
+"""Decodes a picture file, such as in another process."""
+
 FORMATS = (
     "PNG", "JPEG", "JPEG2000", "TIFF", "WEBP", "GIF", "BMP", "DIB", "PPM", "ICO", "PCX", "QOI", "AVIF",
 )  # fmt: skip
@@ -35,6 +39,11 @@ FORMATS = (
 
 MESSAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF")
 """Formats of pictures in messages: those that chats use, whose header tells the size that is decoded."""
+
+_MESSAGE_SIGNS = re.compile(
+    rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|RIFF....WEBP|GIF8[79]a|BM|....ftyp(?:avi[fs]|mif1|msf1)", re.DOTALL
+)
+"""What a file of `MESSAGE_FORMATS` begins with."""
 
 MOST_PIXELS = 90_000_000
 """Largest picture decoded, as `mmrag.documents.ReaderSettings` has it."""
@@ -207,11 +216,12 @@ def load_image(
     return image
 
 
-def message_image(source: object) -> Image.Image:
+def message_image(source: object, decode: Decode | None = None) -> Image.Image:
     """Load the image of a message, whose text may come from anyone: data, or what only Python code can make.
 
     Args:
         source: a ``data:`` URI; or bytes, a `pathlib.Path` or a PIL image, which are no texts.
+        decode: decodes data, by itself within limits of size. None: here, at most `MESSAGE_PIXELS`.
 
     Raises:
         ValueError: any other text, such as a path, a ``file:`` URI or an address on the network.
@@ -222,9 +232,29 @@ def message_image(source: object) -> Image.Image:
             f"an image in a message must be a data URI, got {_short(source)}: names there are not opened. "
             "For a file of yours pass pathlib.Path(...), or mmrag.images.load_image(...)."
         )
+    if decode is not None and isinstance(source, (str, bytes, bytearray, io.BytesIO)):
+        return decode(_message_bytes(source))
     if isinstance(source, (str, bytes, bytearray, io.BytesIO)):
         return load_image(cast("Any", source), max_pixels=MESSAGE_PIXELS, formats=MESSAGE_FORMATS)
     return load_image(cast("Any", source))
+
+
+def _message_bytes(source: object) -> bytes:
+    """Return the bytes of a picture in a message, told by their first ones alone: no decoder sees them here.
+
+    Raises:
+        DocumentError: they begin no file of `MESSAGE_FORMATS`.
+    """
+    try:
+        file = _file_of(source)
+    except binascii.Error as error:
+        raise DocumentError(f"an image must be readable, got {_short(source)}: {error}.") from error
+    data = cast("io.BytesIO", file).getvalue()
+    if not _MESSAGE_SIGNS.match(data):
+        raise DocumentError(
+            f"an image must be readable, got {_short(source)}: it must be {', '.join(MESSAGE_FORMATS)}."
+        )
+    return data
 
 
 def check_image_file(path: Path) -> None:

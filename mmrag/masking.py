@@ -35,11 +35,18 @@ def remember_secret(secret: str) -> None:
     """Keep this secret out of the errors of this process from now on."""
     if len(secret) < SHORTEST_SECRET or secret in _forms:
         return
-    in_json = json.dumps(secret)[1:-1]
-    forms = {secret, in_json, in_json.replace("/", "\\/"), html.escape(secret), quote(secret, safe="")}
-    _forms[secret] = tuple(sorted(forms, key=len, reverse=True))
+    _forms[secret] = spellings(secret)
     while len(_forms) > MOST_SECRETS:
         _forms.pop(next(iter(_forms)), None)
+
+
+def spellings(secret: str) -> tuple[str, ...]:
+    """Return a secret as texts, JSON, HTML and URLs spell it, longest first; none of a short one."""
+    if len(secret) < SHORTEST_SECRET:
+        return ()
+    in_json = json.dumps(secret)[1:-1]
+    forms = {secret, in_json, in_json.replace("/", "\\/"), html.escape(secret), quote(secret, safe="")}
+    return tuple(sorted(forms, key=len, reverse=True))
 
 
 def mask_secrets(text: str) -> str:

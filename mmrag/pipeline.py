@@ -28,7 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mmrag.answer import with_page_blocks
+from mmrag.answer import with_next_page, with_page_blocks
 from mmrag.answer.streaming import answer_pieces, apieces_of_answer, awrite_answer, write_answer
 from mmrag.documents.settings import unread_hint
 from mmrag.forks import new_lock
@@ -44,7 +44,7 @@ from mmrag.ingest.pictures import PagePictures
 from mmrag.ingest.removal import delete_records, remove
 from mmrag.ingest.report import AddProgress, AddReport, Laps, Status
 from mmrag.ingest.structure import PageStructure
-from mmrag.rerank.stage import DEFAULT_DEPTH, RerankStage, writable_folder
+from mmrag.rerank.stage import DEFAULT_DEPTH, RerankStage, RerankStep, writable_folder
 from mmrag.retriever import CHANNELS, Retriever, SearchRequest, as_query
 from mmrag.serving.twins import in_thread, signature_of
 from mmrag.tracing.spans import Span, apieces, pieces, span
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from mmrag.ingest.sync import SyncPlan, SyncReport
     from mmrag.rerank import Reranker
     from mmrag.rerank.traces import TraceWriter
+    from mmrag.second_look import SecondLook
 
     Password = str | Sequence[str] | Callable[[str], str | None]
 
@@ -95,6 +96,12 @@ class DocumentQA:
         rerank_depth: candidates that the reranker judges; the others follow in their order.
 
     `DocumentQA.open` is the usual way to make one.
+
+    Example:
+        >>> with DocumentQA.open("another-index") as another:
+        ...     report = another.add("report.pdf")
+        ...     another.ask("Who chairs the board?", k=1).text
+        'Ingrid Thorne chairs the board. [1]'
     """
 
     def __init__(
@@ -464,6 +471,7 @@ class DocumentQA:
         rerank: Reranker | str | bool | None = None,
         think_tokens: int | None = None,
         group_by: str | None = None,
+        look_again: int = 0,
     ) -> Ranking:
         """Rank the pages for a query; see `mmrag.retriever.Retriever.search`.
 
@@ -478,13 +486,19 @@ class DocumentQA:
             think_tokens: most tokens of the reranker's thought per judgement. None: its own setting.
             group_by: ``"document"``: the best `k` documents, each with up to three of its best pages, which
                 stand together (`Ranking.documents`). None: the best `k` pages.
+            look_again: where no page is judged to help, search for at most so many queries more, which the
+                model of the answerer's or the reranker's server writes (`mmrag.second_look`). 0: never.
 
         Raises:
-            ValueError: `think_tokens` without a reranker that can think; and as `Retriever.search` does.
-            ServerError: the reranker's server failed.
+            ValueError: `think_tokens` without a reranker that can think, `look_again` without one that says
+                yes or no or without a chat server; and as `Retriever.search` does.
+            ServerError: the reranker's server failed, or the one that writes queries.
         """
+        words = as_query(query)
         return self._search(
-            SearchRequest(as_query(query), k, budget, filter, exact, channels, rerank, think_tokens, group_by)
+            SearchRequest(
+                words, k, budget, filter, exact, channels, rerank, think_tokens, group_by, look_again
+            )
         )
 
     @signature_of(search)
@@ -492,19 +506,40 @@ class DocumentQA:
         """Search without blocking the event loop: embedder and reranker are awaited. See `search`."""
         return await self._asearch(SearchRequest(as_query(query), **options))
 
-    def _search(self, request: SearchRequest) -> Ranking:
+    def _search(self, request: SearchRequest, answerer: Answerer | None = None) -> Ranking:
         step = self.reranking.step(request.rerank, request.think_tokens)
+        look = self._second_look(request, step, answerer)
         with span("mmrag.search", "CHAIN") as trace:
             trace.question(request.query)
-            ranking = self.retriever.run(replace(request, k=step.pool(request.pages)))
-            return trace.ranking(request.group(step.apply(ranking, request.pages)))
+            pool = replace(request, k=step.pool(request.pages))
+            ranking = self.retriever.run(pool)
+            first = step.apply(ranking, request.pages)
+            if look is not None:
+                first = look.improve(pool, ranking, first, request.pages)
+            return trace.ranking(request.group(first))
 
-    async def _asearch(self, request: SearchRequest) -> Ranking:
+    async def _asearch(self, request: SearchRequest, answerer: Answerer | None = None) -> Ranking:
         step = self.reranking.step(request.rerank, request.think_tokens)
+        look = self._second_look(request, step, answerer)
         with span("mmrag.search", "CHAIN") as trace:
             trace.question(request.query)
-            ranking = await self.retriever.arun(replace(request, k=step.pool(request.pages)))
-            return trace.ranking(request.group(await step.aapply(ranking, request.pages)))
+            pool = replace(request, k=step.pool(request.pages))
+            ranking = await self.retriever.arun(pool)
+            first = await step.aapply(ranking, request.pages)
+            if look is not None:
+                first = await look.aimprove(pool, ranking, first, request.pages)
+            return trace.ranking(request.group(first))
+
+    def _second_look(
+        self, request: SearchRequest, step: RerankStep, answerer: Answerer | None
+    ) -> SecondLook | None:
+        """Return the second look of a search; None where none is wanted. Raises as `SecondLook` does."""
+        if not request.look_again:
+            return None
+        from mmrag.second_look import SecondLook
+
+        parts = (answerer or self._answerer, step.reranker)
+        return SecondLook(request.look_again, step, self.retriever, parts, self.replies_path)
 
     def ask(
         self,
@@ -518,6 +553,7 @@ class DocumentQA:
         answerer: Answerer | None = None,
         rerank: Reranker | str | bool | None = None,
         think_tokens: int | None = None,
+        look_again: int = 0,
     ) -> Answer:
         """Answer a question from the `k` best pages.
 
@@ -531,6 +567,7 @@ class DocumentQA:
             answerer: used instead of this object's own.
             rerank: another reranker than this object's own, or False for none.
             think_tokens: most tokens of the reranker's thought per judgement. None: its own setting.
+            look_again: see `search`.
 
         Returns:
             The answer; ``abstained`` if the documents do not answer. Its ``usage`` includes the cost of
@@ -542,11 +579,13 @@ class DocumentQA:
             UnsupportedInputError: an image in the question, and the embedder takes none.
             ServerError: the server of the reranker or of the answerer failed.
         """
-        request = SearchRequest(as_query(question), k, budget, filter, exact, CHANNELS, rerank, think_tokens)
+        request = SearchRequest(
+            as_query(question), k, budget, filter, exact, CHANNELS, rerank, think_tokens, None, look_again
+        )
         with span("mmrag.ask", "CHAIN") as trace:
             trace.question(request.query)
             laps = Laps()
-            ranking = self._search(request)
+            ranking = self._search(request, answerer)
             laps.end("search")
             answer = write_answer(self._answerer_for(answerer), request.query, ranking)
             return trace.answer(self._finish(answer, ranking, laps, evidence))
@@ -565,7 +604,7 @@ class DocumentQA:
         with span("mmrag.ask", "CHAIN") as trace:
             trace.question(request.query)
             laps = Laps()
-            ranking = await self._asearch(request)
+            ranking = await self._asearch(request, answerer)
             laps.end("search")
             answer = await awrite_answer(self._answerer_for(answerer), request.query, ranking)
             return trace.answer(await asyncio.to_thread(self._finish, answer, ranking, laps, evidence))
@@ -592,7 +631,7 @@ class DocumentQA:
     ) -> Iterator[str | Answer]:
         trace.question(request.query)
         laps = Laps()
-        ranking = self._search(request)
+        ranking = self._search(request, answerer)
         laps.end("search")
         for piece in answer_pieces(self._answerer_for(answerer), request.query, ranking):
             if isinstance(piece, Answer):
@@ -621,7 +660,7 @@ class DocumentQA:
     ) -> AsyncIterator[str | Answer]:
         trace.question(request.query)
         laps = Laps()
-        ranking = await self._asearch(request)
+        ranking = await self._asearch(request, answerer)
         laps.end("search")
         async with aclosing(apieces_of_answer(self._answerer_for(answerer), request.query, ranking)) as items:
             async for piece in items:
@@ -665,7 +704,8 @@ class DocumentQA:
 
     def _answerer_for(self, answerer: Answerer | None) -> Answerer:
         """Return the answerer of one call, which draws pages and reads structure as we do by default."""
-        return with_page_blocks(with_page_renderer(answerer or self.answerer, self._render), self.blocks)
+        drawing_answerer = with_page_renderer(answerer or self.answerer, self._render)
+        return with_next_page(with_page_blocks(drawing_answerer, self.blocks), self._structure.next_page)
 
     def _finish(self, answer: Answer, ranking: Ranking, laps: Laps, evidence: bool) -> Answer:
         """Add the pictures, the seconds of each stage, and why an answer may be missing."""

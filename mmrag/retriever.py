@@ -23,7 +23,7 @@ from mmrag.errors import IndexMismatchError, UnsupportedInputError, check_whole
 from mmrag.index.base import Index
 from mmrag.index.filters import Filter
 from mmrag.index.identity import DocumentNames
-from mmrag.scoring import DEFAULT_WEIGHTS, check_weights, fuse
+from mmrag.scoring import DEFAULT_WEIGHTS, check_weights, fuse, vector_share
 from mmrag.tracing.spans import span
 from mmrag.types import Budget, Candidate, Hit, Matrix, Query, Ranking
 
@@ -43,6 +43,12 @@ NAMED_SHARE = 0.5
 MOST_NAMED = 8
 """Documents that put pages of their own into the pool."""
 
+MOST_QUERIES = 8
+"""Further queries of a search that looks again."""
+
+LONGEST_QUERY = 20_000
+"""Characters of a query: about 3,000 words, which take seconds to embed."""
+
 TEXT_REACH = 10
 """The text channel is read this many times deeper than the pool, for the BM25 of what vectors return."""
 
@@ -51,10 +57,11 @@ TEXT_REACH = 10
 class SearchRequest:
     """One search; `mmrag.DocumentQA.search` documents the fields.
 
-    The retriever leaves `rerank` and `think_tokens` to the stage after it.
+    The retriever leaves `rerank`, `think_tokens` and `look_again` to the stages after it.
 
     Raises:
-        ValueError: `k` below 1, or unknown or no channels.
+        ValueError: `k` below 1, unknown or no channels, `look_again` out of 0..`MOST_QUERIES`, or a query
+            longer than `LONGEST_QUERY`.
         UnsupportedInputError: a query of an image alone for the text channel alone.
     """
 
@@ -67,14 +74,21 @@ class SearchRequest:
     rerank: Reranker | str | bool | None = None
     think_tokens: int | None = None
     group_by: str | None = None
+    look_again: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what no index can search."""
         check_whole("k", self.k)
+        check_whole("look_again", self.look_again, 0, MOST_QUERIES, hint="0 does not look again.")
         if self.group_by not in (None, *GROUP_BY):
             raise ValueError(f"group_by must be None or one of {GROUP_BY}, got {self.group_by!r}.")
         if isinstance(self.channels, str) or not self.channels or not set(self.channels) <= set(CHANNELS):
             raise ValueError(f"channels must be one or both of {CHANNELS} in a list, got {self.channels!r}.")
+        if (length := len(self.query.text or "")) > LONGEST_QUERY:
+            raise ValueError(
+                f"a query must be at most {LONGEST_QUERY} characters, got {length}. Shorten it, or search "
+                "for its parts one by one."
+            )
         if not self.has_vectors and not self.words:
             raise UnsupportedInputError(
                 "the text channel searches words, got a query of an image alone and channels "
@@ -144,13 +158,19 @@ class Retriever:
     Args:
         index: any implementation.
         embedder: must have the fingerprint that the index was built with.
-        weights: of the channels in the fused score. None: vectors 2, text 1.
+        weights: of the channels in the fused score, used as they are. None: text 1, vectors 1.5 and less
+            beside words that are sure and with few rows (`mmrag.scoring.vector_share`).
         depth: records each channel puts into the pool; `search` raises it to `k` if `k` is larger.
         document_weight: of the score of a record's document; 0 leaves documents out of it.
 
     Raises:
         IndexMismatchError: another embedder built the index.
         ValueError: a weight is missing, negative or of an unknown channel, or depth is below 1.
+
+    Example:
+        >>> retriever = Retriever(qa.index, qa.embedder, document_weight=0)
+        >>> retriever.search("Who chairs the board?", k=1)[0].page.number
+        1
     """
 
     def __init__(
@@ -165,6 +185,7 @@ class Retriever:
         self.index = index
         self.embedder = embedder
         self.weights = dict(DEFAULT_WEIGHTS if weights is None else weights)
+        self._are_default = weights is None
         self.depth = check_whole("depth", depth)
         if set(self.weights) != set(CHANNELS):
             raise ValueError(f"weights must name the channels {CHANNELS}, got {sorted(self.weights)}.")
@@ -215,8 +236,8 @@ class Retriever:
             the filter and compares candidates of one ranking only.
 
         Raises:
-            ValueError: `k` below 1, an empty query, unknown or no channels, or a budget below all rows if
-                the rows are not nested.
+            ValueError: `k` below 1, an empty query or one beyond `LONGEST_QUERY`, unknown or no channels, or
+                a budget below all rows if the rows are not nested.
             UnsupportedInputError: an image that no channel of the search can use.
         """
         return self.run(SearchRequest(as_query(query), k, budget, filter, exact, channels))
@@ -300,7 +321,9 @@ class Retriever:
             matches = self.index.search_text(
                 request.words, k=depth * TEXT_REACH, filter=request.filter, without=names.family_terms
             )
-            pool = [hit.id for hit in matches[:depth]] + self._named_pages(request, names, matrix, budget)
+            named_hits, named_ids = self._named_pages(request, names, matrix, budget)
+            channels["vectors"] |= _by_id(named_hits)
+            pool = [hit.id for hit in matches[:depth]] + named_ids
             ids = [id for id in dict.fromkeys(pool) if id not in channels["vectors"]]
             if ids:
                 channels["vectors"] |= _by_id(self.index.score(matrix, ids, budget=budget))
@@ -318,11 +341,11 @@ class Retriever:
 
     def _named_pages(
         self, request: SearchRequest, names: DocumentNames, matrix: Matrix, budget: Budget | None
-    ) -> list[str]:
-        """Return ids of the best pages of the documents that the question names best."""
+    ) -> tuple[list[Hit], list[str]]:
+        """Return the best pages of the documents that the question names best: by vectors, ids by words."""
         documents = names.best(MOST_NAMED, NAMED_SHARE)
         if not documents:
-            return []
+            return [], []
         filter: Filter = {"doc_id": {"$in": documents}}
         if request.filter is not None:
             filter = {"$and": [request.filter, filter]}
@@ -330,13 +353,23 @@ class Retriever:
         matches = self.index.search_text(
             request.words, k=self.depth, filter=filter, without=names.family_terms
         )
-        return [hit.id for hit in (*hits, *matches)]
+        return hits, [hit.id for hit in matches]
+
+    def _pool_weights(self, text: Mapping[str, float], budget: Budget | None) -> Mapping[str, float]:
+        """Return the weights of the channels in the pool with these scores by words."""
+        if not self._are_default:
+            return self.weights
+        most, used = self.embedder.budget, self._largest_budget(budget)
+        full = min(most.query, most.document)
+        rows = full if used is None else min(used.query, used.document, full)
+        return {**self.weights, "vectors": self.weights["vectors"] * vector_share(text, rows / full)}
 
     def _ranking(self, request: SearchRequest, channels: Mapping[str, Mapping[str, float]]) -> Ranking:
         """Order the pool by the last stage's scores and fetch the best records."""
         stages = dict(channels)
         if "text" in stages and "vectors" in stages:
-            sums = fuse({channel: stages[channel] for channel in CHANNELS}, self.weights)
+            weights = self._pool_weights(stages["text"], request.budget)
+            sums = fuse({channel: stages[channel] for channel in CHANNELS}, weights)
             documents = stages["document"]
             stages["fused"] = {id: score + self.document_weight * documents[id] for id, score in sums.items()}
         final = list(stages.values())[-1]

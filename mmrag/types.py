@@ -47,6 +47,10 @@ class Source:
         kind: ``"pdf"``, ``"xps"``, ``"epub"``, ``"svg"``, ``"image"``, or one to convert (``"docx"``, ...).
         name: the file name shown to people.
         path: absolute path; None when the index keeps its own copy of the bytes.
+
+    Example:
+        >>> qa.search("Europe")[0].page.source.name
+        'report.pdf'
     """
 
     sha256: str
@@ -90,6 +94,11 @@ class Page(LateParts):
         blocks: the page's structure in reading order; None until it has been read
             (`mmrag.DocumentQA.blocks`, ``ReaderSettings(structure="full")``).
         image: the rendered page, if it was requested; never stored, never compared.
+
+    Example:
+        >>> page = qa.search("Who chairs the board?")[0].page
+        >>> page.source.name, page.number, page.label
+        ('report.pdf', 1, '2')
     """
 
     id: str
@@ -125,6 +134,11 @@ class Query:
 
     Raises:
         ValueError: neither text nor image, or `parts` together with another `text` or `image`.
+
+    Example:
+        >>> query = Query("Who chairs the board?", instruction="Find annual reports.")
+        >>> qa.search(query, k=1)[0].page.number
+        1
     """
 
     text: str | None = None
@@ -171,6 +185,10 @@ class Budget:
 
     Raises:
         ValueError: a side is smaller than 1.
+
+    Example:
+        >>> len(qa.search("Europe", budget=Budget(query=1, document=4)))
+        2
     """
 
     query: int = 16
@@ -194,6 +212,11 @@ class Record:
         page: the page, or None for a plain text.
         context: words of the document and the place that the text is of (title, file name, sections); read by
             the lexical channel before the text, never shown and never quoted.
+
+    Example:
+        >>> record = qa.index.get(qa.index.ids())[0]
+        >>> record.metadata["file_name"]
+        'report.pdf'
     """
 
     id: str
@@ -254,6 +277,11 @@ class Verdict:
         usage: cost of this judgement; shared work (a listwise window) counts for the ranking alone.
         note: a warning for readers ("not in the model's list: kept in prior order").
         read: False if the reranker can read nothing of the candidate, so that the score is only a default.
+
+    Example:
+        >>> judged = qa.search("Who chairs the board?", rerank="local")
+        >>> judged[0].verdict.score > judged[1].verdict.score
+        True
     """
 
     score: float
@@ -275,6 +303,11 @@ class Candidate:
         rank: 1 is best.
         scores: by stage, for example ``{"vectors": 0.71, "text": 8.2, "fused": 1.9}``.
         verdict: the reranker's; None if it was not judged.
+
+    Example:
+        >>> best = qa.search("Who chairs the board?")[0]
+        >>> best.rank, best.page.number, best.scores["text"] > 0
+        (1, 1, True)
     """
 
     record: Record
@@ -310,6 +343,11 @@ class Ranking(Sequence[Candidate]):
         why_not: the reason why a requested reranker did not.
         usage: cost of reranking: seconds, tokens, cache hits.
         notes: warnings about the order ("pages shortened to 900 tokens to fit the model").
+
+    Example:
+        >>> ranking = qa.search("Who chairs the board?", k=2)
+        >>> ranking.reranked, [candidate.page.number for candidate in ranking]
+        (True, [1, 0])
     """
 
     query: Query
@@ -351,8 +389,9 @@ class Citation:
     Attributes:
         number: the n of ``[n]`` in the answer's text, from 1.
         record_id: the record cited.
-        quote: words of the record, exactly.
-        boxes: of these words; empty if the record has no page or its words have no boxes.
+        quote: words of the record, exactly. Where a page's end cuts a sentence, its rest from the next page
+            follows, which has a citation of its own, too, for its place.
+        boxes: of the record's words; empty if the record has no page or its words have no boxes.
         page: the page; None for a plain text.
         score: the retrieval score of its candidate.
         kind: of the block that holds the quote, one of `mmrag.blocks.BLOCK_KINDS` (``"text"``, ``"table"``,
@@ -361,6 +400,11 @@ class Citation:
         picture: PNG bytes of the page with the boxes drawn, if evidence was requested.
         note: a warning for readers, for example that the record lacks the model's quote.
         area: the block around the words (paragraph, table, figure); None where no block is known.
+
+    Example:
+        >>> [citation] = qa.ask("Who chairs the board?", k=1).citations
+        >>> citation.quote, citation.page.number
+        ('Ingrid Thorne chairs the board.', 1)
     """
 
     number: int
@@ -403,6 +447,11 @@ class Answer:
             abstentions too. None: the answerer states none.
         quoted: whether `text` is quotes of the pages, best first, and not words of a model.
         standalone: the question as it was searched, if it leaned on earlier ones of a chat; else ``""``.
+
+    Example:
+        >>> answer = qa.ask("Who chairs the board?", k=1)
+        >>> answer.text, answer.abstained
+        ('Ingrid Thorne chairs the board. [1]', False)
     """
 
     text: str

@@ -251,7 +251,11 @@ def listen(app: Any, http: HttpOptions, path: str, *, browser: bool = False) -> 
     """Serve until a signal ends it; the address, with a path behind it, is written when it listens."""
     import uvicorn
 
-    config = uvicorn.Config(app, log_level="warning", server_header=False, limit_concurrency=256)
+    from mmrag.apps.connections import TimedProtocol
+
+    config = uvicorn.Config(
+        app, log_level="warning", server_header=False, limit_concurrency=256, http=TimedProtocol
+    )
     try:
         family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
         listener = socket.create_server((http.host, http.port), family=family)

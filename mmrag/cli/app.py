@@ -77,6 +77,19 @@ COMMANDS = {
         "command resumes it. In the end every record is read from both and compared.",
     ),
     "evaluate": Entry("mmrag.cli.evaluate:evaluate", "Measure retrieval on a pack of questions.", MODELS),
+    "pack": Entry(
+        "mmrag.cli.pack:pack",
+        "Make a pack of a published benchmark.",
+        MODELS,
+        "Nothing is fetched: where a file is missing, the error says what to fetch. docs/evaluation.md.",
+    ),
+    "questions": Entry(
+        "mmrag.cli.questions:questions",
+        "Make questions about your documents, to measure on.",
+        MODELS,
+        "They are marked as made. Look at the sample that is printed: they compare settings, and say little "
+        "of how questions of people fare. If a run is interrupted, the same command resumes it.",
+    ),
     "serve": Entry(
         "mmrag.cli.serve:serve",
         "Start a vLLM server for a model, with the flags it needs.",

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from mmrag.rerank import Reranker
     from mmrag.rerank.traces import TraceWriter
 
-RerankMode = Literal["none", "local", "pointwise", "listwise", "likelihood", "served", "ecrr", "qar"]
+RerankMode = Literal[
+    "none", "local", "pointwise", "listwise", "identifiers", "likelihood", "served", "ecrr", "qar"
+]
 Ocr = Literal["auto", "off", "force"]
 Office = Literal["auto", "off"]
 SERVER_MODES = get_args(RerankMode)[2:]
@@ -217,10 +219,21 @@ class SearchOptions:
         ),
     ] = None
     exact: Annotated[bool, _search_option("--exact", help="Score every page, no first stage.")] = False
+    look_again: Annotated[
+        int,
+        _search_option(
+            "--look-again",
+            min=0,
+            max=8,
+            metavar="N",
+            help="Where no page is judged to help, N queries more, by the server's model.",
+        ),
+    ] = 0
 
     def arguments(self) -> dict[str, Any]:
         """Return the options as arguments of `DocumentQA.search` and `ask`."""
-        return {"k": self.k, "budget": self.budget, "filter": self.filter, "exact": self.exact}
+        names = ("k", "budget", "filter", "exact", "look_again")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -272,9 +285,23 @@ class RerankerOptions:
     reranker_text_only: Annotated[
         bool, _rerank_option("--reranker-text-only", help="Send page text without pictures to that server.")
     ] = False
+    text_chars: Annotated[
+        int | None,
+        _rerank_option("--text-chars", min=100, metavar="N", help="Most characters of such a text (all)."),
+    ] = None
     think: Annotated[
         int | None,
         _rerank_option("--think", min=0, metavar="N", help="Tokens it may think before each verdict (0)."),
+    ] = None
+    think_share: Annotated[
+        float | None,
+        _rerank_option(
+            "--think-share",
+            min=0,
+            max=1,
+            metavar="S",
+            help="Share of the pages, the least sure, it does for (1).",
+        ),
     ] = None
 
     @property
@@ -302,8 +329,16 @@ class RerankerOptions:
         return self._local_reranker(depth, alpha)
 
     def _local_reranker(self, depth: int, alpha: float | None) -> Reranker | None:
-        if self.reranker_model or self.reranker_text_only or self.think:
-            raise UsageError("--reranker-model, --reranker-text-only and --think need --reranker-url.")
+        options = {
+            "--reranker-model": self.reranker_model,
+            "--reranker-text-only": self.reranker_text_only,
+            "--text-chars": self.text_chars,
+            "--think": self.think,
+            "--think-share": self.think_share,
+        }
+        if any(options.values()):
+            names = [name for name, value in options.items() if value]
+            raise UsageError(f"{', '.join(names)} need{'s' * (len(names) == 1)} --reranker-url.")
         mode = self.mode
         if mode in SERVER_MODES:
             raise UsageError(f"--rerank {mode} needs --reranker-url.")
@@ -318,6 +353,8 @@ class RerankerOptions:
     def _server_reranker(self, index: Path | None, alpha: float | None) -> Reranker:
         if self.rerank in ("none", "local"):
             raise UsageError(f"--rerank {self.rerank} asks no server: leave --reranker-url out.")
+        if self.think_share is not None and not self.think:
+            raise UsageError("--think-share needs --think.")
         from mmrag.rerank import ThinkReranker
         from mmrag.rerank.stage import writable_folder
 
@@ -330,8 +367,10 @@ class RerankerOptions:
             mode=self.mode,
             model=self.reranker_model,
             think_tokens=self.think or 0,
+            think_share=1.0 if self.think_share is None else self.think_share,
             alpha=alpha or 0.0,
             images=not self.reranker_text_only,
+            text_chars=self.text_chars,
             traces=traces,
             cache=None if index is None else writable_folder(index, "replies"),
         )

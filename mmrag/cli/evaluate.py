@@ -6,6 +6,7 @@ import contextlib
 import copy
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,7 @@ from mmrag.types import Answer, Budget, Usage
 
 if TYPE_CHECKING:
     from mmrag.answer import Answerer
-    from mmrag.evaluation import AnswerReport, Pack, PageKey, Report
+    from mmrag.evaluation import AnswerLine, AnswerReport, Pack, PageKey, Report
     from mmrag.pipeline import DocumentQA
 
 _measure_option = partial(Option, rich_help_panel="Measuring")
@@ -62,6 +63,20 @@ class MeasureOptions:
     ] = None
     target: Annotated[
         Path | None, _measure_option("--to", metavar="FILE", help="Write the report as JSON.")
+    ] = None
+    against: Annotated[
+        Path | None,
+        _measure_option(
+            "--against",
+            metavar="FILE",
+            help="Compare with this report of --to: is the difference real?",
+        ),
+    ] = None
+    html: Annotated[
+        Path | None,
+        _measure_option(
+            "--html", metavar="FILE", help="Write a page to see why: plots, questions, pages of failures."
+        ),
     ] = None
     plot: Annotated[
         Path | None, _measure_option("--plot", metavar="FILE", help="Write a plot (needs the extra 'plot').")
@@ -110,6 +125,7 @@ class PackSearch:
 
     Attributes:
         cost: of reranking, summed over all searches so far.
+        scores: by stage, of each page found, by question's words and files; reranked if the index is.
     """
 
     def __init__(self, qa: DocumentQA, options: MeasureOptions, channels: tuple[str, ...]) -> None:
@@ -117,6 +133,7 @@ class PackSearch:
         self._options = options
         self._channels = channels
         self.cost = Usage()
+        self.scores: dict[tuple[str, tuple[str, ...] | None], list[Mapping[str, float]]] = {}
 
     def search(self, question: str, files: tuple[str, ...] | None) -> list[PageKey]:
         """Return page keys, best first, reranked if the index was opened with a reranker."""
@@ -139,7 +156,19 @@ class PackSearch:
             rerank=rerank,
         )
         self.cost += ranking.usage
-        return [(c.page.source.name, c.page.number) for c in ranking if c.page is not None]
+        pages = [(candidate.page, candidate.scores) for candidate in ranking if candidate.page is not None]
+        if rerank is None:
+            self.scores[question, files] = [scores for _, scores in pages]
+        return [(page.source.name, page.number) for page, _ in pages]
+
+    def scores_of(self, pack: Pack) -> dict[tuple[str, str], list[Mapping[str, float]]]:
+        """Return the scores of the pack's questions by id and scope."""
+        return {
+            (question.id, scope): self.scores[question.question, files]
+            for question in pack.questions
+            for scope, files in (("pack", None), ("document", question.docs))
+            if (question.question, files) in self.scores
+        }
 
 
 class PackAnswers:
@@ -202,12 +231,13 @@ def evaluate(
     temporary folder. Unless ``--rerank none`` is given, every question is also searched without the reranker,
     and the gain is printed.
     """
-    from mmrag.evaluation import load_pack
+    from mmrag.evaluation import compare_reports, load_pack
     from mmrag.pipeline import DocumentQA
 
     questions = load_pack(pack or sample_pack())
     if options.questions is not None:
         questions = select_questions_of(questions, options.questions)
+    earlier = None if options.against is None else earlier_report(questions, options.against)
     with contextlib.ExitStack() as stack:
         location = IndexOptions(options.index or stack.enter_context(scratch_folder()))
         qa = DocumentQA.open(
@@ -222,21 +252,32 @@ def evaluate(
         _add(qa, questions)
         data: dict[str, Any] = {}
         texts: list[str] = []
+        lines: dict[tuple[str, str], AnswerLine] = {}
+        searches = PackSearch(qa, options, channels.names())
         if not answers.answers_only:
-            report, data, text = _measure(questions, PackSearch(qa, options, channels.names()), qa)
+            report, data, text = _measure(questions, searches, qa)
             data["rerank"] = rerank.settings()
             _plot(report, options)
             texts.append(text)
         if answers.is_wanted:
             settings = answer_settings(questions, options, answers, rerank, answerer)
-            answer_report = _measure_answers(
+            answer_report, lines = _measure_answers(
                 questions, PackAnswers(qa, options, answers.k), answers, settings
             )
             data["answers"] = answer_report.to_dict()
             texts.append(answer_report.table())
-    if options.target:
-        content = json.dumps(data, indent=1, ensure_ascii=False)
-        options.target.write_text(content + "\n", encoding="utf-8")
+        if earlier is not None and options.against is not None:
+            comparison = compare_reports(questions, earlier, data, options.against.name)
+            data["against"] = comparison.to_dict()
+            texts.append(comparison.table())
+        if options.target:
+            content = json.dumps(data, indent=1, ensure_ascii=False)
+            options.target.write_text(content + "\n", encoding="utf-8")
+        if options.html:  # last: figures are kept whatever drawing pages meets
+            from mmrag.cli.evaluate_page import write_page
+
+            scores = searches.scores_of(questions)
+            write_page(options.html, questions, data, qa, lines=lines, scores=scores, earlier=earlier)
     output.write(data, "\n\n".join(texts), indent=None)
     return EXIT_OK
 
@@ -247,6 +288,18 @@ def select_questions_of(pack: Pack, path: Path) -> Pack:
 
     lines = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
     return select_questions(pack, [line for line in lines if line])
+
+
+def earlier_report(pack: Pack, path: Path) -> dict[str, Any]:
+    """Read the report to compare with, before anything is measured.
+
+    Raises as `mmrag.evaluation.against.read_report` and `check_same_questions` do.
+    """
+    from mmrag.evaluation.against import check_same_questions, read_report
+
+    report = read_report(path)
+    check_same_questions(pack, report, path.name)
+    return report
 
 
 def answer_settings(
@@ -271,7 +324,7 @@ def answer_settings(
 
 def _measure_answers(
     pack: Pack, source: PackAnswers, options: AnswerMeasureOptions, settings: dict[str, Any]
-) -> AnswerReport:
+) -> tuple[AnswerReport, dict[tuple[str, str], AnswerLine]]:
     from mmrag.evaluation import AnswerFile, ask_all, report_answers
 
     file = None if options.answers_to is None else AnswerFile(options.answers_to, settings)
@@ -283,7 +336,7 @@ def _measure_answers(
         threshold=source.threshold,
         show_progress=sys.stderr.isatty(),
     )
-    return report_answers(pack, lines, settings=settings)
+    return report_answers(pack, lines, settings=settings), lines
 
 
 def _plot(report: Report, options: MeasureOptions) -> None:
@@ -295,8 +348,30 @@ def _plot(report: Report, options: MeasureOptions) -> None:
 
 def _add(qa: DocumentQA, pack: Pack) -> None:
     with Progress() as progress:
-        report = qa.add(pack.documents_path, progress=progress.show_add)
+        report = qa.add(pack.inputs, progress=progress.show_add)
     complain(str(report))
+    totals = {Path(name).name: file.total_pages for file in qa.status().documents for name in file.names}
+    strays = missing_pages(pack, totals)
+    if strays:
+        complain(
+            f"{len(strays)} questions name pages that their documents do not have, which nothing can find: "
+            f"{'; '.join(strays[:5])}{'; ...' if len(strays) > 5 else ''}"
+        )
+
+
+def missing_pages(pack: Pack, totals: Mapping[str, int]) -> list[str]:
+    """Return a sentence for each question that names a page after the last of its document.
+
+    Args:
+        pack: of the questions.
+        totals: pages of each document that was read.
+    """
+    return [
+        f"{question.id}: page {page + 1} of {name}, which has {totals[name]}"
+        for question in pack.questions
+        for name, page in sorted(question.evidence)
+        if page >= totals.get(name, page + 1)
+    ]
 
 
 def _measure(pack: Pack, searches: PackSearch, qa: DocumentQA) -> tuple[Report, dict[str, Any], str]:

@@ -96,7 +96,7 @@ def serve(
     if options.print_only:
         output.write(_data(plan), plan.shell(), indent=None)
         return EXIT_OK
-    for note in plan.notes:
+    for note in (*plan.notes, *thread_notes(plan)):
         _note(f"Note: {note}.")
     _note(plan.shell())
     return _run(plan, options, output, extra or [])
@@ -124,6 +124,22 @@ def make_plan(model: str, options: ServeOptions, extra: list[str]) -> ServePlan:
         port=options.port or free_port(options.host),
         extra=extra,
     )
+
+
+def thread_notes(plan: ServePlan) -> list[str]:
+    """Return a line where ``OMP_NUM_THREADS``, set for something else, would slow the server down.
+
+    vLLM takes it over on a processor, like every variable of the user's.
+    """
+    from mmrag.machine import default_threads, usable_cores
+
+    threads, cores = default_threads(), usable_cores()
+    if "VLLM_CPU_KVCACHE_SPACE" not in plan.environment or threads >= cores:
+        return []
+    return [
+        f"OMP_NUM_THREADS={threads} holds for the server, too: it computes on {threads} of {cores} "
+        "processors; unset it for all"
+    ]
 
 
 def _run(plan: ServePlan, options: ServeOptions, output: OutputOptions, extra: list[str]) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 INDENT = " " * 5
 
-RELATIVE_STAGES = ("fused", "retrieval", "reranked")
+RELATIVE_STAGES = ("fused", "reciprocal_rank", "retrieval", "reranked")
 """Keys of `Candidate.scores` that compare the candidates of one ranking only."""
 
 

@@ -71,6 +71,12 @@ class DocumentReader:
         settings: renderer, OCR and limits.
         password: for encrypted files: one, several, or a function of the file name that returns one
             or None. The environment variable ``MMRAG_PDF_PASSWORD`` is tried after it.
+
+    Example:
+        >>> with DocumentReader() as reader:
+        ...     [found] = discover("report.pdf")
+        ...     [page.number for page in reader.pages(found)]
+        [0, 1]
     """
 
     def __init__(self, settings: ReaderSettings | None = None, *, password: Password = None) -> None:

@@ -32,6 +32,10 @@ class ParsedDocument:
         total_pages: pages in the file.
         pages: those that were read, with their blocks.
         skipped: pages that could not be read, and why.
+
+    Example:
+        >>> mmrag.read("report.pdf", pages="2").text.splitlines()[-1]
+        'Ingrid Thorne chairs the board.'
     """
 
     source: Source
@@ -101,6 +105,11 @@ def read(
     Raises:
         DocumentError: the file cannot be read, or `document` is a folder or pattern of several.
         ValueError: a page that the file does not have.
+
+    Example:
+        >>> document = mmrag.read("report.pdf")
+        >>> document.total_pages, document.source.kind
+        (2, 'pdf')
     """
     from dataclasses import replace
 

@@ -83,6 +83,10 @@ class ReaderSettings:
     Raises:
         ValueError: an unknown renderer, OCR mode or OCR language, a limit out of range, or an OCR language
             whose model is not there.
+
+    Example:
+        >>> mmrag.read("report.pdf", settings=ReaderSettings(ocr="off", workers=1)).total_pages
+        2
     """
 
     renderer: RendererName = "pymupdf"

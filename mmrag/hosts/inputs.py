@@ -8,7 +8,7 @@ from typing import Any
 
 from mmrag.embedders.base import Content
 from mmrag.hosts.items import ImageSource
-from mmrag.images import load_image, message_image
+from mmrag.images import Decode, load_image, message_image
 from mmrag.types import Budget, Query
 
 
@@ -43,11 +43,15 @@ def text_image_query(text: str | None, image: ImageSource | None = None) -> Quer
     return Query(text=text or None, image=None if image is None else load_image(image))
 
 
-def as_query(value: Any) -> Query:  # noqa: ANN401  a user's value
+def as_query(value: Any, decode: Decode | None = None) -> Query:  # noqa: ANN401  a user's value
     """Return a question from text, ``{"text", "image"}``, content blocks, or a `Query`.
 
     Messages may be written by anyone, so a text in the place of an image must be a data URI; a path is opened
     only as a `pathlib.Path`, which no message can hold. See `mmrag.images.message_image`.
+
+    Args:
+        value: of a user.
+        decode: decodes pictures, such as `mmrag.hosts.pages.picture_decoder`. None: this process does.
 
     Raises:
         ValueError: an empty question, more than one image, an unknown key or block, or an image by name.
@@ -63,16 +67,16 @@ def as_query(value: Any) -> Query:  # noqa: ANN401  a user's value
         if unknown:
             raise ValueError(f"a question has the keys 'text' and 'image', got {unknown[0]!r}.")
         image = value.get("image")
-        return Query(text=value.get("text"), image=None if image is None else message_image(image))
+        return Query(text=value.get("text"), image=None if image is None else message_image(image, decode))
     if isinstance(value, Sequence) and all(isinstance(block, (str, Mapping)) for block in value):
-        return _query_of_blocks(value)
+        return _query_of_blocks(value, decode)
     raise TypeError(
         "a question must be text, {'text': ..., 'image': ...}, a message or content blocks, "
         f"got {type(value).__name__}."
     )
 
 
-def _query_of_blocks(blocks: Sequence[Any]) -> Query:
+def _query_of_blocks(blocks: Sequence[Any], decode: Decode | None) -> Query:
     texts: list[str] = []
     images: list[Any] = []
     for block in blocks:
@@ -88,7 +92,7 @@ def _query_of_blocks(blocks: Sequence[Any]) -> Query:
             raise ValueError(f"a question's blocks must be text or image, got {kind!r}. Leave it out.")
     if len(images) > 1:
         raise ValueError(f"a question may have one image, got {len(images)}. Ask once for each.")
-    return Query(text="\n".join(texts), image=message_image(images[0]) if images else None)
+    return Query(text="\n".join(texts), image=message_image(images[0], decode) if images else None)
 
 
 def _block_image(block: Mapping[str, Any]) -> str:

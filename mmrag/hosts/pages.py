@@ -15,13 +15,14 @@ from urllib.parse import unquote, urlsplit
 
 from mmrag.forks import new_lock
 from mmrag.hosts.items import HostItem
-from mmrag.images import load_image
+from mmrag.images import MESSAGE_PIXELS, Decode, load_image
 from mmrag.types import Page, Source
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from mmrag.documents import DocumentReader, InputDocument
+    from mmrag.pipeline import DocumentQA
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,24 @@ class PageDrawer:
             reader, self._reader = self._reader, None
         if reader is not None:
             reader.close()
+
+
+def picture_decoder(qa: DocumentQA) -> Decode:
+    """Return what decodes pictures of messages in the processes that read documents for `qa`.
+
+    There a decoder that a picture crashes or fills ends in an error, without keys and within the limits of
+    `mmrag.documents.ReaderSettings`. The processes start with the first picture.
+
+    Raises, when it is called:
+        DocumentError: it cannot be decoded, or is too large.
+    """
+
+    def decode(data: bytes) -> Image:
+        source = Source(hashlib.sha256(data).hexdigest(), "image", "the picture of a message")
+        page = Page(source.page_id(0), source.document_id, 0, "1", "", (), (1.0, 1.0), source)
+        return qa.reader.render(page, max_pixels=MESSAGE_PIXELS, data=data)
+
+    return decode
 
 
 def page_of(name: str, item: HostItem) -> Page | None:

@@ -17,7 +17,20 @@ from mmrag.hosts.pages import PageDrawer
 from mmrag.images import with_page_renderer
 from mmrag.rerank.protocol import Reranker
 
-NEEDS_SERVER = ("base_url", "model", "think_tokens", "instruction", "prompts", "traces", "cache", "extra")
+NEEDS_SERVER = (
+    "base_url",
+    "model",
+    "think_tokens",
+    "think_share",
+    "text_chars",
+    "passes",
+    "first",
+    "instruction",
+    "prompts",
+    "traces",
+    "cache",
+    "extra",
+)
 """Settings that only a served model can follow."""
 
 
@@ -39,6 +52,9 @@ class RerankSettings(BaseModel):
     think_tokens: int = Field(
         default=0, frozen=True, description="Most tokens of a thought before each answer; 0: no thought."
     )
+    think_share: float = Field(
+        default=1.0, frozen=True, description="Share of the items, the least sure, that is thought about."
+    )
     model: str | None = Field(
         default=None, frozen=True, description="Name on the server; None: its only model."
     )
@@ -56,7 +72,14 @@ class RerankSettings(BaseModel):
     )
     images: bool = Field(default=True, frozen=True, description="Show the model images.")
     text: bool = Field(default=True, frozen=True, description="Show the text of items that have an image.")
+    text_chars: int | None = Field(
+        default=None, frozen=True, description="Most characters of a text without an image; None: all."
+    )
     image_pixels: int = Field(default=1_000_000, frozen=True, description="Largest area of an image.")
+    passes: int = Field(
+        default=1, frozen=True, description="Of identifiers; 2 reads the items in reverse, too."
+    )
+    first: str = Field(default="query", frozen=True, description="What prompts begin with: query, or page.")
     prompts: str | Path | None = Field(
         default=None, frozen=True, description="Folder of prompt files to use instead of ours."
     )
@@ -201,7 +224,12 @@ def needs_images(reranker: Reranker) -> bool:
 
 
 def _refuse_for_local(settings: Mapping[str, Any]) -> None:
-    values = {name: settings[name] for name in NEEDS_SERVER if settings.get(name)}
+    defaults = {name: RerankSettings.model_fields[name].default for name in NEEDS_SERVER}
+    values = {
+        name: settings[name]
+        for name in NEEDS_SERVER
+        if settings.get(name) not in (None, 0, "", defaults[name])
+    }
     if values:
         values_text = ", ".join(f"{name}={value!r}" for name, value in values.items())
         raise ValueError(

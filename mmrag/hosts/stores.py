@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 DIVERSE_FACTOR = 4
 """Candidates for each one to be chosen, where those that differ are chosen, as LlamaIndex has it."""
 
+NEAR = 0.9
+"""Cosine of two vectors of one text by one model, stored in fewer bits or made in another batch, at least."""
+
 HYBRID_POOL = 100
 """Candidates ranked where vectors and words each bring in a number of their own."""
 
@@ -92,6 +95,8 @@ class StoreItem:
 def add_items(qa: DocumentQA, items: Sequence[StoreItem]) -> list[str]:
     """Encode items and add them, or replace those of the same id: all of the call or nothing.
 
+    A warning is logged where a text comes with a vector that is not this embedder's: it is not kept.
+
     Raises:
         ValueError: an item has neither text nor an image, or its metadata is not flat.
         IndexMismatchError: an embedding is another model's.
@@ -101,6 +106,7 @@ def add_items(qa: DocumentQA, items: Sequence[StoreItem]) -> list[str]:
     if not items:
         return []
     matrices = qa.embedder.encode_document([_content(qa.embedder, item) for item in items])
+    _warn_of_vectors(qa.embedder, items, matrices)
     qa.index.add(
         [
             Record(id=item.id, matrix=matrix, text=item.text, metadata=dict(item.metadata))
@@ -108,6 +114,33 @@ def add_items(qa: DocumentQA, items: Sequence[StoreItem]) -> list[str]:
         ]
     )
     return [item.id for item in items]
+
+
+def _warn_of_vectors(embedder: Embedder, items: Sequence[StoreItem], matrices: Sequence[Matrix]) -> None:
+    """Log a warning where a host's vectors have the width of the embedder's and another model made them.
+
+    Questions would be compared with vectors that their own model did not make, and nothing else would tell.
+    """
+    foreign = [
+        item.id
+        for item, matrix in zip(items, matrices, strict=True)
+        if item.embedding is not None and item.image is None and not _is_near(matrix[0], item.embedding)
+    ]
+    if foreign:
+        logger.warning(
+            "the embeddings of %d of %d nodes (%r first) are not those of %r, which the store encodes with: "
+            "they are not kept. Pass embed_model=vector_store.embed_model to the index.",
+            len(foreign),
+            len(items),
+            foreign[0],
+            embedder.name,
+        )
+
+
+def _is_near(row: Matrix, vector: Sequence[float]) -> bool:
+    """Check whether two vectors are of one text and one model, whatever their lengths and batches."""
+    first, second = row.astype(np.float64), np.asarray(vector, dtype=np.float64)
+    return float(first @ second) >= NEAR * float(np.linalg.norm(first) * np.linalg.norm(second))
 
 
 def _content(embedder: Embedder, item: StoreItem) -> Content:

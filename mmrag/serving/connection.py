@@ -36,7 +36,7 @@ from mmrag.errors import (
     check_whole,
 )
 from mmrag.forks import new_lock
-from mmrag.masking import MASK, SHORTEST_SECRET, mask_causes, remember_secret
+from mmrag.masking import MASK, mask_causes, remember_secret, spellings
 from mmrag.serving.transport import ClientPool, Transport
 from mmrag.serving.wire import (
     BODY_QUOTED,
@@ -150,9 +150,10 @@ class Connection:
         return {"Authorization": f"Bearer {self._key}"} if self._key else {}
 
     def _without_key(self, content: bytes) -> bytes:
-        """Remove the key from a reply, which may be cached."""
-        key = self._key or ""
-        return content if len(key) < SHORTEST_SECRET else content.replace(key.encode(), MASK.encode())
+        """Remove the key from a reply, which may be cached, however it is spelt there."""
+        for form in spellings(self._key or ""):
+            content = content.replace(form.encode(), MASK.encode())
+        return content
 
     def _deadline(self) -> float:
         return time.monotonic() + self.timeout

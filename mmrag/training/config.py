@@ -150,7 +150,10 @@ class LossConfig(Section):
         margin: mask documents that score this much above the positive as false negatives; None masks no
             document.
         distil: weight of the distillation from the judge's scores.
-        judge_temperature: divides the judge's scores.
+        distil_by: ``"scores"``: the target is the softmax of the judge's scores; ``"ranks"``: it is made of
+            their order alone (Rank-KL).
+        judge_temperature: divides the judge's scores; of no effect by ranks.
+        cutoffs: ladder of Rank-KL, ascending; of no effect by scores.
     """
 
     temperature: PositiveFloat = 0.03
@@ -158,7 +161,20 @@ class LossConfig(Section):
     negatives: NonNegativeInt = 2
     margin: float | None = 0.1
     distil: NonNegativeFloat = 0.0
+    distil_by: Literal["scores", "ranks"] = "scores"
     judge_temperature: PositiveFloat = 0.1
+    cutoffs: tuple[PositiveInt, ...] = (1, 2, 4, 8)
+
+    @model_validator(mode="after")
+    def _check_cutoffs(self) -> LossConfig:
+        if not self.cutoffs or list(self.cutoffs) != sorted(set(self.cutoffs)):
+            raise ValueError(f"cutoffs must ascend, at least one, got {list(self.cutoffs)}.")
+        if self.distil > 0 and self.distil_by == "ranks" and self.cutoffs[0] > self.negatives:
+            raise ValueError(
+                f"cutoffs must begin at negatives ({self.negatives}) or below, got {list(self.cutoffs)}: "
+                "nothing stands behind such a cutoff in a list of the positive and its negatives."
+            )
+        return self
 
 
 class RunConfig(Section):

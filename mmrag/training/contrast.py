@@ -192,13 +192,24 @@ def contrastive_loss(
     )  # ()
     if settings.distil > 0:
         candidates = torch.cat([positive[..., None], hard], -1)  # (G, Q, 1 + K)
-        loss = loss + settings.distil * losses.distil(
-            candidates,
-            _table_of_scores(batch.judge_scores, candidates.shape[-1], queries.device),
-            temperature=settings.temperature,
-            judge_temperature=settings.judge_temperature,
-        )  # ()
+        width = candidates.shape[-1]
+        judge_scores = _table_of_scores(batch.judge_scores, width, queries.device)  # (Q, 1 + K)
+        loss = loss + settings.distil * _distillation(candidates, judge_scores, settings)  # ()
     return loss
+
+
+def _distillation(candidates: Tensor, judge_scores: Tensor, settings: LossConfig) -> Tensor:
+    """Return the loss of candidates' scores ``(G, Q, 1 + K)`` against the judge's ``(Q, 1 + K)``."""
+    if settings.distil_by == "ranks":
+        return losses.rank_kl(
+            candidates, judge_scores, temperature=settings.temperature, cutoffs=settings.cutoffs
+        )  # ()
+    return losses.distil(
+        candidates,
+        judge_scores,
+        temperature=settings.temperature,
+        judge_temperature=settings.judge_temperature,
+    )  # ()
 
 
 def _table_of_negatives(owners: Sequence[int], count: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,9 @@ Shapes: Q queries, D documents, K documents of each query's own, r_q and r_d row
   in its own row alone.
 * Distillation (TTE-v2's loop, in the form of Qwen3-VL's second stage):
   ``-sum over d of softmax(judge / t_judge)_d * log softmax(s / t)_d`` over a query's own documents.
+* Rank-KL (named by CORE, whose formula we have not seen; this is our reading): the same with a target of
+  the judge's order alone, ``KL(mean over cutoffs k of [d among the k best] / k || softmax(s / t))``. No
+  temperature of the judge to choose, and no scale: log-odds, probabilities and grades of 0 to 3 all do.
 * Reranker (Magic-MM-Embedding): cross-entropy of yes and no, and of the position of the relevant one in a
   list.
 """
@@ -25,6 +28,9 @@ GROUPS: tuple[tuple[int, int], ...] = ((1, 1), (2, 4), (4, 8), (8, 16), (16, 64)
 """The paper's nested groups, query rows and document rows."""
 
 TEMPERATURE = 0.03
+CUTOFFS = (1, 2, 4, 8)
+"""Ladder of Rank-KL: the best document is in each step, the eighth in the last alone."""
+
 MARGIN = 0.1
 """Per query row: a document that scores this much above the positive is taken for a false negative."""
 
@@ -148,6 +154,64 @@ def distil(
     logits = (scores[:, useful] / temperature).masked_fill(no_score, float("-inf"))  # (G, U, N)
     log_probabilities = log_softmax(logits.float(), -1)  # (G, U, N)
     return -(target * log_probabilities.masked_fill(no_score, 0.0)).sum(-1).mean()  # ()
+
+
+def rank_kl(
+    scores: Tensor,
+    judge_scores: Tensor,
+    *,
+    temperature: float = TEMPERATURE,
+    cutoffs: Sequence[int] = CUTOFFS,
+) -> Tensor:
+    """Return the divergence of the model's list from the judge's graded one, mean over groups and queries.
+
+    The target of a query is `graded_target`; 0 is reached where the model's softmax equals it.
+
+    Args:
+        scores: ``(G, Q, N)`` of each query's own documents, the positive among them.
+        judge_scores: ``(Q, N)``, NaN for documents without a judge's score and for padding.
+        temperature: divides the model's scores.
+        cutoffs: the ladder, each at least 1.
+
+    Returns:
+        A scalar of at least 0; 0 if no query has documents of two grades and a cutoff between them.
+    """
+    target = graded_target(judge_scores, cutoffs)  # (Q, N)
+    useful = target.any(-1)  # (Q,)
+    if not bool(useful.any()):
+        return scores.sum() * 0.0
+    target, no_score = target[useful], torch.isnan(judge_scores[useful])  # (U, N), U useful queries
+    logits = (scores[:, useful] / temperature).masked_fill(no_score, float("-inf"))  # (G, U, N)
+    log_probabilities = log_softmax(logits.float(), -1).masked_fill(no_score, 0.0)  # (G, U, N)
+    return (torch.xlogy(target, target) - target * log_probabilities).sum(-1).mean()  # ()
+
+
+def graded_target(judge_scores: Tensor, cutoffs: Sequence[int] = CUTOFFS) -> Tensor:
+    """Return the shares ``(Q, N)`` that a judge's order gives to documents: sum 1 a query, or all 0.
+
+    Each cutoff k gives 1 / k to each of the k best; the mean is taken over those below the number of
+    judged documents, since all of them in any order say nothing. Documents of one grade (equal scores) share
+    what their places get. A query without an order, because it has one grade or no cutoff, has 0 everywhere.
+
+    Args:
+        judge_scores: ``(Q, N)``, NaN for documents without a judge's score.
+        cutoffs: the ladder, each at least 1.
+    """
+    is_better = judge_scores[:, None, :] > judge_scores[:, :, None]  # (Q, N, N), False beside NaN
+    is_equal = judge_scores[:, None, :] == judge_scores[:, :, None]  # (Q, N, N)
+    above = is_better.sum(-1)  # (Q, N), better documents
+    level = is_equal.sum(-1)  # (Q, N), documents of the same grade, the document itself among them
+    ladder = torch.tensor(list(cutoffs), dtype=torch.float32, device=judge_scores.device)  # (L,)
+    length = (~torch.isnan(judge_scores)).sum(-1, keepdim=True)  # (Q, 1)
+    has_order = is_better.any(-1).any(-1, keepdim=True)  # (Q, 1)
+    counts = (ladder < length) & has_order  # (Q, L)
+
+    def share_of_best(number: Tensor) -> Tensor:
+        """Return the share ``(Q, N)`` that the best `number` documents get together."""
+        shares = (number[..., None] / ladder).clamp(max=1.0) * counts[:, None, :]  # (Q, N, L)
+        return shares.sum(-1) / counts.sum(-1, keepdim=True).clamp(min=1)  # (Q, N)
+
+    return (share_of_best(above + level) - share_of_best(above)) / level.clamp(min=1)  # (Q, N)
 
 
 def pointwise(yes: Tensor, no: Tensor, relevant: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """mmrag in the words of LangChain: embeddings, vector store, retriever, reranker, loader, content blocks."""
 
+from langchain_mmrag._citations import message_citations
 from langchain_mmrag._scores import document_scores
 from langchain_mmrag.content_blocks import cite_documents, documents_to_content_blocks
 from langchain_mmrag.document_compressors import MMRagThinkRerank
@@ -17,4 +18,5 @@ __all__ = [
     "cite_documents",
     "document_scores",
     "documents_to_content_blocks",
+    "message_citations",
 ]

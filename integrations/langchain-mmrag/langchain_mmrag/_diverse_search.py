@@ -34,7 +34,7 @@ class DiverseStoreSearch(StoreSearch):
         **options: Any,
     ) -> list[Document]:
         """Return `k` of the best `fetch_k` that differ; the host's selection over first vectors."""
-        question = as_query(query)
+        question = as_query(query, self.qa)
         ranking = self._rank(question, max(stores.check_k(k), fetch_k), **options)
         vector = self.qa.embedder.encode_query([question])[0][0]
         return self._diverse(vector, ranking, k, lambda_mult, images)

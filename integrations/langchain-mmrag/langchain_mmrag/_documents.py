@@ -18,6 +18,7 @@ from mmrag.hosts.metadata import (
     candidate_scores,
     flat_metadata,
 )
+from mmrag.hosts.pages import picture_decoder
 from mmrag.hosts.stores import page_image
 from mmrag.types import Box, Candidate, Query, Record
 
@@ -65,15 +66,20 @@ def _document(
     return document
 
 
-def as_query(value: Any) -> Query:
+def as_query(value: Any, qa: DocumentQA | None = None) -> Query:
     """Return a question from text, ``{"text", "image"}``, a message, content blocks, or a `Query`.
+
+    Args:
+        value: of a user.
+        qa: its reading processes decode the picture of a message. None: this process does.
 
     Raises:
         ValueError: an empty question, more than one image, an unknown key or kind of block, an image by name.
         TypeError: another type.
         FileNotFoundError: an image that is not there.
     """
-    return inputs.as_query(value.content_blocks if isinstance(value, BaseMessage) else value)
+    decode = None if qa is None else picture_decoder(qa)
+    return inputs.as_query(value.content_blocks if isinstance(value, BaseMessage) else value, decode)
 
 
 def question_and_turns(value: Any) -> tuple[Any, list[tuple[str, str]]]:

@@ -114,10 +114,10 @@ class StoreSearch(VectorStore):
     # ---- helpers ----
 
     def _rank(self, query: Any, k: int, *, budget: BudgetInput = None, **options: Any) -> Ranking:
-        return self.qa.retriever.search(as_query(query), k=k, budget=self._budget(budget), **options)
+        return self.qa.retriever.search(as_query(query, self.qa), k=k, budget=self._budget(budget), **options)
 
     async def _arank(self, query: Any, k: int, *, budget: BudgetInput = None, **options: Any) -> Ranking:
-        question = await asyncio.to_thread(as_query, query)  # may decode an image
+        question = await asyncio.to_thread(as_query, query, self.qa)  # may decode an image
         return await self.qa.retriever.asearch(question, k=k, budget=self._budget(budget), **options)
 
     def _budget(self, budget: BudgetInput) -> Budget | None:

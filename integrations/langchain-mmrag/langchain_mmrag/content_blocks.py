@@ -45,6 +45,12 @@ def documents_to_content_blocks(
         TypeError: something in the list is no document.
         ValueError: a document has nothing to show.
         FileNotFoundError: a picture is gone.
+
+    Example:
+        >>> page = Document("Twenty days.", metadata={"file_name": "a.pdf", "page": 3, "page_label": "4"})
+        >>> print(documents_to_content_blocks([page], images=False)[0]["text"])
+        [1] a.pdf, page 4
+        Twenty days.
     """
     blocks: list[ContentBlock] = []
     for number, document in enumerate(_checked_documents(documents), start=1):
@@ -80,6 +86,12 @@ def cite_documents(
 
     Raises:
         ValueError: a mark names a document that was not shown, and `strict` is set.
+
+    Example:
+        >>> page = Document("Twenty days.", metadata={"file_name": "a.pdf", "page": 3, "page_label": "4"})
+        >>> message = cite_documents("It takes twenty days [1].", [page])
+        >>> [citation["title"] for citation in message.content_blocks[0]["annotations"]]
+        ['a.pdf, page 4']
     """
     message = AIMessage(content=answer) if isinstance(answer, str) else answer
     sources = _checked_documents(documents)

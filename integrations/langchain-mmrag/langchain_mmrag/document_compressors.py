@@ -52,6 +52,12 @@ class MMRagThinkRerank(
 
     Raises:
         ValueError: a setting out of its range, or one that the mode does not have.
+
+    Example:
+        >>> found = [Document("Cats purr."), Document("Dogs bark.")]
+        >>> best = MMRagThinkRerank(top_n=1).compress_documents(found, "Which animal barks?")
+        >>> [document.page_content for document in best]
+        ['Dogs bark.']
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)

@@ -33,6 +33,11 @@ class MMRagPDFLoader(BaseLoader):
         reader: how documents are read.
         blocks: one document per heading, paragraph, list item or table instead of one per page. Its metadata
             also has ``kind``, ``section`` (the headings over it) and ``bbox``; a table is Markdown.
+
+    Example:
+        >>> pages = MMRagPDFLoader("report.pdf").load()
+        >>> [(page.metadata["file_name"], page.metadata["page"]) for page in pages]
+        [('report.pdf', 0), ('report.pdf', 1)]
     """
 
     def __init__(

@@ -30,6 +30,12 @@ class MMRagEmbeddings(KeylessPickle, Embeddings):
 
     Raises:
         ValueError: no such model, or a setting that the model does not have.
+
+    Example:
+        >>> embeddings = MMRagEmbeddings()
+        >>> query = embeddings.embed_query("Which animal barks?")
+        >>> len(query) == len(embeddings.embed_documents(["Dogs bark."])[0])
+        True
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)

@@ -86,7 +86,7 @@ class MMRagRetriever(RetrieverSettings):
         images: bool | None = None,
     ) -> list[Document]:
         asked, turns = question_and_turns(query)
-        question = standalone_query(self.qa, as_query(asked), turns)
+        question = standalone_query(self.qa, as_query(asked, self.qa), turns)
         options = self._options(k, budget, filter, rerank)
         if self.evidence if evidence is None else evidence:
             result: Answer | Ranking = self.qa.ask(question, evidence=False, **options)
@@ -107,7 +107,7 @@ class MMRagRetriever(RetrieverSettings):
         images: bool | None = None,
     ) -> list[Document]:
         asked, turns = question_and_turns(query)
-        question: Query = await asyncio.to_thread(as_query, asked)  # may decode an image
+        question: Query = await asyncio.to_thread(as_query, asked, self.qa)  # may decode an image
         question = await astandalone_query(self.qa, question, turns)
         options = self._options(k, budget, filter, rerank)
         if self.evidence if evidence is None else evidence:

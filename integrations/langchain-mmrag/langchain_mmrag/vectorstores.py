@@ -47,6 +47,13 @@ class MMRagVectorStore(StoredDocuments):
     Raises:
         IndexMismatchError: the index was made by another embedder.
         IndexLockedError: another process, or another store of this one, holds it for writing.
+
+    Example:
+        >>> with MMRagVectorStore() as store:
+        ...     added = store.add_pdf("report.pdf")
+        ...     found = store.similarity_search("Who chairs the board?", k=1)
+        >>> found[0].metadata["page_label"]
+        '2'
     """
 
     def __init__(

@@ -8,7 +8,7 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage, convert_to_openai_messages
 
-from langchain_mmrag import cite_documents, documents_to_content_blocks
+from langchain_mmrag import cite_documents, documents_to_content_blocks, message_citations
 
 BOX = [0.1, 0.2, 0.3, 0.4]
 
@@ -28,6 +28,15 @@ def page(swatches) -> Document:
             "relevance_score": 1.5,
         },
     )
+
+
+def test_citations_of_a_message_are_plain() -> None:
+    pages = [Document("Twenty days.", metadata={"file_name": "a.pdf", "page": n}) for n in range(2)]
+    message = cite_documents("Twenty [2], or so [1].", pages)
+    found = message_citations(message)
+    assert [citation["extras"]["page"] for citation in found] == [1, 0]
+    assert found == message.content_blocks[0]["annotations"]
+    assert message_citations(AIMessage("Twenty [2].")) == []
 
 
 def test_a_page_is_a_numbered_heading_its_text_and_its_picture(page, swatches) -> None:

@@ -181,8 +181,21 @@ def test_recipes(model, prompts, samples: MMRagVectorStore, capsys) -> None:
 
 
 @needs_guide
+def test_a_graph_streams_and_cites(model, samples: MMRagVectorStore, capsys) -> None:
+    pytest.importorskip("langgraph", reason="the extra 'test' has it")
+    names = {"model": model, "store": samples, "retriever": samples.as_retriever(), "__name__": __name__}
+    for name in ("chain", "pictures", "citations", "langgraph"):
+        run(GUIDE, name, names)
+    assert capsys.readouterr().out == "It was $287.9 million [1], see also [2]."  # each piece once
+    documents = names["retriever"].invoke(names["question"])
+    citations = names["message"].content_blocks[0]["annotations"]
+    assert [c["extras"]["document_id"] for c in citations] == [d.id for d in documents[:2]]
+    assert any("bbox" in citation["extras"] for citation in citations)
+
+
+@needs_guide
 def test_no_snippet_is_left_unrun() -> None:
     shown = ["before", "five-lines", "pages", "chain", "pictures", "citations", "rerank", "served", "classic"]
-    recipes = ["streaming", "tool", "history", "structured"]
+    recipes = ["streaming", "langgraph", "tool", "history", "structured"]
     assert list(snippets(GUIDE)) == shown + recipes
     assert list(snippets(README)) == ["1", "2", "3"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 
 import pytest
@@ -50,7 +51,8 @@ def test_rank_fusion_by_what_is_written_down(samples) -> None:
     for query in QUERIES:
         for rank, document in enumerate(retriever.invoke(query)):
             fused[dumps(document)] = fused.get(dumps(document), 0.0) + 1 / (rank + 60)
-    again = [loads(text, allowed_objects="core") for text in fused]
+    is_asked = "allowed_objects" in inspect.signature(loads).parameters  # by newer hosts
+    again = [loads(text, **({"allowed_objects": "core"} if is_asked else {})) for text in fused]
     assert len(again) == len({document.id for document in again})
     assert all(type(document) is Document for document in again)
 

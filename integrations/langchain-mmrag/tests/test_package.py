@@ -29,6 +29,7 @@ def test_public_names() -> None:
         "cite_documents",
         "document_scores",
         "documents_to_content_blocks",
+        "message_citations",
     ]
     assert all(getattr(langchain_mmrag, name).__doc__ for name in langchain_mmrag.__all__)
 

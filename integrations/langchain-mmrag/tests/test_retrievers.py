@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 from pathlib import Path
 
@@ -71,6 +73,12 @@ def test_a_filter_at_construction_holds(samples) -> None:
     assert {doc.metadata["page"] for doc in retriever.invoke(QUESTION)} <= {0, 1}
 
 
+def test_pages_are_found_by_their_language(samples) -> None:
+    english = MMRagRetriever(qa=samples, k=2, filter={"language": "en"}).invoke(QUESTION)
+    assert [document.metadata["language"] for document in english] == ["en", "en"]
+    assert samples.similarity_search(QUESTION, filter={"language": {"$in": ["de", "fr"]}}) == []
+
+
 def test_a_question_may_be_written_in_every_form_of_the_host(colours, swatches) -> None:
     store = MMRagVectorStore(colours())
     store.add_texts(["red", "green", "blue"], ids=["r", "g", "b"])
@@ -93,6 +101,25 @@ def test_a_question_may_be_written_in_every_form_of_the_host(colours, swatches) 
         ["which colour?", {"type": "image", "base64": data, "mime_type": "image/png"}],
     ):
         assert [doc.id for doc in retriever.invoke(question)] == ["r"], question
+
+
+def test_a_picture_that_a_message_carries_is_decoded_in_a_reading_process(colours, swatches, monkeypatch):
+    """By every search: this process, which holds the keys, decodes nothing that a stranger sent."""
+    data = base64.b64encode(swatches["red"].read_bytes()).decode()
+    message = HumanMessage(["which?", {"type": "image", "base64": data, "mime_type": "image/png"}])
+    store = MMRagVectorStore(colours(), images=False)
+    store.add_texts(["red", "green", "blue"], ids=["r", "g", "b"])
+    retriever = MMRagRetriever(qa=store, k=1, images=False)
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("it was opened here"))
+    found = [
+        retriever.invoke(message),
+        asyncio.run(retriever.ainvoke(message)),
+        store.similarity_search(message, k=1),
+        asyncio.run(store.asimilarity_search(message, k=1)),
+        store.max_marginal_relevance_search(message, k=1),
+    ]
+    store.qa.close()
+    assert [document.id for documents in found for document in documents] == ["r"] * 5
 
 
 @pytest.mark.parametrize(

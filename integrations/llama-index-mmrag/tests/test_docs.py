@@ -6,12 +6,20 @@ import re
 from pathlib import Path
 
 import pytest
-from llama_index.core.llms import MockLLM
+from llama_index.core.llms import ChatMessage, ChatResponse, MockLLM
 from llama_index.core.schema import TextNode
 
 from llama_index.embeddings.mmrag import MMRagEmbedding
 
 PAGE = Path(__file__).parents[3] / "docs" / "llama-index.md"
+
+
+class SaysFields(MockLLM):
+    """A chat model that answers in JSON."""
+
+    def chat(self, messages, **kwargs):
+        said = '{"answer": "They were $287.9 million.", "pages": [1]}'
+        return ChatResponse(message=ChatMessage(role="assistant", content=said))
 
 
 @pytest.mark.skipif(not PAGE.is_file(), reason="the documentation is in the repository, not in the sdist")
@@ -21,6 +29,7 @@ def test_the_steps_run_in_order(tmp_path, monkeypatch, embedder, capsys):
         "nodes": [TextNode(id_="mine", text="The tide comes in twice a day.", metadata={"kind": "note"})],
         "embed_model": MMRagEmbedding(embedder),
         "llm": MockLLM(is_chat_model=True),
+        "chat_model": SaysFields(is_chat_model=True),
     }
     blocks = re.findall(r"```python (\S+)\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
     assert [name for name, _ in blocks] == [
@@ -35,6 +44,7 @@ def test_the_steps_run_in_order(tmp_path, monkeypatch, embedder, capsys):
         "served",
         "streaming",
         "tool",
+        "structured",
         "history",
     ]
     assert len(blocks[1][1].strip().splitlines()) == 5
@@ -52,5 +62,7 @@ def test_the_steps_run_in_order(tmp_path, monkeypatch, embedder, capsys):
     assert "287.9" in given["text"] and "bbox" in given["pages"][0].metadata
     said = given["search"].call("What were the net sales of Environmental Sensing in 2024?").content
     assert "287.9" in said and "harbor-annual-report-2024.pdf, page " in said and ", box [[" in said
+    assert given["answer"].startswith("They were")
+    assert given["cited"] == given["fields"].source_nodes[:1] and "bbox" in given["cited"][0].metadata
     assert given["reply"].source_nodes
     given["store"].close()

@@ -9,13 +9,13 @@ import pytest
 from llama_index.core import VectorStoreIndex
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.response.schema import AsyncStreamingResponse, StreamingResponse
-from llama_index.core.bridge.pydantic import PrivateAttr
-from llama_index.core.llms import MockLLM
+from llama_index.core.bridge.pydantic import BaseModel, PrivateAttr
+from llama_index.core.llms import ChatMessage, ChatResponse, MockLLM
 from llama_index.core.postprocessor import SimilarityPostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llama_index.core.tools import QueryEngineTool
 
-from llama_index.query_engine.mmrag import MMRagCitationQueryEngine, evidence_picture
+from llama_index.query_engine.mmrag import MMRagCitationQueryEngine, cited_nodes, evidence_picture
 from llama_index.readers.mmrag import MMRagPDFReader
 from llama_index.retrievers.mmrag import MMRagRetriever
 from mmrag import Answer, Citation, ExtractiveAnswerer
@@ -178,6 +178,39 @@ async def test_a_model_streams_and_runs_async(qa):
     assert "".join([piece async for piece in response.async_response_gen()]).strip() == "text text text"
     whole = MMRagCitationQueryEngine.from_args(qa, llm)
     assert str(await whole.aquery(QUESTION)) == str(whole.query(QUESTION))
+
+
+class CitedAnswer(BaseModel):
+    """An answer and the sources that it is from."""
+
+    answer: str
+    pages: list[int]
+
+
+class SaysFields(MockLLM):
+    """A chat model that answers in JSON, citing as it is told to."""
+
+    _pages: list[int] = PrivateAttr(default_factory=list)
+
+    def chat(self, messages, **kwargs):
+        said = CitedAnswer(answer="Ada Lovelace.", pages=self._pages).model_dump_json()
+        return ChatResponse(message=ChatMessage(role="assistant", content=said))
+
+    async def achat(self, messages, **kwargs):
+        return self.chat(messages)
+
+
+@pytest.mark.parametrize("pages", [[1], [2, 1], [2, 9], []])
+async def test_an_answer_with_fields_cites_by_number(qa, pages):
+    llm = SaysFields(is_chat_model=True)
+    llm._pages = pages
+    engine = MMRagCitationQueryEngine.from_args(qa, llm.as_structured_llm(CitedAnswer), similarity_top_k=2)
+    for response in (engine.query(QUESTION), await engine.aquery(QUESTION)):
+        assert response.response == CitedAnswer(answer="Ada Lovelace.", pages=pages)
+        shown = [response.source_nodes[n - 1] for n in pages if n <= 2]
+        assert cited_nodes(response) == shown
+        assert [node for node in cited(response) if node not in shown] == []
+        assert (response.source_nodes[0] in cited(response)) == (1 in pages)  # the page that has the answer
 
 
 def test_a_model_for_text_alone(qa):

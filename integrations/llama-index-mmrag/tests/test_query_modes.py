@@ -60,6 +60,8 @@ def test_mmr_chooses_what_differs(store):
         vector_store_query_mode="mmr", similarity_top_k=2, vector_store_kwargs={"mmr_threshold": 0.1}
     )
     assert [one.node_id for one in retriever.retrieve("red")] == diverse.ids
+    with pytest.raises(ValueError, match="one of mmr_prefetch_k and mmr_prefetch_factor may be given"):
+        ask(store, {"mmr_prefetch_k": 16, "mmr_prefetch_factor": 2.0}, **query)
 
 
 def test_filters_without_a_question(store):

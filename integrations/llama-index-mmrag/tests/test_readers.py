@@ -46,7 +46,7 @@ def test_one_document_a_page_with_text_picture_and_keys(reader, pdfs, qa):
     assert [d.metadata["page_label"] for d in documents] == ["1", "2", "3"]
     page = documents[1]
     assert "24 million" in page.text
-    assert set(page.metadata) == KEYS
+    assert set(page.metadata) - {"language"} == KEYS
     assert page.id_ in qa.index.ids()  # mmrag's own page id
     assert Path(page.metadata["image_path"]) == page.image_resource.path
     assert Image.open(page.image_resource.path).size[1] > 1000
@@ -146,7 +146,11 @@ def test_blocks_are_documents_with_kind_section_and_boxes(pdfs):
     assert len({document.id_ for document in documents}) == len(documents) >= 3
     assert {document.metadata["page"] for document in documents} == {0, 1, 2}
     for document in documents:
-        assert set(document.metadata) - {"level"} == KEYS - {"image_path"} | {"kind", "bbox", "section"}
+        assert set(document.metadata) - {"level", "language"} == KEYS - {"image_path"} | {
+            "kind",
+            "bbox",
+            "section",
+        }
         assert document.get_content(metadata_mode=MetadataMode.EMBED) == document.text != ""
     assert any("24 million" in document.text for document in documents)
 

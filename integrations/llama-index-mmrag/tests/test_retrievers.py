@@ -46,6 +46,19 @@ def of_file(name: str) -> MetadataFilters:
     return MetadataFilters(filters=[MetadataFilter(key="file_name", value=name)])
 
 
+def test_pages_are_found_by_their_language(tmp_path, make_pdf, colours):
+    texts = {
+        "en": "This is the list of the colours that we have.",
+        "de": "Das ist die Liste der Farben, und es gibt nicht viele.",
+    }
+    with DocumentQA(MemoryIndex.for_embedder(colours), embedder=colours) as qa:
+        qa.add(make_pdf(tmp_path / "list.pdf", list(texts.values())))
+        for number, language in enumerate(texts):
+            only = MetadataFilters(filters=[MetadataFilter(key="language", value=language)])
+            (found,) = MMRagRetriever(qa, filters=only, rerank=False).retrieve("red")
+            assert (found.metadata["page"], found.metadata["language"]) == (number, language)
+
+
 def test_it_is_a_retriever_of_the_host():
     assert BaseRetriever.__name__ in [base.__name__ for base in MMRagRetriever.__mro__]
 

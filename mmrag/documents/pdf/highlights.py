@@ -1,9 +1,10 @@
 """A document as PDF with places marked on its pages, by PyMuPDF.
 
 The words' boxes become highlights, the block around them a thin frame; both are annotations, which every
-reader of PDFs shows, lists and can take away again. The original's pages, text and outline stay. A picture
-file becomes a PDF of its pictures as they are read (upright), XPS, EPUB and SVG what MuPDF makes of them. An
-encrypted PDF stays encrypted.
+reader of PDFs shows, lists and can take away again. The original's pages, text and outline stay; scripts,
+programs, media and attached files go (`active_content`). A picture file becomes a PDF of
+its pictures as they are read (upright), XPS, EPUB and SVG what MuPDF makes of them. An encrypted PDF stays
+encrypted.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mmrag.documents.pdf.active_content import remove_active_content
 from mmrag.errors import DocumentError, PageError
 from mmrag.types import Box
 
@@ -63,6 +65,7 @@ def highlighted_pdf(renderer: Renderer, kind: str, marks: Sequence[Mark]) -> byt
             if not 0 <= mark.number < document.page_count:
                 raise PageError(f"there is no such page; the file has {document.page_count}", mark.number)
             _draw(document.load_page(mark.number), mark)
+        remove_active_content(document)
         return bytes(document.tobytes(garbage=1, deflate=True, encryption=0))  # 0: as it was
     except (RuntimeError, ValueError) as error:  # PyMuPDF's
         if isinstance(error, PageError):

@@ -7,8 +7,18 @@ Nothing here needs torch.
 """
 
 from mmrag.training.pairs.make import make_pairs
+from mmrag.training.pairs.question_pack import QuestionReport, make_questions
 from mmrag.training.pairs.question_writer import QuestionWriter
 from mmrag.training.pairs.report import PairReport
 from mmrag.training.pairs.settings import RULES, Pair, PairSettings
 
-__all__ = ["RULES", "Pair", "PairReport", "PairSettings", "QuestionWriter", "make_pairs"]
+__all__ = [
+    "RULES",
+    "Pair",
+    "PairReport",
+    "PairSettings",
+    "QuestionReport",
+    "QuestionWriter",
+    "make_pairs",
+    "make_questions",
+]

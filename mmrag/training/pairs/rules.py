@@ -157,21 +157,22 @@ def _sentences(
 
 
 def _questions(parts: PageParts, templates: Templates, rng: random.Random) -> Iterator[Pair]:
-    def question(kind: str, passages: Sequence[Passage], **variables: str) -> Iterator[Pair]:
+    def question(kind: str, passages: Sequence[Passage], value: str = "", **variables: str) -> Iterator[Pair]:
         filled_wording = templates.question(kind, rng, **variables)
         if filled_wording is not None:
             text, wording = filled_wording
-            yield _pair_of(passages, text, "question", {"template": wording})
+            details = {"template": wording, "kind": kind, **({"value": value} if value else {})}
+            yield _pair_of(passages, text, "question", details)
 
     for passage in parts.headings():
         yield from question("heading", [passage], heading=without_number(passage_text(passage)))
     for passage in parts.captions():
         yield from question("caption", [passage], caption=without_label(passage_text(passage)).rstrip(". "))
     for cell in parts.cells():
-        yield from question("cell", cell.passages, row=cell.row, column=cell.column)
+        yield from question("cell", cell.passages, cell.value, row=cell.row, column=cell.column)
     for label, passages in parts.fields():
         if is_specific(label, most=LABEL):
-            yield from question("field", passages, label=label)
+            yield from question("field", passages, passage_text(passages[-1]), label=label)
 
 
 # ---- shared ------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 from mmrag.errors import check_whole
 from mmrag.types import Box
 
-VERSION = 2
+VERSION = 3
 """To be raised with every change of the code that makes other pairs of the same files and settings."""
 
 RULES = ("heading", "caption", "cell", "sentence", "question", "asked")
@@ -89,7 +89,8 @@ class Pair:
         rule: one of `RULES`.
         boxes: of its words, or of its answer; one box per line.
         source: the page's words that it was made of, joined by one space.
-        details: depending on the rule: words dropped and replaced, the template, the quote.
+        details: depending on the rule: words dropped and replaced; the template, its kind and the value that
+            it asks for; the quote.
     """
 
     text: str

@@ -50,6 +50,12 @@ class MMRagEmbedding(VectorEmbedding):
 
     Raises:
         ValueError: no such model, or a setting that the model does not have.
+
+    Example:
+        >>> model = MMRagEmbedding()
+        >>> query = model.get_query_embedding("Which animal barks?")
+        >>> len(query) == len(model.get_text_embedding("Dogs bark."))
+        True
     """
 
     model: str | None = Field(default=None, description="Name or folder of the model; None: the shipped one.")

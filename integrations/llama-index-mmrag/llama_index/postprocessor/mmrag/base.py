@@ -44,6 +44,12 @@ class MMRagThinkRerank(RerankSettings, BaseNodePostprocessor):
 
     Raises:
         ValueError: a setting out of its range, or one that the mode does not have.
+
+    Example:
+        >>> found = [NodeWithScore(node=TextNode(text=text)) for text in ("Cats purr.", "Dogs bark.")]
+        >>> best = MMRagThinkRerank(top_n=1).postprocess_nodes(found, query_str="Which animal barks?")
+        >>> [page.node.get_content() for page in best]
+        ['Dogs bark.']
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)

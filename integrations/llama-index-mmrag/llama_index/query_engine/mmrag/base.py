@@ -65,6 +65,14 @@ class MMRagCitationQueryEngine(QuerySteps):
     Raises:
         TypeError: `retriever` is no retriever.
         ValueError: `llm` and `answerer` are both given, or the llm is no chat model and `multimodal` is True.
+
+    Example:
+        >>> engine = MMRagCitationQueryEngine(MMRagRetriever("my-index"))
+        >>> answer = engine.query("Who chairs the board?")  # quoted; with llm=... a model writes it
+        >>> print(answer)
+        Ingrid Thorne chairs the board. [1]
+        >>> [page.metadata["page_label"] for page in cited_nodes(answer)]
+        ['2']
     """
 
     def __init__(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from llama_index.core.base.response.schema import (
     RESPONSE_TYPE,
     AsyncStreamingResponse,
+    PydanticResponse,
     Response,
     StreamingResponse,
 )
@@ -38,7 +39,8 @@ def cited_nodes(
     """Return the source nodes that an answer's ``[n]`` name, in the order in which they are named first.
 
     Args:
-        response: of `MMRagCitationQueryEngine`; of a stream its text, when it has come.
+        response: of `MMRagCitationQueryEngine`; of a stream its text, when it has come. An answer with fields
+            names sources in its lists of numbers, and by ``[n]`` in its texts.
         nodes: the source nodes; None: those of the response.
 
     Raises:
@@ -49,9 +51,8 @@ def cited_nodes(
         >>> [page.node_id for page in cited_nodes("Twenty days [2].", pages)]
         ['b']
     """
-    text = response if isinstance(response, str) else getattr(response, "response", None)
+    text = response if isinstance(response, str) else _text_of(response)
     if not isinstance(response, str):
-        text = getattr(response, "response_txt", None) if text is None else text
         nodes = response.source_nodes if nodes is None else nodes
     if text is None or nodes is None:
         raise ValueError(
@@ -60,6 +61,13 @@ def cited_nodes(
     marks, _ = cited_marks(text, [node_text(node.node) for node in nodes])
     numbers = dict.fromkeys(number for mark in marks for number in mark.numbers)
     return [nodes[number - 1] for number in numbers]
+
+
+def _text_of(response: RESPONSE_TYPE) -> str | None:
+    """Return the text of an answer, of one with fields as JSON, whose lists are marks; None if not there."""
+    if isinstance(response, PydanticResponse):
+        return str(response)
+    return response.response if isinstance(response, Response) else response.response_txt
 
 
 def stream_pieces(response: Response, *, asynchronous: bool = False) -> RESPONSE_TYPE:
@@ -81,9 +89,9 @@ def with_sources(
     Evidence is kept on the pages that the text cites; on all of them while the text is still streaming.
     """
     numbers = {source.number for source in sources}
-    if isinstance(response, Response):
+    if isinstance(response, (Response, PydanticResponse)):
         texts = [source.text for source in sources]
-        cited, _ = cited_marks(response.response or "", texts)
+        cited, _ = cited_marks(_text_of(response) or "", texts)
         numbers = {number for mark in cited for number in mark.numbers}
     nodes = [
         source.with_evidence(citations if source.number in numbers else ())

@@ -80,6 +80,11 @@ def evidence_picture(node: NodeWithScore | BaseNode) -> Image.Image:
     Raises:
         ValueError: the node has no picture.
         FileNotFoundError: the picture's file is gone.
+
+    Example:
+        >>> engine = MMRagCitationQueryEngine(MMRagRetriever("my-index"))
+        >>> answer = engine.query("Who chairs the board?")
+        >>> evidence_picture(answer.source_nodes[0]).save("evidence.png")
     """
     page = node.node if isinstance(node, NodeWithScore) else node
     path = image_path_of(page)

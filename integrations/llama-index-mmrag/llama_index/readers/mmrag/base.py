@@ -36,6 +36,11 @@ class MMRagPDFReader(BasePydanticReader):
 
     A page's id is mmrag's page id, so reading a file again gives the same ids. A page that cannot be
     read is logged and left out; a file that cannot be read raises `DocumentError`.
+
+    Example:
+        >>> pages = MMRagPDFReader().load_data("report.pdf")
+        >>> [(page.metadata["file_name"], page.metadata["page"]) for page in pages]
+        [('report.pdf', 0), ('report.pdf', 1)]
     """
 
     with_images: bool = Field(default=True, description="Whether pages are drawn.")

@@ -56,6 +56,11 @@ class MMRagRetriever(BaseRetriever):
         ValueError: `similarity_top_k` or a budget below 1, or a filter that cannot be translated.
         IndexFormatError: there is no index in the folder.
         IndexMismatchError: another model made it.
+
+    Example:
+        >>> retriever = MMRagRetriever("my-index", similarity_top_k=1)
+        >>> [page.metadata["page_label"] for page in retriever.retrieve("Who chairs the board?")]
+        ['2']
     """
 
     def __init__(

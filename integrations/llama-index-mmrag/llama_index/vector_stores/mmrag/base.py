@@ -47,6 +47,12 @@ class MMRagVectorStore(NodeStore):
     Raises:
         IndexMismatchError: (on first use) another model made the index.
         IndexLockedError: (on first use) another process writes to it.
+
+    Example:
+        >>> store = MMRagVectorStore()
+        >>> ids = store.add([TextNode(id_="cat", text="Cats purr."), TextNode(id_="dog", text="Dogs bark.")])
+        >>> store.query(VectorStoreQuery(query_str="Which animal barks?", similarity_top_k=1)).ids
+        ['dog']
     """
 
     model: str | None = Field(default=None, description="Name or folder of the model; None: the shipped one.")

@@ -56,7 +56,8 @@ def search(qa: DocumentQA, query: VectorStoreQuery, budget: Budget | None, optio
             ``mmr_prefetch_k`` or ``mmr_prefetch_factor``, as LlamaIndex's retriever passes them.
 
     Raises:
-        ValueError: no question, a number of nodes below 1, or a mode that mmrag does not have.
+        ValueError: no question, a number of nodes below 1, a mode that mmrag does not have, or
+            ``mmr_prefetch_k`` and ``mmr_prefetch_factor`` both.
         IndexMismatchError: another model made the query's vector.
     """
     if query.mode not in CHANNELS_OF:
@@ -95,8 +96,13 @@ def _most(query: VectorStoreQuery) -> int:
 def _pool(query: VectorStoreQuery, k: int, options: dict[str, Any]) -> int:
     """Return how many candidates a query's mode chooses from."""
     if query.mode == VectorStoreQueryMode.MMR:
-        factor = options.get("mmr_prefetch_factor") or stores.DIVERSE_FACTOR
-        return max(k, int(options.get("mmr_prefetch_k") or factor * k))
+        pool, factor = options.get("mmr_prefetch_k"), options.get("mmr_prefetch_factor")
+        if pool is not None and factor is not None:
+            raise ValueError(
+                f"one of mmr_prefetch_k and mmr_prefetch_factor may be given, got {pool!r} and {factor!r}. "
+                "Leave one out."
+            )
+        return max(k, int(pool or (factor or stores.DIVERSE_FACTOR) * k))
     if query.mode == VectorStoreQueryMode.HYBRID and query.sparse_top_k is not None:
         return max(k, stores.HYBRID_POOL)
     return k
