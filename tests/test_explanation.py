@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import mmrag
 from mmrag import Budget, DocumentQA, MiniEmbedder
 from mmrag.embedders.mini.located import parts_of
 from mmrag.embedders.mini.row_boxes import line_boxes
+from mmrag.explanation import HEAT, Explanation, RowMatch
 from mmrag.types import Word
 
 QUESTION = "How hot should green tea be?"
@@ -95,3 +98,43 @@ def test_words_of_a_line_are_one_box():
     ]
     assert line_boxes(words) == [(0.1, 0.1, 0.3, 0.121), (0.1, 0.2, 0.2, 0.22)]
     assert line_boxes([]) == []
+
+
+# ---- the heat map ----
+
+
+def explanation_of(*matches):
+    return Explanation(None, 1.0, tuple(matches), "")
+
+
+def test_a_line_is_as_dark_as_its_share():
+    top, bottom = (0.0, 0.0, 1.0, 0.25), (0.0, 0.5, 1.0, 0.75)
+    rows = [RowMatch(0, 0.8, (top,)), RowMatch(1, 0.4, (bottom,))]
+    picture = Image.new("RGB", (40, 80), "white")
+    picture.putpixel((5, 5), (0, 0, 0))  # a letter
+
+    drawn = explanation_of(*rows).draw(picture)
+
+    assert drawn.size == picture.size and drawn is not picture
+    assert drawn.getpixel((20, 10)) == HEAT
+    assert drawn.getpixel((5, 5)) == (0, 0, 0)
+    assert drawn.getpixel((20, 30)) == drawn.getpixel((20, 70)) == (255, 255, 255)
+    half = [(255 + part) / 2 for part in HEAT]
+    assert drawn.getpixel((20, 50)) == pytest.approx(half, abs=2)
+    assert picture.getpixel((20, 10)) == (255, 255, 255)
+
+
+def test_without_boxes_the_heat_map_is_the_page():
+    picture = Image.effect_noise((30, 30), 80)
+    drawn = explanation_of(RowMatch(0, 1.0)).draw(picture)
+    assert drawn.tobytes() == picture.convert("RGB").tobytes()
+
+
+def test_the_heat_map_of_a_page_marks_the_lines_that_counted(qa):
+    explanation = mmrag.explain(qa, QUESTION, first_page(qa))
+    page = qa.render(explanation.page)
+    changed = np.asarray(explanation.draw(page)) != np.asarray(page.convert("RGB"))
+    (box, _), *_ = sorted(explanation.boxes(), key=lambda pair: -pair[1])
+    x, y = (box[0] + box[2]) / 2 * page.width, (box[1] + box[3]) / 2 * page.height
+    assert changed[round(y) - 8 : round(y) + 8, round(x) - 40 : round(x) + 40].any()
+    assert not changed[:8].any()  # the margin

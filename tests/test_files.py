@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from mmrag.errors import check_whole
-from mmrag.files import atomic_write, read_json_lines
+from mmrag.files import atomic_write, name_words, read_json_lines
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -68,3 +69,9 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
         ValueError, match=r"a\.jsonl, line 2: a line must be UTF-8, got .*Save the file as UTF-8"
     ):
         list(read_json_lines(path))
+
+
+def test_words_of_a_name_are_words_whatever_its_bytes_are() -> None:
+    assert name_words("reports/AnnualReport_2024.pdf") == "Annual Report 2024"
+    assert name_words(os.fsdecode(b"caf\xe9Bar.pdf")) == "caf Bar"
+    assert name_words("\ud800.pdf").encode("utf-8") == b""

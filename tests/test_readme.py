@@ -16,14 +16,16 @@ from mmrag.cli.app import parse
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+OVERVIEW = (ROOT / "docs" / "overview.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 def commands() -> list[str]:
-    lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+    text = "\n".join(blocks("sh", README + OVERVIEW))
+    lines = [line.split("#")[0].strip() for line in text.splitlines()]
     return [line for line in lines if line.startswith("mmrag ")]
 
 
@@ -43,6 +45,12 @@ def test_the_ten_lines_run_as_they_stand(tmp_path):
 @pytest.mark.parametrize("line", commands())
 def test_every_command_is_one(line):
     assert parse(shlex.split(line)[1:]).info_name
+
+
+def test_it_is_one_screen_to_the_first_answer_two_pictures_then_links():
+    assert len(README) < 9_000
+    assert README.index("```python") < 2_000
+    assert len(re.findall(r"!\[", README)) == 2
 
 
 def test_links_to_files_lead_somewhere():

@@ -15,8 +15,8 @@ from mmrag.embedders.mini.embedder import MiniEmbedder
 from mmrag.errors import IndexMismatchError, UnsupportedInputError
 from mmrag.index.base import Manifest
 from mmrag.index.memory import MemoryIndex
-from mmrag.retriever import Retriever
-from mmrag.scoring import fuse
+from mmrag.retriever import CHANNELS, Retriever
+from mmrag.scoring import fuse, vector_share
 from mmrag.types import Budget, Query, Record
 
 
@@ -122,9 +122,24 @@ def test_the_order_is_that_of_the_fused_stage(retriever):
         stage: {candidate.id: candidate.scores[stage] for candidate in ranking}
         for stage in ("vectors", "text")
     }
-    expected = fuse(stages, {"vectors": 2.0, "text": 1.0})
+    weight = 1.5 * vector_share(stages["text"])
+    expected = fuse(stages, {"vectors": weight, "text": 1.0})
     assert {candidate.id: candidate.score for candidate in ranking} == pytest.approx(expected)
     assert ids(ranking) == sorted(expected, key=lambda key: (-expected[key], key))
+
+
+def test_words_that_lead_and_few_rows_leave_the_vectors_less(index, embedder):
+    """'red' stands in apple alone, so the words are sure; the weights of a caller are used as they are."""
+    for weights, budget, share in (
+        (None, None, 0.5),
+        (None, Budget(1, 1), 0.5 * 0.5**0.25),  # one row of two
+        ({"vectors": 1.5, "text": 1.0}, None, 1.0),
+        ({"vectors": 1.5, "text": 1.0}, Budget(1, 1), 1.0),
+    ):
+        ranking = Retriever(index, embedder, weights=weights).search("red", budget=budget)
+        stages = {stage: {c.id: c.scores[stage] for c in ranking} for stage in CHANNELS}
+        expected = fuse(stages, {"vectors": 1.5 * share, "text": 1.0})
+        assert {c.id: c.score for c in ranking} == pytest.approx(expected)
 
 
 def test_what_only_the_text_finds_gets_its_exact_vector_score(index, embedder):
@@ -233,6 +248,7 @@ def test_a_record_deleted_meanwhile_leaves_no_gap(index, retriever):
         ({"query": "red", "k": 0}, "k must be a whole number of at least 1, got 0"),
         ({"query": "red", "k": True}, "k must be a whole number of at least 1, got True"),
         ({"query": "  "}, "a query must have text or an image"),
+        ({"query": "word " * 10_000}, "a query must be at most 20000 characters, got 50000. Shorten it"),
         ({"query": "red", "channels": ()}, r"channels must be one or both .* got \(\)"),
         ({"query": "red", "channels": ("words",)}, r"channels must be one or both .* got \('words',\)"),
         ({"query": "red", "channels": "text"}, "channels must be one or both .* in a list, got 'text'"),

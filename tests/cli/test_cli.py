@@ -335,8 +335,9 @@ def test_ask_reranks_by_a_server_and_shows_the_cost(capsys, index, length_rerank
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--think", "64"), "need --reranker-url"),
-        (("--reranker-model", "m"), "need --reranker-url"),
+        (("--think", "64"), "--think needs --reranker-url"),
+        (("--reranker-model", "m", "--text-chars", "900"), "--reranker-model, --text-chars need"),
+        (("--reranker-url", "http://localhost:1", "--think-share", "0.5"), "--think-share needs --think"),
         (("--rerank", "pointwise"), "--rerank pointwise needs --reranker-url"),
         (("--rerank", "local", "--reranker-url", "http://localhost:1"), "asks no server"),
         (("--rerank", "none", "--alpha", "0.5"), "--alpha needs --rerank or --reranker-url"),
@@ -345,6 +346,19 @@ def test_ask_reranks_by_a_server_and_shows_the_cost(capsys, index, length_rerank
 def test_reranking_options_that_do_not_go_together(capsys, index, arguments, words):
     code, _, error = call(capsys, "search", "ferry", "--index", index, *arguments)
     assert code == 2
+    assert words in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--rerank", "none"), "look_again must have a reranker"),
+        ((), "look_again must have a server"),
+    ],
+)
+def test_a_second_look_without_what_it_needs_is_refused(capsys, index, arguments, words):
+    code, _, error = call(capsys, "search", "ferry", "--index", index, "--look-again", "1", *arguments)
+    assert code == 1
     assert words in error
 
 

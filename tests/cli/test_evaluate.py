@@ -108,3 +108,51 @@ def test_abstention_is_switched_off_on_a_copy():
     outspoken, threshold = without_abstention(shy)
     assert (outspoken.threshold, threshold, shy.threshold) == (0.0, 0.4, 0.4)
     assert without_abstention(object())[1] is None
+
+
+def test_a_run_is_compared_with_an_earlier_report(capsys, tmp_path, pack):
+    folder, options = pack
+    first = tmp_path / "first.json"
+    assert call(capsys, "evaluate", folder, *options, "--rerank", "none", "--to", first)[0] == 0
+    both = ("--against", first, "--rerank", "none")
+    code, out, error = call(capsys, "evaluate", folder, *options, *both, "--to", tmp_path / "second.json")
+    assert code == 0, error
+    assert "nDCG@5 is the same as in first.json on each of 2 questions." in out
+    data = json.loads((tmp_path / "second.json").read_text(encoding="utf-8"))
+    assert len(data["against"]["conclusions"]) == 2
+    ids = tmp_path / "ids.txt"
+    ids.write_text("where\n", encoding="utf-8")
+    code, _, error = call(capsys, "evaluate", folder, *options, *both, "--questions", ids)
+    assert (code, "first.json must be of the same 1 questions" in error) == (1, True)
+
+
+def test_a_page_shows_every_question_and_the_pages_of_failures(capsys, tmp_path, pack):
+    folder, options = pack
+    target = tmp_path / "report.html"
+    how = ("--answers", "--threshold", "1", "--html", target)  # nothing is certain enough: all is silence
+    code, _, error = call(capsys, "evaluate", folder, *options, *how)
+    assert code == 0, error
+    content = target.read_text(encoding="utf-8")
+    assert "How many passengers does the ferry carry?" in content
+    assert content.count('src="data:image/jpeg;base64,') >= 2
+    assert "reranker" in content and "Of 3 answers: 1 rightly silent, 2 silent." in content
+
+
+def test_a_table_beside_its_documents_is_measured(capsys, tmp_path, make_pdf):
+    folder = tmp_path / "mine"
+    make_pdf(folder / "ship.pdf", ["The ferry Aurora carries 420 passengers.", "It was built in Turku."])
+    rows = [
+        "question;file;page;answer",
+        "Where was the ferry built?;ship.pdf;2;Turku",
+        "How many decks?;ship.pdf;9;",
+    ]
+    (folder / "questions.csv").write_text("\n".join(rows), encoding="utf-8-sig")
+    code, out, error = call(capsys, "evaluate", folder, "--ocr", "off", "--rerank", "none", "--json")
+    assert code == 0, error
+    data = json.loads(out)
+    assert [row["id"] for row in data["per_question"]] == ["line-2", "line-3"]
+    assert data["per_question"][0]["pack"]["recall@5"] == 1
+    pages = {tuple(page) for row in data["per_question"] for page in row["rankings"]["pack"]}
+    assert pages == {("ship.pdf", 0), ("ship.pdf", 1)}  # the table itself is no document
+    assert "1 questions name pages that their documents do not have" in error
+    assert "line-3: page 9 of ship.pdf, which has 2" in error

@@ -61,7 +61,7 @@ def test_an_option_group_becomes_parameters_and_is_built_again() -> None:
         return 3
 
     run = flatten(command, "mmrag command")
-    values = {"k": 7, "budget": None, "filter": None, "exact": True, "other": 2}
+    values = {"k": 7, "budget": None, "filter": None, "exact": True, "look_again": 0, "other": 2}
     with pytest.raises(Exception) as end:
         run(**values)
     assert end.value.exit_code == 3

@@ -52,7 +52,7 @@ def test_help_is_drawn_in_panels_and_fits() -> None:
     lines = ANSI.sub("", output).replace("\r", "").splitlines()
     assert code == 0
     assert "╭─ Search and ask " in "\n".join(lines)
-    assert len(lines) <= 40
+    assert len(lines) <= 45
     assert max(map(len, lines)) <= 80
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import mmrag
 from mmrag.cli import main
 from mmrag.cli.ask import check_folder_names
+from mmrag.cli.command import exit_code
 from mmrag.cli.visible import visible_json
 from mmrag.documents import Skipped
 from mmrag.files import utf8_name, visible
@@ -127,6 +129,17 @@ def test_streams_of_a_plain_locale_print_no_raw_bytes(monkeypatch: pytest.Monkey
     json.loads(stream.buffer.getvalue().decode("ascii"))
 
 
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_what_a_plain_locale_cannot_write_is_an_escape(monkeypatch: pytest.MonkeyPatch, errors: str) -> None:
+    """Not a name alone: any letter of a page or a message ended the run where only ASCII can be written."""
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors=errors) for _ in range(2)]
+    for name, stream in zip(("stdout", "stderr"), streams, strict=True):
+        monkeypatch.setattr(sys, name, stream)
+    assert main(["search", "x", "--index", "caf\u00e9\u2026"]) == 1
+    streams[1].flush()
+    assert rb"caf\xe9\u2026" in streams[1].buffer.getvalue()
+
+
 def test_an_id_names_a_folder_inside_and_none_elsewhere(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -139,3 +152,23 @@ def test_an_id_names_a_folder_inside_and_none_elsewhere(
     assert main([str(value) for value in ("ask", "--index", folder / "index", *files)]) == 1
     assert "must be a file name" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["q.jsonl"]
+
+
+def test_log_lines_of_a_command_act_on_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    """A warning names files and quotes servers, and so does the traceback of ``--verbose``."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers.clear()  # as in a process of its own: pytest's would be the only ones
+
+    def run() -> int:
+        logging.getLogger("mmrag.tea").warning("%s cannot be read", os.fsdecode(HOSTILE))
+        raise ValueError(os.fsdecode(HOSTILE))
+
+    try:
+        assert exit_code(run, "mmrag tea", verbose=True) == 1
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    shown = capfd.readouterr().err
+    assert shown.count(SHOWN) == 3  # the line, the traceback, the error
+    assert not ACTIVE.search(shown)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import pymupdf
 import pytest
@@ -103,6 +106,58 @@ def test_no_file_of_the_machine_comes_into_a_document(office, tmp_path):
     data = office_files.open_document("text", f"<office:text>{body}</office:text>")
     text = text_of(office.print(data, "odt", "a.odt"))
     assert "kept" in text and "secret" not in text
+
+
+def document_with_macro(target: Path) -> bytes:
+    """An OpenDocument text whose macro, bound to its opening, writes a file."""
+    link = "vnd.sun.star.script:Standard.M.planted?language=Basic&amp;location=document"
+    listeners = "".join(
+        f'<script:event-listener script:language="ooo:script" script:event-name="{name}" '
+        f'xlink:href="{link}" xlink:type="simple"/>'
+        for name in ("dom:load", "office:load-finished", "office:print")
+    )
+    code = f'Sub planted\nOpen "{target}" For Output As #1\nPrint #1, "ran"\nClose #1\nEnd Sub\n'
+    library = 'xmlns:library="http://openoffice.org/2000/library" library:name="Standard"'
+    script = 'xmlns:script="http://openoffice.org/2000/script" script:name="M" script:language="StarBasic"'
+    added = {
+        "Basic/script-lc.xml": '<library:libraries xmlns:library="http://openoffice.org/2000/library">'
+        '<library:library library:name="Standard" library:link="false"/></library:libraries>',
+        "Basic/Standard/script-lb.xml": f"<library:library {library}>"
+        '<library:element library:name="M"/></library:library>',
+        "Basic/Standard/M.xml": f"<script:module {script}>{escape(code)}</script:module>",
+    }
+    body = "<office:text><text:p>kept</text:p></office:text>"
+    with zipfile.ZipFile(io.BytesIO(office_files.open_document("text", body))) as plain:
+        parts = {name: plain.read(name).decode() for name in plain.namelist()}
+    scripts = f"<office:scripts><office:event-listeners>{listeners}</office:event-listeners></office:scripts>"
+    parts["content.xml"] = (
+        parts["content.xml"]
+        .replace("<office:automatic-styles>", f"{scripts}<office:automatic-styles>")
+        .replace(
+            " office:version",
+            ' xmlns:script="urn:oasis:names:tc:opendocument:xmlns:script:1.0" office:version',
+        )
+    )
+    entries = "".join(
+        f'<manifest:file-entry manifest:full-path="{name}" manifest:media-type="text/xml"/>' for name in added
+    )
+    manifest = parts["META-INF/manifest.xml"]
+    parts["META-INF/manifest.xml"] = manifest.replace(
+        "</manifest:manifest>", f"{entries}</manifest:manifest>"
+    )
+    return office_files.zipped(parts | {name: f'<?xml version="1.0"?>{text}' for name, text in added.items()})
+
+
+@needs_office
+def test_a_macro_is_not_run(office, tmp_path):
+    """The settings switch macros off. LibreOffice runs none either where a file is only printed."""
+    target = tmp_path / "planted.txt"
+    assert "kept" in text_of(office.print(document_with_macro(target), "odt", "a.odt"))
+    assert not target.exists()
+    profile = tmp_path / "profile"
+    libreoffice._write_profile(profile)
+    settings = (profile / "user" / "registrymodifications.xcu").read_text()
+    assert 'oor:name="DisableMacrosExecution" oor:op="fuse"><value>true<' in settings
 
 
 @needs_office

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from mmrag import DocumentQA, MemoryIndex, ReaderSettings, read
 from mmrag.cli.app import main
 from mmrag.documents import DocumentReader, InputDocument, Skipped, discover
+from mmrag.documents.remote_cache import RemoteDocuments
 from mmrag.errors import MissingExtraError, SourceChangedError
 
 SETTINGS = ReaderSettings(ocr="off", workers=1, page_seconds=120)
@@ -100,6 +102,15 @@ def test_a_file_that_changed_replaces_its_pages(store, folder, embedder, make_pd
         store.pipe("/reports/a.pdf", make_pdf(tmp_path / "new.pdf", ["red tea"]).read_bytes())
         report = qa.add("memory://reports/a.pdf")
         assert len(report.replaced) == 1 and [text for _, text, *_ in plain(qa)] == ["red tea"]
+
+
+def test_a_file_is_known_by_all_digits_of_its_digest(store, folder):
+    upload(folder, store)
+    (document,) = discover("memory://reports/a.pdf")
+    digits = document.source.sha256
+    other = replace(document.source, sha256=digits[:-1] + ("0" if digits[-1] != "0" else "1"))
+    with pytest.raises(SourceChangedError, match="has changed"):
+        RemoteDocuments().fetch(replace(document, source=other))
 
 
 def test_a_file_that_changes_or_goes_before_its_turn_is_told(store, folder):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,8 @@ import pytest
 from made_documents import make_pdf
 
 from mmrag.documents import DocumentReader, InputDocument, ReaderSettings, discover
+from mmrag.documents.conversions import _bytes_of
+from mmrag.documents.source_check import SourceCheck
 from mmrag.documents.stamps import FileDigests, digest
 from mmrag.documents.worker import JobHandler
 from mmrag.errors import SourceChangedError
@@ -250,3 +254,49 @@ def test_a_file_that_changes_again_is_named_and_leaves_nothing(qa, pair):
     assert "has changed. Add it again." in skipped.reason
     assert qa.index.count() == 0 and report.pages == 0
     assert qa.add(a).pages == 60
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="st_ctime is the time of making there")
+def test_a_time_of_change_that_is_set_back_hides_no_change(tmp_path, monkeypatch):
+    """Same inode, size and mtime; the time of the last change in state is the kernel's alone."""
+    monkeypatch.setattr("mmrag.documents.stamps.SETTLED_SECONDS", 0.0)
+    path, digests = tmp_path / "f", FileDigests()
+    path.write_bytes(b"before")
+    first, known = path.stat(), digests.look(str(path))
+    for _ in range(1000):  # until the clock of the file system has gone on
+        overwrite_with_old_times(path, b"behind")
+        if path.stat().st_ctime_ns != first.st_ctime_ns:
+            break
+    now = path.stat()
+    assert (now.st_ino, now.st_size, now.st_mtime_ns) == (first.st_ino, first.st_size, first.st_mtime_ns)
+    assert digests.look(str(path)).sha256 == digest(str(path)) != known.sha256
+
+
+def nearly(digits: str) -> str:
+    """Return a digest that differs in its last digit alone."""
+    return digits[:-1] + ("0" if digits[-1] != "0" else "1")
+
+
+def test_digests_are_compared_whole(pair, monkeypatch):
+    """By who checks a file, who reads it, and who converts it: ids are 16 digits, and can be made to meet."""
+    a, _ = pair
+    document = find_file(a)
+    other = replace(document.source, sha256=nearly(document.source.sha256))
+    assert other.document_id == document.source.document_id
+    with pytest.raises(SourceChangedError, match="has changed"):
+        SourceCheck().check(other)
+    with pytest.raises(SourceChangedError, match="has changed"):
+        handler(monkeypatch, lambda: None, times=0).do(job(a) | {"sha256": other.sha256})
+    with pytest.raises(SourceChangedError, match="has changed"):
+        _bytes_of(replace(document, source=other))
+    file = FileDigests().look(str(a))
+    assert not file.is_same(replace(file, sha256=other.sha256))
+
+
+def test_only_the_digests_of_the_files_looked_at_last_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("mmrag.documents.stamps._MOST_FILES", 3)
+    digests = FileDigests()
+    for number in range(9):
+        (path := tmp_path / str(number)).write_bytes(b"%d" % number)
+        digests.look(str(path))
+    assert [Path(path).name for path in digests._files] == ["6", "7", "8"]

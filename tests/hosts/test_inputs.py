@@ -8,6 +8,7 @@ import io
 import random
 import struct
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ import pytest
 from PIL import Image, ImageFile
 
 from mmrag import Answer, Budget, Citation, Query, Ranking, Record
+from mmrag.documents import DocumentReader, ReaderSettings
 from mmrag.errors import DocumentError
 from mmrag.hosts.inputs import as_budget, as_ids, as_metadata, as_query, budget_pair, text_image_query
 from mmrag.hosts.metadata import answer_boxes, caller_lists, evidence_metadata, metadata_boxes
-from mmrag.images import load_image
+from mmrag.hosts.pages import picture_decoder
+from mmrag.images import Decode, load_image, to_rgb
 
 BOX = (0.1, 0.2, 0.3, 0.4)
 
@@ -159,3 +162,42 @@ def test_evidence_is_quotes_and_boxes_without_repeats() -> None:
     assert evidence_metadata([]) == {} and metadata_boxes({}) == []
     answer = Answer("", tuple(citations), Ranking(Query(text="?"), ()))
     assert answer_boxes(answer) == {"a": [BOX, BOX]}
+
+
+@pytest.fixture(scope="module")
+def decode() -> Iterator[Decode]:
+    """What decodes pictures in a reading process."""
+
+    class Reading:
+        reader = DocumentReader(ReaderSettings(ocr="off", workers=1))
+
+    yield picture_decoder(Reading())  # type: ignore[arg-type]
+    Reading.reader.close()
+
+
+def test_a_picture_of_a_message_is_decoded_in_a_reading_process(decode, monkeypatch) -> None:
+    """The same picture, of every format and mode, and no decoder of this process sees it."""
+    pictures = []
+    for mode, kind in (
+        ("RGB", "PNG"), ("RGBA", "PNG"), ("P", "GIF"), ("L", "JPEG"), ("RGB", "WEBP"), ("RGB", "BMP"),
+    ):  # fmt: skip
+        buffer = io.BytesIO()
+        Image.effect_noise((40, 30), 60).convert(mode).save(buffer, kind)
+        pictures.append((buffer.getvalue(), as_query({"image": data_uri(buffer.getvalue())}).image))
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("it was opened here"))
+    for data, here in pictures:
+        for value in message_forms(data_uri(data)):
+            there = as_query(value, decode).image
+            assert there.tobytes() == to_rgb(here).tobytes()
+
+
+def test_a_reading_process_refuses_what_this_one_refuses(decode) -> None:
+    buffer = io.BytesIO()
+    Image.new("1", (10_001, 9_001)).save(buffer, "PNG")
+    for data in (b"", b"%PDF-1.7", b"%!PS-Adobe-3.0 EPSF-3.0", b"\x89PNG\r\n\x1a\n cut", buffer.getvalue()):
+        with pytest.raises(DocumentError):
+            as_query({"image": data_uri(data)}, decode)
+    with pytest.raises(ValueError, match="must be a data URI"):
+        as_query({"image": "/etc/hostname"}, decode)
+    with pytest.raises(DocumentError, match="must be readable"):
+        as_query({"image": "data:image/png;base64,%%"}, decode)

@@ -51,6 +51,16 @@ def test_a_store_has_one_home() -> None:
         stores.open_store(ColourEmbedder(), "folder", index=index)
 
 
+def test_vectors_of_another_model_of_the_same_width_are_told(qa: DocumentQA, caplog) -> None:
+    """Bug guarded: they were dropped in silence, and questions of that model found anything."""
+    same = [item("red", embedding=[2.0, 0.01, 0.0]), item("green", embedding=[0.0, 1.0, 0.0]), item("blue")]
+    stores.add_items(qa, same)
+    assert not caplog.records
+    stores.add_items(qa, [*same, item("red and green", embedding=[0.0, 0.0, 1.0])])
+    (said,) = caplog.messages
+    assert "the embeddings of 1 of 4 nodes ('red and green' first) are not those of 'colours'" in said
+
+
 def test_items_are_added_whole_or_not_at_all(qa: DocumentQA) -> None:
     with pytest.raises(ValueError, match="must have text or an image, got ' ' without either"):
         stores.add_items(qa, [item("red and green"), item(" ")])

@@ -10,6 +10,7 @@ import os
 import pickle
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,6 +34,11 @@ def number_of(body: Json, **how: bool) -> Requests[int]:
     if not isinstance(reply.get("n"), int):
         raise ServerAnswerError("a reply must have a number", json.dumps(reply))
     return reply["n"]
+
+
+def whole(body: Json) -> Requests[Json]:
+    """Return a reply as it is."""
+    return (yield Request("chat/completions", body))
 
 
 def runner_of(fake_server, folder: Path) -> Runner:
@@ -165,3 +171,18 @@ def test_whatever_is_in_the_file_is_an_object_or_none(tmp_path_factory, data):
     cache.put(KEY, {"n": 1})
     stored_file(cache.folder).write_bytes(data)
     assert cache.get(KEY) is None or isinstance(cache.get(KEY), dict)
+
+
+@pytest.mark.parametrize("key", ["sk-very/secret-1234", 'sk-"quoted"-and\\-1234'])
+@HOW
+def test_a_key_that_a_server_repeats_in_a_good_reply_is_kept_nowhere(tmp_path, how, key):
+    """As text, and as JSON that escapes more than it must: a cache is read by whoever may read the index."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        body = json.dumps({"n": 1, "echo": request.headers["authorization"]})
+        return httpx.Response(200, content=body.replace("/", "\\/"))
+
+    client = ServerClient("https://h.example", api_key=key, model="m", transport=httpx.MockTransport(answer))
+    (reply,) = run(Runner(client, ReplyCache(tmp_path)), [whole({"x": 1})], how)
+    (stored,) = (json.loads(path.read_text(encoding="utf-8")) for path in tmp_path.rglob("*.json"))
+    assert reply == stored == {"n": 1, "echo": "Bearer ***"}

@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from mmrag.cli import main
+from mmrag.cli.serve import thread_notes
 from mmrag.errors import ServeError
 from mmrag.machine import has_bfloat16
 from mmrag.serving.vllm import ServePlan, ServerProcess, plan_server
@@ -245,6 +246,20 @@ def test_a_processor_without_bfloat16_computes_in_float32_unless_told_otherwise(
     told = planned(folder, "answer", "--dtype=bfloat16", python=old)
     assert (value_of(told, "--dtype"), told.notes) == (None, ())
     assert value_of(planned(folder, "answer", python=CPU), "--dtype") is None
+
+
+def test_threads_that_were_set_for_something_else_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_model(tmp_path / "m", architectures=["A"])
+    monkeypatch.setattr("mmrag.machine.usable_cores", lambda: 4)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (note,) = thread_notes(planned(folder, "answer", python=CPU))
+    assert note.startswith("OMP_NUM_THREADS=1 holds for the server, too: it computes on 1 of 4 processors")
+    assert thread_notes(planned(folder, "answer", python=GPU)) == []
+    for setting in ("4", "8", "", "many"):
+        monkeypatch.setenv("OMP_NUM_THREADS", setting)
+        assert thread_notes(planned(folder, "answer", python=CPU)) == []
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from opentelemetry import trace
 
 from mmrag import DocumentQA, MemoryIndex, ReaderSettings, ServedAnswerer, ThinkReranker
 from mmrag.errors import ServerStatusError
+from mmrag.rerank.reranker import THRESHOLDS
 from mmrag.types import Answer
 
 QUESTION = "How hot should green tea be?"
@@ -95,6 +96,26 @@ def test_ask_a_server(qa, spans, model) -> None:
 async def test_aask_a_server(qa, spans, model) -> None:
     await qa.aask(QUESTION, **served(model))
     assert spans.tree() == SERVED
+
+
+def test_a_second_look_stands_under_its_search(qa, spans, model, monkeypatch) -> None:
+    monkeypatch.setitem(THRESHOLDS, "pointwise", 0.95)  # the model's yes is not enough
+    reranker = ThinkReranker(model.url, model="tea", images=False)
+    ranking = qa.search(QUESTION, rerank=reranker, look_again=1)
+    assert spans.tree() == [
+        *JUDGED,
+        "  CHAIN mmrag.look_again",
+        "    LLM mmrag.chat",
+        "    RETRIEVER mmrag.retrieve",
+        "      EMBEDDING mmrag.embed",
+        "    RERANKER mmrag.rerank",
+        "      LLM mmrag.chat x3",
+    ]
+    assert spans.one("mmrag.look_again").attributes["input.value"] == QUESTION
+    assert "looked again" in ranking.notes[-1]
+    spans.exporter.clear()
+    asyncio.run(qa.asearch(QUESTION, rerank=reranker, look_again=1))
+    assert spans.tree()[len(JUDGED)] == "  CHAIN mmrag.look_again"
 
 
 def test_a_stream_has_the_same_tree_and_leaves_the_consumer_alone(qa, spans, model) -> None:

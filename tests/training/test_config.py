@@ -99,6 +99,12 @@ def test_what_is_wrong_is_named(tmp_path: Path, changes: dict[str, Any], message
         ({"model": {"name": "m", "train_language": False}}, r"model: lora must be null where train_language"),
         ({"model": {"name": "m", "lora": {"rnk": 4}}}, r"lora: unknown key 'rnk'. Did you mean 'rank'"),
         ({"data": [{"path": "p", "speed": 2}]}, r"data\[0\]: unknown key 'speed'. Known: path, name, weight"),
+        ({"loss": {"cutoffs": [4, 2]}}, r"loss: cutoffs must ascend, at least one, got \[4, 2\]"),
+        ({"loss": {"distil_by": "rank"}}, r"loss: distil_by must be 'scores' or 'ranks', got 'rank'"),
+        (
+            {"loss": {"distil": 1.0, "distil_by": "ranks", "negatives": 3, "cutoffs": [4, 8]}},
+            r"loss: cutoffs must begin at negatives \(3\) or below, got \[4, 8\]",
+        ),
         ({"loss": {"groups": []}}, r"loss: groups must have at least one budget, got \[\]"),
         ({"loss": {"margin": float("nan")}}, r"loss: margin must be a finite number, got nan"),
         ({"rerank": {"listwise": [5, 2]}}, r"rerank: listwise must be the least and the most, got \[5, 2\]"),

@@ -113,16 +113,18 @@ def test_finetune_learns_from_judged_negatives_and_the_judges_scores(
 ) -> None:
     pairs = toy_pairs(negatives=3, scored=True)
     seen = {}
-    for weight in (0.0, 1.0):
-        folder = tmp_path / str(weight)
-        settings = {"negatives": 3, "distil": weight, "judge_temperature": 0.3}
+    for weight, by in ((0.0, "scores"), (1.0, "scores"), (1.0, "ranks")):
+        folder = tmp_path / f"{weight}-{by}"
+        settings = {"negatives": 3, "distil": weight, "distil_by": by, "judge_temperature": 0.3}
         file = config_file(
             folder, tiny_qwen, pairs, stage="finetune", loss=settings, run={"steps": 10, "save_every": 10}
         )
         assert run_stage("finetune", file) is not None
-        seen[weight] = losses_of(folder / "out")
-    assert seen[1.0][0] > seen[0.0][0]  # the same first batch, and the distillation on top
-    assert seen[1.0][-1] < seen[1.0][0]
+        seen[weight, by] = losses_of(folder / "out")
+    for by in ("scores", "ranks"):
+        assert seen[1.0, by][0] > seen[0.0, "scores"][0]  # the same first batch, and the distillation on top
+        assert seen[1.0, by][-1] < seen[1.0, by][0]
+    assert seen[1.0, "scores"][0] != seen[1.0, "ranks"][0]
 
 
 def test_only_tables_projection_and_adapters_are_trained(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -123,6 +125,87 @@ def test_distillation_ignores_what_was_not_judged() -> None:
     assert scores.grad[0, :, 1].abs().sum() == 0
     nothing = losses.distil(scores, torch.full((2, 3), nan))
     assert nothing.item() == 0.0
+
+
+def target_in_loops(judged: np.ndarray, cutoffs: tuple[int, ...]) -> np.ndarray:
+    """Target of one query's judged documents: the mean over all orders of equal grades, written out."""
+    steps = [k for k in cutoffs if k < len(judged)]
+    if not steps or np.ptp(judged) == 0:
+        return np.zeros(len(judged))
+    orders = [
+        order
+        for order in itertools.permutations(range(len(judged)))
+        if all(judged[one] >= judged[other] for one, other in itertools.pairwise(order))
+    ]
+    target = np.zeros(len(judged))
+    for order in orders:
+        for k in steps:
+            target[list(order[:k])] += 1 / k / len(steps) / len(orders)
+    return target
+
+
+def test_a_graded_target_by_hand() -> None:
+    target = losses.graded_target(torch.tensor([[3.0, 9.0, 1.0, 2.0]]), [1, 2, 4, 8])
+    # four documents, so the steps are 1 and 2: the best has (1 + 1/2) / 2, the second (0 + 1/2) / 2
+    assert target.tolist() == [[0.25, 0.75, 0.0, 0.0]]
+    target = losses.graded_target(torch.tensor([[2.0, 2.0, 1.0, 0.0]]), [1, 2])
+    assert target.tolist() == [[0.5, 0.5, 0.0, 0.0]]  # of one grade: they share both places
+
+
+def test_rank_kl_by_hand() -> None:
+    # three documents, one step: all of the target on the best; logits 1, 0, 0
+    loss = losses.rank_kl(
+        torch.tensor([[[1.0, 0.0, 0.0]]]), torch.tensor([[5.0, 4.0, 3.0]]), temperature=1.0, cutoffs=[1]
+    )
+    assert loss.item() == pytest.approx(math.log(math.e + 2) - 1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rank_kl_equals_all_orders_written_out(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    judged = rng.integers(0, 4, (5, 6)).astype(float)  # grades, so that some are equal
+    judged[rng.random((5, 6)) < 0.25] = math.nan
+    judged[0] = 2.0  # one grade: no order
+    scores = rng.normal(size=(3, 5, 6))
+    terms = []
+    for query in range(5):
+        there = ~np.isnan(judged[query])
+        target = target_in_loops(judged[query][there], losses.CUTOFFS)
+        if not target.any():
+            continue
+        for group in range(3):
+            logits = scores[group, query][there] / 0.5
+            log_model = logits - np.log(np.exp(logits).sum())
+            terms.append(sum(t * (math.log(t) - m) for t, m in zip(target, log_model, strict=True) if t))
+    made = losses.rank_kl(torch.tensor(scores), torch.tensor(judged), temperature=0.5)
+    assert made.item() == pytest.approx(np.mean(terms), rel=1e-5)
+
+
+def test_a_graded_target_is_of_the_order_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    judged = torch.randn(20, 9, generator=generator)
+    target = losses.graded_target(judged)
+    assert target.sum(-1).tolist() == pytest.approx([1.0] * 20)
+    assert torch.equal(target, losses.graded_target(judged.exp() * 7))  # any increasing function
+    assert torch.equal(target.argmax(-1), judged.argmax(-1))
+    assert (target > 0).sum(-1).tolist() == [8] * 20  # the last step is 8
+
+
+def test_rank_kl_is_0_where_the_model_has_the_target_and_has_no_gradient_where_nothing_was_judged() -> None:
+    nan = float("nan")
+    judged = torch.tensor([[3.0, nan, 2.0, 1.0], [1.0, nan, nan, nan], [1.0, 1.0, 1.0, nan]])
+    target = losses.graded_target(judged, [1, 2])
+    assert target[1:].abs().sum() == 0  # one document, one grade: no order
+    scores = torch.zeros(1, 3, 4)
+    scores[0, 0] = torch.log(target[0] + 1e-12)
+    scores.requires_grad_()
+    loss = losses.rank_kl(scores, judged, temperature=1.0, cutoffs=[1, 2])
+    assert loss.item() == pytest.approx(0.0, abs=1e-6)
+    loss.backward()
+    assert scores.grad is not None
+    assert torch.isfinite(scores.grad).all()
+    assert scores.grad[0, :, 1].abs().sum() + scores.grad[0, 1:].abs().sum() == 0
+    assert losses.rank_kl(scores, torch.full((3, 4), nan)).item() == 0.0
 
 
 def test_pointwise_and_listwise_by_hand() -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 from PIL import Image, ImageDraw
 
@@ -275,6 +277,43 @@ def test_listwise_shortens_evenly_to_fit(tiny_vl_server) -> None:
     given = ranking(*("harbor sales " * 1200 for _ in range(6)), images=False)
     ranked = made(tiny_vl_server, mode="listwise", images=False).rerank(given)
     assert any("shortened evenly" in note and "8192 tokens" in note for note in ranked.notes)
+
+
+# ------------------------------------------------------------------------------------------ identifiers
+
+
+def test_identifiers_score_all_pages_by_one_token(tiny_vl_server) -> None:
+    given = ranking(*TEXTS)
+    ranked = made(tiny_vl_server, mode="identifiers").rerank(given)
+    assert sorted(c.id for c in ranked) == sorted(c.id for c in given)
+    assert math.fsum(math.exp(value) for value in scores(ranked).values()) == pytest.approx(1.0)
+    assert (ranked.usage.completion_tokens, len(set(scores(ranked).values()))) == (1, len(given))
+    both = made(tiny_vl_server, mode="identifiers", passes=2).rerank(given)
+    assert both.usage.completion_tokens == 2
+    pointwise = made(tiny_vl_server).rerank(given)
+    assert ranked.usage.prompt_tokens < pointwise.usage.prompt_tokens
+
+
+# --------------------------------------------------------------------------------------------- prefixes
+
+
+def test_the_server_keeps_a_page_that_stands_first_across_queries(tiny_vl_server) -> None:
+    def hits(first: str) -> float:
+        options = {"first": first, "images": False, "extra": {"cache_salt": f"salt-{first}"}}
+        reranker = made(tiny_vl_server, **options)
+        text = "harbor sales " * 400
+        reranker.rerank(ranking(text, images=False))
+        before = prefix_hits(tiny_vl_server)
+        reranker.rerank(ranking(text, query="Which harbor is the largest?", images=False))
+        return prefix_hits(tiny_vl_server) - before
+
+    assert hits("page") > 500 > hits("query")
+
+
+def prefix_hits(server) -> float:
+    metrics = httpx.get(f"{server.url}/metrics", trust_env=False).text
+    lines = [line for line in metrics.splitlines() if line.startswith("vllm:prefix_cache_hits_total")]
+    return sum(float(line.split()[-1]) for line in lines)
 
 
 # ----------------------------------------------------------------------------------------------- served
