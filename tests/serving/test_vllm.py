@@ -27,7 +27,9 @@ from mmrag.errors import ServeError
 from mmrag.machine import has_bfloat16
 from mmrag.serving.vllm import ServePlan, ServerProcess, plan_server
 from mmrag.serving.vllm.facts import ModelFacts, ServingPython, find_vllm, model_folder, read_facts
-from mmrag.serving.vllm.process import free_port
+
+from ..patience import PATIENCE, wait_until
+from ..ports import own_port
 
 GPU = ServingPython("/opt/python", "0.32.0", cpu=False)
 CPU = ServingPython("/opt/python", "0.32.0+cpu", cpu=True)
@@ -459,20 +461,25 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_until(what, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
 PATIENT_CLI = """
-import runpy
+import os, runpy, time
+from pathlib import Path
 from mmrag.serving.vllm.process import ServerProcess
 ServerProcess.stop.__defaults__ = (3600.0,)
+wait_ready, state = ServerProcess.wait_ready, Path(os.environ["STATE"])
+
+def wait_for_one_that_has_started(self, *arguments):
+    while self.poll() is None and not (state.exists() and state.read_text()):
+        time.sleep(0.01)
+    return wait_ready(self, *arguments)
+
+ServerProcess.wait_ready = wait_for_one_that_has_started
 runpy.run_module("mmrag.cli", run_name="__main__")
 """
-"""``python -m mmrag.cli`` that gives a server an hour to end by itself."""
+"""``python -m mmrag.cli`` that gives a server an hour to end by itself.
+
+The time that a server has to get ready begins when it has said which processes it is.
+"""
 
 
 class Cli:
@@ -480,10 +487,17 @@ class Cli:
 
     def __init__(self, model: Path, python: Path, folder: Path, way: str, *options: str) -> None:
         self.state_path = folder / "state.json"
-        self.port = free_port()
+        self.port = own_port()
         command = [sys.executable, "-c", PATIENT_CLI, "serve"]
         self.process = subprocess.Popen(
-            [*command, str(model), f"--python={python}", f"--port={self.port}", "--timeout=60", *options],
+            [
+                *command,
+                str(model),
+                f"--python={python}",
+                f"--port={self.port}",
+                f"--timeout={PATIENCE:.0f}",
+                *options,
+            ],
             env={**os.environ, "WAY": way, "STATE": str(self.state_path), "TMPDIR": str(folder)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -495,7 +509,7 @@ class Cli:
 
     def end(self) -> tuple[int, str]:
         """Exit code and what it said on standard error."""
-        _, err = self.process.communicate(timeout=60)
+        _, err = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, err
 
     @property
@@ -526,6 +540,24 @@ def test_a_signal_while_it_starts_ends_it_too(model: Path, stand_in: Path, tmp_p
     code, err = cli.end()
     assert (code, "Traceback" in err) == (130, False)
     wait_until(lambda: not any(alive(pid) for pid in cli.state["pids"]))
+
+
+def test_a_signal_just_when_its_process_is_made_ends_it_too(tmp_path: Path, monkeypatch) -> None:
+    """Bug guarded: nobody knew of that process yet, so nobody ended it."""
+    started = []
+
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *values, **options) -> None:
+            super().__init__(*values, **options)
+            started.append(self)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)  # in which the main thread handles it, wherever it is
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    plan = ServePlan(("sleep", "600"), url=f"http://127.0.0.1:{own_port()}")
+    with pytest.raises(KeyboardInterrupt), ServerProcess(plan, tmp_path / "log"):
+        pass
+    assert [process.poll() for process in started] == [-signal.SIGTERM]
 
 
 def test_a_second_interrupt_does_not_wait_for_a_stubborn_server(

@@ -8,7 +8,6 @@ import json
 import math
 import os
 import random
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -34,6 +33,8 @@ from mmrag.training.generative.rank_data import read_rank_examples  # noqa: E402
 from mmrag.training.generative.run import GenerativeRun  # noqa: E402
 from mmrag.training.run import run_stage  # noqa: E402
 from mmrag.types import Candidate, Page, Query, Ranking, Record, Source  # noqa: E402
+
+from ..ports import own_port  # noqa: E402
 
 Write = Callable[..., Path]
 CPU = torch.device("cpu")
@@ -223,9 +224,7 @@ def test_two_processes_give_the_single_process_losses(tmp_path: Path, tiny_qwen:
         for count in (1, 2)
     }
     run_stage("restore", files[1])
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = own_port()
     code = f"from mmrag.training.run import run_stage; run_stage('restore', {str(files[2])!r})"
     started = [
         subprocess.Popen(

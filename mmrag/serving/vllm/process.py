@@ -15,7 +15,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from mmrag.errors import ServeError, ServerError, ServerStatusError
@@ -67,19 +69,24 @@ class ServerProcess:
             environment[KEY_VARIABLE] = key  # but for a key that was asked for in so many words
         environment["PYTHONUNBUFFERED"] = "1"
         try:
-            with self.log.open("wb") as log:
-                self._process = subprocess.Popen(
-                    self.plan.command,
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
+            # In a thread, since a signal interrupts the main one alone: between the making of a process and
+            # its being known it would leave a server that nobody ends.
+            with self.log.open("wb") as log, ThreadPoolExecutor(1) as starter:
+                starter.submit(self._start_process, environment, log).result()
         except OSError as error:
             raise ServeError(
                 f"cannot start {self.plan.command[0]} with its log in {self.log}: {error}."
             ) from error
+
+    def _start_process(self, environment: dict[str, str], log: BinaryIO) -> None:
+        self._process = subprocess.Popen(
+            self.plan.command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
     def wait_ready(self, timeout: float, on_wait: Callable[[float], None] | None = None) -> float:
         """Wait until the server answers, and return the seconds that took.
@@ -142,7 +149,11 @@ class ServerProcess:
         return f"the server ended {when}, {_exit_cause(self.join())}. {self._log_excerpt()}"
 
     def __enter__(self) -> ServerProcess:
-        self.start()
+        try:
+            self.start()
+        except BaseException:  # a signal while it starts
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
