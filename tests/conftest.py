@@ -149,12 +149,13 @@ class FakeServer:
         try:
             self._stop.wait(reply.get("delay", 0))
             self._hold(reply.get("until"))
+        finally:
+            with self._lock:  # before the answer: with it the client may ask for the next
+                self._in_flight -= 1
+        try:
             self._send(handler, reply)
         except (BrokenPipeError, ConnectionResetError):
             handler.close_connection = True  # the client gave up, as some tests want
-        finally:
-            with self._lock:
-                self._in_flight -= 1
 
     def _hold(self, until: Callable[[], bool] | None) -> None:
         """Wait for a condition; one that never comes true ends after a minute, so that no test hangs."""

@@ -43,15 +43,23 @@ class Line(httpx.Client):
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401  httpx's
         super().__init__(**settings)
         self._socket: socket.socket | None = None
+        self._is_cut = False
 
     def trace(self, event: str, details: Mapping[str, Any]) -> None:
         """Note the socket of a connection that was opened; an extension of httpcore, which calls it."""
         stream = details.get("return_value")
         if stream is not None and hasattr(stream, "get_extra_info"):
             self._socket = stream.get_extra_info("socket")
+            if self._is_cut:  # the time was up while it connected
+                self.cut()
+
+    def reset(self) -> None:
+        """Let the next call have its time."""
+        self._is_cut = False
 
     def cut(self) -> None:
-        """End every read and write on the socket, from any thread."""
+        """End every read and write on the socket, from any thread, or as soon as it is connected."""
+        self._is_cut = True  # before the look: `trace` notes the socket before it asks
         if self._socket is not None:
             with suppress(OSError):  # it is closed already
                 # of a TLS socket, too, the plain one: its own method is not safe beside a thread that reads
@@ -68,6 +76,7 @@ class Watch:
 
     def __init__(self, line: Line, deadline: float) -> None:
         self._line = line
+        self._line.reset()
         self._lock = threading.Lock()
         self._is_over = False
         self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._cut)

@@ -14,8 +14,11 @@ import httpx
 import pytest
 
 import mmrag.serving.connection
+import mmrag.serving.transport
 from mmrag.errors import ServerAnswerError, ServerError, ServerStatusError, ServerUnreachableError
 from mmrag.serving.client import ServerClient
+
+from ..patience import PATIENCE, end_in_time, wait_until
 
 KEY = "sk-very-secret-1234"
 EVENT = '{"choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":null}]}'
@@ -360,19 +363,16 @@ def test_a_connection_that_comes_up_late_is_used(call):
 def test_a_slow_server_is_a_time_out_and_is_asked_once(fake_server, call):
     given_up = threading.Event()
     fake_server.reply(200, {}, until=given_up.is_set)
-    with pytest.raises(
-        ServerUnreachableError, match=r"did not finish its answer within 0\.5 s\. Raise timeout"
-    ):
-        call(ServerClient(fake_server.url, timeout=0.5), "post", "x", {})
+    end_in_time(lambda seconds: call(ServerClient(fake_server.url, timeout=seconds), "post", "x", {}))
     given_up.set()
+    wait_until(lambda: fake_server.requests)  # a busy server reads it after the client has gone
     assert len(fake_server.requests) == 1
 
 
 def test_an_answer_that_drips_is_bounded_in_all(fake_server, call):
     """A read time-out alone starts anew with every byte."""
     fake_server.reply(200, [b" "] * 1_000_000, pause=0.05)  # half a day
-    with pytest.raises(ServerUnreachableError, match=r"did not finish its answer within 0\.5 s"):
-        call(ServerClient(fake_server.url, timeout=0.5), "post", "x", {})
+    end_in_time(lambda seconds: call(ServerClient(fake_server.url, timeout=seconds), "post", "x", {}))
 
 
 def test_a_connection_that_breaks_is_an_error_and_is_not_tried_again(fake_server, call):
@@ -652,14 +652,16 @@ def test_a_thread_that_looks_too_late_closes_nobody_elses_connection(fake_server
     fake_server.reply(200, {"n": 1}, until=second_answered.is_set).reply(200, {"n": 2})
     with ServerClient(fake_server.url) as client, ThreadPoolExecutor(2) as pool:
         first = pool.submit(client.post, "/x", {})
-        while not fake_server.requests:
-            time.sleep(0.01)
+        wait_until(lambda: fake_server.requests)
         assert client.post("/x", {}) == {"n": 2}
         second_answered.set()
         assert first.result() == {"n": 1}
 
 
-def test_calls_one_after_another_use_one_connection_and_a_closed_client_opens_anew(fake_server) -> None:
+def test_calls_one_after_another_use_one_connection_and_a_closed_client_opens_anew(
+    fake_server, monkeypatch
+) -> None:
+    monkeypatch.setattr(mmrag.serving.transport, "KEEPALIVE", PATIENCE)  # between the calls of a busy machine
     ports = []
     for number in range(4):
         fake_server.reply(200, {"n": number})
@@ -679,8 +681,7 @@ def test_a_client_closed_in_the_middle_of_a_call_still_answers_it(fake_server) -
     client = ServerClient(fake_server.url)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(client.post, "/x", {})
-        while not fake_server.requests:
-            time.sleep(0.01)
+        wait_until(lambda: fake_server.requests)
         client.close()
         closed.set()
         assert first.result() == {"n": 1}

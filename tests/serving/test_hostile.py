@@ -6,12 +6,14 @@ import asyncio
 import gzip
 import itertools
 import json
+import re
 import socket
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -27,6 +29,8 @@ from mmrag.serving.client import ServerClient
 from mmrag.serving.decoding import BodyDecoder
 from mmrag.serving.transport import Line, Watch
 from mmrag.serving.wire import EventReader, error_text, parse_chat, parse_delta, parse_models, retry_after
+
+from ..patience import LIMITS, PATIENCE, end_in_time
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
@@ -64,6 +68,8 @@ def raw_server(*answers: Callable[[socket.socket], None]) -> Iterator[str]:
         thread = threading.Thread(target=serve, args=(listener,))
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with suppress(OSError):  # a client that gave up before it connected leaves the thread waiting
+            socket.create_connection(listener.getsockname()).close()
         thread.join()
 
 
@@ -101,28 +107,38 @@ DRIPS = {
 def test_a_call_ends_in_its_time_whatever_drips(call, name):
     """Only the whole call has a limit that holds. What was there at the end is no answer: it may be cut."""
     ends: list[bool] = []
-    with raw_server(drips(*DRIPS[name], ends)) as url:
-        with pytest.raises(ServerUnreachableError, match=r"did not finish its answer within 0\.4 s"):
-            call(ServerClient(url, timeout=0.4, max_retries=0), "post", "x", {})
-        assert not ends, "it would have gone on"
+
+    def ask(seconds: float) -> None:
+        with raw_server(drips(*DRIPS[name], ends)) as url:
+            call(ServerClient(url, timeout=seconds, max_retries=0), "post", "x", {})
+
+    end_in_time(ask)
+    assert not ends, "it would have gone on"
 
 
 def test_an_error_whose_body_drips_is_still_that_error(call):
+    """Given the time to see its head: a busy machine gets more."""
     start = b"HTTP/1.1 401 Unauthorized\r\n\r\nno such key"
-    with (
-        raw_server(drips(start, b".", [])) as url,
-        pytest.raises(ServerStatusError, match=r"answered 401 Unauthorized: 'no such key\.+'"),
-    ):
-        call(ServerClient(url, timeout=0.4, max_retries=0), "post", "x", {})
+    for seconds in LIMITS:
+        with (
+            raw_server(drips(start, b".", [])) as url,
+            pytest.raises((ServerStatusError, ServerUnreachableError)) as caught,
+        ):
+            call(ServerClient(url, timeout=seconds, max_retries=0), "post", "x", {})
+        if isinstance(caught.value, ServerStatusError):
+            break
+    assert re.search(r"answered 401 Unauthorized: 'no such key\.*'", str(caught.value))
 
 
 def test_a_stream_that_drips_ends_in_its_time(call):
     start = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
-    with (
-        raw_server(drips(start, b": ping\n\n", [])) as url,
-        pytest.raises(ServerUnreachableError, match=r"within 0\.4 s"),
-    ):
-        call(ServerClient(url, model="m", timeout=0.4, max_retries=0), "chat_stream", {"messages": []})
+
+    def ask(seconds: float) -> None:
+        with raw_server(drips(start, b": ping\n\n", [])) as url:
+            client = ServerClient(url, model="m", timeout=seconds, max_retries=0)
+            call(client, "chat_stream", {"messages": []})
+
+    end_in_time(ask)
 
 
 def test_a_line_that_was_cut_is_not_used_again():
@@ -131,10 +147,14 @@ def test_a_line_that_was_cut_is_not_used_again():
         peer.sendall(OK + b'Content-Length: 8\r\n\r\n{"a": 2}')
 
     with raw_server(drips(OK, b"X: y\r\n", []), whole) as url:
-        client = ServerClient(url, timeout=0.4, max_retries=0)
-        with pytest.raises(ServerUnreachableError):
+        client = ServerClient(url, max_retries=0)
+
+        def ask(seconds: float) -> None:
+            client.timeout = seconds
             client.post("x", {})
-        client.timeout = 60
+
+        end_in_time(ask)
+        client.timeout = PATIENCE
         assert client.post("x", {}) == {"a": 2}
 
 
@@ -151,6 +171,24 @@ def test_a_watch_that_is_over_cuts_nobody(monkeypatch):
         watch._cut()
         assert cuts == [line]
         watch.end()
+
+
+def test_a_line_that_connects_when_its_time_is_over_is_cut_at_once():
+    """Bug guarded: there was no socket to cut yet, and afterwards nobody cut it."""
+    ours, theirs = socket.socketpair()
+    stream = SimpleNamespace(get_extra_info=lambda _: ours)
+    with ours, theirs, Line() as line:
+        watch = Watch(line, time.monotonic() + 3600)
+        watch._cut()
+        line.trace("connection.connect_tcp.complete", {"return_value": stream})
+        assert theirs.recv(1) == b"", "its other end"
+        watch.end()
+        Watch(line, time.monotonic() + 3600).end()
+        again, other = socket.socketpair()
+        with again, other:
+            line.trace("", {"return_value": SimpleNamespace(get_extra_info=lambda _: again)})
+            again.sendall(b"x")
+            assert other.recv(1) == b"x", "the next call has its time"
 
 
 # ------------------------------------------------------------------------------------------ bodies
