@@ -107,6 +107,8 @@ def iterate(actions: Actions[object], stop: threading.Event | None = None) -> Ge
         KeyboardInterrupt: `stop` was set before an action.
     """
     with ExitStack() as stack, closing(actions):
+        if stop is not None and stop.is_set():  # a pool may hand out work until it is told to cancel it
+            raise KeyboardInterrupt
         resume = partial(actions.send, None)
         while (action := _advance(resume)) is not None:
             resume = partial(actions.send, None)

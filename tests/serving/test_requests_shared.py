@@ -11,6 +11,8 @@ from mmrag.errors import ServerAnswerError, ServerStatusError
 from mmrag.serving.client import Json, ServerClient
 from mmrag.serving.requests import ReplyCache, Request, Requests, Runner
 
+from ..patience import PATIENCE
+
 
 def run(runner: Runner, steps: list[Requests[object]], how: str) -> list[object]:
     pairs = runner.run(steps) if how == "sync" else asyncio.run(runner.arun(steps))
@@ -91,5 +93,5 @@ def test_sharing_threads_do_not_wait_for_each_other_for_ever(fake_server) -> Non
         target=lambda: done.extend(runner.run([both({"same": 1}, {"own": n}) for n in range(8)])), daemon=True
     )
     worker.start()
-    worker.join(timeout=20)
+    worker.join(PATIENCE)
     assert len(done) == 8
