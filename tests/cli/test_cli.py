@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from functools import partial
 
@@ -250,33 +249,49 @@ def test_a_filter_that_means_nothing_is_named(capsys, index):
     assert "$greater" in err
 
 
+INTERRUPTED = """
+import os, signal, sys, threading, time
+from mmrag.cli import main
+from mmrag.index import ChromaIndex
+
+add, calls = ChromaIndex.add, []
+
+def add_amid_a_signal(self, records):
+    calls.append(len(records))
+    if len(calls) == 2:  # the signal comes while the next pages are read, embedded or written
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    if len(calls) == 4:  # on a quick machine they would all be there before it
+        time.sleep(600)
+    add(self, records)
+
+ChromaIndex.add = add_amid_a_signal
+sys.exit(main(sys.argv[1:]))
+"""
+"""The command line, with a Ctrl-C at a moment that nobody chose before the fourth batch."""
+
+
 def test_interrupt_leaves_a_usable_index(tmp_path, make_pdf, text_encoder):
     lines = "\n".join("All the words that a page of a long report may hold." for _ in range(35))
     path = make_pdf(tmp_path / "long.pdf", [f"Chapter {n}\n{lines}" for n in range(70)])
     embedder = ["--embedder", str(text_encoder)]  # quick; whose vectors they are changes nothing here
-    command = [sys.executable, "-m", "mmrag.cli", "index", str(path), "--index", str(tmp_path / "index")]
-    command += embedder
+    arguments = ["index", str(path), "--index", str(tmp_path / "index"), *embedder]
     # A shell that starts a job in the background has it ignore SIGINT; so may whoever started us.
     heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    run = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed
-    )
-    database = tmp_path / "index"
-    deadline = time.monotonic() + 60
-    status = [sys.executable, "-m", "mmrag.cli", "status", "--json", "--index", str(database), *embedder]
-    while time.monotonic() < deadline:
-        shown = subprocess.run(status, capture_output=True, text=True)
-        if shown.returncode == 0 and json.loads(shown.stdout)["records"] > 0:
-            break
-    run.send_signal(signal.SIGINT)
-    _, err = run.communicate(timeout=60)
-    assert run.returncode == 130, err
-    assert "Traceback" not in err
+    command = [sys.executable, "-c", INTERRUPTED, *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, preexec_fn=heed)
+    assert run.returncode == 130, run.stderr
+    assert "Traceback" not in run.stderr
+    status = [sys.executable, "-m", "mmrag.cli", "status", "--json", "--index", arguments[3], *embedder]
+
+    def shown() -> dict:
+        return json.loads(subprocess.run(status, capture_output=True, text=True, check=True).stdout)
+
+    assert 16 <= shown()["records"] <= 48
+    command = [sys.executable, "-m", "mmrag.cli", *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    shown = json.loads(subprocess.run(status, capture_output=True, text=True, check=True).stdout)
-    assert shown["records"] == 70
-    assert [entry["complete"] for entry in shown["documents"]] == [True]
+    assert shown()["records"] == 70
+    assert [entry["complete"] for entry in shown()["documents"]] == [True]
 
 
 @pytest.mark.parametrize("command", ["search", "ask"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import threading
-import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +21,7 @@ from mmrag.documents.conversion import libreoffice
 from mmrag.documents.conversion.libreoffice import LibreOffice
 from mmrag.errors import DocumentError
 
+from ..patience import PATIENCE, wait_until
 from . import office_files
 
 SOFFICE = libreoffice.find()
@@ -180,21 +181,28 @@ def stub(tmp_path: Path, script: str) -> str:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a shell script stands for LibreOffice")
-def test_one_that_hangs_is_killed_with_its_children(tmp_path):
+def test_one_that_hangs_is_killed_with_its_children(tmp_path, monkeypatch):
     marker = tmp_path / "child.pid"
-    path = stub(tmp_path, f"sleep 600 & echo $! > {marker}; sleep 600")
-    start = time.monotonic()
+
+    class Started(subprocess.Popen):
+        """Its time begins when it has a child."""
+
+        def communicate(self, *values, **options):
+            wait_until(lambda: marker.exists() and marker.read_text())
+            return super().communicate(*values, **options)
+
+    monkeypatch.setattr(libreoffice.subprocess, "Popen", Started)
+    path = stub(tmp_path, f"sleep 36000 & echo $! > {marker}; sleep 36000")
     with pytest.raises(DocumentError, match=r"a\.odt: LibreOffice took more than 1 s \(office_seconds\)"):
         LibreOffice(path, seconds=0.5, memory_mb=0).print(b"x", "odt", "a.odt")
-    assert time.monotonic() - start < 30
-    pid = int(marker.read_text())
-    for _ in range(100):
-        status = Path(f"/proc/{pid}/stat")
-        if not status.exists() or status.read_text().split()[2] == "Z":
-            break
-        time.sleep(0.05)
-    else:
-        raise AssertionError("the child of a killed LibreOffice goes on")
+    wait_until(lambda: not is_alive(int(marker.read_text())), "the end of its child")
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a shell script stands for LibreOffice")
@@ -203,7 +211,7 @@ def test_one_that_writes_nothing_is_an_error_of_the_file_with_its_last_words(tmp
     with pytest.raises(
         DocumentError, match=r"a\.odt: LibreOffice cannot convert it \(Error: source file could"
     ):
-        LibreOffice(path, seconds=5, memory_mb=0).print(b"x", "odt", "a.odt")
+        LibreOffice(path, seconds=PATIENCE, memory_mb=0).print(b"x", "odt", "a.odt")
     monkeypatch.setenv(libreoffice.VARIABLE, path)
     assert libreoffice.find() == path
     (document,) = discover(("a.odt", office_files.odt()))
@@ -224,7 +232,7 @@ def test_it_gets_no_keys_and_a_home_that_is_thrown_away(tmp_path, monkeypatch):
         f'env > {tmp_path}/seen; cat "$HOME/profile/user/registrymodifications.xcu" > {tmp_path}/profile',
     )
     with pytest.raises(DocumentError):
-        LibreOffice(path, seconds=5, memory_mb=0).print(b"x", "odt", "a.odt")
+        LibreOffice(path, seconds=PATIENCE, memory_mb=0).print(b"x", "odt", "a.odt")
     seen = dict(line.split("=", 1) for line in (tmp_path / "seen").read_text().splitlines() if "=" in line)
     assert "OPENAI_API_KEY" not in seen and not Path(seen["HOME"]).exists()
     assert "DisableMacrosExecution" in (tmp_path / "profile").read_text()

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,8 @@ from mmrag.documents import DocumentReader, ReaderSettings, Skipped, pipes
 from mmrag.documents.pool import Worker, WorkerDiedError
 from mmrag.errors import DocumentError, WorkerError
 from mmrag.types import Page
+
+from ..patience import PATIENCE, wait_until
 
 ROOT = str(Path(mmrag.__file__).parents[1])
 SETTINGS = ReaderSettings(ocr="off", workers=1, page_seconds=120)
@@ -47,15 +48,6 @@ def alive(pid: int) -> bool:
     except OSError:
         return False
     return status != "Z"
-
-
-def wait_until(condition, seconds=30.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_a_worker_that_is_killed_costs_one_page_and_a_new_one_goes_on():
@@ -118,7 +110,7 @@ def test_close_ends_the_children():
     (pid,) = reader._pool.pids()
     assert alive(pid)
     reader.close()
-    assert wait_until(lambda: not alive(pid))
+    wait_until(lambda: not alive(pid))
 
 
 SCRIPT = """
@@ -149,7 +141,7 @@ def run_script(tmp_path, end: str, **options):
 
 def test_a_script_without_a_main_guard_works_and_ends_by_itself(tmp_path):
     (tmp_path / "pipes.py").write_text("raise SystemExit('a file of the user must not be taken for ours')")
-    out, err = run_script(tmp_path, "").communicate(timeout=120)
+    out, err = run_script(tmp_path, "").communicate(timeout=PATIENCE)
     assert out.split() == ["one", "two"]
     assert err == ""
 
@@ -161,7 +153,7 @@ def test_children_end_when_their_parent_is_killed(tmp_path):
     assert pids and all(map(alive, pids))
     script.kill()
     script.wait()
-    assert wait_until(lambda: not any(map(alive, pids)))
+    wait_until(lambda: not any(map(alive, pids)))
     script.stdout.close()
     script.stderr.close()
 
@@ -208,7 +200,9 @@ def test_a_message_that_ends_early_is_the_end():
 
 def test_opening_a_file_has_the_same_limit(monkeypatch):
     with DocumentReader(ReaderSettings(ocr="off", workers=1, page_seconds=0.01)) as reader:
-        found = find(make_pdf(*["text"] * 50))
+        found = find(make_pdf("text"))
+        with reader._pool.worker() as worker:
+            os.kill(worker.pid, signal.SIGSTOP)  # on the quickest machine, too, it takes too long
         with pytest.raises(DocumentError, match=r"document\.pdf: opening it took more than 0\.01 s"):
             reader.info(found)
 

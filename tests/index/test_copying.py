@@ -150,7 +150,7 @@ def test_what_cannot_be_a_copy_is_refused(tmp_path, identity, make_identity):
 
 
 KILLED = """
-import os, signal, sys, threading
+import os, signal, sys, threading, time
 from mmrag.index import copying
 
 open_index, calls = copying.open_index, []
@@ -163,6 +163,8 @@ def open_dying(*arguments, **options):
         calls.append(records)
         if len(calls) == 50:  # in the middle of its writing
             threading.Timer(0.002, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        if len(calls) == 150:  # a quick machine would be done before it
+            time.sleep(600)
         add(records)
 
     index.add = add_and_die

@@ -19,6 +19,7 @@ from mmrag.index.addresses import open_index
 from mmrag.index.postgres import PostgresIndex
 from mmrag.index.postgres.faults import CommitUnknownError
 
+from ..patience import PATIENCE, wait_until
 from .conftest import make_records
 from .postgres_server import Cluster, execute, server_folder, with_schema
 from .tcp_proxy import Proxy
@@ -50,12 +51,12 @@ def cluster():
 
 
 @pytest.fixture
-def proxied(postgres, schema_url, identity):
-    """An index behind a proxy, and the proxy."""
+def proxied(request, postgres, schema_url, identity):
+    """An index behind a proxy, and the proxy; it tries for as many seconds as its mark says."""
     socket_folder = postgres.partition("host=")[2]
     proxy = Proxy(f"{socket_folder}/.s.PGSQL.5432")
     url = with_schema(f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres", schema_url.rpartition("=")[2])
-    index = PostgresIndex.open(url, identity, retry_seconds=3)
+    index = PostgresIndex.open(url, identity, retry_seconds=getattr(request, "param", PATIENCE))
     yield index, proxy
     index.close()
     proxy.close()
@@ -82,6 +83,7 @@ def test_a_cut_connection_is_made_again(proxied, schema_url, identity):
     assert index.check().is_sound
 
 
+@pytest.mark.parametrize("proxied", [3], indirect=True)
 def test_a_server_that_stays_away_is_told(proxied, schema_url, identity):
     index, proxy = proxied
     index.add(batch(0))
@@ -142,7 +144,7 @@ def test_a_killed_client_leaves_whole_batches(postgres, schema_url, identity):
         done += [int(line) for line in process.stdout.read().split()]
         process.wait()
         # A COMMIT that was sent before the kill is still carried out: the server ends its half by itself.
-        wait(lambda: execute(postgres, killed)[0][0] == 0)
+        wait_until(lambda: execute(postgres, killed)[0][0] == 0)
         ids = index.ids()
         assert len(ids) == len(set(ids)) and len(ids) % 10 == 0
         assert ids_of(range(done[-1] + 1)) <= set(ids)
@@ -179,7 +181,7 @@ def test_a_killed_server_loses_nothing_that_was_reported(cluster, identity):
         cluster.start()
         present = set(PostgresIndex.open(cluster.url, None, read_only=True).ids())
         assert ids_of(before) <= present
-    thread.join(120)
+    thread.join()
     assert not errors and reported == list(range(120))
     assert set(index.ids()) == ids_of(range(120)) and index.count() == 1200
     assert index.check().is_sound
@@ -191,7 +193,7 @@ def test_a_wrong_password_is_told_without_it(cluster, identity):
     rules = cluster.data / "pg_hba.conf"
     rules.write_text("local all postgres trust\nlocal all all scram-sha-256\n")
     execute(cluster.url, "SELECT pg_reload_conf()")
-    wait(lambda: execute(cluster.url, "SELECT count(*) FROM pg_hba_file_rules")[0][0] == 2)
+    wait_until(lambda: execute(cluster.url, "SELECT count(*) FROM pg_hba_file_rules")[0][0] == 2)
     url = cluster.url.replace("postgres:@", "ann:{}@")
     for password in ("wrong-sesame", ""):
         with pytest.raises(ServerAccessError, match=r"password.*Check user, password and database") as caught:
@@ -317,7 +319,7 @@ def _check_standby(cluster, standby, identity):
     index = PostgresIndex.open(both, identity, read_url=reads, retry_seconds=60)
     assert "searches: " in str(index.store_facts())
     index.add(batch(1))
-    wait(lambda: len(index.search_text("zinc", k=99)) == 20)
+    wait_until(lambda: len(index.search_text("zinc", k=99)) == 20)
     reader = PostgresIndex.open(reads, identity, read_only=True, retry_seconds=60)
     assert "standby" in reader.store_facts().kind
     assert len(reader.search_vectors(basis(0), k=99)) == 20 and set(reader.ids()) == ids_of([0, 1])
@@ -325,7 +327,9 @@ def _check_standby(cluster, standby, identity):
         ServerError, match=r"is a standby or read-only, and takes no writes.*target_session_attrs"
     ):
         PostgresIndex.open(standby.url, identity, retry_seconds=0.5).add(batch(2))
-    wait(lambda: execute(standby.url, "SELECT pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn()")[0][0])
+    wait_until(
+        lambda: execute(standby.url, "SELECT pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn()")[0][0]
+    )
     cluster.kill()
     threading.Timer(0.5, standby.promote).start()
     try:
@@ -337,10 +341,3 @@ def _check_standby(cluster, standby, identity):
     assert index.check().is_sound
     index.close()
     reader.close()
-
-
-def wait(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -251,24 +250,34 @@ def test_options_that_do_not_fit_are_wrong_usage(capsys, tmp_path, options):
 # ---- watching ----
 
 
+class Writing(threading.Event):
+    """A stop that never comes: while it is waited for, somebody writes to a file, for the first few times."""
+
+    def __init__(self, path: Path, times: int) -> None:
+        super().__init__()
+        self.path, self.times, self.waits = path, times, []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout)
+        if len(self.waits) <= self.times:
+            with self.path.open("a") as file:
+                file.write("more")
+        return False
+
+
 def test_a_file_is_waited_for_until_it_stands_still(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("x")
-    stop, done = threading.Event(), threading.Event()
-
-    def write() -> None:
-        for _ in range(5):
-            with path.open("a") as file:
-                file.write("more")
-            time.sleep(0.05)
-        done.set()
-
-    writer = threading.Thread(target=write)
-    writer.start()
+    stop = Writing(path, times=5)
     assert wait_for_writers([str(path), str(tmp_path / "gone")], 0.2, stop)
-    assert done.is_set()
-    writer.join()
+    assert stop.waits == [0.2] * 6
     assert not wait_for_writers([str(path)], 0.2, stop, most_seconds=0.0)
+
+
+def test_a_file_that_is_written_to_without_end_is_waited_for_no_longer_than_that(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("x")
+    assert not wait_for_writers([str(path)], 0.0, Writing(path, times=10**9), most_seconds=0.05)
 
 
 def test_a_watch_syncs_after_changes_and_survives_errors(tmp_path):

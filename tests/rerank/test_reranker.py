@@ -463,10 +463,14 @@ def test_a_server_that_recovers_is_asked_again(fake_server, how: str, status: in
 @HOW
 def test_a_slow_first_byte_ends_at_the_time_limit(fake_server, how: str) -> None:
     prepared(fake_server)
+    fake_server.reply(200, yes_no(0.5))
+    reranker = made(fake_server)
+    assert rerank(reranker, ranking("one", images=False), how).reranked  # what it prepares has its time
     given_up = threading.Event()
     fake_server.reply(200, yes_no(0.5), until=given_up.is_set)
+    reranker.client.timeout = 0.6
     with pytest.raises(ServerUnreachableError, match=r"/v1/chat/completions"):
-        rerank(made(fake_server, timeout=0.6), ranking("one", images=False), how)
+        rerank(reranker, ranking("two", images=False), how)
     given_up.set()
 
 
