@@ -140,6 +140,27 @@ def test_forks_amid_the_work_of_other_threads_lose_nothing(qa: DocumentQA) -> No
     assert errors == []
 
 
+def test_a_child_waits_for_no_bar_of_another_thread(qa: DocumentQA) -> None:
+    """Bug guarded: a bar that is switched off, too, took tqdm's lock, and the child had it held for ever."""
+    from tqdm import tqdm
+
+    hits, is_held, may_end = ids_of(qa, "Tea number 7"), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with tqdm.get_lock():
+            is_held.set()
+            may_end.wait(PATIENCE)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert is_held.wait(PATIENCE)
+        assert in_child(lambda: ids_of(qa, "Tea number 7")) == hits
+    finally:
+        may_end.set()
+        thread.join()
+
+
 def test_an_index_in_memory_is_the_childs_own(embedder) -> None:
     with DocumentQA(MemoryIndex.for_embedder(embedder), embedder=embedder, reranker=None) as qa:
         qa.add_texts(["Red tea."], ids=["red"])

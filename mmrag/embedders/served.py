@@ -29,7 +29,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from mmrag.embedders.base import DocumentInput, QueryInput, as_document, as_query, check_batch
 from mmrag.embedders.served_wire import (
@@ -45,6 +44,7 @@ from mmrag.embedders.served_wire import (
 )
 from mmrag.errors import ServerStatusError, check_whole
 from mmrag.forks import new_lock
+from mmrag.progress import progress_bar
 from mmrag.serving.actions import Actions, Call, arun_all, run, run_all
 from mmrag.serving.client import Json, ServerClient
 from mmrag.types import Budget, Matrix
@@ -248,7 +248,7 @@ class ServedEmbedder:
         if not items:
             return []
         model = self._client.model_name()
-        with tqdm(total=len(items), desc="encoding", disable=not show_progress) as bar:
+        with progress_bar(total=len(items), desc="encoding", is_shown=show_progress) as bar:
             batches = run_all(
                 self._batches(items, batch_size, model),
                 self._client.max_concurrency,
@@ -260,7 +260,7 @@ class ServedEmbedder:
         if not items:
             return []
         model = await self._client.amodel_name()
-        with tqdm(total=len(items), desc="encoding", disable=not show_progress) as bar:
+        with progress_bar(total=len(items), desc="encoding", is_shown=show_progress) as bar:
             batches = await arun_all(
                 self._batches(items, batch_size, model),
                 self._client.max_concurrency,

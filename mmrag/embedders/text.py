@@ -38,7 +38,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from mmrag.embedders.base import (
     DocumentInput,
@@ -62,6 +61,7 @@ from mmrag.embedders.onnx import (
 from mmrag.errors import check_whole
 from mmrag.forks import new_lock
 from mmrag.machine import default_threads
+from mmrag.progress import progress_bar
 from mmrag.types import Budget, Matrix, Query
 
 QUERY_INSTRUCTION = "Represent this sentence for searching relevant passages: "
@@ -235,7 +235,7 @@ class TextEmbedder(EmbedderBase):
         if not windows:
             return np.zeros((0, self.dim), dtype=np.float32)
         vectors = side_by_side(self._load().encode, windows, self.threads)
-        bar = tqdm(vectors, total=len(windows), desc=label, unit="window", disable=not show_progress)
+        bar = progress_bar(vectors, total=len(windows), desc=label, unit="window", is_shown=show_progress)
         return np.stack(list(bar))
 
     def _load(self) -> _Encoder:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from tqdm import tqdm
 
 from mmrag.evaluation.abstention import auc_figure, curve, point_at
 from mmrag.evaluation.answer_lines import AnswerFile, AnswerLine, Key, describe
@@ -20,6 +19,7 @@ from mmrag.evaluation.answer_report import Abstention, AnswerReport, Cost, Count
 from mmrag.evaluation.figures import SCOPES, Figure, answer_format_groups, groups
 from mmrag.evaluation.metrics import bootstrap_interval
 from mmrag.evaluation.pack import Pack, Question, question_digest
+from mmrag.progress import progress_bar
 from mmrag.types import Answer
 
 AnswerFunction: TypeAlias = Callable[[str, "tuple[str, ...] | None"], Answer]
@@ -54,7 +54,7 @@ def ask_all(
     old_lines = {} if file is None else file.lines
     lines: dict[Key, AnswerLine] = {}
     pairs = [(question, scope) for scope in scopes for question in pack.questions]
-    for question, scope in tqdm(pairs, "answering", unit="question", disable=not show_progress):
+    for question, scope in progress_bar(pairs, desc="answering", unit="question", is_shown=show_progress):
         key = (question.id, scope)
         if key not in old_lines:
             start = time.perf_counter()

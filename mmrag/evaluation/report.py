@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from tqdm import tqdm
 
 from mmrag.evaluation.answer_report import AnswerReport
 from mmrag.evaluation.answer_run import AnswerFunction, ask_all, report_answers
@@ -22,6 +21,7 @@ from mmrag.evaluation.figures import SCOPE_TITLES, SCOPES, Figure, Values, group
 from mmrag.evaluation.metrics import METRICS as METRICS
 from mmrag.evaluation.metrics import bootstrap_interval
 from mmrag.evaluation.pack import Pack, PageKey, Question, load_pack, question_digest
+from mmrag.progress import progress_bar
 
 COLUMNS = {"recall@1": 9, "recall@5": 9, "recall@10": 10, "ndcg@10": 9}
 """What the table has beside nDCG@5, with widths; all of `METRICS` is in the data."""
@@ -151,7 +151,7 @@ def _search_all(
     values = np.zeros((len(SCOPES), len(questions), len(METRICS)))
     seconds: list[float] = []
     rankings: list[dict[str, list[PageKey]]] = [{} for _ in questions]
-    bar = tqdm(questions, "searching", unit="question", disable=not show_progress)
+    bar = progress_bar(questions, desc="searching", unit="question", is_shown=show_progress)
     for position, question in enumerate(bar):
         for scope, within in enumerate((None, question.docs)):
             start = time.perf_counter()

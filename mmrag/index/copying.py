@@ -27,8 +27,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from mmrag.errors import IndexDamagedError, check_whole
 from mmrag.index import codec
 from mmrag.index.addresses import open_index, shown_address
@@ -36,6 +34,7 @@ from mmrag.index.base import DocumentEntry, Index, Manifest
 from mmrag.index.block_codec import encode_blocks
 from mmrag.index.rows import RowCodec
 from mmrag.index.word_codec import encode_words
+from mmrag.progress import progress_bar
 from mmrag.types import Record
 
 BATCH_RECORDS = 64
@@ -142,7 +141,7 @@ def copy_between(
             f"{names[1]}, which {names[0]} does not hold. Name another place."
         )
     resumed = len(present_ids)
-    with tqdm(total=2 * len(ids), initial=resumed, unit="record", disable=not show_progress) as bar:
+    with progress_bar(total=2 * len(ids), initial=resumed, unit="record", is_shown=show_progress) as bar:
         for part in _parts([id for id in ids if id not in present_ids], batch):
             new.add(old.get(part, matrices=True))
             bar.update(len(part))

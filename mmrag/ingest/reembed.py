@@ -31,8 +31,6 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from mmrag.documents import DocumentReader, ReaderSettings, Skipped
 from mmrag.embedders.base import DocumentInput, Embedder
 from mmrag.errors import DocumentError, IndexMismatchError, UnsupportedInputError
@@ -45,6 +43,7 @@ from mmrag.ingest.embedding import encode_documents, image_pixels, images_wanted
 from mmrag.ingest.files import BATCH_PAGES
 from mmrag.ingest.pictures import blob_key, render_page
 from mmrag.models.load import default_embedder
+from mmrag.progress import progress_bar
 from mmrag.types import Page, Record
 
 logger = logging.getLogger(__name__)
@@ -248,7 +247,7 @@ class _IndexCopy:
         for document_id in removals:
             self._new.remove_document(document_id)
         self._new.delete(sorted(set(self._new.ids()) - set(ids)))
-        with tqdm(total=len(ids), desc="embedding", unit="page", disable=not show_progress) as bar:
+        with progress_bar(total=len(ids), desc="embedding", unit="page", is_shown=show_progress) as bar:
             for count, inputs in self._batches(ids):
                 self._add([item.result() for item in inputs])
                 bar.update(count)

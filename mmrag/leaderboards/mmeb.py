@@ -20,11 +20,11 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from mmrag.embedders.base import Content, Embedder
 from mmrag.evaluation.datasets.rows import Row, Source
 from mmrag.images import load_image
+from mmrag.progress import progress_bar
 from mmrag.scoring import maxsim_ragged, take_budget
 from mmrag.types import Budget, Matrix, Query
 
@@ -114,7 +114,8 @@ def evaluate_mmeb(
     for task in names:
         runner = _Task(embedder, Path(images), budget or embedder.budget, batch_size)
         hits = [
-            runner.hits(row) for row in tqdm(source.rows(task, _COLUMNS), task, disable=not show_progress)
+            runner.hits(row)
+            for row in progress_bar(source.rows(task, _COLUMNS), desc=task, is_shown=show_progress)
         ]
         precision[task], counts[task] = float(np.mean(hits)), len(hits)
     return MMEBReport(precision, counts)

@@ -16,12 +16,12 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from mmrag.embedders.base import DocumentInput, EmbedderBase, QueryInput, Reasoner, check_batch
 from mmrag.errors import BadInputError, check_whole
 from mmrag.machine import worker_threads
 from mmrag.models.inputs import PAGE_TEXT, Item, document_item, query_item
+from mmrag.progress import progress_bar
 from mmrag.types import Budget, Matrix
 
 logger = logging.getLogger(__name__)
@@ -183,7 +183,9 @@ class EncodingCalls(EmbedderBase):
         rule = check_choice("on_error", self.on_error if on_error is None else on_error, ON_ERROR)
         matrices = Matrices([None] * len(inputs))
         items = self._items(inputs, side, rule, matrices)
-        with tqdm(total=len(inputs), desc=f"encoding {kind}", unit="input", disable=not show_progress) as bar:
+        with progress_bar(
+            total=len(inputs), desc=f"encoding {kind}", unit="input", is_shown=show_progress
+        ) as bar:
             bar.update(len(matrices.skipped))
             for window in self._windows(items, side):
                 ready = _usable(window, rule, matrices)

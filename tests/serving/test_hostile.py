@@ -180,6 +180,7 @@ def test_a_line_that_connects_when_its_time_is_over_is_cut_at_once():
     with ours, theirs, Line() as line:
         watch = Watch(line, time.monotonic() + 3600)
         watch._cut()
+        theirs.settimeout(PATIENCE)
         line.trace("connection.connect_tcp.complete", {"return_value": stream})
         assert theirs.recv(1) == b"", "its other end"
         watch.end()

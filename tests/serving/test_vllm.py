@@ -557,7 +557,10 @@ def test_a_signal_just_when_its_process_is_made_ends_it_too(tmp_path: Path, monk
     plan = ServePlan(("sleep", "600"), url=f"http://127.0.0.1:{own_port()}")
     with pytest.raises(KeyboardInterrupt), ServerProcess(plan, tmp_path / "log"):
         pass
-    assert [process.poll() for process in started] == [-signal.SIGTERM]
+    codes = [process.poll() for process in started]
+    for process in started:
+        process.kill()
+    assert codes == [-signal.SIGTERM]
 
 
 def test_a_second_interrupt_does_not_wait_for_a_stubborn_server(
