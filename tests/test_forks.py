@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from mmrag import DocumentQA, MemoryIndex, ReaderSettings
+from mmrag.embedders import onnx
 from mmrag.errors import IndexLockedError, IndexReadOnlyError
 from mmrag.forks import new_condition, new_lock, new_recursive_lock
 from mmrag.serving.client import ServerClient
 
 from .forks import PATIENCE, in_child, needs_fork
+from .patience import wait_until
 
 pytestmark = [needs_fork, pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")]
 
@@ -159,6 +161,23 @@ def test_a_child_waits_for_no_bar_of_another_thread(qa: DocumentQA) -> None:
     finally:
         may_end.set()
         thread.join()
+
+
+def test_a_fork_waits_for_the_end_of_what_onnxruntime_runs() -> None:
+    """Bug guarded: a lock of the runtime's own that a run has for a moment stayed held in the child."""
+    is_running, ended = threading.Event(), []
+
+    def run() -> None:
+        with onnx._gate:
+            is_running.set()
+            wait_until(lambda: onnx._gate._is_forking)
+            ended.append("run")
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert is_running.wait(PATIENCE)
+    assert in_child(lambda: (ended, onnx._gate._runs)) == (["run"], 0)
+    thread.join()
 
 
 def test_an_index_in_memory_is_the_childs_own(embedder) -> None:
