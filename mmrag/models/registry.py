@@ -42,6 +42,7 @@ EMBEDDERS: Mapping[str, str] = {
 BACKBONES: Mapping[str, str] = {
     "qwen2_5_vl": "mmrag.models.qwen2_5_vl:Qwen2_5VLBackbone",
     "qwen3_vl": "mmrag.models.qwen3_vl:Qwen3VLBackbone",
+    "qwen3_5": "mmrag.models.qwen3_5:Qwen3_5Backbone",
     "internvl": "mmrag.models.internvl3:InternVL3Backbone",
     "mmrag_mini": "mmrag.models.mini:MiniBackbone",
 }

@@ -141,6 +141,33 @@ def _qwen2_5_vl(tokenizer: Any) -> tuple[Any, Any]:  # noqa: ANN401
     return model, Qwen2VLImageProcessorPil(patch_size=8, size=_QWEN_PIXELS)
 
 
+def _qwen3_5(tokenizer: Any) -> tuple[Any, Any]:  # noqa: ANN401
+    from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    config = Qwen3_5Config(
+        text_config={
+            **_text(tokenizer),
+            "head_dim": 16,
+            "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+            "linear_key_head_dim": 16,
+            "linear_value_head_dim": 16,
+            "linear_num_key_heads": 2,
+            "linear_num_value_heads": 4,
+            "rope_parameters": {
+                "rope_type": "default",
+                "mrope_section": [2, 1, 1],
+                "mrope_interleaved": True,
+                "partial_rotary_factor": 0.5,
+            },
+        },
+        vision_config={**_qwen_vision(), "num_position_embeddings": 64},
+        **_qwen_tokens(tokenizer),
+    )
+    model = Qwen3_5ForConditionalGeneration(config)
+    return model, Qwen2VLImageProcessorPil(patch_size=8, size=_QWEN_PIXELS)
+
+
 def _internvl_vision(side: int, patch: int) -> dict[str, Any]:
     """Return the vision config, for tiles of `side` pixels and square patches of `patch`."""
     return {
@@ -220,4 +247,4 @@ def _qwen_tokens(tokenizer: Any) -> dict[str, Any]:  # noqa: ANN401
     return {**ids, "initializer_range": WEIGHT_STD, "tie_word_embeddings": False}
 
 
-_MAKERS = {"qwen3_vl": _qwen3_vl, "qwen2_5_vl": _qwen2_5_vl, "internvl": _internvl}
+_MAKERS = {"qwen3_vl": _qwen3_vl, "qwen3_5": _qwen3_5, "qwen2_5_vl": _qwen2_5_vl, "internvl": _internvl}

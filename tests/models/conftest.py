@@ -65,7 +65,7 @@ def backbone(request: pytest.FixtureRequest, backbones: dict[str, Backbone]) -> 
     return backbones[request.param]
 
 
-@pytest.fixture(params=["qwen2_5_vl", "qwen3_vl"])
+@pytest.fixture(params=["qwen2_5_vl", "qwen3_vl", "qwen3_5"])
 def qwen(request: pytest.FixtureRequest, backbones: dict[str, Backbone]) -> Backbone:
     return backbones[request.param]
 

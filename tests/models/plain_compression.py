@@ -85,6 +85,8 @@ def visual_tokens(backbone, images, factor):
         states = visual(pixels, grid_thw=thw).last_hidden_state
         window = visual.window_size // visual.patch_size // 2
         return visual.merger(compressed(out_of_windows(states, grids, window), grids, factor)), []
+    if backbone.model_type == "qwen3_5":
+        return visual.merger(compressed(visual(pixels, grid_thw=thw).last_hidden_state, grids, factor)), []
     out = visual(pixels, grid_thw=thw, output_hidden_states=True)
     deep = [
         merger(compressed(out.hidden_states[layer + 1], grids, factor))

@@ -104,11 +104,13 @@ def recorded(backbone, module_names, run):
 VISION_LAYERS = {
     "qwen2_5_vl": [f"visual.blocks.{layer}" for layer in range(3)],
     "qwen3_vl": [f"visual.blocks.{layer}" for layer in range(3)],
+    "qwen3_5": [f"visual.blocks.{layer}" for layer in range(3)],
     "internvl": [f"vision_tower.encoder.layer.{layer}" for layer in range(2)],
 }
 CONNECTORS = {
     "qwen2_5_vl": ["visual.merger"],
     "qwen3_vl": ["visual.merger", "deepstack_merger_list.0", "deepstack_merger_list.1"],
+    "qwen3_5": ["visual.merger"],
     "internvl": ["multi_modal_projector"],
 }
 
@@ -144,7 +146,7 @@ def test_the_connector_sees_the_resized_grid(backbone, inputs) -> None:
 
 
 def test_the_tiny_sizes_reach_every_path(backbones, inputs) -> None:
-    """Several windows, smaller ones at the edge; both kinds of attention; DeepStack; tiles."""
+    """Several windows, smaller ones at the edge; both kinds of attention; DeepStack; tiles; recurrence."""
     vision = backbones["qwen2_5_vl"].model.visual
     page = backbones["qwen2_5_vl"].preprocess(inputs.page(112, 130), 100, Compression(1))
     rows, columns = (side // 2 for side in page.grids[0])
@@ -153,6 +155,8 @@ def test_the_tiny_sizes_reach_every_path(backbones, inputs) -> None:
     assert rows % window
     assert 0 < len(vision.fullatt_block_indexes) < len(vision.blocks)
     assert len(backbones["qwen3_vl"].model.visual.deepstack_merger_list) == 2
+    kinds = {"linear_attention", "full_attention"}
+    assert set(backbones["qwen3_5"].model.config.text_config.layer_types) == kinds
     assert len(backbones["internvl"].preprocess(inputs.page(90, 130), 100, Compression(2)).grids) > 2
     assert backbones["internvl"].model.vision_tower.embeddings.position_embeddings.std() > 0.05
 
@@ -372,7 +376,7 @@ def test_a_budget_below_one_tile_is_refused(backbones) -> None:
     ("model_type", "hint"), [("llama", "one of these families"), ("internvl_chat", "-hf")]
 )
 def test_an_unknown_family_is_refused(model_type: str, hint: str) -> None:
-    known = "'internvl', 'mmrag_mini', 'qwen2_5_vl', 'qwen3_vl'"
+    known = "'internvl', 'mmrag_mini', 'qwen2_5_vl', 'qwen3_5', 'qwen3_vl'"
     with pytest.raises(ValueError, match=f"must be one of {known}, got.*{hint}"):
         backbone_for(model_type)
 
@@ -422,6 +426,7 @@ HUB_NAMES = {
     # how the published checkpoints name their tensors: new name in transformers 5 -> theirs
     "qwen2_5_vl": [("model.visual.", "visual."), ("model.language_model.", "model.")],
     "qwen3_vl": [],
+    "qwen3_5": [],
     "internvl": [
         ("model.language_model.", "language_model.model."),
         ("model.vision_tower.", "vision_tower."),
@@ -530,6 +535,58 @@ PUBLISHED = {
         },
         "expected": (2560, 151655),
     },
+    "qwen3_5": {
+        "config": {
+            "model_type": "qwen3_5",
+            "image_token_id": 248056,
+            "tie_word_embeddings": True,
+            "text_config": {
+                "model_type": "qwen3_5_text",
+                "hidden_size": 2560,
+                "intermediate_size": 9216,
+                "num_hidden_layers": 32,
+                "num_attention_heads": 16,
+                "num_key_value_heads": 4,
+                "head_dim": 256,
+                "vocab_size": 248320,
+                "full_attention_interval": 4,
+                "attn_output_gate": True,
+                "linear_conv_kernel_dim": 4,
+                "linear_key_head_dim": 128,
+                "linear_num_key_heads": 16,
+                "linear_num_value_heads": 32,
+                "linear_value_head_dim": 128,
+                "rope_parameters": {
+                    "mrope_interleaved": True,
+                    "mrope_section": [11, 11, 10],
+                    "partial_rotary_factor": 0.25,
+                    "rope_theta": 10000000,
+                    "rope_type": "default",
+                },
+            },
+            "vision_config": {
+                "model_type": "qwen3_5_vision",
+                "deepstack_visual_indexes": [],
+                "depth": 24,
+                "hidden_size": 1024,
+                "intermediate_size": 4096,
+                "num_heads": 16,
+                "num_position_embeddings": 2304,
+                "out_hidden_size": 2560,
+                "patch_size": 16,
+                "spatial_merge_size": 2,
+                "temporal_patch_size": 2,
+            },
+        },
+        "processor": {
+            "size": {"shortest_edge": 65536, "longest_edge": 16777216},
+            "patch_size": 16,
+            "merge_size": 2,
+            "image_mean": [0.5, 0.5, 0.5],
+            "image_std": [0.5, 0.5, 0.5],
+        },
+        "expected": (2560, 248056),
+    },
     "internvl": {
         "config": {
             "model_type": "internvl",
@@ -620,5 +677,5 @@ def test_tiles_follow_the_shape_so_a_page_of_a4_has_fewer_than_one_of_letter(pub
 def test_the_papers_page_of_896_pixels_has_320_tokens(published) -> None:
     backbone = published[0]
     image = backbone.preprocess(Image.new("RGB", (896, 896)), 320, Compression(2))
-    expected = {"internvl": 320, "qwen2_5_vl": 256, "qwen3_vl": 196}[backbone.model_type]
+    expected = {"internvl": 320, "qwen2_5_vl": 256, "qwen3_vl": 196, "qwen3_5": 196}[backbone.model_type]
     assert backbone.token_count(image, Compression(2)) == expected

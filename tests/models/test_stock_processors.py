@@ -62,6 +62,7 @@ else:
     kinds = {
         "qwen2_5_vl": (Qwen2_5_VLProcessor, Qwen2VLVideoProcessor),
         "qwen3_vl": (Qwen3VLProcessor, Qwen3VLVideoProcessor),
+        "qwen3_5": (Qwen3VLProcessor, Qwen3VLVideoProcessor),
     }
     kind, video = kinds[family]
     stock = kind(Qwen2VLImageProcessor.from_pretrained(folder), backbone.tokenizer, video())
