@@ -1,7 +1,7 @@
-"""Qwen3.5: Qwen3-VL's vision encoder without DeepStack; most language layers are recurrent (gated delta rule).
+"""Qwen3.5: Qwen3-VL's vision encoder without DeepStack; most language layers are recurrent.
 
-Three of four language layers carry one state from token to token, the fourth attends. Both read from left to
-right, and rows are padded on the right, so that padding reaches no token that counts.
+Three of four language layers carry a state from token to token (gated delta rule), the fourth attends. Both
+read from left to right, and rows are padded on the right, so that padding reaches no token that counts.
 
 The encoder's last states are resized and given to the merger. (The stock encoder runs the merger once more on
 the whole grid, for tokens that are then left: about 2 % of the encoder's work.)

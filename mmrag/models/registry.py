@@ -11,10 +11,12 @@ Which checkpoints are of another design (the first rule that applies):
    (``modules.json`` and ``1_Pooling/config.json``), or ``architectures`` names ``Qwen3VLForEmbedding``, or
    the name contains ``Qwen3-VL-Embedding`` (the repository's first revisions have nothing else that
    distinguishes them from a chat model): Qwen3-VL-Embedding.
-4. config_sentence_transformers.json says ``MultiVectorEncoder`` or PyLate's ``ColBERT``, or ``architectures``
+4. ``model_type`` is ``qwen3_5``, and config.json has ``matryoshka_dimensions`` or names a class
+   ``WeMMEmbedding``, or the name contains ``WeMM-Embedding``: WeMM-Embedding.
+5. config_sentence_transformers.json says ``MultiVectorEncoder`` or PyLate's ``ColBERT``, or ``architectures``
    of config.json names ``HF_ColBERT`` or a class of ``transformers`` that ends in ``ForRetrieval``: what
    sentence-transformers loads as a `MultiVectorEncoder`.
-5. Anything else is a backbone of ours.
+6. Anything else is a backbone of ours.
 
 A caller overrides the rules with ``family=``; ``family="mmrag"`` is a backbone of ours.
 """
@@ -35,6 +37,7 @@ EMBEDDERS: Mapping[str, str] = {
     "colqwen2": "mmrag.models.colqwen2:ColQwen2Embedder",
     "colmodernvbert": "mmrag.models.colmodernvbert:ColModernVBertEmbedder",
     "qwen3_vl_embedding": "mmrag.models.qwen3_vl_embedding:Qwen3VLEmbedding",
+    "wemm_embedding": "mmrag.models.wemm_embedding:WeMMEmbedder",
     "multi_vector_encoder": "mmrag.models.multi_vector:MultiVectorEmbedder",
 }
 """Family of a checkpoint of another design: class of its embedder."""
@@ -111,11 +114,32 @@ def family_of(folder: Path, config: Mapping[str, Any], name: str = "") -> str | 
         return str(model_type)
     if _is_multi_vector_encoder(folder, config):
         return "multi_vector_encoder"
+    if model_type == "qwen3_5":
+        return _qwen3_5_family(folder, config, name)
     if model_type != "qwen3_vl":
         return None
     has_name = any("qwen3-vl-embedding" in text.lower() for text in (name, folder.name))
     has_architecture = "Qwen3VLForEmbedding" in (config.get("architectures") or [])
     return "qwen3_vl_embedding" if has_name or has_architecture or pools_last_token(folder) else None
+
+
+def _qwen3_5_family(folder: Path, config: Mapping[str, Any], name: str) -> str | None:
+    """Return the family of a Qwen3.5 that is no `MultiVectorEncoder`.
+
+    Raises:
+        ValueError: a ColQwen3.5 (EVIE is one) without the files for sentence-transformers.
+    """
+    classes = [*(config.get("architectures") or []), *dict(config.get("auto_map") or {}).values()]
+    if any(str(class_name).startswith("ColQwen3_5") for class_name in classes):
+        raise ValueError(
+            "a ColQwen3.5 checkpoint must hold the files for sentence-transformers (modules.json, "
+            f"config_sentence_transformers.json), got {folder} without them. Take a revision of the "
+            "repository that has them, as EVIE's main branch."
+        )
+    has_name = any("wemm-embedding" in text.lower() for text in (name, folder.name))
+    has_class = any("WeMMEmbedding" in str(class_name) for class_name in classes)
+    is_embedder = has_name or has_class or bool(config.get("matryoshka_dimensions"))
+    return "wemm_embedding" if is_embedder else None
 
 
 def _is_multi_vector_encoder(folder: Path, config: Mapping[str, Any]) -> bool:

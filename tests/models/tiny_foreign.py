@@ -8,7 +8,16 @@ import json
 import shutil
 
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 from transformers import PreTrainedTokenizerFast
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
@@ -275,11 +284,44 @@ def make_qwen3_vl_embedding(path, seed=0, *, appends_end=True):
     return path
 
 
+def make_wemm_embedding(path, seed=0):
+    """The layout of the repository: processor_config.json, a tokenizer with a normalizer, code to leave.
+
+    The tokenizer's class is the one that ``transformers`` makes anew, as the published one's is.
+    """
+    from transformers import Qwen3_5Model
+
+    make_tiny(path, "qwen3_5", seed=seed)
+    model = sharpen(Qwen3_5Model.from_pretrained(path))
+    base = Tokenizer.from_file(str(path / "tokenizer.json"))
+    base.add_special_tokens([AddedToken("<embedding>", special=True)])
+    base.normalizer = normalizers.Replace(Regex("\\n$"), "")
+    base.save(str(path / "tokenizer.json"))
+    model.resize_token_embeddings(base.get_vocab_size())
+    model.save_pretrained(path)
+    config = json.loads((path / "config.json").read_text())
+    config |= {
+        "architectures": ["WeMMEmbedding"],
+        "auto_map": {"AutoModel": "modeling_wemm_embedding.WeMMEmbedding"},
+        "matryoshka_dimensions": [16, 32, 64],
+    }
+    (path / "config.json").write_text(json.dumps(config))
+    (path / "modeling_wemm_embedding.py").write_text("raise SystemExit('code of a checkpoint was run')\n")
+    settings = json.loads((path / "tokenizer_config.json").read_text())
+    (path / "tokenizer_config.json").write_text(json.dumps({**settings, "tokenizer_class": "Qwen2Tokenizer"}))
+    images = json.loads((path / "preprocessor_config.json").read_text())
+    (path / "preprocessor_config.json").unlink()
+    (path / "processor_config.json").write_text(json.dumps({"image_processor": images}))
+    (path / "config_sentence_transformers.json").write_text('{"model_type": "SentenceTransformer"}')
+    return path
+
+
 MAKERS = {
     "colpali": make_colpali,
     "colqwen2": make_colqwen2,
     "colmodernvbert": make_colmodernvbert,
     "qwen3_vl_embedding": make_qwen3_vl_embedding,
+    "wemm_embedding": make_wemm_embedding,
 }
 
 
