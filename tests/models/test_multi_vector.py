@@ -18,7 +18,8 @@ if importlib.util.find_spec("sentence_transformers") is None:
 from sentence_transformers import MultiVectorEncoder
 from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
-from transformers import BertConfig, BertModel
+from transformers import AutoTokenizer, BertConfig, BertModel
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from mmrag import Budget, DocumentQA, MLLMEmbedder
 from mmrag.embedders.base import Content
@@ -230,3 +231,172 @@ def test_no_code_of_a_checkpoint_is_run(colbert, tmp_path):
     with pytest.raises(FileNotFoundError, match="must be safetensors"):
         load(pickled)
     assert not (tmp_path / "ran").exists()
+
+
+COLQWEN_TEMPLATE = (
+    "{%- for message in messages -%}{%- if message.content is string -%}{{- message.content -}}"
+    "{%- else -%}{%- for part in message.content -%}{%- if part.type == 'image' -%}"
+    "{{- '<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Describe the image.<|im_end|>' -}}"
+    "{{- '<|endoftext|>' -}}"
+    "{%- else -%}{{- part.text -}}{%- endif -%}{%- endfor -%}{%- endif -%}{%- endfor -%}"
+    "{%- if task is defined and task == 'query' -%}{{- '<|endoftext|>' * 10 -}}{%- endif -%}"
+)
+"""What colpali-engine's processor of ColQwen3.5 writes around a page and behind a query."""
+
+
+@pytest.fixture(scope="module")
+def evie(tmp_path_factory):
+    """A tiny EVIE as sentence-transformers saves it: Qwen3.5 read in both directions, one wide projection."""
+    from transformers import AutoConfig, Qwen3_5Model, Qwen3VLProcessor, Qwen3VLVideoProcessor
+
+    from mmrag.models.tiny import make_tiny
+
+    root = tmp_path_factory.mktemp("evie")
+    body = make_tiny(root / "body", "qwen3_5")
+    config = AutoConfig.from_pretrained(body)
+    config.is_causal = config.text_config.is_causal = False
+    sharpen(Qwen3_5Model.from_pretrained(body, config=config)).save_pretrained(body)
+    Qwen3VLProcessor(
+        Qwen2VLImageProcessorPil.from_pretrained(body),
+        AutoTokenizer.from_pretrained(body, padding_side="left"),
+        Qwen3VLVideoProcessor(),
+        chat_template=COLQWEN_TEMPLATE,
+    ).save_pretrained(body)
+    torch.manual_seed(1)
+    head = Dense(
+        64, 32, bias=True, activation_function=torch.nn.Identity(), module_input_name="token_embeddings"
+    )
+    modules = [
+        Transformer(str(body)),
+        head,
+        MultiVectorMask(),
+        Normalize(module_input_name="token_embeddings"),
+    ]
+    MultiVectorEncoder(modules=modules, device="cpu").save_pretrained(str(root / "model"))
+    return root / "model"
+
+
+def colqwen3_5(folder, body):
+    """The same weights in colpali-engine's class, its full attention turned as EVIE's repository turns it."""
+    from colpali_engine.models import ColQwen3_5, ColQwen3_5Processor
+    from safetensors.torch import load_file
+    from transformers import AutoConfig, Qwen3VLProcessor
+
+    config = AutoConfig.from_pretrained(body)
+    config.dim = 32
+    model = ColQwen3_5(config)
+    dense = load_file(next(folder.glob("1_*/model.safetensors")))
+    weights = {**load_file(body / "model.safetensors")}
+    weights |= {f"custom_text_proj.{name.split('.')[-1]}": value for name, value in dense.items()}
+    report = model.load_state_dict(weights, strict=True)
+    assert not report.missing_keys
+    for layer, kind in zip(model.language_model.layers, config.text_config.layer_types, strict=True):
+        if kind == "full_attention":
+            layer.self_attn.is_causal = False
+    stock = Qwen3VLProcessor.from_pretrained(body)
+    return model.eval(), ColQwen3_5Processor(stock.image_processor, stock.tokenizer, stock.video_processor)
+
+
+def test_a_page_of_colqwen3_5_is_that_of_its_own_engine(evie):
+    ours = load(evie, batch_size=3)
+    model, processor = colqwen3_5(evie, evie.parent / "body")
+    pictures = [picture(70, 50), picture(50, 90, 1), picture(120, 60, 2)]
+    with torch.no_grad():
+        for found, batch in (
+            (
+                ours.encode_document([Content(image=image) for image in pictures]),
+                processor.process_images(pictures),
+            ),
+            (ours.encode_query(QUESTIONS), processor.process_queries(QUESTIONS)),
+        ):
+            model.rope_deltas = None
+            expected = model(**batch)
+            for own, theirs, mask in zip(found, expected, batch["attention_mask"].bool(), strict=True):
+                assert own.shape == tuple(theirs[mask].shape)
+                np.testing.assert_allclose(own, theirs[mask].numpy(), atol=1e-5, rtol=0)
+
+
+def test_a_page_of_colqwen3_5_is_read_in_both_directions_alone_and_in_company(evie):
+    ours = load(evie)
+    pictures = [Content(image=picture(*size)) for size in ((70, 50), (50, 90), (120, 60))]
+    alone = [ours.encode_document([page])[0] for page in pictures]
+    for own, other in zip(ours.encode_document(pictures), alone, strict=True):
+        np.testing.assert_allclose(own, other, atol=1e-4, rtol=0)  # padding shifts sums of the recurrence
+    first, second = ours.encode_document(["one end", "one enD"])
+    assert np.abs(first[0] - second[0]).max() > 1e-3  # the first token has seen the last
+
+
+def test_levels_and_a_prefix_go_together(evie):
+    small = load(evie, max_rows=16, dim=8)
+    [rows] = small.encode_document([Content(image=picture(120, 60))])
+    assert rows.shape == (16, 8) and small.nested and small.dim == 8
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def ultravbert(tmp_path_factory):
+    """A tiny UltraVBERT read at every token, as ColUltraVBERT is: tiles of a page, no projection."""
+    from transformers import UltraVBertConfig, UltraVBertModel
+    from transformers.models.idefics3 import Idefics3Processor
+    from transformers.models.ultravbert.image_processing_ultravbert import UltraVBertImageProcessor
+
+    root = tmp_path_factory.mktemp("ultravbert")
+    tiles = [f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7)]
+    marks = ["<fake_token_around_image>", "<image>", "<end_of_utterance>", "<global-img>"]
+    tokenizer = tokenizer_of(["[PAD]", "[CLS]", "[SEP]", *marks, *tiles], template="[CLS] $A [SEP]",
+                             pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]")  # fmt: skip
+    images = UltraVBertImageProcessor(size={"longest_edge": 96}, max_image_size={"longest_edge": 32})
+    processor = Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=ULTRA_TEMPLATE)
+    torch.manual_seed(0)
+    config = UltraVBertConfig(
+        text_config={
+            "model_type": "ultrabert", "vocab_size": len(tokenizer), "hidden_size": 32,
+            "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "sliding_window": 8,
+            "pad_token_id": 0,
+        },
+        vision_config={
+            "model_type": "siglip_vision_model", "hidden_size": 32, "intermediate_size": 64,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 32, "patch_size": 8,
+            "vision_use_head": False,
+        },
+        pixel_shuffle_factor=2, image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+    )  # fmt: skip
+    sharpen(UltraVBertModel(config)).save_pretrained(root / "body")
+    processor.save_pretrained(root / "body")
+    modules = [
+        Transformer(str(root / "body")), MultiVectorMask(), Normalize(module_input_name="token_embeddings")
+    ]  # fmt: skip
+    model = root / "model"
+    MultiVectorEncoder(modules=modules, device="cpu").save_pretrained(str(model))
+    config = json.loads((model / "config.json").read_text())  # the published one names code of its own, too
+    names = {"AutoConfig": "modeling.UltraVBertConfig", "AutoModel": "modeling.UltraVBertModel"}
+    (model / "config.json").write_text(json.dumps({**config, "auto_map": names}))
+    (model / "modeling.py").write_text("raise SystemExit('code of a checkpoint was run')\n")
+    return model
+
+
+ULTRA_TEMPLATE = (
+    "{%- for message in messages -%}{%- if message.content is string -%}{{- message.content -}}"
+    "{%- else -%}{%- for part in message.content -%}{%- if part.type == 'image' -%}{{- '<image>' -}}"
+    "{%- else -%}{{- part.text -}}{%- endif -%}{%- endfor -%}{%- endif -%}{%- endfor -%}"
+)
+
+
+def test_an_ultravbert_is_loaded_by_the_class_of_transformers_and_no_other(ultravbert):
+    from transformers import AutoProcessor, UltraVBertModel
+
+    ours = load(ultravbert)
+    body = ultravbert.parent / "body"
+    model, processor = UltraVBertModel.from_pretrained(body).eval(), AutoProcessor.from_pretrained(body)
+    pictures = [picture(70, 50), picture(50, 90, 1)]
+    found = ours.encode_document([Content(image=image) for image in pictures])
+    assert type(ours.model[0].model) is UltraVBertModel and ours.modalities == {"text", "image"}
+    for own, image in zip(found, pictures, strict=True):
+        batch = processor(text="<image>", images=[image], return_tensors="pt")
+        with torch.no_grad():
+            states = model(**batch).last_hidden_state[0]
+        expected = torch.nn.functional.normalize(states, dim=-1).numpy()
+        assert own.shape == expected.shape
+        np.testing.assert_allclose(own, expected, atol=1e-5, rtol=0)
+    small = load(ultravbert, max_rows=8, dim=16).encode_document([Content(image=pictures[0])])
+    assert small[0].shape == (8, 16)
