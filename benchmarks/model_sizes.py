@@ -2,8 +2,10 @@
 
     python benchmarks/model_sizes.py
 
-Sizes are written down here from the published configurations; nothing is fetched. Qwen3-VL-Embedding-2B is
-checked against the size of its file (4 255 140 312 bytes in bfloat16).
+Sizes are written down here from the published configurations; nothing is fetched. Where a count or a file's
+size is published, the count here is compared with it: Qwen3-VL-Embedding-2B with its file (4 255 140 312
+bytes in bfloat16), WeMM-Embedding-2B and the EVIE models to the parameter (`PUBLISHED`). The shape of
+Qwen3.5-2B was not at hand: the one here gives WeMM-Embedding-2B's count.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from transformers import (
     ColQwen2ForRetrieval,
     InternVLModel,
     Qwen2_5_VLModel,
+    Qwen3_5Model,
     Qwen3VLModel,
 )
 
@@ -51,6 +54,34 @@ def qwen3_vl(hidden, layers, inner, heads, vision_hidden, depth, vision_inner, d
         "deepstack_visual_indexes": deep,
     }
     return Qwen3VLModel(CONFIG_MAPPING["qwen3_vl"](text_config=text, vision_config=vision))
+
+
+def qwen3_5(hidden, layers, inner, heads, keys, values, vocabulary, vision, dim=0):
+    """A Qwen3.5, and the projection of a ColQwen3.5 to `dim` numbers; `vision` is hidden, depth, inner."""
+    text = {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "intermediate_size": inner,
+        "num_attention_heads": heads,
+        "num_key_value_heads": keys,
+        "linear_num_value_heads": values,
+        "vocab_size": vocabulary,
+    }
+    vision_hidden, depth, vision_inner = vision
+    tower = {
+        "hidden_size": vision_hidden,
+        "depth": depth,
+        "intermediate_size": vision_inner,
+        "out_hidden_size": hidden,
+    }
+    model = Qwen3_5Model(CONFIG_MAPPING["qwen3_5"](text_config=text, vision_config=tower))
+    if dim:
+        model.custom_text_proj = torch.nn.Linear(hidden, dim)
+    return model
+
+
+SMALL, LARGE = (1024, 24, 4096), (1152, 27, 4304)
+"""Vision encoders of Qwen3.5."""
 
 
 def qwen2_5_vl_7b():
@@ -144,6 +175,11 @@ def colmodernvbert():
 MODELS = {
     "Qwen3-VL-Embedding-2B": lambda: qwen3_vl(2048, 28, 6144, 16, 1024, 24, 4096, [5, 11, 17]),
     "Qwen3-VL-Embedding-8B": lambda: qwen3_vl(4096, 36, 12288, 32, 1152, 27, 4304, [8, 16, 24]),
+    "WeMM-Embedding-2B": lambda: qwen3_5(2048, 24, 6144, 8, 2, 16, 248078, SMALL),
+    "WeMM-Embedding-4B": lambda: qwen3_5(2560, 32, 9216, 16, 4, 32, 248078, SMALL),
+    "WeMM-Embedding-9B": lambda: qwen3_5(4096, 32, 12288, 16, 4, 32, 248078, LARGE),
+    "EVIE-4.5B": lambda: qwen3_5(2560, 32, 9216, 16, 4, 32, 248320, SMALL, 2048),
+    "EVIE-8B": lambda: qwen3_5(4096, 32, 12288, 16, 4, 32, 248320, LARGE, 4096),
     "ColPali (PaliGemma-3B, 448)": colpali,
     "ColQwen2 (Qwen2-VL-2B)": colqwen2,
     "ColModernVBERT": colmodernvbert,
@@ -153,6 +189,14 @@ MODELS = {
     "Qwen2.5-VL-7B": qwen2_5_vl_7b,
     "InternVL3-2B": lambda: internvl3(1536, 28, 8960, 12, 2, 151674),
     "InternVL3-8B": lambda: internvl3(3584, 28, 18944, 28, 4, 151674),
+}
+
+
+PUBLISHED = {
+    # WeMM: the checkpoint's count, less a head of 248 078 x 2048 that is not loaded; EVIE: mteb's tables
+    "WeMM-Embedding-2B": 2_720_809_792 - 248_078 * 2048,
+    "EVIE-4.5B": 4_544_510_464,
+    "EVIE-8B": 8_409_476_336,
 }
 
 
@@ -173,6 +217,7 @@ def main():
         sizes = " | ".join(f"{count * width / 2**30:.1f} GiB" for width in WIDTHS.values())
         print(f"| {name} | {count / 1e9:.2f} billion | {sizes} |")
         rows[name] = {"parameters": count, **{key: count * width for key, width in WIDTHS.items()}}
+        assert count == PUBLISHED.get(name, count), (name, count)
         if name == "Qwen3-VL-Embedding-2B":
             assert abs(count * 2 / 4_255_140_312 - 1) < 1e-3, count
     if options.json:

@@ -179,6 +179,38 @@ def test_a_generator_serves_vectors_only_when_converted(tmp_path: Path) -> None:
     assert value_of(planned(encoder, "embed"), "--convert") is None
 
 
+def test_an_embedder_with_a_template_of_its_own_for_vectors_is_served_by_it(tmp_path: Path) -> None:
+    """WeMM-Embedding: its chat template is of chats, and a file beside it ends in the token it is read at."""
+    folder = write_model(
+        tmp_path / "WeMM-Embedding-2B", "{{ x }}<think>", architectures=["Qwen3_5ForConditionalGeneration"]
+    )
+    with pytest.raises(ServeError, match=r"needs the file embedding_chat_template\.jinja .* got none"):
+        planned(folder)
+    template = folder / "embedding_chat_template.jinja"
+    template.write_text("{{ x }}<embedding>")
+    plan = planned(folder)
+
+    assert (plan.mode, value_of(plan, "--runner")) == ("embed", "pooling")
+    assert value_of(plan, "--chat-template") == str(template)
+    assert 'ServedEmbedder(url, modalities=("text", "image"))' in " ".join(plan.notes)
+    assert value_of(planned(folder, None, "--chat-template", "mine"), "--chat-template") == "mine"
+    assert value_of(planned(folder, "answer"), "--chat-template") is None
+    other = write_model(tmp_path / "Qwen3-VL-Embedding-2B", architectures=["Qwen3VLForConditionalGeneration"])
+    assert value_of(planned(other), "--chat-template") is None
+
+
+def test_the_template_of_a_hub_model_is_the_file_that_was_fetched(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "snapshot", architectures=["Qwen3_5ForConditionalGeneration"])
+    (folder / "embedding_chat_template.jinja").write_text("{{ x }}<embedding>")
+    facts = replace(read_facts(folder, "WeMM-Embedding-2B"), folder=None)
+    plan = plan_server("tencent/WeMM-Embedding-2B", facts, GPU)
+
+    assert value_of(plan, "--model") == "tencent/WeMM-Embedding-2B"
+    assert value_of(plan, "--chat-template") == str(folder / "embedding_chat_template.jinja")
+    with pytest.raises(ServeError, match=r"hf download"):
+        plan_server("tencent/WeMM-Embedding-2B", ModelFacts("WeMM-Embedding-2B"), GPU)
+
+
 @pytest.mark.parametrize(
     ("model_type", "template", "parser"),
     [

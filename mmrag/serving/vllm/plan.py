@@ -178,7 +178,26 @@ def _embed(facts: ModelFacts, extra: Sequence[str], notes: list[str]) -> list[st
             notes.append(
                 f"{facts.name} is not called an embedder: its vectors mean little if it was not trained to"
             )
-    return flags
+    return flags + _embedding_template(facts, extra, notes)
+
+
+def _embedding_template(facts: ModelFacts, extra: Sequence[str], notes: list[str]) -> list[str]:
+    """Return the flag of a chat template that ends in the token whose state is the vector."""
+    is_named = facts.name.lower().startswith("wemm-embedding")
+    if not facts.embedding_template and not is_named:
+        return []
+    notes.append(
+        f"{facts.name} is read at a token that its chat template adds, and plain input has no template: use "
+        'ServedEmbedder(url, modalities=("text", "image"))'
+    )
+    if flag_value(extra, "--chat-template") is not None:
+        return []
+    if facts.embedding_template:
+        return ["--chat-template", facts.embedding_template]
+    raise ServeError(
+        f"{facts.name} needs the file embedding_chat_template.jinja of its repository, got none. Fetch the "
+        f"repository (hf download) and give its folder, or pass --chat-template FILE after --."
+    )
 
 
 def _nested(
