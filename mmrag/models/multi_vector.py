@@ -50,7 +50,7 @@ MAX_TOKENS = 1024
 """Of a query whose length the model does not limit."""
 
 IMAGE_PIXELS = 1_500_000
-"""Area at which pages are rendered; the model's own processor makes of it what it needs."""
+"""Area at which pages are rendered unless set; the model's own processor makes of it what it needs."""
 
 SMALLEST_GRID = 16
 """Tokens of one id in a row that are taken for the parts of a picture."""
@@ -266,6 +266,7 @@ class MultiVectorEmbedder(EncodingCalls):
         batch_size: inputs in one forward pass at most.
         page_text: whether a rendered page's text goes with its picture, if the model takes both.
         on_error: ``"raise"``, or ``"skip"`` to leave out inputs that cannot be embedded.
+        image_pixels: area at which pages are rendered; larger for a model that reads many tiles of a page.
 
     Raises:
         ValueError: a number out of its range.
@@ -288,6 +289,7 @@ class MultiVectorEmbedder(EncodingCalls):
         batch_size: int = BATCH_SIZE,
         page_text: bool | str = False,
         on_error: str = "raise",
+        image_pixels: int = IMAGE_PIXELS,
     ) -> None:
         super().__init__(
             max_tokens=MAX_TOKENS,
@@ -306,6 +308,7 @@ class MultiVectorEmbedder(EncodingCalls):
         self.model = model
         self.max_rows = max_rows
         self.position_weight = position_weight
+        self._image_pixels = check_whole("image_pixels", image_pixels, 1024)
         self._dim = dim or width
         self._name = name
         self._encoder: MultiVectorInputEncoder = MultiVectorInputEncoder(
@@ -358,7 +361,7 @@ class MultiVectorEmbedder(EncodingCalls):
         )
         return cls(model.eval(), name=name or folder.name, **options)
 
-    _options = ("max_rows", "position_weight", "dim", "batch_size", "page_text", "on_error")
+    _options = ("max_rows", "position_weight", "dim", "batch_size", "page_text", "on_error", "image_pixels")
 
     @property
     def nested(self) -> bool:
@@ -394,6 +397,8 @@ class MultiVectorEmbedder(EncodingCalls):
             "dim": self.dim,
             "page_text": self.page_text,
         }
+        if self.image_pixels != IMAGE_PIXELS:
+            settings["image_pixels"] = self.image_pixels
         text = json.dumps(settings, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -415,7 +420,7 @@ class MultiVectorEmbedder(EncodingCalls):
     @property
     def image_pixels(self) -> int:
         """Return the picture area at which pages are rendered."""
-        return IMAGE_PIXELS
+        return self._image_pixels
 
     def _instruction(self, side: str) -> str:
         return ""

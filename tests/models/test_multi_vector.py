@@ -212,6 +212,14 @@ def test_pictures_go_through_it_too(family, tmp_path):
     assert pooled.encode_document([Content(image=pictures[0])])[0].shape == (6, ours.dim)
 
 
+def test_pages_are_rendered_at_the_area_that_the_caller_says(colbert):
+    usual, large = load(colbert), load(colbert, image_pixels=5_000_000)
+    assert (usual.image_pixels, large.image_pixels) == (1_500_000, 5_000_000)
+    assert usual.fingerprint != large.fingerprint == load(colbert, image_pixels=5_000_000).fingerprint
+    with pytest.raises(ValueError, match="image_pixels must be"):
+        load(colbert, image_pixels=0)
+
+
 def test_a_model_of_text_refuses_a_picture_and_says_what_it_takes(colbert):
     with pytest.raises(ValueError, match=r"must be of text for this model, got an image"):
         load(colbert).encode_document([Content(image=picture(20, 20))])
