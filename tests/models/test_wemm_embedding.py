@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from tokenizers import Tokenizer, normalizers
-from transformers import AutoTokenizer, Qwen3_5Model
+from transformers import Qwen3_5Model
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from mmrag import DocumentQA, MLLMEmbedder
@@ -121,11 +121,10 @@ def test_the_state_is_that_of_the_embedding_token_and_of_no_other(embedder):
 
 
 def test_line_ends_are_taken_away_as_the_checkpoints_own_tokenizer_does(embedder, folder, reference):
-    """The library makes this tokenizer without the checkpoint's normalizer: that is undone."""
-    stock = AutoTokenizer.from_pretrained(folder).backend_tokenizer
+    """transformers, since 5.18, makes this tokenizer without the checkpoint's normalizer: that is undone."""
     own = Tokenizer.from_file(str(folder / "tokenizer.json"))
     text = "<|im_start|>user\n<|vision_start|>a line\n<|im_end|><embedding>"
-    assert stock.encode(text).ids != own.encode(text).ids == embedder.model.backbone.tokenizer(text).input_ids
+    assert own.encode(text).ids == embedder.model.backbone.tokenizer(text).input_ids
 
     ours = embedder.encode_document(["a line\n", Content(parts=("before", IMAGE, "behind\n"))])
     prompts = [said("a line"), "<|im_start|>user\nbefore[image]behind<|im_end|><embedding>"]
