@@ -4,7 +4,8 @@
 
 Into the folder: a wheel and an sdist of each, ``SHA256SUMS``, and ``mmrag.cdx.json`` (CycloneDX: what an
 empty environment holds once all three are installed). Each PYTHON (default: this one) gets an empty
-environment for the wheels, and this one a second for the sdists. Whether the names are free is asked of
+environment for the wheels with the newest hosts that they allow, and one with the oldest; this one gets a
+third for the sdists. Whether the names are free is asked of
 the configured index by pip, and an index that cannot be reached is said, not passed over. Nothing is
 uploaded.
 """
@@ -13,9 +14,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from check_install import USES
@@ -23,6 +26,7 @@ from make_oldest import PROJECTS
 from make_vllm import PROJECT, run
 
 NAMES = ("mmrag", *USES)
+HOSTS = ("langchain-core", "llama-index-core")
 SUMS = "SHA256SUMS"
 PIP = ("-m", "pip", "--disable-pip-version-check", "--quiet")
 
@@ -47,6 +51,7 @@ def main() -> int:
         raise SystemExit(f"{folder} must hold a wheel and an sdist of each of {NAMES}, got {files}.")
     for number, python in enumerate(options.python or [sys.executable]):
         check(python, wheels, bill=folder / "mmrag.cdx.json" if number == 0 else None)
+        check(python, wheels, bill=None, pins=oldest_hosts())
     check(sys.executable, [path for path in files if path.suffix != ".whl"], bill=None)
     (folder / SUMS).write_text(sums(folder))
     for name in NAMES:
@@ -54,16 +59,30 @@ def main() -> int:
     return 0
 
 
-def check(python: str, files: list[Path], *, bill: Path | None) -> None:
-    """Install these files into an empty environment and search with each integration."""
+def oldest_hosts() -> list[str]:
+    """Return a requirement of each host's lowest version that the integrations allow."""
+    texts = [(PROJECT / project / "pyproject.toml").read_text(encoding="utf-8") for project in PROJECTS]
+    return [f"{host}=={_floor(host, texts)}" for host in HOSTS]
+
+
+def _floor(host: str, texts: list[str]) -> str:
+    floors = {floor for text in texts for floor in re.findall(rf'"{host}>=([\d.]+)', text)}
+    if len(floors) != 1:
+        raise SystemExit(f"one lowest version of {host} must stand in {PROJECTS}, got {sorted(floors)}.")
+    return floors.pop()
+
+
+def check(python: str, files: list[Path], *, bill: Path | None, pins: Sequence[str] = ()) -> None:
+    """Install these files, beside what is pinned, into an empty environment; search with each integration."""
     with tempfile.TemporaryDirectory() as folder:
         run([python, "-m", "venv", folder])
         inner = Path(folder) / "bin" / "python"
-        run([inner, *PIP, "install", *files])
+        run([inner, *PIP, "install", *files, *pins])
         for code in USES.values():
             subprocess.run([inner, "-c", code], check=True, cwd=folder)
         run([inner, "-m", "pip", "--disable-pip-version-check", "check"])
-        print(f"{python}: {', '.join(path.name for path in files)} installed, and found what was asked for.")
+        names = ", ".join([*(path.name for path in files), *pins])
+        print(f"{python}: {names} installed, and found what was asked for.")
         if bill is not None:
             write_bill(inner, bill)
 

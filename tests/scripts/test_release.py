@@ -72,3 +72,21 @@ def test_a_name_is_free_only_where_the_index_says_so(release, monkeypatch, code,
 def test_the_three_distributions_are_built(release):
     assert release.NAMES == ("mmrag", "langchain-mmrag", "llama-index-mmrag")
     assert len(release.PROJECTS) == len(release.NAMES)
+
+
+def test_the_oldest_hosts_are_those_that_the_integrations_allow(release):
+    pins = dict(pin.split("==") for pin in release.oldest_hosts())
+    assert tuple(pins) == release.HOSTS
+    root = SCRIPTS.parent / "integrations"
+    assert f"langchain-core>={pins['langchain-core']}," in (
+        root / "langchain-mmrag" / "pyproject.toml"
+    ).read_text("utf-8")
+    assert f"llama-index-core>={pins['llama-index-core']}," in (
+        root / "llama-index-mmrag" / "pyproject.toml"
+    ).read_text("utf-8")
+
+
+@pytest.mark.parametrize("texts", [[], ['"langchain-core>=1.0"', '"langchain-core>=2.0"']])
+def test_a_host_has_one_lowest_version(release, texts):
+    with pytest.raises(SystemExit, match="one lowest version of langchain-core"):
+        release._floor("langchain-core", texts)
