@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qs, urlsplit
+
 from .conftest import ask
 
 QUESTION = "How long did pump B run in March?"
@@ -71,3 +73,30 @@ def test_who_asks_before_the_page_knows_its_collections_is_answered(server, open
     page.wait_for_selector("#answer h2", state="attached")
     assert "41 hours" in page.inner_text("#answer")
     assert page.input_value("#question") == QUESTION  # opening the page took nothing from who typed
+
+
+def test_a_link_to_a_follow_up_holds_the_question_that_stands_alone(server, open_page):
+    page = open_page(server.url)
+    ask(page, QUESTION)
+    page.fill("#question", "And in April?")
+    page.click("#ask-button")
+    page.wait_for_selector("#answer:has-text('Searched:')")
+    searched = page.inner_text("#answer .note q")
+    assert "pump" in searched and question_of(page.url) == searched
+    assert page.input_value("#question") == "And in April?"  # what was typed stays
+    page.click("#hits button.hit-title >> nth=0")
+    page.wait_for_selector("#viewer:not([hidden])")
+    assert question_of(page.url) == searched
+
+    page.go_back()  # to the answer of the follow-up
+    page.wait_for_selector("#viewer", state="hidden")
+    assert page.inner_text("#answer .note q") == searched
+
+    other = open_page(page.url)
+    other.wait_for_selector("#welcome:not([hidden])")
+    assert other.input_value("#question") == searched
+
+
+def question_of(url: str) -> str:
+    """Return the question that a link holds."""
+    return parse_qs(urlsplit(url).fragment)["q"][0]

@@ -157,6 +157,11 @@ function showAnswer(answer) {
   state.answer = answer;
   conversation.add(state.question, answer);
   conversation.show(answer.answer !== "");
+  if (answer.standalone) {
+    // A link is opened without the conversation: it holds the question that stands alone.
+    state.question = answer.standalone;
+    history.replaceState(null, "", writeLink({ collection: state.collection.name, question: state.question }));
+  }
   const section = byId("answer");
   section.hidden = false;
   section.replaceChildren(...answerElements(answer, openCitation));
@@ -236,7 +241,6 @@ function openPlace(place, { opener, replace = false } = {}) {
   const whole = {
     collection: state.collection.name,
     question: state.question,
-    searched: state.answer?.standalone || state.question, // what the heat map is of; in no link
     page: place.page,
     boxes: place.boxes || [],
     area: place.area || null,

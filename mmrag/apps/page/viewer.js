@@ -142,7 +142,7 @@ export class Viewer {
     say(this.heatNote, "");
     if (this.heat.getAttribute("aria-pressed") !== "true" || this.heat.hidden) return;
     const { turn, place } = this;
-    const question = new URLSearchParams({ question: place.searched || place.question });
+    const question = new URLSearchParams({ question: place.question });
     let heat;
     try {
       heat = await get(`${pathOf(place.collection, "pages", place.page, "heat")}?${question}`);
