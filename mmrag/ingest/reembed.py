@@ -15,8 +15,8 @@ Decisions taken here:
 * *A page that cannot be rendered* (its file is gone or changed) is embedded from its text, and the report
   names the file. The file's entry then names no reader settings, so that adding it again embeds it whole.
 * *Every page of a file that an earlier reader has read is drawn*, also for an embedder that wants only pages
-  with something unread: what that reader left unread is not known. Its rows then differ a little from those of a
-  new index, which adding the documents again gives.
+  with something unread: what that reader left unread is not known. Its rows then differ a little from those
+  of a new index, which adding the documents again gives.
 * *A page that the new embedder cannot take* is left out and named in its file's entry, as `add` does it.
 * Traces and replies, which a model was paid for, are copied; pictures are rendered again.
 """
