@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
+from mmrag.cli.allocator import bound_heaps
 from mmrag.cli.command import EXIT_OK, UsageError
 from mmrag.cli.common import AnswererOptions, EmbedderOptions, IndexOptions, ReaderOptions, RerankOptions
 from mmrag.cli.visible import complain
@@ -200,6 +201,7 @@ def _run(
     with_page: bool,
     browser: bool,
 ) -> int:
+    bound_heaps()
     from mmrag.apps.api import create_app
     from mmrag.apps.scope import ServerParts
 

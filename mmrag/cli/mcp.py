@@ -9,6 +9,7 @@ from typing import Annotated
 
 from typer import Option
 
+from mmrag.cli.allocator import bound_heaps
 from mmrag.cli.api import HttpOptions
 from mmrag.cli.command import EXIT_OK
 from mmrag.cli.common import AnswererOptions, EmbedderOptions, IndexOptions, ReaderOptions, RerankOptions
@@ -38,6 +39,7 @@ def mcp(
     http: HttpOptions,
 ) -> int:
     """Offer search, ask, get_page and list_documents to agents until the client or a signal ends it."""
+    bound_heaps()
     from mmrag.apps.tools import make_server
     from mmrag.pipeline import DocumentQA
 

@@ -74,13 +74,19 @@ class WordPieces:
 
 
 def open_session(path: Path) -> Any:  # noqa: ANN401  onnxruntime's
-    """Open a graph on one core: work is parallel over inputs, so results do not depend on threads."""
+    """Open a graph on one core: work is parallel over inputs, so results do not depend on threads.
+
+    onnxruntime would keep a plan of its memory for every shape of inputs that it has seen, and every number
+    of tokens is another shape: questions of all lengths would take more and more memory. Without those plans
+    it is as fast (``docs/lab-log.md``, "an hour's memory").
+    """
     switch_off_telemetry()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 

@@ -36,6 +36,8 @@ PAGE_FIRST_MODES = ("pointwise", "identifiers")
 """Modes whose prompts may begin with the page."""
 LEAST_TEXT = 100
 """Characters of a page's text below which nothing can be judged."""
+MOST_MODES = 16
+"""Numbers of tokens to think, which callers choose, whose modes are kept."""
 log = logging.getLogger(__name__)
 
 
@@ -174,7 +176,7 @@ class ThinkReranker:
         )
         self._runner = Runner(self.client, None if cache is None else ReplyCache(cache))
         self._modes: dict[int, Mode] = {}  # by think_tokens
-        self._prepared_modes: set[int] = set()
+        self._prepared_modes: dict[int, Mode] = {}
 
     def __repr__(self) -> str:
         url, tokens = self.client.base_url, self.think_tokens
@@ -199,12 +201,12 @@ class ThinkReranker:
         """Return a copy with the same client and cache that draws pages by `render`."""
         twin = copy.copy(self)
         twin.settings = replace(self.settings, render=render)
-        twin._modes, twin._prepared_modes = {}, set()
+        twin._modes, twin._prepared_modes = {}, {}
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
         """Drop the prepared modes; the client drops the key."""
-        return {**self.__dict__, "_modes": {}, "_prepared_modes": set()}
+        return {**self.__dict__, "_modes": {}, "_prepared_modes": {}}
 
     def score_settings(self) -> dict[str, Any]:
         """Return everything that changes the scores: model, thinking, what is shown, digest of prompts.
@@ -276,7 +278,8 @@ class ThinkReranker:
     def _mode(self, tokens: int) -> Mode:
         mode = self._modes.get(tokens)
         if mode is None:
-            mode = self._modes[tokens] = load_mode(self.mode, replace(self.settings, think_tokens=tokens))
+            mode = load_mode(self.mode, replace(self.settings, think_tokens=tokens))
+            _keep(self._modes, tokens, mode)
         return mode
 
     def _score(self, mode: Mode, tokens: int, ranking: Ranking) -> Actions[_Outcome]:
@@ -303,11 +306,11 @@ class ThinkReranker:
 
     def _judge(self, mode: Mode, tokens: int, ranking: Ranking, outcome: _Outcome) -> Actions[None]:
         """Prepare the mode if this is its first ranking, then add its verdicts to the outcome."""
-        if tokens not in self._prepared_modes and isinstance(mode, PreparedMode):
+        if self._prepared_modes.get(tokens) is not mode and isinstance(mode, PreparedMode):
             outcome.add((yield Batch(self._runner, [mode.prepare()])))
             if outcome.failure is not None:
                 return
-            self._prepared_modes.add(tokens)
+            _keep(self._prepared_modes, tokens, mode)
         salt = yield Call(lambda: mode.fingerprint)
         work = yield Call(partial(mode.requests, ranking.query, ranking.candidates))
         outcome.add((yield Batch(self._runner.with_salt(salt), work)))
@@ -325,6 +328,13 @@ class ThinkReranker:
         by = f" by {self.client.known_model}" if self.client.known_model else ""
         prompts = f", prompts {mode.fingerprint}" if mode.fingerprint else ""
         return f"reranked {mode.name}{by}{prompts}"
+
+
+def _keep(modes: dict[int, Mode], tokens: int, mode: Mode) -> None:
+    """Put a mode behind the others, and drop the oldest of more than `MOST_MODES`."""
+    modes[tokens] = mode
+    for oldest in list(modes)[:-MOST_MODES]:
+        modes.pop(oldest, None)
 
 
 @dataclass(slots=True)
