@@ -23,7 +23,7 @@ FLOORS: list[set[str]] = [
     {"masking", "forks", "deprecation", "progress"},
     {"errors", "blocks"},
     {"anchors"},
-    {"types", "files", "machine", "samples"},
+    {"types", "files", "machine", "onnx_sessions", "samples"},
     {"scoring", "images", "tracing"},
     {"planning", "serving", "documents", "evaluation"},
     {"embedders"},

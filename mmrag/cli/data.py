@@ -171,8 +171,9 @@ def _skipped_data(skipped: Skipped) -> dict[str, Any]:
 
 
 def status_data(status: Status) -> dict[str, Any]:
-    """Return an index's files and counts."""
+    """Return an index's files and counts, and what this machine reads and computes with."""
     from mmrag.documents.conversion import libreoffice
+    from mmrag.onnx_sessions import available_providers, started_providers
 
     return {
         "path": str(status.path) if status.path else None,
@@ -183,6 +184,7 @@ def status_data(status: Status) -> dict[str, Any]:
         "rows": status.rows,
         "bytes": status.bytes,
         "libreoffice": libreoffice.find(),
+        "onnx_providers": {"used": list(started_providers()), "available": list(available_providers())},
         "documents": [
             {
                 "id": entry.id,

@@ -162,6 +162,7 @@ def reembed_text(report: ReembedReport) -> str:
 def print_status(status: Status) -> None:
     """Print an index's files: a table on a terminal, a line for each elsewhere."""
     from mmrag.documents.conversion import libreoffice
+    from mmrag.onnx_sessions import available_providers, started_providers
 
     files = f"{len(status.documents)} files, by {status.embedder}"
     location = status.path if status.store is None else status.store.address
@@ -172,6 +173,7 @@ def print_status(status: Status) -> None:
         size += f", {(status.bytes or 0) / status.records / 1e3:.1f} kB each"
     say(f"  {rows} in {status.row_type}, {size}")
     say(f"  LibreOffice: {libreoffice.find() or 'not found; docs/formats.md tells what is lost without it'}")
+    say(f"  ONNX: used {', '.join(started_providers())}; available {', '.join(available_providers())}")
     for line in () if status.store is None else (status.store.kind, *status.store.details):
         say(f"  {line}")
     if sys.stdout.isatty() and status.documents:

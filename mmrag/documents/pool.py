@@ -54,6 +54,7 @@ class Worker:
         self._replies = cast("IO[bytes]", self._process.stdout)
         names = ("renderer", "ocr", "ocr_max_side", "ocr_model", "memory_mb", "max_pixels")
         hello = {name: getattr(settings, name) for name in names}
+        hello["ocr_providers"] = settings.ocr_provider_order
         try:
             self._exchange(hello, START_SECONDS)
         except WorkerDiedError as death:
@@ -228,7 +229,7 @@ def _environment() -> dict[str, str]:
     """Return the parent's environment without keys and passwords, which no worker needs.
 
     One thread per library: the pool has one worker per core. Passwords of files go over the pipe. OCR's
-    runtime is kept from reporting to its maker (`mmrag.embedders.onnx`).
+    runtime is kept from reporting to its maker (`mmrag.onnx_sessions`).
     """
     single_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return {"ORT_DISABLE_TELEMETRY": "1", **without_secrets(os.environ), **single_thread}

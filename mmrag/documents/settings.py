@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from mmrag.documents.ocr.languages import check_model, model_name, model_path
 from mmrag.machine import default_workers
+from mmrag.onnx_sessions import ProviderOrder, Providers, provider_order
 
 if TYPE_CHECKING:
     from mmrag.documents.conversion.base import Converter
@@ -65,6 +66,9 @@ class ReaderSettings:
             the model in RapidOCR's wheel, which reads Latin letters, Chinese and Japanese. Others need a
             model that is to be downloaded: the error says which.
         ocr_models: folder of downloaded models; ``""`` for RapidOCR's own.
+        ocr_providers: what computes OCR's models, as ``["CUDAExecutionProvider"]`` or ``"auto"``
+            (`mmrag.onnx_sessions`). None: ``MMRAG_ONNX_PROVIDERS`` where set, else the CPU. CUDA reserves
+            more address space than `memory_mb` lets a process have: set that to 0 beside it.
         structure: when the structure of pages (`Page.blocks`) is read: ``"lazy"`` where it is asked for,
             ``"full"`` with every page, ``"off"`` never.
         page_seconds: time limit for opening a file, and for reading or rendering one page.
@@ -82,7 +86,7 @@ class ReaderSettings:
 
     Raises:
         ValueError: an unknown renderer, OCR mode or OCR language, a limit out of range, or an OCR language
-            whose model is not there.
+            or provider that is not there.
 
     Example:
         >>> mmrag.read("report.pdf", settings=ReaderSettings(ocr="off", workers=1)).total_pages
@@ -94,6 +98,7 @@ class ReaderSettings:
     ocr_max_side: int = 1600
     ocr_language: str = ""
     ocr_models: str = ""
+    ocr_providers: Providers = None
     structure: StructureMode = "lazy"
     page_seconds: float = 10.0
     ocr_seconds: float = 18.0
@@ -127,12 +132,18 @@ class ReaderSettings:
             if not getattr(self, name) >= smallest:
                 raise ValueError(f"{name} must be at least {smallest}, got {getattr(self, name)!r}.")
         check_model(self.ocr_language, self.ocr_models, is_needed=self.ocr_runs)
+        _ = self.ocr_provider_order
 
     @property
     def ocr_model(self) -> str | None:
         """Path of the recogniser for `ocr_language`; None for that of RapidOCR's wheel."""
         path = model_path(self.ocr_language, self.ocr_models) if self.ocr_runs else None
         return None if path is None else str(path)
+
+    @property
+    def ocr_provider_order(self) -> ProviderOrder:
+        """Providers of OCR's sessions, best first, as reading processes get them; empty without OCR."""
+        return provider_order(self.ocr_providers) if self.ocr_runs else ()
 
     @property
     def ocr_runs(self) -> bool:

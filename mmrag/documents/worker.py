@@ -265,7 +265,11 @@ class JobHandler:
         if self._ocr is None:
             from mmrag.documents.ocr.engine import OcrEngine
 
-            self._ocr = OcrEngine(self._settings["ocr_max_side"], self._settings["ocr_model"])
+            self._ocr = OcrEngine(
+                self._settings["ocr_max_side"],
+                self._settings["ocr_model"],
+                providers=self._settings["ocr_providers"],
+            )
         return self._ocr
 
     def _recognise(self, renderer: Renderer, job: dict[str, Any]) -> dict[str, Any]:

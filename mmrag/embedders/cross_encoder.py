@@ -6,11 +6,13 @@ import functools
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmrag.embedders.onnx import OnnxBert, check_files, check_sums, side_by_side
 from mmrag.errors import check_whole
 from mmrag.forks import new_lock
 from mmrag.machine import default_threads
+from mmrag.onnx_sessions import ProviderOrder, Providers, provider_order
 
 DEFAULT_MODEL_DIR = Path(__file__).parent.parent / "weights" / "ms-marco-minilm-l12-v2-int8"
 
@@ -30,14 +32,24 @@ class CrossEncoder:
             shipped one.
         threads: passages read in parallel. None: ``OMP_NUM_THREADS`` where set, else the cores that the
             process may use.
+        providers: what computes the graph, as ``["CUDAExecutionProvider"]`` or ``"auto"``. None:
+            ``MMRAG_ONNX_PROVIDERS`` where set, else the CPU; see `mmrag.onnx_sessions`.
 
     Raises:
         FileNotFoundError: a file of the model is missing.
+        ValueError: onnxruntime does not have a provider.
     """
 
-    def __init__(self, model_dir: str | Path | None = None, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model_dir: str | Path | None = None,
+        *,
+        threads: int | None = None,
+        providers: Providers | ProviderOrder = None,
+    ) -> None:
         self.model_dir = Path(model_dir) if model_dir is not None else DEFAULT_MODEL_DIR
         self.threads = default_threads() if threads is None else check_whole("threads", threads)
+        self.providers = provider_order(providers)
         self._graph = check_files(self.model_dir, "cross-encoder")
         self._lock = new_lock()
         self._model: OnnxBert | None = None
@@ -45,7 +57,10 @@ class CrossEncoder:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Return the settings only; the weights load again on first use."""
-        return functools.partial(CrossEncoder, self.model_dir, threads=self.threads), ()
+        options: dict[str, Any] = {"threads": self.threads}
+        if len(self.providers) > 1:
+            options["providers"] = self.providers
+        return functools.partial(CrossEncoder, self.model_dir, **options), ()
 
     def __call__(self, question: str, passages: Sequence[str]) -> list[float]:
         """Return the log-odds that each passage answers the question.
@@ -84,11 +99,19 @@ class CrossEncoder:
         with self._lock:
             if self._model is None:
                 check_sums(self.model_dir)
-                self._model = OnnxBert(self._graph)
+                self._model = OnnxBert(self._graph, self.providers)
             return self._model
 
 
+def shipped_encoder(providers: Providers = None) -> CrossEncoder:
+    """Return the cross-encoder of the package, one a process: its weights and scores are shared.
+
+    Raises:
+        ValueError: onnxruntime does not have a provider.
+    """
+    return _shipped_encoder(provider_order(providers))
+
+
 @functools.cache
-def shipped_encoder() -> CrossEncoder:
-    """Return the cross-encoder of the package, one a process: its weights and scores are shared."""
-    return CrossEncoder()
+def _shipped_encoder(providers: ProviderOrder) -> CrossEncoder:
+    return CrossEncoder(providers=providers)

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmrag.errors import ModelDamagedError
 from mmrag.forks import FORK_SECONDS, ForkOwner, follow_forks, new_condition
+from mmrag.onnx_sessions import ProviderOrder, Providers, open_session
 from mmrag.serving.escaping import as_data
 
 Tokens: TypeAlias = "list[int]"
@@ -73,33 +73,6 @@ class WordPieces:
         return [encoding.ids for encoding in encodings]
 
 
-def open_session(path: Path) -> Any:  # noqa: ANN401  onnxruntime's
-    """Open a graph on one core: work is parallel over inputs, so results do not depend on threads.
-
-    onnxruntime would keep a plan of its memory for every shape of inputs that it has seen, and every number
-    of tokens is another shape: questions of all lengths would take more and more memory. Without those plans
-    it is as fast (``docs/lab-log.md``, "an hour's memory").
-    """
-    switch_off_telemetry()
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.enable_mem_pattern = False
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def switch_off_telemetry() -> None:
-    """Keep onnxruntime from reporting to its maker; without effect once it has been imported.
-
-    From 1.32 on it starts a thread with its import that sends what it is used for, and keeps an identifier of
-    the machine in the user's cache folder. Beside that, a forked process that ends waits for that thread for
-    ever. A user who wants it sets ``ORT_DISABLE_TELEMETRY=0``.
-    """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
-
 class RunGate(ForkOwner):
     """Has a fork wait until no session is at work, at most `FORK_SECONDS`.
 
@@ -146,13 +119,14 @@ class OnnxBert:
     Args:
         graph: ONNX file (inputs ``input_ids``, ``attention_mask``, ``token_type_ids``, each ``(B, T)``; one
             output), with ``tokenizer.json`` in the same folder.
+        providers: of the session, see `mmrag.onnx_sessions`.
 
     Raises:
-        ValueError: the tokenizer has no [CLS] or [SEP].
+        ValueError: the tokenizer has no [CLS] or [SEP], or a provider is not there.
     """
 
-    def __init__(self, graph: Path) -> None:
-        self._session = open_session(graph)
+    def __init__(self, graph: Path, providers: Providers | ProviderOrder = None) -> None:
+        self._session = open_session(graph, providers)
         self.dim = int(self._session.get_outputs()[0].shape[-1])
         self._tokenizer = WordPieces(graph.with_name("tokenizer.json"))
 

@@ -35,6 +35,7 @@ import json
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,7 @@ from mmrag.errors import check_whole
 from mmrag.forks import new_lock
 from mmrag.machine import default_threads
 from mmrag.progress import progress_bar
+from mmrag.onnx_sessions import Providers, provider_order
 from mmrag.types import Budget, Matrix, Query
 
 QUERY_INSTRUCTION = "Represent this sentence for searching relevant passages: "
@@ -76,7 +78,7 @@ Vector = NDArray[np.float32]
 
 
 class TextEmbedder(EmbedderBase):
-    """Text in, nested vectors of windows out, on the CPU.
+    """Text in, nested vectors of windows out, on the CPU unless `providers` says otherwise.
 
     Loads lazily on first use; safe to share between threads.
 
@@ -88,9 +90,11 @@ class TextEmbedder(EmbedderBase):
         max_rows: most rows of a document, mean included, 1..64.
         threads: windows encoded at the same time. None: ``OMP_NUM_THREADS`` if set, else the number of
             cores that the process may use.
+        providers: what computes the graph, as ``["CUDAExecutionProvider"]`` or ``"auto"``. None:
+            ``MMRAG_ONNX_PROVIDERS`` where set, else the CPU; see `mmrag.onnx_sessions`.
 
     Raises:
-        ValueError: a setting is out of its range.
+        ValueError: a setting is out of its range, or onnxruntime does not have a provider.
         FileNotFoundError: a file of the model is missing.
 
     Example:
@@ -107,6 +111,7 @@ class TextEmbedder(EmbedderBase):
         stride: int = 200,
         max_rows: int = 64,
         threads: int | None = None,
+        providers: Providers = None,
     ) -> None:
         check_whole("window", window, 1, MAX_WINDOW)
         check_whole("stride", stride, 1, window)
@@ -117,12 +122,16 @@ class TextEmbedder(EmbedderBase):
         self.stride = stride
         self.max_rows = max_rows
         self.threads = default_threads() if threads is None else check_whole("threads", threads, 1, 1024)
+        self.providers = provider_order(providers)
+        self._named_providers = providers
         self._lock = new_lock()
         self._encoder: _Encoder | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         """Reduce to the settings; weights are loaded again on first use."""
-        options = {"window": self.window, "stride": self.stride, "max_rows": self.max_rows}
+        options: dict[str, Any] = {"window": self.window, "stride": self.stride, "max_rows": self.max_rows}
+        if self._named_providers is not None:
+            options["providers"] = self._named_providers
         return functools.partial(type(self), self.model_dir, **options), ()
 
     @property
@@ -242,7 +251,7 @@ class TextEmbedder(EmbedderBase):
         with self._lock:
             if self._encoder is None:
                 check_sums(self.model_dir)
-                self._encoder = _Encoder(self._graph)
+                self._encoder = _Encoder(self._graph, self.providers)
             return self._encoder
 
 

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from mmrag.embedders.base import Embedder
+    from mmrag.onnx_sessions import Providers
 
 DEFAULT_MODEL = "mmrag-mini"
 """Name of the embedder that ships in the package."""
+
+ON_ONNX = "It runs by onnxruntime: pass providers, as ['CUDAExecutionProvider']."
 
 
 def load_embedder(
@@ -19,6 +22,7 @@ def load_embedder(
     *,
     compression: int | None = None,
     device: str | None = None,
+    providers: Providers = None,
     base_url: str | None = None,
     api_key: str | None = None,
 ) -> Embedder:
@@ -29,7 +33,8 @@ def load_embedder(
             or of a multimodal checkpoint (``config.json``); the hub name (``org/name``) of
             a multimodal checkpoint; or a ready embedder. With `base_url` the name the server knows.
         compression: visual-token compression factor per axis; not of text encoders. None: the model's own.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...; mmrag-mini and text encoders run on the CPU only.
+        device: of a multimodal checkpoint, ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+        providers: of mmrag-mini and text encoders, which run by onnxruntime; see `mmrag.MiniEmbedder`.
         base_url: an OpenAI-compatible server that embeds, one vector an input. It is not asked before it is
             used; `served_embedder` asks, and takes nested vectors where there are some.
         api_key: for that server.
@@ -48,7 +53,7 @@ def load_embedder(
         >>> load_embedder("mmrag-mini").dim
         128
     """
-    settings: dict[str, Any] = {"compression": compression, "device": device}
+    settings: dict[str, Any] = {"compression": compression, "device": device, "providers": providers}
     if base_url is not None:
         _refuse("a served embedder", settings, "The server decides on them.")
         from mmrag.embedders.served import ServedEmbedder
@@ -63,13 +68,14 @@ def load_embedder(
             f"Leave it out for {DEFAULT_MODEL}."
         )
     if model is None or model == DEFAULT_MODEL:
-        return _load_mini(None, compression, device)
+        return _load_mini(None, settings)
     folder = Path(model).expanduser()
     if (folder / "encoder.onnx").is_file():
-        return _load_mini(folder, compression, device)
+        return _load_mini(folder, settings)
     if _is_multimodal(model):
         from mmrag.models.mllm_embedder import MLLMEmbedder
 
+        _refuse("a multimodal checkpoint", {"providers": providers}, "It runs by torch: pass device.")
         options = {name: value for name, value in settings.items() if value is not None}
         return cast("Embedder", MLLMEmbedder.from_pretrained(os.fspath(model), **options))
     return _load_text_encoder(model, settings)
@@ -104,21 +110,26 @@ def served_embedder(base_url: str, model: str | None = None, *, api_key: str | N
 
 def default_embedder() -> Embedder:
     """Load the default embedder: mmrag-mini, which ships in the package."""
-    return _load_mini(None, None, None)
+    return _load_mini(None, {})
 
 
-def _load_mini(folder: Path | None, compression: int | None, device: str | None) -> Embedder:
+def _load_mini(folder: Path | None, settings: dict[str, Any]) -> Embedder:
     from mmrag.embedders.mini.embedder import COMPRESSION, MiniEmbedder
 
-    _refuse(DEFAULT_MODEL, {"device": _unless_cpu(device)}, "It runs on the CPU.")
-    return MiniEmbedder(folder, compression=COMPRESSION if compression is None else compression)
+    _refuse(DEFAULT_MODEL, {"device": _unless_cpu(settings.get("device"))}, ON_ONNX)
+    compression = settings.get("compression")
+    return MiniEmbedder(
+        folder,
+        compression=COMPRESSION if compression is None else compression,
+        providers=settings.get("providers"),
+    )
 
 
 def _load_text_encoder(model: str | os.PathLike[str], settings: dict[str, Any]) -> Embedder:
     from mmrag.embedders.text import TextEmbedder
 
-    settings = {**settings, "device": _unless_cpu(settings["device"])}
-    _refuse("a text encoder", settings, "It has no image tokens and runs on the CPU.")
+    refused = {"compression": settings["compression"], "device": _unless_cpu(settings["device"])}
+    _refuse("a text encoder", refused, f"It has no image tokens. {ON_ONNX}")
     folder = Path(model).expanduser()
     if not folder.is_dir():
         raise ValueError(
@@ -126,7 +137,7 @@ def _load_text_encoder(model: str | os.PathLike[str], settings: dict[str, Any]) 
             f"checkpoint, or a hub name 'org/name', got {str(model)!r}. For a model behind a server pass "
             "base_url, too."
         )
-    return TextEmbedder(folder)
+    return TextEmbedder(folder, providers=settings["providers"])
 
 
 def _unless_cpu(device: str | None) -> str | None:

@@ -51,6 +51,7 @@ from mmrag.embedders.cross_encoder import (
 from mmrag.embedders.onnx import check_files, file_digest, side_by_side
 from mmrag.errors import UnsupportedInputError, check_whole
 from mmrag.machine import default_threads
+from mmrag.onnx_sessions import Providers
 from mmrag.rerank.ordering import append_rest, check_alpha, check_top_n, keep_order, reorder
 from mmrag.rerank.page_text import window_weights
 from mmrag.rerank.protocol import Verdicts
@@ -72,7 +73,7 @@ _ALGORITHM = "best-window-3"  # part of the fingerprint: raise it when the same 
 
 
 class LocalReranker:
-    """Cross-encoder that reads question and page text together, on the CPU, with weights in the package.
+    """Cross-encoder that reads question and page text together, in process, with weights in the package.
 
     The weights load on first use. Instances may be shared between threads.
 
@@ -87,9 +88,11 @@ class LocalReranker:
         windows: most windows read per page.
         threads: windows read in parallel. None: ``OMP_NUM_THREADS`` where set, else the cores that the
             process may use.
+        providers: what computes the graph, as ``["CUDAExecutionProvider"]`` or ``"auto"``. None:
+            ``MMRAG_ONNX_PROVIDERS`` where set, else the CPU; see `mmrag.onnx_sessions`.
 
     Raises:
-        ValueError: a setting is out of its range.
+        ValueError: a setting is out of its range, or onnxruntime does not have a provider.
         FileNotFoundError: a file of the model is missing.
 
     Example:
@@ -108,6 +111,7 @@ class LocalReranker:
         stride: int | None = None,
         windows: int = 1,
         threads: int | None = None,
+        providers: Providers = None,
     ) -> None:
         self.alpha = check_alpha(alpha)
         self.depth = None if depth is None else check_whole("depth", depth)
@@ -118,11 +122,16 @@ class LocalReranker:
         self.model_dir = Path(model_dir) if model_dir is not None else DEFAULT_MODEL_DIR
         check_files(self.model_dir, "local reranker")
         is_shipped = self.model_dir == DEFAULT_MODEL_DIR
-        self.encoder = shipped_encoder() if is_shipped else CrossEncoder(self.model_dir)
+        self._named_providers = providers
+        self.encoder = (
+            shipped_encoder(providers) if is_shipped else CrossEncoder(self.model_dir, providers=providers)
+        )
 
     def __reduce__(self) -> tuple[object, ...]:
         """Return the settings only; the weights load again on first use."""
         options = {name: getattr(self, name) for name in ("alpha", "depth", "window", "stride", "windows")}
+        if self._named_providers is not None:
+            options["providers"] = self._named_providers
         model_dir = None if self.model_dir == DEFAULT_MODEL_DIR else self.model_dir
         return functools.partial(LocalReranker, model_dir, **options), ()
 

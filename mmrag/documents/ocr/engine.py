@@ -21,6 +21,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
@@ -41,6 +42,7 @@ from mmrag.documents.ocr.lines import (
 from mmrag.documents.ocr.merge import covered_share
 from mmrag.documents.ocr.orientation import picture_direction, read_lines, turned_box
 from mmrag.documents.ocr.tiles import join_seams, tile_ranges
+from mmrag.onnx_sessions import ProviderOrder, Providers, open_session, provider_order
 from mmrag.types import Box, Word
 
 if TYPE_CHECKING:
@@ -80,13 +82,20 @@ class Reading:
 class OcrEngine:
     """RapidOCR with its models loaded."""
 
-    def __init__(self, max_side: int, model: str | None = None) -> None:
+    def __init__(
+        self, max_side: int, model: str | None = None, *, providers: Providers | ProviderOrder = None
+    ) -> None:
         """Load the models.
 
         Args:
             max_side: longer side in pixels of the pictures that will come.
             model: path of another recogniser than that of the wheel.
+            providers: of the sessions, see `mmrag.onnx_sessions`.
+
+        Raises:
+            ValueError: onnxruntime does not have a provider, or could not start it.
         """
+        order = provider_order(providers)
         cv2.setNumThreads(1)
         logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
         detect_side = max(32, round(max_side * DETECT_FRACTION / 32) * 32)
@@ -105,6 +114,10 @@ class OcrEngine:
         # since 3.9 RapidOCR loads its models when they are first used
         self._finder = engine._load_det_model() if hasattr(engine, "_load_det_model") else engine.text_det
         self._recogniser = engine._load_rec_model() if hasattr(engine, "_load_rec_model") else engine.text_rec
+        if len(order) > 1:
+            # RapidOCR knows some providers only, and goes on with the CPU where one is missing
+            for part in (self._finder, self._recogniser):
+                part.session.session = open_session(Path(part.session.session._model_path), order)
 
     def read(
         self,

@@ -62,6 +62,7 @@ from mmrag.errors import check_whole
 from mmrag.files import weights_folder
 from mmrag.forks import new_lock
 from mmrag.machine import default_threads
+from mmrag.onnx_sessions import ProviderOrder, Providers, provider_order
 from mmrag.types import Box, Budget, Matrix, Page, Query
 
 if TYPE_CHECKING:
@@ -98,9 +99,11 @@ class MiniEmbedder(EmbedderBase):
         compression: s of the visual tokens, 1 or 2; the model card's figures are for 2.
         threads: inputs encoded at the same time. None: ``OMP_NUM_THREADS`` if set, else the number of cores
             that the process may use.
+        providers: what computes the graphs, as ``["CUDAExecutionProvider"]`` or ``"auto"``. None:
+            ``MMRAG_ONNX_PROVIDERS`` where set, else the CPU; see `mmrag.onnx_sessions`.
 
     Raises:
-        ValueError: a setting is out of its range.
+        ValueError: a setting is out of its range, or onnxruntime does not have a provider.
         FileNotFoundError: a file of the model is missing.
 
     Example:
@@ -117,6 +120,7 @@ class MiniEmbedder(EmbedderBase):
         budget: Budget = FULL,
         compression: int = COMPRESSION,
         threads: int | None = None,
+        providers: Providers = None,
     ) -> None:
         if inputs not in INPUTS:
             raise ValueError(f"inputs must be one of {', '.join(INPUTS)}, got {inputs!r}.")
@@ -129,6 +133,8 @@ class MiniEmbedder(EmbedderBase):
         self.budget = budget
         self.compression = compression
         self.threads = default_threads() if threads is None else check_whole("threads", threads, 1, 1024)
+        self.providers = provider_order(providers)
+        self._named_providers = providers
         self._lock = new_lock()
         self._encoder: MiniEncoder | None = None
         self._reader: LetterReader | None = None
@@ -141,6 +147,7 @@ class MiniEmbedder(EmbedderBase):
             budget=self.budget,
             compression=self.compression,
             threads=self.threads,
+            providers=self._named_providers,
         )
         embedder._encoder, embedder._reader = self._load()
         return embedder
@@ -152,6 +159,8 @@ class MiniEmbedder(EmbedderBase):
             "budget": self.budget,
             "compression": self.compression,
         }
+        if self._named_providers is not None:
+            options["providers"] = self._named_providers
         model_dir = None if self.model_dir == MODEL_DIR else self.model_dir
         return functools.partial(MiniEmbedder, model_dir, **options), ()
 
@@ -169,7 +178,8 @@ class MiniEmbedder(EmbedderBase):
     def fingerprint(self) -> str:
         """Return a digest of weights, graphs, tokenizer and settings; 32 hexadecimal digits.
 
-        The query's rows are not part of it: any number searches an index.
+        The query's rows are not part of it: any number searches an index. Nor are the providers, whose rows
+        differ by rounding (`mmrag.onnx_sessions`).
         """
         settings = {
             "algorithm": _ALGORITHM,
@@ -294,7 +304,7 @@ class MiniEmbedder(EmbedderBase):
         encoder = self._load_encoder()
         with self._lock:
             if self._reader is None:
-                self._reader = LetterReader(self.model_dir, long_side=LONG_SIDE)
+                self._reader = LetterReader(self.model_dir, long_side=LONG_SIDE, providers=self.providers)
             return encoder, self._reader
 
     def _load_encoder(self) -> MiniEncoder:
@@ -302,24 +312,27 @@ class MiniEmbedder(EmbedderBase):
         with self._lock:
             if self._encoder is None:
                 check_sums(self.model_dir)
+                is_shipped = self.model_dir == MODEL_DIR
                 self._encoder = (
-                    shipped_encoder() if self.model_dir == MODEL_DIR else MiniEncoder(self.model_dir)
+                    shipped_encoder(self.providers)
+                    if is_shipped
+                    else MiniEncoder(self.model_dir, self.providers)
                 )
             return self._encoder
 
 
-def shipped_encoder() -> MiniEncoder:
+def shipped_encoder(providers: ProviderOrder) -> MiniEncoder:
     """Return the encoder of the package, one a process: embedders of other settings share its weights."""
     with _shipped_lock:  # or two threads that need it first would both load it
-        return _load_shipped()
+        return _load_shipped(providers)
 
 
 _shipped_lock = new_lock()
 
 
 @functools.cache
-def _load_shipped() -> MiniEncoder:
-    return MiniEncoder(MODEL_DIR)
+def _load_shipped(providers: ProviderOrder) -> MiniEncoder:
+    return MiniEncoder(MODEL_DIR, providers)
 
 
 def _with_bar(rows: Iterator[Matrix], count: int, unit: str, plural: str) -> Iterator[Matrix]:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmrag.embedders.mini.located import Part, View, Window, mask_of, views, windows_of
-from mmrag.embedders.onnx import Tokens, WordPieces, open_session
+from mmrag.embedders.onnx import Tokens, WordPieces
+from mmrag.onnx_sessions import ProviderOrder, Providers, open_session
 
 WEIGHTS = "model.safetensors"
 
@@ -27,12 +28,13 @@ class MiniEncoder:
 
     Args:
         model_dir: folder with `WEIGHTS`, ``encoder.onnx`` and ``tokenizer.json``.
+        providers: of the session, see `mmrag.onnx_sessions`.
 
     Attributes:
         dim: width of a row.
     """
 
-    def __init__(self, model_dir: Path) -> None:
+    def __init__(self, model_dir: Path, providers: Providers | ProviderOrder = None) -> None:
         from safetensors import safe_open
 
         with safe_open(model_dir / WEIGHTS, framework="numpy") as weights:  # the graph reads the layers
@@ -42,7 +44,7 @@ class MiniEncoder:
             self._meta = {side: weights.get_tensor(f"meta.{side}") for side in ("query", "document")}
             self._projection: Floats = weights.get_tensor("projection")
             self._position: Floats = weights.get_tensor("embeddings.position")[0]
-        self._session = open_session(model_dir / "encoder.onnx")
+        self._session = open_session(model_dir / "encoder.onnx", providers)
         self.tokenizer = WordPieces(model_dir / "tokenizer.json")
         self.dim = int(self._projection.shape[0])
 

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from mmrag.embedders.mini.letters import CELL, CLASSES, ReadWord, decode
 from mmrag.embedders.mini.order import reading_order
-from mmrag.embedders.onnx import open_session
 from mmrag.files import weights_folder
+from mmrag.onnx_sessions import ProviderOrder, Providers, open_session
 from mmrag.types import Box
 
 if TYPE_CHECKING:
@@ -86,13 +86,21 @@ class LetterReader:
     Args:
         model_dir: folder with ``reader.onnx`` and its weights; None: those of the package.
         long_side: as `LONG_SIDE`, a multiple of 16 from 512 to 4096.
+        providers: of the session, see `mmrag.onnx_sessions`.
 
     Raises:
         FileNotFoundError: ``reader.onnx`` is missing.
-        ValueError: `long_side` is out of range, or the network was made for another alphabet.
+        ValueError: `long_side` is out of range, the network was made for another alphabet, or a provider is
+            not there.
     """
 
-    def __init__(self, model_dir: str | Path | None = None, *, long_side: int = LONG_SIDE) -> None:
+    def __init__(
+        self,
+        model_dir: str | Path | None = None,
+        *,
+        long_side: int = LONG_SIDE,
+        providers: Providers | ProviderOrder = None,
+    ) -> None:
         if not isinstance(long_side, int) or not 512 <= long_side <= 4096 or long_side % _STEP:
             raise ValueError(f"long_side must be a multiple of {_STEP} from 512 to 4096, got {long_side!r}.")
         self.long_side = long_side
@@ -102,7 +110,7 @@ class LetterReader:
                 f"the reader needs reader.onnx in its folder, got {path.parent} without it. "
                 "Reinstall mmrag, or pass the folder of an exported reader."
             )
-        self._session = _session(path)
+        self._session = _session(path, providers)
 
     def read(self, image: Image) -> list[ReadWord]:
         """Read the words of a picture, in reading order.
@@ -133,8 +141,8 @@ class LetterReader:
         return words_of(tiles, [(grid.letters, grid.bits, grid.confidence) for grid in grids])
 
 
-def _session(path: Path) -> Any:  # noqa: ANN401 (onnxruntime has no types)
-    session = open_session(path)
+def _session(path: Path, providers: Providers | ProviderOrder) -> Any:  # noqa: ANN401 (it has no types)
+    session = open_session(path, providers)
     classes = session.get_modelmeta().custom_metadata_map.get("classes", "")
     if classes != CLASSES:
         raise ValueError(
