@@ -234,8 +234,8 @@ def _advice(name: str) -> str:
         return (
             "No wheel of onnxruntime for this platform has it: see onnxruntime.ai/docs/execution-providers."
         )
-    known = ", ".join([AUTO, CPU, *WHEELS])
-    return f"Names are those of onnxruntime: {known}."
+    name_list = ", ".join([AUTO, CPU, *WHEELS])
+    return f"Names are those of onnxruntime: {name_list}."
 
 
 def _not_started(names: Sequence[str], reason: str) -> str:

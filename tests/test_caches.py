@@ -18,11 +18,11 @@ from mmrag.documents.inputs import InputDocument
 from mmrag.documents.ocr import text_choice
 from mmrag.documents.pool import WorkerPool
 from mmrag.documents.settings import ReaderSettings
-from mmrag.embedders.onnx import open_session
 from mmrag.index import text_search
 from mmrag.index.directory import STORE_NAME
 from mmrag.index.row_search import MOST_QUERIES, KeptScores
 from mmrag.index.store import RecordStore
+from mmrag.onnx_sessions import open_session
 from mmrag.rerank import reranker as reranking
 from mmrag.types import Source
 

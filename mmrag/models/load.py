@@ -128,8 +128,8 @@ def _load_mini(folder: Path | None, settings: dict[str, Any]) -> Embedder:
 def _load_text_encoder(model: str | os.PathLike[str], settings: dict[str, Any]) -> Embedder:
     from mmrag.embedders.text import TextEmbedder
 
-    refused = {"compression": settings["compression"], "device": _unless_cpu(settings["device"])}
-    _refuse("a text encoder", refused, f"It has no image tokens. {ON_ONNX}")
+    foreign_settings = {"compression": settings["compression"], "device": _unless_cpu(settings["device"])}
+    _refuse("a text encoder", foreign_settings, f"It has no image tokens. {ON_ONNX}")
     folder = Path(model).expanduser()
     if not folder.is_dir():
         raise ValueError(
