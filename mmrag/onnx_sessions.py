@@ -178,7 +178,7 @@ def _onnxruntime() -> Any:  # noqa: ANN401  it has no types
     return onnxruntime
 
 
-@functools.cache
+@functools.lru_cache(maxsize=8)
 def _starts(name: str) -> bool:
     try:
         open_session(_IDENTITY, [name])

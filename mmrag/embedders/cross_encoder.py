@@ -112,6 +112,6 @@ def shipped_encoder(providers: Providers = None) -> CrossEncoder:
     return _shipped_encoder(provider_order(providers))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=8)
 def _shipped_encoder(providers: ProviderOrder) -> CrossEncoder:
     return CrossEncoder(providers=providers)

@@ -62,8 +62,8 @@ from mmrag.embedders.onnx import (
 from mmrag.errors import check_whole
 from mmrag.forks import new_lock
 from mmrag.machine import default_threads
-from mmrag.progress import progress_bar
 from mmrag.onnx_sessions import Providers, provider_order
+from mmrag.progress import progress_bar
 from mmrag.types import Budget, Matrix, Query
 
 QUERY_INSTRUCTION = "Represent this sentence for searching relevant passages: "

@@ -330,7 +330,7 @@ def shipped_encoder(providers: ProviderOrder) -> MiniEncoder:
 _shipped_lock = new_lock()
 
 
-@functools.cache
+@functools.lru_cache(maxsize=8)
 def _load_shipped(providers: ProviderOrder) -> MiniEncoder:
     return MiniEncoder(MODEL_DIR, providers)
 
