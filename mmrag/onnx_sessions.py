@@ -19,7 +19,8 @@ here:
   is searched by another. They differ by what quantising at run time rounds: numbers of OpenVINO's rows by at
   most .055, cosine at least .98, and the same page came first for all of 30 questions (same place).
 
-A graph runs on one core a call: work is parallel over inputs, so results do not depend on threads.
+A graph runs on one core a call: work is parallel over inputs, so results do not depend on threads. A fork
+waits for the runs of other threads (`RunGate`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
+
+from mmrag.forks import FORK_SECONDS, ForkOwner, follow_forks, new_condition
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +73,66 @@ _IDENTITY = (
 """A graph of one node that copies a number, to see which providers start."""
 
 
-def open_session(graph: Path | bytes, providers: Providers | ProviderOrder = None) -> Any:  # noqa: ANN401
+class RunGate(ForkOwner):
+    """Has a fork wait until no session is at work, at most `FORK_SECONDS`.
+
+    onnxruntime has locks of its own. One that another thread has for a moment would stay held in the child,
+    whose first run then waits for ever.
+    """
+
+    def __init__(self) -> None:
+        self._condition = new_condition()
+        self._runs = 0
+        self._is_forking = False
+        follow_forks(self)
+
+    def before_fork(self) -> None:
+        """Let what runs end, and nothing more begin."""
+        with self._condition:
+            self._is_forking = True
+            self._condition.wait_for(lambda: self._runs == 0, FORK_SECONDS)
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Go on; in a child nothing runs."""
+        with self._condition:
+            self._runs = 0 if in_child else self._runs
+            self._is_forking = False
+            self._condition.notify_all()
+
+    def __enter__(self) -> None:
+        with self._condition:
+            self._condition.wait_for(lambda: not self._is_forking, FORK_SECONDS)
+            self._runs += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._condition:
+            self._runs -= 1
+            self._condition.notify_all()
+
+
+_gate = RunGate()
+
+
+class Session:
+    """An ``onnxruntime.InferenceSession`` whose runs a fork waits for; all else is the session's own.
+
+    Args:
+        session: of onnxruntime.
+    """
+
+    def __init__(self, session: Any) -> None:  # noqa: ANN401  it has no types
+        self._session = session
+
+    def run(self, *arguments: Any) -> Any:  # noqa: ANN401
+        """Run the graph, as ``InferenceSession.run`` does."""
+        with _gate:
+            return self._session.run(*arguments)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._session, name)
+
+
+def open_session(graph: Path | bytes, providers: Providers | ProviderOrder = None) -> Session:
     """Open a graph with one core a call.
 
     onnxruntime would keep a plan of its memory for every shape of inputs that it has seen, and every number
@@ -82,7 +144,7 @@ def open_session(graph: Path | bytes, providers: Providers | ProviderOrder = Non
         providers: see `Providers`.
 
     Returns:
-        An ``onnxruntime.InferenceSession`` that has all of the providers.
+        A session that has all of the providers.
 
     Raises:
         ValueError: onnxruntime does not have a provider, or could not start it.
@@ -99,7 +161,7 @@ def open_session(graph: Path | bytes, providers: Providers | ProviderOrder = Non
     source = graph if isinstance(graph, bytes) else str(graph)
     arguments = [(name, dict(settings)) if settings else name for name, settings in order]
     if names == [CPU]:
-        return onnxruntime.InferenceSession(source, options, providers=arguments)
+        return Session(onnxruntime.InferenceSession(source, options, providers=arguments))
     try:
         session = onnxruntime.InferenceSession(source, options, providers=arguments, enable_fallback=0)
     except Exception as error:  # onnxruntime's errors have no common class
@@ -107,7 +169,7 @@ def open_session(graph: Path | bytes, providers: Providers | ProviderOrder = Non
     absent = [name for name in names if name not in session.get_providers()]
     if absent:
         raise ValueError(_not_started(absent, "its log on standard error has the reason"))
-    return session
+    return Session(session)
 
 
 def provider_order(providers: Providers | ProviderOrder = None) -> ProviderOrder:

@@ -7,13 +7,19 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from mmrag import DocumentQA, MemoryIndex, ReaderSettings
-from mmrag.embedders import onnx
+from mmrag import DocumentQA, MemoryIndex, ReaderSettings, onnx_sessions
+from mmrag.embedders.cross_encoder import CrossEncoder
+from mmrag.embedders.mini.embedder import MODEL_DIR
+from mmrag.embedders.mini.encoder import MiniEncoder
+from mmrag.embedders.mini.reader import LetterReader
 from mmrag.errors import IndexLockedError, IndexReadOnlyError
 from mmrag.forks import new_condition, new_lock, new_recursive_lock
+from mmrag.onnx_sessions import Session, open_session
 from mmrag.serving.client import ServerClient
 
 from .forks import PATIENCE, in_child, needs_fork
@@ -163,21 +169,30 @@ def test_a_child_waits_for_no_bar_of_another_thread(qa: DocumentQA) -> None:
         thread.join()
 
 
-def test_a_fork_waits_for_the_end_of_what_onnxruntime_runs() -> None:
+def test_a_fork_waits_for_the_end_of_what_onnxruntime_runs(monkeypatch) -> None:
     """Bug guarded: a lock of the runtime's own that a run has for a moment stayed held in the child."""
-    is_running, ended = threading.Event(), []
+    is_running, ended, session = threading.Event(), [], open_session(onnx_sessions._IDENTITY)
+    runtime_run = session._session.run
 
-    def run() -> None:
-        with onnx._gate:
-            is_running.set()
-            wait_until(lambda: onnx._gate._is_forking)
-            ended.append("run")
+    def run_until_a_fork(*arguments: object) -> object:
+        is_running.set()
+        wait_until(lambda: onnx_sessions._gate._is_forking)
+        ended.append("run")
+        return runtime_run(*arguments)
 
-    thread = threading.Thread(target=run)
+    monkeypatch.setattr(session, "_session", SimpleNamespace(run=run_until_a_fork))
+    thread = threading.Thread(target=session.run, args=(None, {"x": np.ones(1, np.float32)}))
     thread.start()
     assert is_running.wait(PATIENCE)
-    assert in_child(lambda: (ended, onnx._gate._runs)) == (["run"], 0)
+    assert in_child(lambda: (ended, onnx_sessions._gate._runs)) == (["run"], 0)
     thread.join()
+
+
+@pytest.mark.parametrize("make", [MiniEncoder, CrossEncoder, LetterReader])
+def test_every_model_of_the_package_runs_by_such_a_session(make) -> None:
+    model = make(*([MODEL_DIR] if make is MiniEncoder else []))
+    owner = model.load() if make is CrossEncoder else model
+    assert isinstance(owner._session, Session)
 
 
 def test_an_index_in_memory_is_the_childs_own(embedder) -> None:

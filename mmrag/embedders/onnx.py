@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmrag.errors import ModelDamagedError
-from mmrag.forks import FORK_SECONDS, ForkOwner, follow_forks, new_condition
 from mmrag.onnx_sessions import ProviderOrder, Providers, open_session
 from mmrag.serving.escaping import as_data
 
@@ -73,46 +72,6 @@ class WordPieces:
         return [encoding.ids for encoding in encodings]
 
 
-class RunGate(ForkOwner):
-    """Has a fork wait until no session is at work, at most `FORK_SECONDS`.
-
-    onnxruntime has locks of its own. One that another thread has for a moment would stay held in the child,
-    whose first run then waits for ever.
-    """
-
-    def __init__(self) -> None:
-        self._condition = new_condition()
-        self._runs = 0
-        self._is_forking = False
-        follow_forks(self)
-
-    def before_fork(self) -> None:
-        """Let what runs end, and nothing more begin."""
-        with self._condition:
-            self._is_forking = True
-            self._condition.wait_for(lambda: self._runs == 0, FORK_SECONDS)
-
-    def after_fork(self, *, in_child: bool) -> None:
-        """Go on; in a child nothing runs."""
-        with self._condition:
-            self._runs = 0 if in_child else self._runs
-            self._is_forking = False
-            self._condition.notify_all()
-
-    def __enter__(self) -> None:
-        with self._condition:
-            self._condition.wait_for(lambda: not self._is_forking, FORK_SECONDS)
-            self._runs += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._condition:
-            self._runs -= 1
-            self._condition.notify_all()
-
-
-_gate = RunGate()
-
-
 class OnnxBert:
     """A tokenizer and an onnxruntime session; both may be called from several threads.
 
@@ -151,15 +110,14 @@ class OnnxBert:
             tokens += [*second, self._tokenizer.last]
             segments += [1] * (len(second) + 1)
         ids = np.array([tokens], dtype=np.int64)  # (1, T)
-        with _gate:
-            (output,) = self._session.run(
-                None,
-                {
-                    "input_ids": ids,
-                    "attention_mask": np.ones_like(ids),
-                    "token_type_ids": np.array([segments], dtype=np.int64),
-                },
-            )
+        (output,) = self._session.run(
+            None,
+            {
+                "input_ids": ids,
+                "attention_mask": np.ones_like(ids),
+                "token_type_ids": np.array([segments], dtype=np.int64),
+            },
+        )
         return cast("NDArray[np.float32]", output[0].astype(np.float32, copy=False))
 
 
