@@ -60,7 +60,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "scoring": Benchmark("scoring.py"),
     "index-growth": Benchmark("index_growth.py", ("--pages", "1000", "10000", "--singles", "2000")),
     "search-scale": Benchmark(
-        "search_scale.py", ("--index", "{index}", "--queries", "{pack}"), by_default=False
+        "search_scale.py", ("--index", "{index}", "--pack", "{pack}"), by_default=False
     ),
     "stores": Benchmark("scale.py", ("--pages", "1000,10000"), by_default=False),
     "import-time": Benchmark("import_time.py"),

@@ -1,20 +1,23 @@
 """Vector search over many pages: time of one core, and what it finds of the exact best ten.
 
-OMP_NUM_THREADS=1 python benchmarks/search_scale.py --index DIR --queries FILE.npy [--pages 100000]
+OMP_NUM_THREADS=1 python benchmarks/search_scale.py --index DIR --pack PACK [--pages 100000]
 
 The pages are those of an index, again and again, each copy's rows moved by a little noise and scaled back to
 their length. Random vectors would mislead: whatever a first stage does with them, it does well. The exact
 best ten of a query are then mostly copies of few pages, and among equals a search may choose: a hit counts
 as found if any copy of its page is found.
 
-`--queries` are query rows ``(questions, rows, dim)``, zeros after the last row of a short one. `--small`
-makes pages itself and checks results only.
+The questions are the answerable ones of a pack, encoded by the default embedder. Its documents are halved by
+chance, always the same way: how many candidates a search looks at was chosen on the questions of the one
+half, and what is reported comes from the other (`--half`). `--small` makes pages itself and checks
+results only.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -31,6 +34,9 @@ from mmrag.scoring import int8_engine, maxsim_ragged
 
 NOISE = 0.02
 """Standard deviation of what is added to each number of a copy; rows have length 1."""
+
+HALVES_SEED = 7
+"""Of which documents' questions a choice was made on; the others report."""
 
 
 def pages_of(folder):
@@ -49,6 +55,20 @@ def made_pages(rng, count=300, dim=32):
         rows = rng.standard_normal(dim) + 0.5 * rng.standard_normal((int(rng.integers(1, 20)), dim))
         pages.append((rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32))
     return pages
+
+
+def encoded_questions(pack, half):
+    """Return the query rows of the answerable questions on one half of a pack's documents."""
+    from mmrag.models.load import default_embedder
+
+    lines = (pack / "queries.jsonl").read_text(encoding="utf-8").splitlines()
+    questions = [question for question in map(json.loads, lines) if question["answerable"]]
+    documents = sorted({question["doc"] for question in questions})
+    order = np.random.default_rng(HALVES_SEED).permutation(documents).tolist()
+    chosen = set(order[: len(order) // 2])
+    texts = [q["question"] for q in questions if (q["doc"] in chosen) == (half == "choosing")]
+    rows = default_embedder().encode_query(texts)
+    return [query[np.abs(query).sum(1) > 0] for query in rows]
 
 
 def copies(pages, count, rng):
@@ -99,7 +119,12 @@ def measure(folder, pages, queries, count, seed, rounds):
     store = RecordStore(folder / "index.sqlite", create=manifest, read_only=False)
     fill(store, pages, count, seed)
     search = RowSearch(store)
-    report = {"pages": count, "engine": int8_engine(), "bytes": (folder / "index.sqlite").stat().st_size}
+    report = {
+        "pages": count,
+        "engine": int8_engine(),
+        "load": os.getloadavg()[0],
+        "bytes": (folder / "index.sqlite").stat().st_size,
+    }
     times = []
     with store.database.read() as connection:
         first, _ = processor_ms(lambda: search.search(connection, queries[0], 10, None, None, exact=False))
@@ -133,7 +158,7 @@ def main(arguments):
         arguments.pages = 1500
     else:
         pages = pages_of(arguments.index)
-        queries = [query[np.abs(query).sum(1) > 0] for query in np.load(arguments.queries)]
+        queries = encoded_questions(arguments.pack, arguments.half)
         queries = queries[:: max(1, len(queries) // arguments.questions)][: arguments.questions]
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
         report = measure(Path(folder), pages, queries, arguments.pages, arguments.seed, arguments.rounds)
@@ -142,7 +167,8 @@ def main(arguments):
         assert report["recall_at_10"]["any copy"] > 0.9, report
     if arguments.out:
         setting = {"noise": NOISE, "distinct_pages": len(pages), "questions": len(queries)}
-        arguments.out.write_text(json.dumps({**setting, **report}, indent=1) + "\n", encoding="utf-8")
+        result = {"rows": [setting | report]}
+        arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
@@ -150,7 +176,8 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--index", type=Path, help="folder of an index")
-    parser.add_argument("--queries", type=Path, help="query rows, .npy")
+    parser.add_argument("--pack", type=Path, help="evaluation pack, whose documents the index has")
+    parser.add_argument("--half", choices=("reporting", "choosing"), default="reporting", help="of documents")
     parser.add_argument("--pages", type=int, default=100_000)
     parser.add_argument("--questions", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=3)
@@ -159,6 +186,6 @@ if __name__ == "__main__":
     parser.add_argument("--small", action="store_true", help="1,500 pages: results only")
     parser.add_argument("--json", "--out", dest="out", type=Path, help="write the figures here as JSON")
     parsed = parser.parse_args()
-    if not parsed.small and not (parsed.index and parsed.queries):
-        parser.error("--index and --queries are needed, or --small")
+    if not parsed.small and not (parsed.index and parsed.pack):
+        parser.error("--index and --pack are needed, or --small")
     main(parsed)

@@ -111,6 +111,19 @@ def test_rows_that_cannot_be_written_are_scored_in_place(engine):
     np.testing.assert_array_equal(maxsim_int8(query, coded, offsets, engine=engine), scores)
 
 
+@pytest.mark.parametrize("part", [1, 7, 4096])
+def test_rows_that_are_brought_together_are_scored_as_if_they_stood_so(engine, monkeypatch, part):
+    query, rows, offsets = sample(6)
+    coded = Int8Rows.of(rows)
+    monkeypatch.setattr(int8, "GATHERED_ROWS", part)
+    at = np.random.default_rng(0).permutation(len(rows))
+    together = Int8Rows(coded.codes[at], coded.scales[at])
+    expected = maxsim_int8(query, together, offsets, engine=engine)
+    np.testing.assert_allclose(maxsim_int8(query, coded, offsets, at=at, engine=engine), expected, rtol=1e-5)
+    nothing = maxsim_int8(query, coded, np.array([0]), at=at[:0], engine=engine)
+    assert nothing.shape == (0,)
+
+
 def test_empty_sides_give_empty_scores(engine):
     nothing = Int8Rows.of(np.empty((0, 4), np.float32))
     assert maxsim_int8(np.ones((2, 4), np.float32), nothing, np.array([0]), engine=engine).shape == (0,)

@@ -96,12 +96,18 @@ class MatrixTable:
                 blobs = {row[0]: row for row in connection.execute(f"{select} WHERE seq IN ({marks})", part)}
                 rows += [blobs[seq] for seq in part if seq in blobs]
         pairs = [(seq, peaks + codes) for seq, peaks, codes in rows] if is_prefix else rows
-        numbers, data = [row[0] for row in pairs], [row[1] for row in pairs]
-        try:
-            return codec.block(numbers, data, most)
-        except ValueError:
-            _raise_damage(connection, codec, pairs, "first" if most == 1 else "matrix")
-            raise
+        return _block(connection, codec, pairs, most)
+
+    def blocks(self, connection: sqlite3.Connection, count: int) -> Iterator[RowBlock]:
+        """Read the rows of all records as they are stored, by rising number, `count` records at a time.
+
+        Raises:
+            IndexDamagedError: the bytes of a record are no rows.
+        """
+        codec = self.codec(connection)
+        cursor = connection.execute("SELECT seq, CAST(matrix AS BLOB) FROM vectors ORDER BY seq")
+        while pairs := cursor.fetchmany(count):
+            yield _block(connection, codec, pairs, None)
 
     @staticmethod
     def row_bytes(connection: sqlite3.Connection) -> int:
@@ -116,6 +122,18 @@ class MatrixTable:
         is_whole = np.isin(block.seqs, np.fromiter(ids, np.int64, len(ids)))  # a row alone is no record
         seqs: list[int] = block.seqs[is_whole].tolist()
         return seqs, [ids[seq] for seq in seqs], block.decode()[is_whole]
+
+
+def _block(
+    connection: sqlite3.Connection, codec: RowCodec, pairs: Sequence[tuple[int, bytes]], most: int | None
+) -> RowBlock:
+    """Put the first rows of records together."""
+    numbers, data = [row[0] for row in pairs], [row[1] for row in pairs]
+    try:
+        return codec.block(numbers, data, most)
+    except ValueError:
+        _raise_damage(connection, codec, pairs, "first" if most == 1 else "matrix")
+        raise
 
 
 def _raise_damage(

@@ -1,30 +1,42 @@
-"""The first rows of every record in memory, in int8, as the first stage of a search scans them.
+"""Rows of every record at hand, in int8, as the first stages of a search scan them.
 
 They are loaded when the first search wants them and follow the file (`mmrag.index.resident_copy`). A small
-index is held whole, so that its later stages read nothing either.
+index is held whole in memory, a larger one in a mapped file of this process (`mmrag.index.mapped_rows`), so
+that later stages read nothing either. Where that file would be too large, or cannot be written, the first
+rows of each record are held in memory.
 
-Why a prefix, and no structure of neighbours: rows of an embedder that nests them say most first, a scan finds
-what is there, every time, and it costs 10 to 20 ms for 100,000 pages (``docs/search.md``).
+Why no structure of neighbours: a scan finds what is there, every time, and row 0 of 100,000 pages takes it a
+millisecond (``docs/search.md``).
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmrag.index.mapped_rows import MappedRows, positions_in, rows_of
 from mmrag.index.resident_copy import ResidentCopy
 from mmrag.index.rows import RowBlock
 from mmrag.scoring import Int8Rows
 
 PREFIX_ROWS = 8
-"""Rows of a record that are held in memory."""
+"""Rows of a record that are held in memory where not all can be."""
 
 WHOLE_RECORDS = 20_000
 WHOLE_BYTES = 64 << 20
-"""Largest index whose rows are all resident."""
+"""Largest index whose rows are all in memory."""
+
+MAPPED_BYTES = 4 << 30
+"""Rows of the largest index that is mapped."""
+
+RECORDS_AT_ONCE = 2000
+"""Records in memory while rows are copied to the mapped file."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +55,16 @@ class HeldRows:
 
     def positions(self, seqs: NDArray[np.int64]) -> NDArray[np.intp]:
         """Return where these records stand; those that are not there are left out."""
-        held_seqs = self.block.seqs
-        if not len(held_seqs):
-            return np.empty(0, np.intp)
-        at = np.searchsorted(held_seqs, seqs).clip(max=len(held_seqs) - 1)
-        positions_found: NDArray[np.intp] = at[held_seqs[at] == seqs]
-        return positions_found
+        return positions_in(self.block.seqs, seqs)
+
+    @property
+    def seqs(self) -> NDArray[np.int64]:
+        """Numbers of the records, rising."""
+        return self.block.seqs
+
+    def cut(self, positions: NDArray[np.intp] | None, most: int | None) -> RowBlock:
+        """Return the first `most` rows that are held, or all, of the records at some positions, or of all."""
+        return cut_block(self.block, positions, most)
 
 
 def int8_rows(block: RowBlock) -> Int8Rows:
@@ -68,31 +84,52 @@ def cut_block(block: RowBlock, positions: NDArray[np.intp] | None, most: int | N
     seqs = block.seqs
     if positions is not None:
         starts, lengths, seqs = starts[positions], lengths[positions], seqs[positions]
-    ends = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=ends[1:])
-    rows = np.repeat(starts - ends[:-1], lengths) + np.arange(ends[-1])  # of the block
+    rows, ends = rows_of(starts, lengths)
     return RowBlock(seqs, ends, block.numbers[rows], None if block.peaks is None else block.peaks[rows])
 
 
-class ResidentRows(ResidentCopy[HeldRows]):
+class ResidentRows(ResidentCopy[HeldRows | MappedRows]):
     """The rows held in memory, of whatever state of the file a search sees. Safe between threads.
 
     Args:
         store: the records.
     """
 
-    def _load(self, connection: sqlite3.Connection, generation: int) -> HeldRows:
+    def _load(self, connection: sqlite3.Connection, generation: int) -> HeldRows | MappedRows:
         """Read them all."""
-        count = self._store.count(connection, None)
-        is_whole = count <= WHOLE_RECORDS and _is_small(count, self._store.row_bytes(connection))
+        count, size = self._store.count(connection, None), self._store.row_bytes(connection)
+        is_whole = _is_small(count, size)
+        if not is_whole and size <= MAPPED_BYTES:
+            try:
+                return self._map(connection, generation, size)
+            except OSError as error:
+                logger.warning(
+                    "index rows (%.1f GB) cannot be mapped, so that searches look at the first %d rows of a "
+                    "record alone: %s. Free the space, or set TMPDIR to another folder.",
+                    size / 1e9,
+                    PREFIX_ROWS,
+                    error,
+                )
         block = self._store.block(connection, None, None if is_whole else PREFIX_ROWS)
         return HeldRows(generation, _quantise(block), is_whole and block.peaks is not None)
 
-    def _follow(self, connection: sqlite3.Connection, resident: HeldRows, generation: int) -> HeldRows | None:
+    def _map(self, connection: sqlite3.Connection, generation: int, size: int) -> MappedRows:
+        """Copy all rows to a file of this process, some records in memory at a time."""
+        blocks = self._store.blocks(connection, RECORDS_AT_ONCE)
+        manifest = self._store.codec(connection)
+        return MappedRows.of(
+            generation, manifest.dim, size, map(_quantise, blocks), is_whole=manifest.row_type == "int8"
+        )
+
+    def _follow(
+        self, connection: sqlite3.Connection, resident: HeldRows | MappedRows, generation: int
+    ) -> HeldRows | MappedRows | None:
         """Read what has changed since; None where the file does not say, or too much has."""
         changed_seqs = self._store.changes(connection, generation=resident.generation)
-        if changed_seqs is None or len(changed_seqs) > max(1000, len(resident.block.seqs) // 4):
+        if changed_seqs is None or len(changed_seqs) > max(1000, len(resident.seqs) // 4):
             return None
+        if isinstance(resident, MappedRows):
+            return self._follow_mapped(connection, resident, generation, changed_seqs)
         block = self._store.block(connection, changed_seqs, None if resident.is_whole else PREFIX_ROWS)
         left = np.flatnonzero(~np.isin(resident.block.seqs, np.array(changed_seqs, np.int64)))
         positions = left if len(left) < len(resident.block.seqs) else None
@@ -100,6 +137,18 @@ class ResidentRows(ResidentCopy[HeldRows]):
         if resident.is_whole and not _is_small(len(union.seqs), union.numbers.nbytes):
             return None
         return HeldRows(generation, union, resident.is_whole)
+
+    def _follow_mapped(
+        self, connection: sqlite3.Connection, resident: MappedRows, generation: int, changed_seqs: list[int]
+    ) -> MappedRows | None:
+        """Add what has changed since; None where a new file is due."""
+        if not resident.file.is_ours or resident.is_mostly_dead or resident.rows.codes.nbytes > MAPPED_BYTES:
+            return None
+        block = _quantise(self._store.block(connection, changed_seqs, None))
+        try:
+            return resident.followed(generation, np.array(changed_seqs, np.int64), block)
+        except OSError:  # and what `_load` makes of it is logged
+            return None
 
 
 def _is_small(records: int, numbers: int) -> bool:

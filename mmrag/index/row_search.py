@@ -1,8 +1,10 @@
-"""Search of an index's rows: all of them exactly, or in two stages.
+"""Search of an index's rows: all of them exactly, or in stages.
 
-1. Every record's first `PREFIX_ROWS` rows, in int8 and in memory, against row 0 of the query. Budgets cut the
-   prefix further, and against single vectors the query is the sum of its rows, which is then the whole score.
-2. The survivors' rows, in float32, against all rows of the query.
+1. Every record, in int8, against row 0 of the query: by all its rows where an index is small, by row 0
+   where all rows are mapped, by its first rows where they cannot be. Budgets cut the rows further, and
+   against single vectors the query is the sum of its rows, which is then the whole score.
+2. Where all rows are mapped: those of the candidates, in int8, against the query's strong rows.
+3. The survivors' rows, in float32, against all rows of the query.
 
 Whatever stage brought a record, the score that is reported is that of its stored rows in float64.
 """
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 from mmrag.forks import new_lock
 from mmrag.index.filters import Filter
+from mmrag.index.mapped_rows import MappedRows
 from mmrag.index.ranking import final_scores_of, shortlist
 from mmrag.index.resident_names import ResidentNames
 from mmrag.index.resident_rows import HeldRows, ResidentRows, cut_block, int8_rows
@@ -31,7 +34,19 @@ SURVIVORS_A_HIT = 8
 
 WHOLE_SURVIVORS = 256
 WHOLE_SURVIVORS_A_HIT = 4
-"""The same where the first stage saw all rows of every record."""
+"""The same where a stage saw all their rows."""
+
+CANDIDATES = 12_288
+CANDIDATES_A_HIT = 64
+CANDIDATE_SHARE = 40
+"""How many records row 0 hands on where all rows are mapped: the largest, the third one in so many of all.
+
+Of the exact best ten among 100,000 pages row 0 keeps .974 in 4,096, .992 in 8,192 and .993 in 12,288; all
+rows keep all of them in 128 (``docs/lab-log.md``).
+"""
+
+STRONG_ROW = 0.25
+"""Rows of a query whose length is at least this share of the longest row's are scanned with."""
 
 SCAN_SHARE = 4
 """A filter that lets more than one in so many pass is applied after the scan."""
@@ -100,23 +115,20 @@ class RowSearch:
         resident = self._resident.current(connection)
         scores = self._finals.of(resident.generation, query, document_rows)
         new_seqs = [seq for seq in seqs.values() if seq not in scores]
-        if resident.is_whole:
-            positions = resident.positions(np.array(new_seqs, np.int64))
-            block = cut_block(resident.block, positions, document_rows)
-        else:
-            block = self._store.block(connection, new_seqs, document_rows)
-        scores |= _final_scores(query, block)
+        scores |= _final_scores(query, self._block(connection, resident, new_seqs, document_rows))
         return [Hit(id, scores[seqs[id]]) for id in ids if id in seqs]
 
     def _survivors(
         self,
-        resident: HeldRows,
+        resident: HeldRows | MappedRows,
         query: NDArray[np.float32],
         k: int,
         document_rows: int | None,
         positions: NDArray[np.intp] | None,
     ) -> NDArray[np.intp] | None:
-        """Select about the best records by the rows in memory; None: all of them are few enough."""
+        """Select about the best records by the rows at hand; None: all of them are few enough."""
+        if isinstance(resident, MappedRows):
+            return _mapped_survivors(resident, query, k, document_rows, positions)
         count = max(SURVIVORS, SURVIVORS_A_HIT * k)
         if resident.is_whole:
             count = max(WHOLE_SURVIVORS, WHOLE_SURVIVORS_A_HIT * k)
@@ -129,29 +141,23 @@ class RowSearch:
         block = cut_block(resident.block, positions if narrow else None, document_rows)
         scores = maxsim_int8(stage, int8_rows(block), block.starts)
         if positions is None or narrow:
-            best = np.sort(np.argpartition(scores, total - count)[total - count :])
+            best = _best_at(scores, count)
             return best if positions is None else positions[best]
-        scores = scores[positions]
-        return positions[np.sort(np.argpartition(scores, total - count)[total - count :])]
+        return positions[_best_at(scores[positions], count)]
 
     def _best(
         self,
         connection: sqlite3.Connection,
-        resident: HeldRows,
+        resident: HeldRows | MappedRows,
         query: NDArray[np.float32],
         k: int,
         document_rows: int | None,
         positions: NDArray[np.intp] | None,
     ) -> list[Hit]:
         """Score the records at these positions, or all, in float32, and keep the best."""
-        seqs = resident.block.seqs if positions is None else resident.block.seqs[positions]
-        if resident.is_whole:
-            blocks = iter([cut_block(resident.block, positions, document_rows)])
-        else:
-            blocks = self._blocks(connection, seqs, document_rows)
         scores, numbers = [np.empty(0, np.float32)], [np.empty(0, np.int64)]
         block = None
-        for block in blocks:
+        for block in self._blocks(connection, resident, positions, document_rows):
             scores.append(_scores(query, block))
             numbers.append(block.seqs)
         if block is None:
@@ -163,18 +169,89 @@ class RowSearch:
         if len(scores) == 2:  # all of them stood in one block
             best = cut_block(block, at[is_new], None)
         else:
-            best = self._store.block(connection, best_seqs[is_new].tolist(), document_rows)
+            best = self._block(connection, resident, best_seqs[is_new].tolist(), document_rows)
         finals |= _final_scores(query, best)
         ids = self.names.ids(connection, best_seqs.tolist())
         hits = [Hit(ids[seq], finals[seq]) for seq in best_seqs.tolist() if seq in ids]  # rows are no record
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:k]
 
     def _blocks(
-        self, connection: sqlite3.Connection, seqs: NDArray[np.int64], document_rows: int | None
+        self,
+        connection: sqlite3.Connection,
+        resident: HeldRows | MappedRows,
+        positions: NDArray[np.intp] | None,
+        document_rows: int | None,
     ) -> Iterator[RowBlock]:
-        """Read the rows of these records, a part of them at a time."""
-        for start in range(0, len(seqs), _SCAN):
-            yield self._store.block(connection, seqs[start : start + _SCAN].tolist(), document_rows)
+        """Yield the rows of the records at these positions, or of all, a part of them at a time."""
+        if resident.is_whole and isinstance(resident, HeldRows):
+            yield resident.cut(positions, document_rows)
+            return
+        positions = np.arange(len(resident.seqs)) if positions is None else positions
+        for start in range(0, len(positions), _SCAN):
+            part = positions[start : start + _SCAN]
+            if resident.is_whole:
+                yield resident.cut(part, document_rows)
+            else:
+                yield self._store.block(connection, resident.seqs[part].tolist(), document_rows)
+
+    def _block(
+        self,
+        connection: sqlite3.Connection,
+        resident: HeldRows | MappedRows,
+        seqs: Sequence[int],
+        document_rows: int | None,
+    ) -> RowBlock:
+        """Return the rows of these records, as they are stored."""
+        if resident.is_whole:
+            return resident.cut(resident.positions(np.array(seqs, np.int64)), document_rows)
+        return self._store.block(connection, seqs, document_rows)
+
+
+def _mapped_survivors(
+    resident: MappedRows,
+    query: NDArray[np.float32],
+    k: int,
+    document_rows: int | None,
+    positions: NDArray[np.intp] | None,
+) -> NDArray[np.intp] | None:
+    """Select about the best records by row 0, and of those by all rows; None: all of them are few enough."""
+    count = max(WHOLE_SURVIVORS, WHOLE_SURVIVORS_A_HIT * k)
+    candidates = max(CANDIDATES, CANDIDATES_A_HIT * k, len(resident.seqs) // CANDIDATE_SHARE)
+    stage = query[:1]
+    if document_rows == 1:  # the sum over the query's rows is one product, and row 0 the whole score
+        candidates, stage = count, query.sum(0, keepdims=True)
+    total = len(resident.seqs) if positions is None else len(positions)
+    if total <= count:
+        return positions
+    if total > candidates:
+        scores = resident.first_scores(stage)
+        best = _best_at(scores if positions is None else scores[positions], candidates)
+        positions = best if positions is None else positions[best]
+    if document_rows == 1:
+        return positions
+    if positions is None:
+        positions = np.arange(total)
+    scores = resident.scores(strong_rows(query), positions, document_rows)
+    return positions[_best_at(scores, count)]
+
+
+def _best_at(scores: NDArray[np.float32], count: int) -> NDArray[np.intp]:
+    """Return where the best `count` scores are, rising; there are more scores."""
+    best: NDArray[np.intp] = np.sort(np.argpartition(scores, len(scores) - count)[len(scores) - count :])
+    return best
+
+
+def strong_rows(query: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the rows of a query that can put documents in another order: those that are not much shorter.
+
+    A row adds to a score no more than its length. Those of ``mmrag-mini`` after row 0 have less than a tenth
+    of its length.
+
+    Args:
+        query: ``(Tq, dim)``.
+    """
+    lengths = np.linalg.norm(query, axis=1)  # (Tq,)
+    return query[lengths >= STRONG_ROW * lengths.max()]
 
 
 def _scores(query: NDArray[np.float32], block: RowBlock) -> NDArray[np.float32]:

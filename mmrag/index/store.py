@@ -32,7 +32,7 @@ from mmrag.index.layout import check_layout
 from mmrag.index.matrices import MatrixTable
 from mmrag.index.record_codec import check_page, decode_entry, decode_manifest, decode_record
 from mmrag.index.records import check_metadata, flat_metadata, merged_metadata, plain_metadata
-from mmrag.index.rows import RowBlock
+from mmrag.index.rows import RowBlock, RowCodec
 from mmrag.index.schema import create_file
 from mmrag.index.stored import decode_guard
 from mmrag.index.upgrade import forget_words, put_words, upgrade_file
@@ -309,6 +309,14 @@ class RecordStore:
     ) -> RowBlock:
         """Read the rows of many records as they are stored; see `MatrixTable.block`."""
         return self._matrices.block(connection, seqs, most)
+
+    def blocks(self, connection: sqlite3.Connection, count: int) -> Iterator[RowBlock]:
+        """Read the rows of all records, `count` records at a time; see `MatrixTable.blocks`."""
+        return self._matrices.blocks(connection, count)
+
+    def codec(self, connection: sqlite3.Connection) -> RowCodec:
+        """Return what the rows of this file are encoded with; see `MatrixTable.codec`."""
+        return self._matrices.codec(connection)
 
     def row_bytes(self, connection: sqlite3.Connection) -> int:
         """Count the bytes of all rows."""

@@ -1,5 +1,6 @@
 """Laws of the search over rows in memory: exact where it claims to be, and never behind the file."""
 
+import os
 import threading
 from itertools import product
 
@@ -8,8 +9,10 @@ import pytest
 
 from mmrag.index import row_search
 from mmrag.index.chroma import ChromaIndex
+from mmrag.index.mapped_rows import MappedRows
 from mmrag.index.memory import MemoryIndex
 from mmrag.index.resident_rows import HeldRows, ResidentRows, cut_block
+from mmrag.index.row_search import strong_rows
 from mmrag.index.rows import RowBlock
 from mmrag.types import Budget, Record
 
@@ -38,11 +41,14 @@ def row_type(request):
     return request.param
 
 
-@pytest.fixture(params=["whole", "prefix"])
+@pytest.fixture(params=["whole", "mapped", "prefix"])
 def held(request, monkeypatch):
-    """Hold all rows in memory, or two of each record."""
-    if request.param == "prefix":
+    """Hold all rows in memory, or in a mapped file, or two of each record in memory."""
+    if request.param != "whole":
         monkeypatch.setattr("mmrag.index.resident_rows.WHOLE_RECORDS", 0)
+        monkeypatch.setattr("mmrag.index.resident_rows.RECORDS_AT_ONCE", 50)
+    if request.param == "prefix":
+        monkeypatch.setattr("mmrag.index.resident_rows.MAPPED_BYTES", 0)
         monkeypatch.setattr("mmrag.index.resident_rows.PREFIX_ROWS", 2)
     return request.param
 
@@ -58,8 +64,9 @@ def index(tmp_path, identity, row_type):
 def few_survivors(monkeypatch, count):
     for name in ("SURVIVORS", "WHOLE_SURVIVORS"):
         monkeypatch.setattr(row_search, name, count)
-    for name in ("SURVIVORS_A_HIT", "WHOLE_SURVIVORS_A_HIT"):
+    for name in ("SURVIVORS_A_HIT", "WHOLE_SURVIVORS_A_HIT", "CANDIDATES_A_HIT"):
         monkeypatch.setattr(row_search, name, 1)
+    monkeypatch.setattr(row_search, "CANDIDATES", 2 * count)
 
 
 FILTERS = [None, {"n": {"$lt": 7}}, {"n": {"$lt": 100}}, {"n": 1000}]
@@ -96,9 +103,9 @@ def test_against_single_vectors_the_first_stage_is_the_whole_score(index, held, 
         assert hits == index.search_vectors(query, k=5, budget=Budget(3, 1), exact=True)
 
 
-def numbers(rows: HeldRows):
+def numbers(rows: HeldRows | MappedRows):
     """The rows held of each record, in order."""
-    block = rows.block
+    block = rows.cut(None, None)
     parts = np.split(block.decode(), block.starts[1:-1])
     return {int(seq): part.tolist() for seq, part in zip(block.seqs, parts, strict=True)}
 
@@ -119,15 +126,131 @@ def test_rows_follow_the_file_and_only_changes_are_read(index, held, monkeypatch
     index.delete(["r3", "r50"])
     with store.database.read() as connection:
         now = resident.current(connection)
-        assert asked == [None, [4, 8, 9, 51, 121, 122, 123]]
+        loaded = [] if held == "mapped" else [None]
+        assert asked == [*loaded, [4, 8, 9, 51, 121, 122, 123]]
         assert resident.current(connection) is now
         assert numbers(now) == numbers(ResidentRows(store).current(connection))
-    assert now.block.seqs.tolist() == sorted(now.block.seqs.tolist())
-    assert now.is_whole == (held == "whole" and store.manifest.row_type == "int8")
+    assert now.seqs.tolist() == sorted(now.seqs.tolist())
+    assert now.is_whole == (held != "prefix" and store.manifest.row_type == "int8")
+    assert isinstance(now, MappedRows) == (held == "mapped")
 
 
-def test_an_index_that_grows_too_large_is_held_by_its_first_rows(tmp_path, identity, monkeypatch):
+@pytest.fixture
+def resident_of(tmp_path, identity):
+    """Give the rows at hand of an index of ten records, and the index."""
+    index = ChromaIndex.open(tmp_path / "index", identity)
+    index.add(records(0, count=10))
+    yield index, ResidentRows(index._store)
+    index.close()
+
+
+def current(index, resident):
+    with index._store.database.read() as connection:
+        return resident.current(connection)
+
+
+def test_an_index_that_grows_too_large_for_memory_is_mapped(resident_of, monkeypatch):
     monkeypatch.setattr("mmrag.index.resident_rows.WHOLE_RECORDS", 10)
+    index, resident = resident_of
+    assert isinstance(current(index, resident), HeldRows)
+    index.add(records(1, count=1, first=10))
+    grown = current(index, resident)
+    assert isinstance(grown, MappedRows)
+    assert numbers(grown) == numbers(current(index, ResidentRows(index._store)))
+
+
+def test_a_mapped_file_goes_with_its_process(resident_of, monkeypatch, tmp_path):
+    """It has no name, so that nothing can be found of it, and nothing is left by a process that is killed."""
+    monkeypatch.setattr("mmrag.index.resident_rows.WHOLE_RECORDS", 0)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    index, resident = resident_of
+    assert isinstance(current(index, resident), MappedRows)
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_where_rows_cannot_be_mapped_the_first_ones_are_held(resident_of, monkeypatch, caplog):
+    monkeypatch.setattr("mmrag.index.resident_rows.WHOLE_RECORDS", 0)
+    monkeypatch.setattr("mmrag.index.mapped_rows.FREE_SHARE", 1 << 60)
+    index, resident = resident_of
+    held = current(index, resident)
+    assert isinstance(held, HeldRows) and not held.is_whole
+    assert np.diff(held.block.starts).max() <= 8
+    assert "cannot be mapped" in caplog.text and "TMPDIR" in caplog.text
+
+
+def test_states_that_a_search_looks_at_stay_while_rows_are_added(resident_of, monkeypatch):
+    monkeypatch.setattr("mmrag.index.resident_rows.WHOLE_RECORDS", 0)
+    index, resident = resident_of
+    states = [current(index, resident)]
+    kept = [numbers(states[0])]
+    for round in range(4):
+        index.add(records(round, count=3, first=8 + round))  # replaces some, adds some
+        states.append(current(index, resident))
+        kept.append(numbers(states[-1]))
+    assert len({id(state.file) for state in states}) == 1
+    assert [numbers(state) for state in states] == kept
+
+
+def test_a_file_of_rows_that_are_gone_is_written_anew(resident_of, monkeypatch):
+    monkeypatch.setattr("mmrag.index.resident_rows.WHOLE_RECORDS", 0)
+    index, resident = resident_of
+    first = current(index, resident)
+    for _ in range(3):
+        index.add(records(2, count=10))
+        last = current(index, resident)
+    assert last.file is not first.file
+    assert numbers(last) == numbers(current(index, ResidentRows(index._store)))
+
+
+def test_a_write_that_fails_leaves_what_was_there(resident_of, monkeypatch):
+    monkeypatch.setattr("mmrag.index.resident_rows.WHOLE_RECORDS", 0)
+    index, resident = resident_of
+    state = current(index, resident)
+    kept = numbers(state)
+
+    class FullDisk:
+        def __getattr__(self, name):
+            return getattr(state_file, name)
+
+        def flush(self):
+            raise OSError("no space left")
+
+    state_file = state.file._file
+    index.add(records(1, count=2, first=10))
+    with monkeypatch.context() as context:
+        context.setattr(state.file, "_file", FullDisk())
+        assert current(index, resident).file is not state.file  # made anew, elsewhere
+    assert numbers(state) == kept
+    block = resident._store.block
+    with index._store.database.read() as connection:
+        later = state.followed(9, np.array([11, 12]), block(connection, [11, 12]))
+    assert numbers(later) == numbers(current(index, ResidentRows(index._store)))
+
+
+def test_after_a_fork_the_file_is_the_parents(resident_of, monkeypatch):
+    monkeypatch.setattr("mmrag.index.resident_rows.WHOLE_RECORDS", 0)
+    index, resident = resident_of
+    before = current(index, resident)
+    parent = os.getpid()
+    monkeypatch.setattr("os.getpid", lambda: parent + 1)
+    assert current(index, resident) is before  # what is there is read
+    index.add(records(1, count=1, first=10))
+    after = current(index, resident)
+    assert after.file is not before.file
+    assert len(before.file.first_rows) == 10
+
+
+def test_strong_rows_by_hand():
+    query = np.array([[4, 0], [0, 1], [0.9, 0], [0, 0]], np.float32)
+    assert strong_rows(query).tolist() == [[4, 0], [0, 1]]
+
+
+def test_an_index_is_held_by_its_first_rows_where_it_is_too_large_to_be_mapped(
+    tmp_path, identity, monkeypatch
+):
+    monkeypatch.setattr("mmrag.index.resident_rows.WHOLE_RECORDS", 10)
+    monkeypatch.setattr("mmrag.index.resident_rows.MAPPED_BYTES", 0)
     index = ChromaIndex.open(tmp_path / "index", identity)
     index.add(records(0, count=10))
     resident = ResidentRows(index._store)
@@ -148,10 +271,10 @@ def test_a_search_that_began_before_a_commit_sees_the_state_it_began_with(index,
         store.generation(earlier)  # SQLite takes its snapshot with the first statement
         index.delete(["r0"])
         with store.database.read() as later:
-            assert len(resident.current(later).block.seqs) == COUNT - 1
-        assert len(resident.current(earlier).block.seqs) == COUNT
+            assert len(resident.current(later).seqs) == COUNT - 1
+        assert len(resident.current(earlier).seqs) == COUNT
         with store.database.read() as later:
-            assert len(resident.current(later).block.seqs) == COUNT - 1
+            assert len(resident.current(later).seqs) == COUNT - 1
 
 
 def test_readers_of_other_handles_see_each_commit(index, held, identity, tmp_path):
