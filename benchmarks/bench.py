@@ -62,6 +62,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "search-scale": Benchmark(
         "search_scale.py", ("--index", "{index}", "--pack", "{pack}"), by_default=False
     ),
+    "warm-search": Benchmark("warm_search.py", ("--index", "{index}", "--pack", "{pack}"), by_default=False),
     "stores": Benchmark("scale.py", ("--pages", "1000,10000"), by_default=False),
     "import-time": Benchmark("import_time.py"),
     "cold-ask": Benchmark("cold_ask.py"),

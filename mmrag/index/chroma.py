@@ -10,8 +10,8 @@
 
 A write is one SQLite transaction with a pending mark, then Chroma, then the mark goes. Whatever
 happens in between, the next open for writing finishes what is pending, and fills Chroma again from
-SQLite if it is missing, damaged, another index's, or of another count. No search asks Chroma: row 0
-alone finds less than the first rows, which are scanned in int8 (`mmrag.index.row_search`).
+SQLite if it is missing, damaged, another index's, or of another count. No search asks Chroma: what
+finds more is scanned in int8, and quickly (`mmrag.index.row_search`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ChromaIndex:
     of the same files. In a child made by ``os.fork`` it goes on searching, and writes once the parent has
     closed it; see `mmrag.index.open_files`.
 
-    `search_vectors`: the first rows of every record are held in memory and follow the file
+    `search_vectors`: rows of every record are loaded once and follow the file
     (`mmrag.index.resident_rows`). They are scanned with the query's row 0, and the survivors scored exactly
     over all their rows (`mmrag.index.row_search`); with a filter, among the records that pass. Where no more
     records pass than survive, all are scored, so small indexes are always exact.

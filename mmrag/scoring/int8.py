@@ -146,7 +146,9 @@ def _gathered(product: Product, rows: Int8Rows, at: NDArray[np.integer[Any]], qu
             part = positions[start : start + GATHERED_ROWS]
             codes = part_codes[: len(part)]
             np.take(rows.codes, part, axis=0, out=codes, mode="clip")  # any other mode makes a copy first
-            np.multiply(product(codes), rows.scales[part, None], out=result[start : start + len(part)])
+            np.multiply(
+                product(codes), np.take(rows.scales, part)[:, None], out=result[start : start + len(part)]
+            )
         return result[: len(positions)]
 
     return similarity
