@@ -1,13 +1,13 @@
 """A warm search without reranker: processor time of one thread, whole and in parts.
 
-    OMP_NUM_THREADS=1 python benchmarks/warm_search.py --index INDEX --pack PACK [--questions 60] [--json FILE]
+    OMP_NUM_THREADS=1 python benchmarks/warm_search.py --index INDEX --pack PACK [--json FILE]
     python benchmarks/warm_search.py --small
 
-Each question is new to the index when it is asked, and the index is not: another question went before. The parts
-are asked of the index as a search asks them, for the same questions in the same order, in a second index object
-over the same files, so that neither finds what the other has kept: encoding the question, words, rows, and the
-documents that it names. What is left of the whole is pooling, scores of what one channel alone found, fusing, and
-reading the records. `--small` takes the samples and checks results only.
+Each question is new to the index when it is asked, and the index is not: another question went before. The
+parts are asked of the index as a search asks them, for the same questions in the same order, in a second
+index object over the same files, so that neither finds what the other has kept: encoding the question, words,
+rows, and the documents that it names. What is left of the whole is pooling, scores of what one channel alone
+found, fusing, and reading the records. `--small` takes the samples and checks results only.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ class MappedRows:
         seqs: ``(records,)`` int64, numbers of the records, rising.
         begins: ``(records,)`` int64, where the rows of each begin.
         lengths: ``(records,)`` int64, how many they are.
-        places: ``(records,)`` int64, of each among `first_rows`.
+        slots: ``(records,)`` int64, where each stands among `first_rows`.
     """
 
     generation: int
@@ -159,7 +159,7 @@ class MappedRows:
     seqs: NDArray[np.int64]
     begins: NDArray[np.int64]
     lengths: NDArray[np.int64]
-    places: NDArray[np.int64]
+    slots: NDArray[np.int64]
 
     @classmethod
     def of(
@@ -179,8 +179,8 @@ class MappedRows:
         """
         file = RowFile(dim, size)
         seqs, begins, lengths = file.append(blocks)
-        places = np.arange(len(seqs))
-        return cls(generation, is_whole, file, file.rows, file.first_rows, seqs, begins, lengths, places)
+        slots = np.arange(len(seqs))
+        return cls(generation, is_whole, file, file.rows, file.first_rows, seqs, begins, lengths, slots)
 
     def followed(self, generation: int, changed_seqs: NDArray[np.int64], block: RowBlock) -> MappedRows:
         """Return the next state: without the records that changed, and with those of a block.
@@ -196,12 +196,12 @@ class MappedRows:
         left = np.flatnonzero(~np.isin(self.seqs, changed_seqs))
         start = len(self.file.first_rows)
         seqs, begins, lengths = self.file.append([block])
-        places = np.arange(start, start + len(seqs))
+        slots = np.arange(start, start + len(seqs))
         pairs = (
             (self.seqs, seqs),
             (self.begins, begins),
             (self.lengths, lengths),
-            (self.places, places),
+            (self.slots, slots),
         )
         arrays = [np.concatenate([old[left], new]) for old, new in pairs]
         order = np.argsort(arrays[0], kind="stable")
@@ -237,7 +237,7 @@ class MappedRows:
         """
         bounds = np.arange(len(self.first_rows) + 1)
         scores = maxsim_int8(query, self.first_rows, bounds)
-        return scores[self.places]
+        return scores[self.slots]
 
     def scores(
         self, query: NDArray[np.float32], positions: NDArray[np.intp], most: int | None

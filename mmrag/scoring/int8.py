@@ -112,9 +112,9 @@ def maxsim_int8(
         query_rows = Int8Rows.of(query)
         product, weights = _Int8Product(numkong, query_rows.codes), query_rows.scales
     if at is None:
-        similarity, count = _in_place(product, rows), len(rows)
+        similarity, count = _plain_similarity(product, rows), len(rows)
     else:
-        similarity, count = _gathered(product, rows, at, len(query)), len(at)
+        similarity, count = _scattered_similarity(product, rows, at, len(query)), len(at)
     return best_sums(similarity, offsets, count, len(query), weights)
 
 
@@ -122,7 +122,7 @@ Product: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float32]]
 """Multiplies codes ``(R, D)`` with the query: ``(R, Tq)``; the next call may use the array again."""
 
 
-def _in_place(product: Product, rows: Int8Rows) -> Similarity:
+def _plain_similarity(product: Product, rows: Int8Rows) -> Similarity:
     """Multiply rows as they stand."""
 
     def similarity(piece: slice) -> NDArray[np.float32]:
@@ -132,7 +132,9 @@ def _in_place(product: Product, rows: Int8Rows) -> Similarity:
     return similarity
 
 
-def _gathered(product: Product, rows: Int8Rows, at: NDArray[np.integer[Any]], query_rows: int) -> Similarity:
+def _scattered_similarity(
+    product: Product, rows: Int8Rows, at: NDArray[np.integer[Any]], query_rows: int
+) -> Similarity:
     """Multiply the rows at some positions, a part of them brought together while it is in the cache."""
     part_codes = np.empty((min(GATHERED_ROWS, len(at)), rows.codes.shape[1]), np.int8)
     result = np.empty((0, query_rows), np.float32)
