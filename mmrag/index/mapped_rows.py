@@ -122,8 +122,8 @@ class RowFile:
             end += len(block.numbers)
         self._file.flush()
         if end > len(self._codes):  # an empty file cannot be mapped
-            mapped = mmap.mmap(self._file.fileno(), end * self._dim, access=mmap.ACCESS_READ)
-            self._codes = np.frombuffer(mapped, np.int8).reshape(end, self._dim)
+            mapping = mmap.mmap(self._file.fileno(), end * self._dim, access=mmap.ACCESS_READ)
+            self._codes = np.frombuffer(mapping, np.int8).reshape(end, self._dim)
         # not before all of it is written: a later call would find these out of step with the file
         for array, parts in (
             (self._peaks, peaks),
@@ -148,7 +148,7 @@ class MappedRows:
         seqs: ``(records,)`` int64, numbers of the records, rising.
         begins: ``(records,)`` int64, where the rows of each begin.
         lengths: ``(records,)`` int64, how many they are.
-        slots: ``(records,)`` int64, where each stands among `first_rows`.
+        first_positions: ``(records,)`` int64, where each stands among `first_rows`.
     """
 
     generation: int
@@ -159,7 +159,7 @@ class MappedRows:
     seqs: NDArray[np.int64]
     begins: NDArray[np.int64]
     lengths: NDArray[np.int64]
-    slots: NDArray[np.int64]
+    first_positions: NDArray[np.int64]
 
     @classmethod
     def of(
@@ -179,10 +179,12 @@ class MappedRows:
         """
         file = RowFile(dim, size)
         seqs, begins, lengths = file.append(blocks)
-        slots = np.arange(len(seqs))
-        return cls(generation, is_whole, file, file.rows, file.first_rows, seqs, begins, lengths, slots)
+        first_positions = np.arange(len(seqs))
+        return cls(
+            generation, is_whole, file, file.rows, file.first_rows, seqs, begins, lengths, first_positions
+        )
 
-    def followed(self, generation: int, changed_seqs: NDArray[np.int64], block: RowBlock) -> MappedRows:
+    def follow(self, generation: int, changed_seqs: NDArray[np.int64], block: RowBlock) -> MappedRows:
         """Return the next state: without the records that changed, and with those of a block.
 
         Args:
@@ -196,12 +198,12 @@ class MappedRows:
         left = np.flatnonzero(~np.isin(self.seqs, changed_seqs))
         start = len(self.file.first_rows)
         seqs, begins, lengths = self.file.append([block])
-        slots = np.arange(start, start + len(seqs))
+        first_positions = np.arange(start, start + len(seqs))
         pairs = (
             (self.seqs, seqs),
             (self.begins, begins),
             (self.lengths, lengths),
-            (self.slots, slots),
+            (self.first_positions, first_positions),
         )
         arrays = [np.concatenate([old[left], new]) for old, new in pairs]
         order = np.argsort(arrays[0], kind="stable")
@@ -237,7 +239,7 @@ class MappedRows:
         """
         bounds = np.arange(len(self.first_rows) + 1)
         scores = maxsim_int8(query, self.first_rows, bounds)
-        return scores[self.slots]
+        return scores[self.first_positions]
 
     def scores(
         self, query: NDArray[np.float32], positions: NDArray[np.intp], most: int | None

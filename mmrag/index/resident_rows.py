@@ -146,7 +146,7 @@ class ResidentRows(ResidentCopy[HeldRows | MappedRows]):
             return None
         block = _quantise(self._store.block(connection, changed_seqs, None))
         try:
-            return resident.followed(generation, np.array(changed_seqs, np.int64), block)
+            return resident.follow(generation, np.array(changed_seqs, np.int64), block)
         except OSError:  # and what `_load` makes of it is logged
             return None
 

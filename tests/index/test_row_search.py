@@ -224,7 +224,7 @@ def test_a_write_that_fails_leaves_what_was_there(resident_of, monkeypatch):
     assert numbers(state) == kept
     block = resident._store.block
     with index._store.database.read() as connection:
-        later = state.followed(9, np.array([11, 12]), block(connection, [11, 12]))
+        later = state.follow(9, np.array([11, 12]), block(connection, [11, 12]))
     assert numbers(later) == numbers(current(index, ResidentRows(index._store)))
 
 
