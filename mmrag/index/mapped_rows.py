@@ -111,7 +111,7 @@ class RowFile:
             if not len(block.seqs):
                 continue
             assert block.peaks is not None, "rows of a mapped file are int8"
-            self._file.write(memoryview(np.ascontiguousarray(block.numbers)).cast("B"))
+            self._file.write(np.ascontiguousarray(block.numbers).data.cast("B"))
             first = block.starts[:-1]
             peaks.append(block.peaks)
             first_codes.append(block.numbers[first])

@@ -251,7 +251,8 @@ def strong_rows(query: NDArray[np.float32]) -> NDArray[np.float32]:
         query: ``(Tq, dim)``.
     """
     lengths = np.linalg.norm(query, axis=1)  # (Tq,)
-    return query[lengths >= STRONG_ROW * lengths.max()]
+    strong: NDArray[np.float32] = query[lengths >= STRONG_ROW * lengths.max()]
+    return strong
 
 
 def _scores(query: NDArray[np.float32], block: RowBlock) -> NDArray[np.float32]:
