@@ -14,11 +14,8 @@ results.
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -28,11 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from machine import about
 from report import write_report
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-VERSIONS = ("mmrag", "numpy", "onnxruntime", "torch", "transformers", "chromadb", "pymupdf", "numkong")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +86,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "work-8b": Benchmark("compression.py", ("--work", "--shape", "8b"), small=("--work", "--shape", "8b")),
     "training": Benchmark("training.py"),
     "training-cost": Benchmark("training_cost.py", small=()),
+    "one-gpu": Benchmark("one_gpu.py", small=("--small", "--parts", "training,local"), by_default=False),
     "model-sizes": Benchmark("model_sizes.py", small=()),
 }
 WITHOUT_JSON = frozenset({"load"})
@@ -132,36 +130,13 @@ def keep(
     name: str, command: str, result: Any, *, seconds: float | None = None, load: Sequence[float] = ()
 ) -> Path:
     """Write a result with where and when it was measured."""
-    threads = os.environ.get("OMP_NUM_THREADS")
-    about = {
-        "command": f"OMP_NUM_THREADS={threads} {command}" if threads else command,
-        "date": datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
-        "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.system()},
-        "python": platform.python_version(),
-        "versions": {package: version for package in VERSIONS if (version := installed(package))},
-        "load": [round(value, 1) for value in load],
-    }
+    found = about(command) | {"load": [round(value, 1) for value in load]}
     if seconds is not None:
-        about["seconds"] = round(seconds)
+        found["seconds"] = round(seconds)
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps(about | {"result": result}, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(found | {"result": result}, indent=1) + "\n", encoding="utf-8")
     return path
-
-
-def processor() -> str:
-    """Return what /proc/cpuinfo calls the processor, or its architecture."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names and names[0] != "unknown" else platform.machine()
-
-
-def installed(package: str) -> str | None:
-    """Return a package's version; None where it is not installed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def call(script: str, arguments: Sequence[str]) -> None:

@@ -8,8 +8,9 @@
 Shapes ``2b`` and ``8b`` are those of InternVL3 and Qwen3-VL; ``mid`` has about a twentieth of the weights of
 InternVL3-2B and its balance between vision encoder and language model, for a CPU. The weights are random,
 so only tokens, time and memory mean something. One page a forward pass, as in Magic-MM-Embedding
-(arXiv 2602.05275). On a CPU times are CPU seconds of this process, which other work on the machine moves
-less than the wall clock; on a GPU the wall clock, waited for after every stage.
+(arXiv 2602.05275), unless ``--pages`` says how many: times are then those of one of them. On a CPU times are
+CPU seconds of this process, which other work on the machine moves less than the wall clock; on a GPU the
+wall clock, waited for after every stage.
 
 The runs of all settings alternate; a ratio is taken within each round, and its median and range over the
 rounds are printed. The baseline is the uncompressed model on a picture small enough to give no more tokens
@@ -22,6 +23,7 @@ import argparse
 import ctypes
 import gc
 import json
+import math
 import re
 import statistics
 import time
@@ -34,101 +36,17 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from random_weights import SHAPES, random_backbone
 
 from mmrag.models.backbone import Backbone
 from mmrag.models.batch import Batch, TokenRow, collate
 from mmrag.models.compression import Compression
 from mmrag.models.meta_tokens import MetaTokens
 from mmrag.models.model import RetrievalModel
-from mmrag.models.registry import backbone_for
-from mmrag.models.tiny import byte_tokenizer
 from mmrag.types import Budget
 
 INSTRUCTION = "Represent this page for retrieval."
 STAGES = ("vision encoder", "connector", "language model")
-
-
-def internvl_text(hidden: int, layers: int, heads: int, kv: int, inner: int) -> dict[str, Any]:
-    return {
-        "model_type": "qwen2",
-        "hidden_size": hidden,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv,
-        "intermediate_size": inner,
-    }
-
-
-def internvl_vision(hidden: int, layers: int, heads: int, inner: int) -> dict[str, Any]:
-    return {
-        "hidden_size": hidden,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "intermediate_size": inner,
-        "attention_bias": True,
-        "image_size": [448, 448],
-        "patch_size": [14, 14],
-    }
-
-
-def qwen_text(hidden: int, layers: int, heads: int, kv: int, inner: int) -> dict[str, Any]:
-    return {
-        "hidden_size": hidden,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv,
-        "intermediate_size": inner,
-        "head_dim": 128,
-        "rope_scaling": {"rope_type": "default", "mrope_section": [24, 20, 20], "mrope_interleaved": True},
-    }
-
-
-def qwen_vision(hidden: int, layers: int, heads: int, inner: int, out: int) -> dict[str, Any]:
-    return {
-        "hidden_size": hidden,
-        "depth": layers,
-        "num_heads": heads,
-        "intermediate_size": inner,
-        "out_hidden_size": out,
-        "deepstack_visual_indexes": [layers // 4, layers // 2, 3 * layers // 4],
-    }
-
-
-SHAPES = {
-    ("internvl", "small"): (internvl_text(256, 2, 2, 1, 256), internvl_vision(64, 2, 2, 128)),
-    ("qwen3_vl", "small"): (qwen_text(256, 2, 2, 1, 256), qwen_vision(64, 2, 2, 128, 256)),
-    ("internvl", "mid"): (internvl_text(768, 6, 6, 2, 4096), internvl_vision(512, 4, 8, 2048)),
-    ("internvl", "2b"): (internvl_text(1536, 28, 12, 2, 8960), internvl_vision(1024, 24, 16, 4096)),
-    ("internvl", "8b"): (internvl_text(3584, 28, 28, 4, 18944), internvl_vision(1024, 24, 16, 4096)),
-    ("qwen3_vl", "mid"): (qwen_text(768, 6, 6, 2, 4096), qwen_vision(512, 4, 8, 2048, 768)),
-    ("qwen3_vl", "2b"): (qwen_text(2048, 28, 16, 8, 6144), qwen_vision(1024, 24, 16, 4096, 2048)),
-    ("qwen3_vl", "8b"): (qwen_text(4096, 36, 32, 8, 12288), qwen_vision(1152, 27, 16, 4304, 4096)),
-}
-
-
-def random_backbone(family: str, shape: str, device: str, dtype: torch.dtype) -> Backbone:
-    """A true class of true or middle size; only the vocabulary is small, and no head reads it."""
-    from transformers import CONFIG_MAPPING
-
-    tokenizer, adapter = byte_tokenizer(), backbone_for(family)
-    text, vision = SHAPES[family, shape]
-    mark = "<IMG_CONTEXT>" if family == "internvl" else "<|image_pad|>"
-    config = CONFIG_MAPPING[family](
-        text_config={**text, "vocab_size": len(tokenizer), "max_position_embeddings": 32768},
-        vision_config=vision,
-        image_token_id=tokenizer.convert_tokens_to_ids(mark),
-    )
-    torch.manual_seed(0)
-    torch.set_default_dtype(dtype)
-    with torch.device(device):
-        model = adapter.model_class(config)
-    torch.set_default_dtype(torch.float32)
-    if family == "internvl":
-        processor = adapter.image_processor_class(size={"height": 448, "width": 448})
-    else:
-        bounds = {"shortest_edge": 65536, "longest_edge": 16777216}
-        processor = adapter.image_processor_class(patch_size=16, size=bounds)
-    return adapter(model, tokenizer, processor).to(device).eval()
 
 
 class Stages:
@@ -206,12 +124,15 @@ class Setting:
     tokens: int
     patches: int
     pixels_ms: float
+    pages: int = 1
     seconds: list[float] = field(default_factory=list)
     stages: list[dict[str, float]] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
 
 
-def setting(name: str, backbone: Backbone, page: Image.Image, factor: int, budget: int, rows: int) -> Setting:
+def setting(
+    name: str, backbone: Backbone, page: Image.Image, factor: int, budget: int, rows: int, pages: int = 1
+) -> Setting:
     compression = Compression(factor)
     start = time.perf_counter()
     image = backbone.preprocess(page, budget, compression)
@@ -222,11 +143,10 @@ def setting(name: str, backbone: Backbone, page: Image.Image, factor: int, budge
     meta = MetaTokens(Budget(16, 64), backbone.hidden_size).to(device) if rows else None
     model = RetrievalModel(backbone, compression, meta).eval()
     count = model.meta_count("document", rows) if rows else 0
-    batch = collate([TokenRow(tuple(ids), (image,))], pad=backbone.tokenizer.pad_token_id, meta=count).to(
-        device
-    )
+    content = [TokenRow(tuple(ids), (image,))] * pages
+    batch = collate(content, pad=backbone.tokenizer.pad_token_id, meta=count).to(device)
     patches = sum(height * width for height, width in image.grids)
-    return Setting(name, model, batch, max(rows, 1), tokens, patches, pixels_ms)
+    return Setting(name, model, batch, max(rows, 1), tokens, patches, pixels_ms, pages)
 
 
 def gpu_clock() -> float:
@@ -242,8 +162,8 @@ def run(one: Setting, stages: Stages, memory: Memory, now: Callable[[], float], 
         one.model(one.batch, "document", one.side_rows)
     spent = now() - start
     if keep:
-        one.seconds.append(spent)
-        one.stages.append(dict(stages.spent))
+        one.seconds.append(spent / one.pages)
+        one.stages.append({stage: seconds / one.pages for stage, seconds in stages.spent.items()})
         one.memory.append(memory.peak())
 
 
@@ -354,19 +274,69 @@ def three(values: list[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "least": min(values), "largest": max(values)}
 
 
-def write(given: argparse.Namespace, result: dict[str, Any]) -> None:
-    """Write the figures where ``--json`` says."""
-    if given.json:
-        setting = {
-            "family": given.family,
-            "shape": given.shape,
-            "dtype": given.dtype,
-            "page": list(given.page),
-        }
-        given.json.write_text(json.dumps(setting | result, indent=1) + "\n", encoding="utf-8")
+def settings_of(given: argparse.Namespace) -> tuple[Backbone, list[Setting]]:
+    """Return a backbone of random weights, and what is measured on it: the uncompressed page first."""
+    backbone = random_backbone(given.family, given.shape, given.device, getattr(torch, given.dtype))
+    noise = np.random.default_rng(0).integers(0, 256, (*given.page, 3), dtype=np.uint8)
+    page = Image.fromarray(noise)
+
+    def make(name: str, factor: int, budget: int) -> Setting:
+        return setting(name, backbone, page, factor, budget, given.rows, given.pages)
+
+    settings = [make(f"s = {factor}", factor, given.tokens // factor**2) for factor in (1, 2, 3)]
+    settings.append(make("smaller picture, s = 1", 1, settings[1].tokens))
+    return backbone, settings
 
 
-def main() -> None:
+def clock(device: str) -> Callable[[], float]:
+    """Return seconds on the wall, waited for, on a GPU; of this process's processors elsewhere."""
+    return gpu_clock if device.startswith("cuda") else time.process_time
+
+
+def measure(
+    given: argparse.Namespace, backbone: Backbone, settings: list[Setting], until: float = math.inf
+) -> bool:
+    """Run all settings by turns, a round to warm up first; returns whether peak memory is known.
+
+    Args:
+        given: the command line.
+        backbone: of all settings.
+        settings: get their figures.
+        until: by `time.monotonic`; a round that would not be over by then is not begun.
+    """
+    stages, memory, now = Stages(backbone, clock(given.device)), Memory(given.device), clock(given.device)
+    longest = 0.0
+    for round_ in range(given.repeats + 1):
+        began = time.monotonic()
+        if began + longest > until:
+            break
+        for one in settings:
+            run(one, stages, memory, now, keep=round_ > 0)
+        longest = time.monotonic() - began
+    return memory.known
+
+
+def figures(
+    given: argparse.Namespace, backbone: Backbone, settings: list[Setting], known_memory: bool
+) -> dict[str, Any]:
+    """Return what ``--json`` writes of measured settings."""
+    cuda = given.device.startswith("cuda")
+    threads = f"{given.device}, {torch.get_num_threads()} thread(s)"
+    return {
+        "family": given.family,
+        "shape": given.shape,
+        "dtype": given.dtype,
+        "page": list(given.page),
+        "pages": given.pages,
+        "weights": count(backbone),
+        "where": torch.cuda.get_device_name() if cuda else threads,
+        "torch": torch.__version__,
+        "rows": [row(one, settings[0], known_memory) for one in settings],
+    }
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Return what the command line takes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -375,52 +345,41 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--page", type=int, nargs=2, default=(896, 896), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--pages", type=int, default=1, help="a forward pass")
     parser.add_argument("--tokens", type=int, default=1280, help="most visual tokens at s = 1")
     parser.add_argument("--rows", type=int, default=0, help="meta-token vectors; 0: a single vector")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--work", action="store_true", help="count TFLOP from the shapes, run nothing")
     parser.add_argument("--json", type=Path, help="write the figures as JSON")
     parser.add_argument("--small", action="store_true", help="a small shape, one round: does it run")
-    given = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    given = arguments().parse_args()
     if given.work:
-        given.device = "meta"
+        given.device, given.pages = "meta", 1
     if given.small:
         given.shape, given.repeats = "small", 1
-
-    cuda = given.device.startswith("cuda")
-    now = gpu_clock if cuda else time.process_time
-    backbone = random_backbone(given.family, given.shape, given.device, getattr(torch, given.dtype))
-    weights = sum(parameter.numel() for parameter in backbone.parameters())
-    noise = np.random.default_rng(0).integers(0, 256, (*given.page, 3), dtype=np.uint8)
-    page = Image.fromarray(noise)
-
-    def make(name: str, factor: int, budget: int) -> Setting:
-        return setting(name, backbone, page, factor, budget, given.rows)
-
-    settings = [make(f"s = {factor}", factor, given.tokens // factor**2) for factor in (1, 2, 3)]
-    settings.append(make("smaller picture, s = 1", 1, settings[1].tokens))
+    backbone, settings = settings_of(given)
     if given.work:
         print(f"TFLOP of one page, {given.family} {given.shape}, counted:\n\n{report_work(settings)}")
-        write(given, {"weights": weights, "rows": [work_row(one, settings[0]) for one in settings]})
-        return
-    stages, memory = Stages(backbone, now), Memory(given.device)
-    for round_ in range(given.repeats + 1):  # the first warms up
-        for one in settings:
-            run(one, stages, memory, now, keep=round_ > 0)
-
-    where = torch.cuda.get_device_name() if cuda else f"{given.device}, {torch.get_num_threads()} thread(s)"
-    size = f"{weights / 1e6:,.0f} M random weights without vocabulary"
-    height, width = given.page
-    print(f"{given.family} {given.shape} ({size}), {given.dtype}, {where}, torch {torch.__version__};")
-    print(
-        f"page {height} x {width}, one a forward pass, {given.repeats} rounds; times in ms, median and range."
-    )
-    print(
-        f"Pixels of the page made ready in {settings[0].pixels_ms:.0f} ms (s = 1), not part of the times.\n"
-    )
-    print(report(settings, memory.known))
-    rows = [row(one, settings[0], memory.known) for one in settings]
-    write(given, {"weights": weights, "where": where, "torch": torch.__version__, "rows": rows})
+        result = {name: getattr(given, name) for name in ("family", "shape", "dtype")}
+        result |= {"page": list(given.page), "weights": count(backbone)}
+        result["rows"] = [work_row(one, settings[0]) for one in settings]
+    else:
+        known_memory = measure(given, backbone, settings)
+        result = figures(given, backbone, settings, known_memory)
+        size = f"{result['weights'] / 1e6:,.0f} M random weights without vocabulary"
+        where, (height, width) = f"{result['where']}, torch {torch.__version__}", given.page
+        print(f"{given.family} {given.shape} ({size}), {given.dtype}, {where};")
+        print(f"page {height} x {width}, {given.pages} a forward pass, {given.repeats} rounds;")
+        print("times in ms of a page, median and range.")
+        made_ready = f"{settings[0].pixels_ms:.0f} ms (s = 1)"
+        print(f"Pixels of the page made ready in {made_ready}, not part of the times.\n")
+        print(report(settings, known_memory))
+    if given.json:
+        given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python benchmarks/served_rows.py --python .venv-vllm/bin/python
     python benchmarks/served_rows.py --shape 2b --dtype bfloat16 --pages 200 --out served.json
+    python benchmarks/served_rows.py --small --python .venv-vllm/bin/python
 
 A checkpoint of random weights and the true class is written to a temporary folder; vLLM serves it at
 compression 2 and at 1, one after the other, and the same pages go through `ServedMLLMEmbedder` and through
@@ -23,8 +24,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from compression import random_backbone
 from PIL import Image
+from random_weights import random_backbone
 
 from mmrag.embedders.base import Content
 from mmrag.models.checkpoint import CheckpointConfig, save
@@ -43,19 +44,29 @@ BUDGET = Budget(16, 64)
 DIM = 128
 
 
-def main(arguments: list[str] | None = None) -> dict[str, Any]:
+def arguments() -> argparse.ArgumentParser:
+    """Return what the command line takes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--python", default=sys.executable, help="a Python that has vLLM and mmrag")
-    parser.add_argument("--shape", default="mid", choices=("mid", "2b", "8b"))
+    parser.add_argument("--shape", default="mid", choices=("small", "mid", "2b", "8b"))
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--pages", type=int, default=12)
     parser.add_argument("--tokens", type=int, default=320, help="visual tokens of a page before compression")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--in-flight", type=int, default=8)
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args(arguments)
+    parser.add_argument("--wait", type=float, default=1800, help="seconds for a server to be ready")
+    parser.add_argument("--memory", type=float, default=0.5, help="share of a GPU's that the server may take")
+    parser.add_argument("--small", action="store_true", help="a small shape, two pages: does it run")
+    parser.add_argument("--json", "--out", dest="out", type=Path, help="write the figures here as JSON")
+    return parser
+
+
+def main(given: list[str] | None = None) -> dict[str, Any]:
+    options = arguments().parse_args(given)
+    if options.small:
+        options.shape, options.pages, options.rounds = "small", 2, 1
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / f"random-{options.shape}"
         write_checkpoint(folder, options.shape, options.dtype)
@@ -69,10 +80,18 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 
 def write_checkpoint(folder: Path, shape: str, dtype: str) -> None:
     """Write a checkpoint of ours: random weights in the true class, random tables and projection."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = accelerator()
     backbone = random_backbone("qwen3_vl", shape, device, getattr(torch, dtype))
     model = RetrievalModel(backbone, Compression(2), MetaTokens(BUDGET, backbone.hidden_size), DIM)
     save(folder, model, CheckpointConfig("qwen3_vl", budget=BUDGET, dim=DIM))
+    del backbone, model
+    if device == "cuda":
+        torch.cuda.empty_cache()  # a server is to have it
+
+
+def accelerator() -> str:
+    """Return the device of this process."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def measured(folder: Path, factor: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -80,18 +99,21 @@ def measured(folder: Path, factor: int, options: argparse.Namespace) -> dict[str
     tokens = options.tokens // factor**2
     settings = {"compression": factor, "max_visual_tokens": tokens, "allow_untrained": True}
     overrides = {"architectures": ["MmragQwen3VLEmbedder"], "mmrag": settings}
+    flags = ["--dtype", options.dtype, "--enforce-eager", "--hf-overrides", json.dumps(overrides)]
+    if accelerator() == "cuda":  # it shares the GPU with the embedder of this process
+        flags += ["--gpu-memory-utilization", str(options.memory)]
     plan = plan_server(
         str(folder),
         read_facts(folder),
         find_vllm(options.python),
         mode="embed",
         port=free_port(),
-        extra=("--dtype", options.dtype, "--enforce-eager", "--hf-overrides", json.dumps(overrides)),
+        extra=tuple(flags),
     )
     local = MLLMEmbedder.from_pretrained(folder, dtype=options.dtype, **settings)
     pages = [Content(image=page(seed, local.image_pixels)) for seed in range(options.pages)]
     with ServerProcess(plan) as server:
-        start = server.wait_ready(1800)
+        start = server.wait_ready(options.wait)
         served = ServedMLLMEmbedder(
             plan.url, api_key="", allow_untrained=True, max_concurrency=options.in_flight
         )
