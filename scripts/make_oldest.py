@@ -5,7 +5,7 @@
 Each STAGE adds to what FOLDER (``.venv-oldest``) has, at the lowest versions that fit together, and
 ``make test-oldest`` runs its tests before the next one raises them:
 
-* ``core``: the package with its extras but those of torch, and the test tools;
+* ``core``: the package with the extras whose packages its tests import, none of torch, and the test tools;
 * ``hosts``: both integrations (the hosts' own test kits ask for a newer Chroma and httpx);
 * ``torch``: models and training (transformers asks for newer tokenizers), on the torch of
   ``constraints.txt``, since its floor is a build of several GB with CUDA on PyPI.
@@ -23,11 +23,14 @@ import tomllib
 from make_vllm import PROJECT, run, step
 
 STAGES = {
-    "core": (".[ocr,pdfium,plot]",),
+    "core": (".[ocr,pdfium,plot,ui,otel]",),
     "hosts": ("integrations/langchain-mmrag[test]", "integrations/llama-index-mmrag[dev]"),
     "torch": (".[torch,mllm,train]",),
 }
-TOOLS = ("hypothesis", "onnx", "pytest", "pytest-asyncio", "pytest-xdist", "reportlab")
+TOOLS = (
+    *("hypothesis", "onnx", "openinference-semantic-conventions", "opentelemetry-sdk"),
+    *("pytest", "pytest-asyncio", "pytest-xdist", "reportlab"),
+)
 """Of the extra ``dev``, what tests import; linters and builders may be any."""
 
 

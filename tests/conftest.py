@@ -39,6 +39,16 @@ def make_pdf() -> Callable[[Path, Sequence[str]], Path]:
 
 
 @pytest.fixture(scope="session")
+def structure_models() -> None:
+    """Skip where PyMuPDF is older than its models of structure: headings, and tables without lines."""
+    from mmrag.documents.structure.plain import OLD_PYMUPDF
+    from mmrag.documents.structure.pymupdf_layout import is_available
+
+    if not is_available():
+        pytest.skip(OLD_PYMUPDF.removeprefix("; "))
+
+
+@pytest.fixture(scope="session")
 def text_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of an exported text encoder, ``bge-small``."""
     from .text_encoder import export_text_encoder

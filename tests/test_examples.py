@@ -23,6 +23,7 @@ PAGES = [
 ALIASES = {"Box"}
 """Types without a docstring of their own."""
 NEEDS_TORCH = {"MLLMEmbedder"}
+NEEDS_STRUCTURE = {"Answer", "Citation", "DocumentQA", "ExtractiveAnswerer"}  # a heading is told from a line
 SERVED = {"ServedAnswerer", "ServedEmbedder", "ServedMLLMEmbedder", "ThinkReranker"}
 NAMES = sorted(set(mmrag.__all__) - ALIASES)
 
@@ -53,7 +54,9 @@ def world(folder):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_public_name_has_an_example_that_runs(name, world):
+def test_every_public_name_has_an_example_that_runs(name, world, request):
+    if name in NEEDS_STRUCTURE:
+        request.getfixturevalue("structure_models")
     if name in NEEDS_TORCH:
         pytest.importorskip("torch")
     examples = example_of(getattr(mmrag, name))

@@ -141,6 +141,7 @@ def test_the_commands_of_the_page_run_where_every_call_is_refused(tmp_path: Path
 @pytest.mark.skipif(os.name == "nt", reason="a server is stopped by a signal")
 @pytest.mark.parametrize("command", ["ui", "api"])
 def test_a_server_starts_where_every_call_is_refused(tmp_path: Path, command: str) -> None:
+    pytest.importorskip("fastapi", reason="needs the extra 'ui'")
     pytest.importorskip("uvicorn", reason="needs the extra 'ui'")
     (tmp_path / "sitecustomize.py").write_text(REFUSE)
     code = "import sys; from mmrag.cli import main; sys.exit(main(sys.argv[1:]))"

@@ -29,6 +29,7 @@ def commands() -> list[str]:
     return [line for line in lines if line.startswith("mmrag ")]
 
 
+@pytest.mark.usefixtures("structure_models")
 def test_the_ten_lines_run_as_they_stand(tmp_path):
     (tmp_path / "mmrag").symlink_to(ROOT / "mmrag")  # the path they name is the repository's
     run = subprocess.run(

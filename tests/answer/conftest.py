@@ -280,7 +280,7 @@ def blank_sheet():
 
 
 @pytest.fixture(scope="session")
-def structured():
+def structured(structure_models):
     """Every sheet, and both letters, as the real reader reads them: words and blocks, by name."""
     drawn = {
         **{name: make() for name, make in PAGES.items()},

@@ -57,6 +57,7 @@ def river(tmp_path_factory):
     return path
 
 
+@pytest.mark.usefixtures("structure_models")
 def test_the_rest_stands_on_the_next_page(river, tmp_path):
     with DocumentQA.open(tmp_path) as qa:
         qa.add(river)

@@ -93,6 +93,7 @@ def running_words(page):
     return only - {page.words[at].text for at in kept}
 
 
+@pytest.mark.usefixtures("structure_models")
 @pytest.mark.parametrize(("name", "question", "said"), ANSWERS, ids=[question for _, question, _ in ANSWERS])
 def test_the_first_quote_is_what_the_page_says(ask, structured, name, question, said):
     answer = ask(question, name)
@@ -122,6 +123,7 @@ def test_a_quote_lies_where_its_boxes_are(ask, question):
             assert set(letters(citation.quote)) <= set(letters(" ".join(inside)))
 
 
+@pytest.mark.usefixtures("structure_models")
 def test_a_comparison_gets_the_table_and_is_not_made(ask):
     answer = ask("Which region had the highest net sales?", "financial")
     assert answer.citations[0].kind == "table"
@@ -201,6 +203,7 @@ def test_texts_without_pages_are_quoted_without_boxes(quoting, ranked):
     assert "399" in late.citations[0].quote
 
 
+@pytest.mark.usefixtures("structure_models")
 def test_structure_is_asked_for_where_a_page_has_none(model, structured, ranked):
     page = structured["financial"]
     seen = []

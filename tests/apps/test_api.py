@@ -132,6 +132,7 @@ def test_a_heat_map_says_what_it_shows(serve):
 # ---- adding and removing --------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("structure_models")
 def test_a_table_is_uploaded_and_its_citation_names_the_line(serve, tmp_path):
     client = serve(read_only=False, chosen={"new": tmp_path / "new"})
     files = [("files", ("people.csv", b"city;people\nOslo;709037\nBergen;291940\n"))]

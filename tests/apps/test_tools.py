@@ -13,6 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
+
+pytest.importorskip("mcp", reason="needs the extra 'mcp'")
+
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+pytest.importorskip("torch", reason="needs the extra 'mllm'")
+
 from served_rows import page, print_table, wire_bytes
 
 

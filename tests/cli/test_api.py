@@ -7,6 +7,8 @@ import socket
 
 import pytest
 
+pytest.importorskip("fastapi", reason="needs the extra 'ui'")
+
 from mmrag import DocumentQA
 from mmrag.cli.app import main
 

@@ -488,6 +488,7 @@ def tables_pdf(tmp_path_factory):
     return path
 
 
+@pytest.mark.usefixtures("structure_models")
 def test_read_prints_markdown(capsys, tables_pdf):
     code, out, err = call(capsys, "read", tables_pdf, "--ocr", "off")
     assert (code, err) == (0, "")
@@ -495,6 +496,7 @@ def test_read_prints_markdown(capsys, tables_pdf):
     assert call(capsys, "read", tables_pdf, "--ocr", "off", "--markdown")[1] == out
 
 
+@pytest.mark.usefixtures("structure_models")
 def test_read_prints_json_of_some_pages(capsys, tables_pdf):
     code, out, _ = call(capsys, "read", tables_pdf, "--ocr", "off", "--pages", "2", "--json")
     (page,) = json.loads(out)["pages"]
@@ -502,6 +504,7 @@ def test_read_prints_json_of_some_pages(capsys, tables_pdf):
     assert [block["table"]["rows"] for block in page["blocks"] if "table" in block] == [3]
 
 
+@pytest.mark.usefixtures("structure_models")
 def test_read_writes_tables_as_csv(capsys, tables_pdf, tmp_path):
     target = tmp_path / "lakes.csv"
     code, out, _ = call(capsys, "read", tables_pdf, "--ocr", "off", "--tables", target)

@@ -193,6 +193,7 @@ def lakes(lakes_pdf):
     return mmrag.read(("lakes.pdf", lakes_pdf), settings=SETTINGS)
 
 
+@pytest.mark.usefixtures("structure_models")
 def test_a_document_is_read_with_one_table_over_two_pages(lakes):
     assert (lakes.total_pages, [page.number for page in lakes.pages], lakes.skipped) == (3, [0, 1, 2], ())
     (table,) = lakes.tables()
@@ -204,6 +205,7 @@ def test_a_document_is_read_with_one_table_over_two_pages(lakes):
     assert "The weir was repaired" in lakes.text
 
 
+@pytest.mark.usefixtures("structure_models")
 def test_json_holds_all_that_was_read(lakes):
     data = json.loads(lakes.json())
     assert data["total_pages"] == 3 and [page["page"] for page in data["pages"]] == [0, 1, 2]
@@ -215,6 +217,7 @@ def test_json_holds_all_that_was_read(lakes):
         assert all(0 <= edge <= 1 for box in block["boxes"] for edge in box)
 
 
+@pytest.mark.usefixtures("structure_models")
 def test_some_pages(lakes_pdf):
     document = mmrag.read(("lakes.pdf", lakes_pdf), pages="3", settings=SETTINGS)
     assert [page.number for page in document.pages] == [2]

@@ -56,10 +56,12 @@ def half_read():
     return find(document.tobytes())
 
 
-def test_only_pages_of_which_something_is_unread_are_drawn(reader):
-    pages = list(reader.pages(half_read(), image_pixels=5_000, images="unread"))
+def test_only_pages_of_which_something_is_unread_are_drawn():
+    # One worker: MuPDF before 2 draws a picture a little differently where it has decoded it already.
+    with DocumentReader(ReaderSettings(ocr="off", page_seconds=120, workers=1)) as reader:
+        pages = list(reader.pages(half_read(), image_pixels=5_000, images="unread"))
+        drawn = list(reader.pages(half_read(), image_pixels=5_000))
     assert [page.image is not None for page in pages] == [False, True, True, True]
-    drawn = list(reader.pages(half_read(), image_pixels=5_000))
     assert [page.image.tobytes() for page in pages[1:]] == [page.image.tobytes() for page in drawn[1:]]
     assert [page.text for page in pages] == [page.text for page in drawn]
 

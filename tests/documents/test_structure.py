@@ -81,6 +81,7 @@ def check_boxes(page):
             assert y0 - 0.01 <= (box[1] + box[3]) / 2 <= y1 + 0.01
 
 
+@pytest.mark.usefixtures("structure_models")
 def test_a_page_by_eye(reader):
     page = read(reader, report_page())
     check_words(page)
@@ -102,6 +103,7 @@ def test_a_page_by_eye(reader):
     assert sum(block.kind == "text" for block in page.blocks) == 3
 
 
+@pytest.mark.usefixtures("structure_models")
 @pytest.mark.parametrize("rotation", [90, 180, 270])
 def test_a_page_that_is_shown_turned_has_the_same_structure(reader, rotation):
     upright = read(reader, report_page())
@@ -116,6 +118,7 @@ def test_a_page_that_is_shown_turned_has_the_same_structure(reader, rotation):
     }
 
 
+@pytest.mark.usefixtures("structure_models")
 @pytest.mark.parametrize("degrees", [90, 270])
 def test_text_that_runs_along_the_page_is_read_as_if_upright(reader, degrees):
     """The file has no /Rotate: its text itself runs up, or down."""
@@ -129,6 +132,7 @@ def test_text_that_runs_along_the_page_is_read_as_if_upright(reader, degrees):
     assert [table.grid() for table in tables(page)] == [FREIGHT]
 
 
+@pytest.mark.usefixtures("structure_models")
 def test_words_of_ocr_have_the_structure_that_exact_words_have(reader):
     """The page is a picture; the words are known, so that the engine's own faults do not count."""
     data = report_page()
@@ -160,6 +164,7 @@ def random_table(chance):
     ]
 
 
+@pytest.mark.usefixtures("structure_models")
 @pytest.mark.parametrize("seed", range(4))
 def test_ruled_tables_come_back_cell_by_cell(reader, seed):
     rows = random_table(random.Random(seed))
@@ -168,6 +173,7 @@ def test_ruled_tables_come_back_cell_by_cell(reader, seed):
     assert [table.grid() for table in tables(page)] == [rows]
 
 
+@pytest.mark.usefixtures("structure_models")
 def test_tables_under_each_other_are_tables_of_their_own(reader):
     tides = [
         ["Gauge", "High", "Low"],
@@ -191,6 +197,7 @@ def test_tables_under_each_other_are_tables_of_their_own(reader):
     assert "Crews of the pilot boats" in [block.text for block in page.blocks]
 
 
+@pytest.mark.usefixtures("structure_models")
 @pytest.mark.parametrize("offset", [0.0, 45.0], ids=["left", "centred"])
 def test_a_name_over_a_group_of_columns_names_all_of_them(reader, offset):
     document = pymupdf.open()
@@ -208,6 +215,7 @@ def test_a_name_over_a_group_of_columns_names_all_of_them(reader, offset):
     assert table.column_header(2) == ("Imports", "2023") and table.column_header(3) == ("Exports", "2022")
 
 
+@pytest.mark.usefixtures("structure_models")
 def test_a_watermark_over_a_table_is_a_block_of_its_own_and_the_table_stays(reader):
     document = pymupdf.open("pdf", report_page())
     page = document[0]
@@ -255,6 +263,7 @@ def test_full_is_another_reading_and_the_others_are_not():
     assert lazy == off != full
 
 
+@pytest.mark.usefixtures("structure_models")
 def test_a_page_whose_structure_takes_too_long_is_a_page_still():
     data = report_page()
     (document,) = discover(("drawn.pdf", data))

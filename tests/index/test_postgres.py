@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+pytest.importorskip("psycopg", reason="needs the extra 'postgres'")
+
 from mmrag.errors import (
     IndexFormatError,
     IndexMismatchError,

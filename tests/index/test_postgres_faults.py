@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("psycopg", reason="needs the extra 'postgres'")
+
 from mmrag.errors import ServerAccessError, ServerError, ServerFullError, ServerUnreachableError
 from mmrag.index.addresses import open_index
 from mmrag.index.postgres import PostgresIndex

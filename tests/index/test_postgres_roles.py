@@ -7,8 +7,11 @@ import re
 from pathlib import Path
 
 import numpy as np
-import psycopg
 import pytest
+
+pytest.importorskip("psycopg", reason="needs the extra 'postgres'")
+
+import psycopg
 
 from mmrag.errors import IndexReadOnlyError, ServerAccessError
 from mmrag.index.addresses import open_index

@@ -9,6 +9,7 @@ import pytest
 
 from mmrag import DocumentQA, ReaderSettings
 from mmrag.documents.conversion import libreoffice
+from mmrag.documents.structure.pymupdf_layout import is_available
 
 from ..documents import office_files
 
@@ -58,7 +59,8 @@ def test_a_folder_of_formats_is_indexed_asked_changed_and_synced(mode, tmp_path)
         converters = {entry.kind: entry.converter for entry in qa.status().documents}
         assert (converters["docx"] == "libreoffice") == (mode == "auto") and converters["csv"] == "mmrag"
 
-        for kind in sorted(set(QUESTIONS) & set(KINDS)):
+        without_lines = set() if is_available() else {"csv"}  # its table is one to the models alone
+        for kind in sorted((set(QUESTIONS) & set(KINDS)) - without_lines):
             question, words, location = QUESTIONS[kind]
             answer = qa.ask(question, filter={"file_name": f"file.{kind}"})
             cited = [citation for citation in answer.citations if words in citation.quote]

@@ -2,15 +2,18 @@
 
 import pytest
 
+pytest.importorskip("mteb")
+pytest.importorskip("datasets")
+
+import datasets
+import mteb
+import mteb.abstasks.retrieval as retrieval
+
 from mmrag import Budget, LocalReranker, MiniEmbedder, MLLMEmbedder
 from mmrag.evaluation.metrics import METRICS, ranking_of
 from mmrag.leaderboards.mteb import MTEBEmbedder, MTEBReranker, document_of
 from mmrag.models.tiny import make_tiny
 from mmrag.scoring import maxsim
-
-mteb = pytest.importorskip("mteb")
-datasets = pytest.importorskip("datasets")
-retrieval = pytest.importorskip("mteb.abstasks.retrieval")
 
 FIGURES = {
     f"{name}@{k}": f"{theirs}_at_{k}"

@@ -7,8 +7,11 @@ import re
 import sys
 import unicodedata
 
-import jinja2
 import pytest
+
+pytest.importorskip("jinja2", reason="comes with torch")
+
+import jinja2
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from mmrag.answer.quotes import find_quote

@@ -7,6 +7,9 @@ import subprocess
 import sys
 
 import pytest
+
+pytest.importorskip("openinference", reason="needs openinference-semantic-conventions, of 'dev'")
+
 from openinference.semconv.trace import (
     DocumentAttributes,
     EmbeddingAttributes,

@@ -21,7 +21,7 @@ REPLIES = [
 
 
 @pytest.fixture(scope="module")
-def pages() -> dict[tuple[str, int], Page]:
+def pages(structure_models: None) -> dict[tuple[str, int], Page]:
     """The pages that the replies are about, with their structure."""
     wanted = {(name, number) for reply in REPLIES for name, number in reply["pages"]}
     pages = {}
