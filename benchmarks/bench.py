@@ -86,6 +86,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "work-8b": Benchmark("compression.py", ("--work", "--shape", "8b"), small=("--work", "--shape", "8b")),
     "training": Benchmark("training.py"),
     "training-cost": Benchmark("training_cost.py", small=()),
+    "documents": Benchmark("documents.py", ("{pack}", "--index", "{index}"), by_default=False),
+    "rerank-cost": Benchmark("rerank_cost.py", ("{pack}", "--index", "{index}"), by_default=False),
+    "row-quality": Benchmark("row_quality.py", ("{pack}", "--index", "{index}"), by_default=False),
+    "structure-text": Benchmark("structure_text.py", ("{pack}",), by_default=False),
+    "reading": Benchmark("reading.py", by_default=False),
     "one-gpu": Benchmark("one_gpu.py", small=("--small", "--parts", "training,local"), by_default=False),
     "model-sizes": Benchmark("model_sizes.py", small=()),
 }

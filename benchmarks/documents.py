@@ -10,11 +10,10 @@ paired with the column before, with 95 % bootstrap intervals.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
+from arguments import index_of, pack_arguments, parse_pack, write_json
 from numpy.typing import NDArray
 
 from mmrag import DocumentQA, Ranking, Retriever
@@ -48,14 +47,10 @@ def figures(search: Search, question: Question) -> list[float]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("pack", type=Path)
-    parser.add_argument("--index", type=Path, required=True, help="an index of the pack's documents")
-    options = parser.parse_args()
+    options = parse_pack(pack_arguments(__doc__))
     questions = [question for question in load_pack(options.pack).questions if question.evidence]
-    with DocumentQA.open(options.index, read_only=True) as qa:
+    questions = questions[:3] if options.small else questions
+    with index_of(options) as index, DocumentQA.open(index, read_only=True) as qa:
         searches: dict[str, Search] = {
             "no document channel": Retriever(qa.index, qa.embedder, document_weight=0).search,
             "document channel": Retriever(qa.index, qa.embedder).search,
@@ -66,7 +61,7 @@ def main() -> None:
             for name, search in searches.items()
         }
     print(f"{options.pack.name}: {len(questions)} questions")
-    before = None
+    before, result = None, {}
     for name, table in values.items():
         print(name)
         for column, measure in enumerate(MEASURES):
@@ -76,7 +71,9 @@ def main() -> None:
                 low, high = bootstrap_interval(change)
                 line += f"  {change.mean():+.3f} [{low[0]:+.3f}, {high[0]:+.3f}]"
             print(line)
+        result[name] = dict(zip(MEASURES, table.mean(0), strict=True))
         before = table
+    write_json(options, result)
 
 
 if __name__ == "__main__":

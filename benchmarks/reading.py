@@ -300,8 +300,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("folder", nargs="?", type=Path, metavar="FOLDER", help="PDFs to sample (none: drawn pages only)")
     add("--pages", type=int, default=60, metavar="N", help="sampled pages (%(default)s)")
     add("--seed", type=int, default=0, metavar="N", help="(%(default)s)")
-    add("--to", dest="target", type=Path, metavar="FILE", help="write the scores as JSON")
+    add("--small", action="store_true", help="the drawn pages alone: does it run")
+    add("--json", "--to", dest="target", type=Path, metavar="FILE", help="write the scores as JSON")
     options = parser.parse_args(arguments)
+    if options.small:
+        options.folder = None
     compared = []
     for reader in readers():
         if reader.is_installed:

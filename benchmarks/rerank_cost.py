@@ -9,13 +9,13 @@ remembered. Times are of the process (all threads), so that other work on the ma
 
 from __future__ import annotations
 
-import argparse
 import random
 import statistics
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
+
+from arguments import index_of, pack_arguments, parse_pack, write_json
 
 from mmrag import DocumentQA
 from mmrag.evaluation import load_pack
@@ -30,18 +30,16 @@ def processor_time(work: Callable[[], object]) -> float:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("pack", type=Path)
-    parser.add_argument("--index", type=Path, required=True, help="an index of the pack's documents")
+    parser = pack_arguments(__doc__)
     parser.add_argument("--questions", type=int, default=60, help="sample (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (%(default)s)")
-    options = parser.parse_args()
+    options = parse_pack(parser)
+    if options.small:
+        options.questions = 2
     texts = [question.question for question in load_pack(options.pack).questions]
     sample = random.Random(options.seed).sample(texts, min(options.questions, len(texts)))
     times: dict[str, list[float]] = {"search": [], "and rerank": [], "again": []}
-    with DocumentQA.open(options.index, read_only=True) as qa:
+    with index_of(options) as index, DocumentQA.open(index, read_only=True) as qa:
         qa.search("load the weights")
         for text in sample:
             plain = processor_time(partial(qa.search, text, rerank=False))
@@ -50,10 +48,13 @@ def main() -> None:
             for name, seconds in zip(times, (plain, whole - plain, again - plain), strict=True):
                 times[name].append(seconds)
     print(f"processor time of {len(sample)} questions, ms: median, mean, 95 % under")
+    result = {}
     for name, values in times.items():
         high = sorted(values)[int(0.95 * (len(values) - 1))]
         figures = (statistics.median(values), statistics.fmean(values), high)
+        result[name] = dict(zip(("median", "mean", "95 % under"), figures, strict=True))
         print(f"  {name:12}" + "".join(f"{1000 * value:8.0f}" for value in figures))
+    write_json(options, result)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ from float16 and its 95 % interval.
 
 from __future__ import annotations
 
-import argparse
-import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from arguments import index_of, pack_arguments, parse_pack, write_json
 
 from mmrag import DocumentQA
 from mmrag.embedders.base import Embedder
@@ -68,22 +67,24 @@ def measure(pack: Pack, path: Path, embedder: Any) -> dict[str, np.ndarray]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("pack", type=Path)
-    parser.add_argument("--index", type=Path, required=True)
+    parser = pack_arguments(__doc__)
     parser.add_argument("--rows", type=int, nargs="*", default=[16])
-    parser.add_argument("--json", type=Path, help="file to write the results into")
-    arguments = parser.parse_args(argv)
-    pack = load_pack(arguments.pack)
+    options = parse_pack(parser, argv)
+    with index_of(options, row_type="float16", reranker=None) as index:
+        write_json(options, versions_of(options.pack, index, options.rows))
+    return 0
+
+
+def versions_of(folder: Path, index: Path, rows_kept: Sequence[int]) -> dict[str, Any]:
+    """Measure copies of an index with rows stored smaller; returns the figures of each."""
+    pack = load_pack(folder)
     embedder: Any = OnceEncoded(default_embedder())
     versions: dict[str, Any] = {
         "float16, all rows": None,
         "int8, all rows": partial(compact, row_type="int8"),
         **{
             f"int8, {rows} rows": partial(compact, row_type="int8", rows=rows, embedder=embedder)
-            for rows in arguments.rows
+            for rows in rows_kept
         },
     }
     results: dict[str, Any] = {}
@@ -91,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, write_anew in versions.items():
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "index"
-            shutil.copytree(arguments.index, path, ignore=shutil.ignore_patterns(f"{CHROMA_PREFIX}*"))
+            shutil.copytree(index, path, ignore=shutil.ignore_patterns(f"{CHROMA_PREFIX}*"))
             (write_anew or partial(compact, row_type="float16"))(path)
             scores = measure(pack, path, embedder)
             base = base or scores
@@ -109,9 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"{loss.mean():+.4f} [{low:+.4f}, {high:+.4f}]",
                 flush=True,
             )
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
-    return 0
+    return results
 
 
 if __name__ == "__main__":

@@ -10,13 +10,12 @@ documents and within the right one, and the paired difference with its 95 % inte
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
+from arguments import pack_arguments, parse_pack, write_json
 
 from mmrag import DocumentQA, DocumentReader, MemoryIndex, Page, ReaderSettings
 from mmrag.documents import InputDocument, discover
@@ -29,26 +28,32 @@ BATCH = 16
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("pack", type=Path)
+    parser = pack_arguments(__doc__, index=False)
     parser.add_argument("--documents", type=int, default=10)
-    options = parser.parse_args()
+    options = parse_pack(parser)
+    if options.small:
+        options.documents = 1
     pack = load_pack(options.pack)
     pages = read_pages(pack, options.documents)
     questions = [q for q in pack.questions if q.answerable and set(q.docs) <= set(pages)]
     print(f"{len(pages)} documents, {sum(map(len, pages.values()))} pages, {len(questions)} questions")
     as_read = measure(pages, questions, lambda page: page.text)
     by_blocks = measure(pages, questions, block_text)
+    result = {}
     for scope in as_read:
         difference = np.array(by_blocks[scope]) - np.array(as_read[scope])
         draws = np.random.default_rng(0).choice(difference, (2000, len(difference))).mean(1)
         low, high = np.percentile(draws, [2.5, 97.5])
+        result[scope] = {
+            "as read": np.mean(as_read[scope]),
+            "by blocks": np.mean(by_blocks[scope]),
+            "interval": [low, high],
+        }
         print(
             f"{scope}: {np.mean(as_read[scope]):.3f} -> {np.mean(by_blocks[scope]):.3f}, "
             f"{difference.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
         )
+    write_json(options, result)
 
 
 def read_pages(pack: Pack, most: int) -> dict[str, list[Page]]:
@@ -83,7 +88,7 @@ def measure(
         for start in range(0, len(texts), BATCH):
             batch = texts[start : start + BATCH]
             pairs = zip(batch, embedder.encode_document(batch), strict=True)
-            index.add([page_record(page, matrix, (name,), {}) for page, matrix in pairs])
+            index.add([page_record(page, matrix, (name,), {}, "") for page, matrix in pairs])
     with DocumentQA(index, embedder=embedder) as qa:
         return {
             "whole": [score(qa, question, None) for question in questions],
