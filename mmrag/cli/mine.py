@@ -77,6 +77,16 @@ class RuleOptions:
         Any,
         _rule_option("--least-positive", parser=number, metavar="S", help="Set positives aside below S (*)."),
     ] = None
+    positive_rank: Annotated[
+        int | None,
+        _rule_option(
+            "--positive-rank",
+            min=1,
+            metavar="N",
+            help="Set positives aside that are not found among the first N: with --least-positive the round "
+            "trip of questions that a model wrote (off).",
+        ),
+    ] = None
     pick: Annotated[
         Literal["best", "random"] | None,
         _rule_option("--pick", help="Of what remains (best; unjudged random)."),

@@ -54,6 +54,9 @@ class Backbone(ABC, nn.Module):
     model_class: ClassVar[Any]
     """The ``transformers`` class without language-modelling head."""
 
+    stock_class: ClassVar[str] = "AutoModelForImageTextToText"
+    """Name of the ``transformers`` class with the head, which the generative stages train."""
+
     image_processor_class: ClassVar[Any]
     """The ``transformers`` PIL image processor of the family."""
 
@@ -95,6 +98,11 @@ class Backbone(ABC, nn.Module):
             AutoTokenizer.from_pretrained(path, **hub),
             cls.image_processor_class.from_pretrained(path, **hub),
         )
+
+    @property
+    def language_model(self) -> Any:  # noqa: ANN401  transformers'
+        """Return the language model inside the model."""
+        return self.model.language_model
 
     @property
     @abstractmethod
@@ -178,7 +186,7 @@ class Backbone(ABC, nn.Module):
             ``(B, T, D)`` states after the last layer and its norm.
         """
         options = self.language_options(mask, visual, deep)
-        states: Tensor = self.model.language_model(
+        states: Tensor = self.language_model(
             inputs_embeds=embeds, position_ids=positions, **options
         ).last_hidden_state  # (B, T, D)
         return states

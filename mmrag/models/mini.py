@@ -45,6 +45,7 @@ from mmrag.models.mini_model import (
     read_tensors,
 )
 from mmrag.models.prompt import BERT, Prompts
+from mmrag.models.text_only import NoPictures
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -96,7 +97,7 @@ class MiniBackbone(Backbone):
         model.load_weights(unpack_weights(read_tensors(folder / WEIGHTS_FILE)))
         if options.get("attn_implementation") is not None:
             model.set_attn_implementation(options["attn_implementation"])
-        return model.to(options.get("dtype") or torch.float32), load_tokenizer(folder), _NoPictures()
+        return model.to(options.get("dtype") or torch.float32), load_tokenizer(folder), NoPictures()
 
     @classmethod
     def own_tables(cls, folder: Path) -> dict[str, Tensor]:
@@ -237,17 +238,6 @@ class MiniBackbone(Backbone):
                 lean = 0.0 if self.model.located else START_SPREAD
                 table.copy_(summary + lean * (table - 2 * words.mean(0)))
                 table[0] = summary
-
-
-class _NoPictures:
-    """Stand-in for an image processor."""
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write nothing."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return no settings."""
-        return {}
 
 
 @lru_cache(maxsize=4096)

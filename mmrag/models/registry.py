@@ -47,9 +47,12 @@ BACKBONES: Mapping[str, str] = {
     "qwen3_vl": "mmrag.models.qwen3_vl:Qwen3VLBackbone",
     "qwen3_5": "mmrag.models.qwen3_5:Qwen3_5Backbone",
     "internvl": "mmrag.models.internvl3:InternVL3Backbone",
+    "qwen2": "mmrag.models.text_only:TextBackbone",
+    "qwen3": "mmrag.models.text_only:TextBackbone",
     "mmrag_mini": "mmrag.models.mini:MiniBackbone",
 }
-"""``model_type`` of a config.json: class of its backbone. mmrag_mini reads text only in torch."""
+"""``model_type`` of a config.json: class of its backbone. qwen2, qwen3 and, in torch, mmrag_mini read text
+only."""
 
 HINTS = {"internvl_chat": "This is InternVL in its own format; take the checkpoint's twin that ends in -hf."}
 

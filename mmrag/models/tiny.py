@@ -203,6 +203,22 @@ def _internvl(tokenizer: Any) -> tuple[Any, Any]:  # noqa: ANN401
     return model, GotOcr2ImageProcessorPil(size={"height": side, "width": side})
 
 
+def _qwen2(tokenizer: Any) -> tuple[Any, Any]:  # noqa: ANN401
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    from mmrag.models.text_only import NoPictures
+
+    return Qwen2ForCausalLM(Qwen2Config(**_text(tokenizer))), NoPictures()
+
+
+def _qwen3(tokenizer: Any) -> tuple[Any, Any]:  # noqa: ANN401
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    from mmrag.models.text_only import NoPictures
+
+    return Qwen3ForCausalLM(Qwen3Config(**_text(tokenizer), head_dim=16)), NoPictures()
+
+
 _QWEN_PIXELS = {"shortest_edge": 4 * 16**2, "longest_edge": 4096 * 16**2}
 
 
@@ -247,4 +263,11 @@ def _qwen_tokens(tokenizer: Any) -> dict[str, Any]:  # noqa: ANN401
     return {**ids, "initializer_range": WEIGHT_STD, "tie_word_embeddings": False}
 
 
-_MAKERS = {"qwen3_vl": _qwen3_vl, "qwen3_5": _qwen3_5, "qwen2_5_vl": _qwen2_5_vl, "internvl": _internvl}
+_MAKERS = {
+    "qwen3_vl": _qwen3_vl,
+    "qwen3_5": _qwen3_5,
+    "qwen2_5_vl": _qwen2_5_vl,
+    "internvl": _internvl,
+    "qwen2": _qwen2,
+    "qwen3": _qwen3,
+}

@@ -43,6 +43,7 @@ CONFIGS = Path(__file__).parent / "configs"
 Documents = Literal["picture", "text"]
 Group = tuple[PositiveInt, PositiveInt]
 ListLength = Annotated[int, Field(ge=1, le=8)]
+TextLength = Annotated[int, Field(ge=100)]
 
 
 def _absolute(path: str, info: ValidationInfo) -> str:
@@ -243,6 +244,7 @@ class JudgeConfig(Section):
         mode: ``"pointwise"`` or ``"served"`` (see `mmrag.rerank.ThinkReranker`), or ``"local"``.
         think_tokens: largest number of tokens of the judge's thought per answer.
         images: show the judge the pages' pictures. False for models that only read text.
+        text_chars: most characters of a page's text where its picture is not shown, as in `ThinkReranker`.
         index: folder of an index to retrieve from, built with the embedder `ModelConfig.name`; None builds
             one from the documents that the data names.
         retrieve: candidates to judge per query.
@@ -254,6 +256,7 @@ class JudgeConfig(Section):
     mode: Literal["pointwise", "served", "local"] = "pointwise"
     think_tokens: NonNegativeInt = 0
     images: bool = True
+    text_chars: TextLength | None = None
     index: FilePath | None = None
     retrieve: Annotated[int, Field(ge=2)] = 20
     negatives: PositiveInt = 12
@@ -300,7 +303,7 @@ class RerankConfig(Section):
         listwise: least and most negatives in a list with the positive, 1 to 8. Examples with fewer get
             pointwise tasks only.
         pointwise_weight, listwise_weight: of the two losses; the paper has 1 and 1.
-        instruction, images, text, image_pixels, prompts: see `ThinkReranker`.
+        instruction, images, text, image_pixels, text_chars, prompts: see `ThinkReranker`.
     """
 
     negatives: PositiveInt = 1
@@ -311,6 +314,7 @@ class RerankConfig(Section):
     images: bool = True
     text: bool = True
     image_pixels: Annotated[int, Field(ge=1024)] = 1_000_000
+    text_chars: TextLength | None = None
     prompts: FilePath | None = None
 
     @model_validator(mode="after")

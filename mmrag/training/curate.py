@@ -208,6 +208,7 @@ def _served_judge(config: JudgeConfig, cache: Path) -> Reranker:
         model=config.reranker_model,
         think_tokens=config.think_tokens,
         images=config.images,
+        text_chars=config.text_chars,
         cache=cache,
     )
     if judge.client is not None:

@@ -84,14 +84,14 @@ def check_tokenizer(backbone: Backbone) -> None:
 def freeze(model: RetrievalModel, config: ModelConfig) -> None:
     """Freeze all weights except tables, projection, LoRA or language model, and what the settings add."""
     model.requires_grad_(False)
-    inner = model.backbone.model
+    inner, language_model = model.backbone.model, model.backbone.language_model
     if config.train_vision:
         inner.requires_grad_(True)
-        inner.language_model.requires_grad_(False)
+        language_model.requires_grad_(False)
     if config.lora is None:
-        inner.language_model.requires_grad_(config.train_language)
+        language_model.requires_grad_(config.train_language)
     else:
-        add_lora(inner.language_model, config.lora)
+        add_lora(language_model, config.lora)
     for head in (model.meta, model.projection):
         if head is not None:
             head.requires_grad_(True)
@@ -182,7 +182,7 @@ def load_trained(model: nn.Module, folder: Path) -> None:
 
 def write_checkpoint(model: RetrievalModel, config: checkpoint.CheckpointConfig, folder: Path) -> None:
     """Merge adapters, and write a directory that `mmrag.MLLMEmbedder.from_pretrained` loads."""
-    merge_lora(model.backbone.model.language_model)
+    merge_lora(model.backbone.language_model)
     checkpoint.save(folder, model, replace(config, trained=True))
 
 

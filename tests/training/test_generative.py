@@ -316,6 +316,37 @@ def served_prompt(run: GenerativeRun, body: dict[str, Any]) -> tuple[list[int], 
     return tokenizer(text, add_special_tokens=False)["input_ids"], [image.pixels for image in images]
 
 
+def test_a_model_that_reads_text_alone_learns_to_judge(tmp_path: Path) -> None:
+    """A Qwen2 without eyes: the loss falls, the result is a stock model, and pictures are refused."""
+    from transformers import AutoModelForCausalLM, Qwen2ForCausalLM
+
+    base = make_tiny(tmp_path / "base", "qwen2")
+    line = mined(tmp_path, positives=["bridge"], negatives=["rice", "ferry"])
+    data = write_lines(tmp_path / "mined.jsonl", [line])
+    file = config_file(
+        tmp_path, base, data, "rerank", rerank={"images": False, "text_chars": 100}, run={"steps": 12}
+    )
+    folder = run_stage("rerank", file)
+    losses = losses_of(tmp_path / "out")
+    assert min(losses[-3:]) < losses[0]
+    assert isinstance(AutoModelForCausalLM.from_pretrained(folder), Qwen2ForCausalLM)
+    seeing = mined(tmp_path, pictures=True, positives=["bridge"], negatives=["rice", "ferry"])
+    (tmp_path / "seeing").mkdir()
+    run = rerank_run(tmp_path / "seeing", base, seeing)
+    with pytest.raises(ValueError, match="reads text only"):
+        run.check()
+
+
+def test_a_page_is_cut_around_the_question_as_when_it_is_served(tmp_path: Path, tiny_qwen: Path) -> None:
+    line = mined(tmp_path, positives=["bridge"], negatives=["rice", "ferry"])
+    line["positives"][0]["text"] = "Of no use here.\n" * 60 + TEXTS["bridge"] + "\nAnd more." * 60
+    run = rerank_run(tmp_path, tiny_qwen, line, rerank={"images": False, "text_chars": 120})
+    (example,) = run.parts[0].examples
+    alone = run.collator.builder.training_tasks(example, random.Random(3))[0]
+    prompt = run.model.backbone.tokenizer.decode(alone.row.ids)
+    assert TEXTS["bridge"] in prompt and len(prompt) < 1500
+
+
 @pytest.mark.parametrize("pictures", [False, True])
 def test_the_prompts_are_those_that_the_served_modes_send(
     tmp_path: Path, tiny_qwen: Path, fake_server: Any, pictures: bool

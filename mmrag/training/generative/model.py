@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from mmrag.models import checkpoint, device
+from mmrag.models.backbone import Backbone
 from mmrag.models.backbone import load_model as load_transformers
 from mmrag.models.batch import Batch, TokenRow, collate
 from mmrag.models.compression import Compression
@@ -110,7 +112,7 @@ def load_generative(config: ModelConfig) -> tuple[GenerativeModel, Path]:
     family = backbone_for(checkpoint.read_model_type(folder))
     checkpoint.check_weights(folder)
     warn_of_compression(folder, config.compression)
-    stock = _load_stock(folder, config)
+    stock = _load_stock(family, folder, config)
     image_processor = family.image_processor_class.from_pretrained(str(folder), local_files_only=True)
     backbone = family(stock.model, _load_tokenizer(folder), image_processor)
     reader = RetrievalModel(backbone, Compression(config.compression), None)
@@ -122,14 +124,12 @@ def load_generative(config: ModelConfig) -> tuple[GenerativeModel, Path]:
     return model, folder
 
 
-def _load_stock(folder: Path, config: ModelConfig) -> Any:  # noqa: ANN401  transformers'
+def _load_stock(family: type[Backbone], folder: Path, config: ModelConfig) -> Any:  # noqa: ANN401  transformers'
     """Load the model with its language-modelling head."""
-    from transformers import AutoModelForImageTextToText
-
     options: dict[str, Any] = {"dtype": getattr(torch, config.dtype), "local_files_only": True}
     if config.attention is not None:
         options["attn_implementation"] = config.attention
-    return load_transformers(AutoModelForImageTextToText, str(folder), **options)
+    return load_transformers(getattr(transformers, family.stock_class), str(folder), **options)
 
 
 def _load_tokenizer(folder: Path) -> Any:  # noqa: ANN401  transformers'
@@ -153,7 +153,7 @@ def write_stock(model: GenerativeModel, source: Path, folder: Path) -> None:
         source: the folder that it was loaded from.
         folder: where to write.
     """
-    merge_lora(model.backbone.model.language_model)
+    merge_lora(model.backbone.language_model)
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     setattr(model.stock.config, COMPRESSION_KEY, model.reader.compression.factor)

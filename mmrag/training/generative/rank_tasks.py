@@ -43,6 +43,7 @@ class RerankTasks:
             images=config.images,
             text=config.text,
             image_pixels=config.image_pixels,
+            text_chars=config.text_chars,
             prompts=Prompts(config.prompts),
         )
         self._pointwise, self._listwise = PointwiseMode(settings), ListwiseMode(settings)

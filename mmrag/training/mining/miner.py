@@ -87,7 +87,7 @@ class Miner:
             "embedder": manifest.embedder,
             "fingerprint": manifest.fingerprint,
             "judge": self.judge_data,
-            "rules": json.loads(json.dumps(asdict(self.rules))),  # as it reads back: tuples are lists
+            "rules": _rules_data(self.rules),
             "filter": self.filter,
             "texts": self.texts,
             "pictures": self.pictures,
@@ -247,6 +247,17 @@ class Miner:
         with atomic_write(path) as file:
             file.write(json.dumps({"recipe": recipe, "made": settings}, indent=2) + "\n")
         return recipe
+
+
+def _rules_data(rules: Rules) -> dict[str, Any]:
+    """Return the rules as they read back from JSON, where tuples are lists.
+
+    A `positive_rank` of None is left out, so that files made before there was one can be resumed.
+    """
+    data: dict[str, Any] = json.loads(json.dumps(asdict(rules)))
+    if rules.positive_rank is None:
+        del data["positive_rank"]
+    return data
 
 
 def _check_needs_no_judge(rules: Rules) -> None:

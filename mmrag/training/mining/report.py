@@ -85,7 +85,7 @@ class MiningReport:
             ("queries", self.queries, f"{self.new} of them now, {self.seconds:.1f} s"),
             *(("  skipped", count, reason) for reason, count in self.skipped.most_common()),
             ("positives", self.positives, remark),
-            ("  doubtful", self.doubtful, "labelled, but the judge does not see why"),
+            ("  doubtful", self.doubtful, "labelled, but not found again or not affirmed"),
             ("hard negatives", self.negatives, f"for {useful} queries{mean}"),
             ("removed", sum(self.removed.values()), "likely false negatives"),
             *(("  removed", count, reason) for reason, count in self.removed.most_common()),

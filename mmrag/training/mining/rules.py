@@ -48,6 +48,9 @@ class Rules:
             positive is skipped.
         pick: ``"best"`` keeps the highest-scored of the remaining candidates, ``"random"`` samples them.
         seed: of the sample; a query's sample does not depend on the other queries.
+        positive_rank: labelled pages that the retrieval did not find within this rank are doubtful, too.
+            With `least_positive` it is the round trip of questions that a model wrote: the page is found
+            again, and the judge sees the answer there.
 
     Raises:
         ValueError: a number is out of its range.
@@ -61,6 +64,7 @@ class Rules:
     least_positive: float | None = 0.5
     pick: Pick = "best"
     seed: int = 0
+    positive_rank: int | None = None
 
     def __post_init__(self) -> None:
         first, last = self.ranks
@@ -69,6 +73,8 @@ class Rules:
                 f"ranks must be a first and a last rank from 1, got {first},{last}. Write 1,20 or 50,100."
             )
         check_whole("negatives", self.negatives)
+        if self.positive_rank is not None:
+            check_whole("positive_rank", self.positive_rank, 1)
         if self.margin is not None and not (math.isfinite(self.margin) and self.margin >= 0):
             raise ValueError(f"margin must be a number of at least 0, or None, got {self.margin!r}.")
         if self.ratio is not None and not 0 < self.ratio <= 1:
@@ -81,6 +87,14 @@ class Rules:
                 raise ValueError(f"{name} must be a finite number, or None, got {value!r}.")
         if self.pick not in ("best", "random"):
             raise ValueError(f"pick must be 'best' or 'random', got {self.pick!r}.")
+
+    def doubt(self, positive: ScoredRecord) -> str:
+        """Return why a labelled page is doubtful; ``""`` if it is not."""
+        if self.positive_rank is not None and not 1 <= (positive.rank or 0) <= self.positive_rank:
+            return f"no positive was found among the first {self.positive_rank}"
+        if self.least_positive is not None and positive.score < self.least_positive:
+            return f"no positive scores {self.least_positive:g} or more"
+        return ""
 
     def limit(self, positive: float) -> float:
         """Return the score that a negative must stay below, given the positive's; see the attributes."""
@@ -178,11 +192,11 @@ def select(
     for record in (*positives, *candidates):
         if not math.isfinite(record.score):
             raise ValueError(f"scores to select by must be finite, got {record.score!r} for {record.id!r}.")
-    least = -math.inf if rules.least_positive is None else rules.least_positive
-    clear = _best_first([record for record in positives if record.score >= least])
-    doubtful = _best_first([record for record in positives if record.score < least])
+    doubts = [rules.doubt(record) for record in positives]
+    clear = _best_first([record for record, doubt in zip(positives, doubts, strict=True) if not doubt])
+    doubtful = _best_first([record for record, doubt in zip(positives, doubts, strict=True) if doubt])
     if not clear:
-        return Selection((), doubtful, skipped=f"no positive scores {least:g} or more")
+        return Selection((), doubtful, skipped=min(doubts))
     negatives, removed = _split(candidates, clear[-1].score, rules)
     if rules.pick == "random":
         # A string seeds the same way on every platform and Python; a tuple's hash would not.

@@ -162,3 +162,19 @@ def test_scores_that_cannot_order_are_refused() -> None:
         select("q", [Record("p", 1.0, 1)], [Record("x", math.nan, 2)], Rules())
     with pytest.raises(ValueError, match="query 'q' must have at least one positive"):
         select("q", [], [], Rules())
+
+
+def test_the_round_trip_sets_positives_aside_that_are_not_found_again():
+    rules = Rules(least_positive=0.5, positive_rank=3)
+    found, late, unseen, denied = (
+        Record("found", 0.9, 3),
+        Record("late", 0.9, 4),
+        Record("unseen", 0.9, None),
+        Record("denied", 0.4, 1),
+    )
+    selection = select("q", [found, late, unseen, denied], [Record("other", 0.1, 2)], rules)
+    assert selection.positives == (found,) and set(selection.doubtful) == {late, unseen, denied}
+    assert select("q", [late], [], rules).skipped == "no positive was found among the first 3"
+    assert select("q", [denied], [], rules).skipped == "no positive scores 0.5 or more"
+    with pytest.raises(ValueError, match="positive_rank"):
+        Rules(positive_rank=0)
