@@ -119,6 +119,8 @@ def _check_targets(module: nn.Module, targets: Sequence[str]) -> None:
 def add_lora(module: nn.Module, lora: Lora) -> None:
     """Replace the targeted linear layers by layers with low-rank adapters; only these have gradients.
 
+    Adapters are float32 whatever the model is, and merged into its dtype (`merge_lora`).
+
     Raises:
         ValueError: no layer has the name of a target.
     """
@@ -135,6 +137,9 @@ def add_lora(module: nn.Module, lora: Lora) -> None:
         ),
         module,
     )
+    for name, weight in module.named_parameters():
+        if "lora_" in name:
+            weight.data = weight.data.float()  # an update is smaller than a step of bfloat16
 
 
 def merge_lora(module: nn.Module) -> None:

@@ -654,3 +654,26 @@ def test_a_check_trains_nothing_and_a_model_without_a_head_is_refused(
     (tmp_path / "red.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"got 1 that do not; the first is .*red.png, for .*line 1"):
         run_stage("restore", config_file(tmp_path, tiny_qwen, lessons, "restore"), check=True)
+
+
+def test_adapters_of_a_bfloat16_model_learn_in_float32(tmp_path: Path) -> None:
+    """A step of 1e-5 is lost in bfloat16, whose numbers about .05 are .0002 apart."""
+    from mmrag.training.config import ModelConfig
+    from mmrag.training.generative.model import load_generative
+    from mmrag.training.model import merge_lora, trained_weights
+
+    base = make_tiny(tmp_path / "base", "qwen2")
+    config = ModelConfig(name=str(base), compression=1, dtype="bfloat16", lora={"rank": 4, "dropout": 0.0})
+    model, _ = load_generative(config)
+    weights = trained_weights(model)
+    assert weights and {weight.dtype for weight in weights.values()} == {torch.float32}
+    optimizer = torch.optim.AdamW(weights.values(), lr=1e-5)
+    before = {name: weight.detach().clone() for name, weight in weights.items()}
+    ids = torch.arange(5)[None]
+    for _ in range(2):  # the first step moves B alone, which starts at 0
+        model.stock(input_ids=ids, labels=ids).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert all((weight != before[name]).any() for name, weight in weights.items())
+    merge_lora(model.backbone.language_model)
+    assert {weight.dtype for weight in model.stock.parameters()} == {torch.bfloat16}
