@@ -376,7 +376,7 @@ def test_a_budget_below_one_tile_is_refused(backbones) -> None:
     ("model_type", "hint"), [("llama", "one of these families"), ("internvl_chat", "-hf")]
 )
 def test_an_unknown_family_is_refused(model_type: str, hint: str) -> None:
-    known = "'internvl', 'mmrag_mini', 'qwen2_5_vl', 'qwen3_5', 'qwen3_vl'"
+    known = "'internvl', 'mmrag_mini', 'qwen2', 'qwen2_5_vl', 'qwen3', 'qwen3_5', 'qwen3_vl'"
     with pytest.raises(ValueError, match=f"must be one of {known}, got.*{hint}"):
         backbone_for(model_type)
 
