@@ -8,8 +8,12 @@ The score of a passage is the model's log-odds and a little more
 * where a name or an address is asked for, for standing at the head of a page: letters, invoices and title
   pages say there who they are from;
 
-and a little less for how far its document is behind the best one: of documents that look alike only the
-search knows which one the question names.
+and a little less
+
+* for how far its document is behind the best one, and its page behind the best of its document: of documents
+  that look alike only the search knows which one the question names;
+* where figures are asked for and the pages have a table or a picture, for standing in neither: text beside a
+  chart speaks of some figures, and the chart has them all.
 """
 
 from __future__ import annotations
@@ -37,6 +41,11 @@ MATCH = (0.0, 2.0, 6.0)
 HEAD = 5.0
 DOCUMENT, LEAST_DOCUMENT = 2.0, -3.0
 """Weight of a document's score less the best document's, and the least that this counts."""
+PAGE, LEAST_PAGE = 2.0, -3.0
+"""The same for a page's score less that of the best page of its document."""
+FIGURE_KINDS = ("number", "money")
+FIGURE_BLOCKS = ("table", "picture")
+"""Kinds of things that are figures, and of blocks that hold them; other passages then lose `KIND`."""
 FLOOR = -8.0
 """Log-odds below which the model says no; differences there mean nothing."""
 MARGIN = 10.0
@@ -88,14 +97,16 @@ def choose(
     own_stems = [frozenset(content_stems(passage.read_text)) for passage in passages]
     stems = [own_stems[index] | heads[passage.candidate] for index, passage in enumerate(passages)]
     names = {name: frozenset(content_stems(name)) for name in question.names}
-    drops = _document_drops(candidates)
+    drops = _drops(candidates)
+    holds_figures = _figure_holders(question, passages)
     prior = [
         WORDS * share
         + KIND * question.kind_share(passage.text)
         + NAMES * _share_met(names.values(), stems[index])
         + MATCH[passage.match_level]
         + HEAD * _head(question, passage)
-        + DOCUMENT * drops[passage.candidate]
+        - KIND * (not holds_figures[index])
+        + drops[passage.candidate]
         for index, (share, passage) in enumerate(zip(word_shares(question, stems), passages, strict=True))
     ]
     order = sorted(range(len(passages)), key=lambda index: -prior[index])
@@ -118,13 +129,24 @@ def choose(
     return sorted(scores, key=lambda item: -item.score)
 
 
-def _document_drops(candidates: Sequence[Candidate]) -> list[float]:
-    """Return how far the best page of each candidate's document is behind the best page of all, at most 0."""
+def _drops(candidates: Sequence[Candidate]) -> list[float]:
+    """Return what each candidate loses for the place of its document, and for its own in that, at most 0."""
     best: dict[str, float] = {}
     for candidate in candidates:
         best[candidate.document_id] = max(candidate.score, best.get(candidate.document_id, -math.inf))
     top = max(best.values(), default=0.0)
-    return [max(best[candidate.document_id] - top, LEAST_DOCUMENT) for candidate in candidates]
+    return [
+        DOCUMENT * max(best[candidate.document_id] - top, LEAST_DOCUMENT)
+        + PAGE * max(candidate.score - best[candidate.document_id], LEAST_PAGE)
+        for candidate in candidates
+    ]
+
+
+def _figure_holders(question: Question, passages: Sequence[Passage]) -> list[bool]:
+    """Return which passages are of tables and pictures; all, if none is or no figures are asked for."""
+    holders = [passage.block is not None and passage.block.kind in FIGURE_BLOCKS for passage in passages]
+    asks = question.computes or question.kind in FIGURE_KINDS
+    return holders if asks and any(holders) else [True] * len(holders)
 
 
 def near_best(scores: Sequence[ScoredPassage]) -> list[ScoredPassage]:

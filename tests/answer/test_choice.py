@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 
 from mmrag.answer.choice import SHORTLIST, choose, confidence, missing_names, overlap, word_shares
-from mmrag.answer.passages import passages_of
+from mmrag.answer.passages import Passage, passages_of
 from mmrag.answer.question import Question
+from mmrag.blocks import Block
 from mmrag.embedders.cross_encoder import CrossEncoder
 from mmrag.types import Candidate, Record
+from tests.answer.conftest import Sheet
 
 QUESTIONS = [
     "Who keeps the list of the wheels?",
@@ -118,6 +120,43 @@ def test_of_pages_that_look_alike_the_better_one_is_quoted():
         scored = [replace(one, score=1.0 if at == order else 0.2) for at, one in enumerate(texts)]
         first = choose(question, all_passages(scored), scored, None)[0]
         assert first.passage.candidate == order
+
+
+@pytest.mark.parametrize("better", [0, 1])
+def test_of_two_pages_of_a_document_the_better_one_is_quoted(better):
+    """A report says it twice; the page that the search prefers is the one that is cited."""
+    pages = [Sheet(number=number).text(60, 80, "Net weight: 40 kg").page() for number in (0, 1)]
+    candidates = [
+        replace(one, score=1.0 if at == better else 0.2) for at, one in enumerate(candidates_of(*pages))
+    ]
+    assert candidates[0].document_id == candidates[1].document_id
+    first = choose(Question("What is the net weight?"), all_passages(candidates), candidates, None)[0]
+    assert first.passage.candidate == better
+
+
+@pytest.mark.parametrize("kind", ["table", "picture"])
+def test_figures_are_looked_for_in_tables_and_pictures_first(kind):
+    """Text beside a chart says some of its figures; the chart is what shows them."""
+    text = "The brewery repaired 12 kettles."
+    (candidate,) = candidates_of(text)
+    passages = [Passage(0, text, block=Block(a, text)) for a in ("text", kind)]
+
+    def first(question):
+        return choose(Question(question), passages, [candidate], None)[0].passage.block.kind
+
+    assert first("How many kettles did the brewery repair?") == kind
+    assert first("Who repaired kettles?") == "text"  # equal passages stay in their order
+
+
+def test_pages_without_tables_and_pictures_lose_nothing_where_figures_are_asked_for():
+    """A letter has no table, and its figures are as sure as its words."""
+    text = "The brewery repaired 12 kettles."
+    (candidate,) = candidates_of(text)
+    question = Question("How many kettles did the brewery repair?")
+    plain, table = Passage(0, text, block=Block("text", text)), Passage(0, text, block=Block("table", text))
+    (alone,) = choose(question, [plain], [candidate], None)
+    scores = {item.passage: item.score for item in choose(question, [plain, table], [candidate], None)}
+    assert alone.score == scores[table] > scores[plain]
 
 
 def test_words_that_stand_on_one_page_weigh_more_than_on_two():
