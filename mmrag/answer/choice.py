@@ -143,8 +143,14 @@ def _drops(candidates: Sequence[Candidate]) -> list[float]:
 
 
 def _figure_holders(question: Question, passages: Sequence[Passage]) -> list[bool]:
-    """Return which passages are of tables and pictures; all, if none is or no figures are asked for."""
-    holders = [passage.block is not None and passage.block.kind in FIGURE_BLOCKS for passage in passages]
+    """Return which passages are of tables and pictures; all, if none is or no figures are asked for.
+
+    The names of a long table's columns alone are no figures.
+    """
+    holders = [
+        passage.block is not None and passage.block.kind in FIGURE_BLOCKS and not passage.is_outline
+        for passage in passages
+    ]
     asks = question.computes or question.kind in FIGURE_KINDS
     return holders if asks and any(holders) else [True] * len(holders)
 
