@@ -43,9 +43,8 @@ DOCUMENT, LEAST_DOCUMENT = 2.0, -3.0
 """Weight of a document's score less the best document's, and the least that this counts."""
 PAGE, LEAST_PAGE = 2.0, -3.0
 """The same for a page's score less that of the best page of its document."""
-FIGURE_KINDS = ("number", "money")
 FIGURE_BLOCKS = ("table", "picture")
-"""Kinds of things that are figures, and of blocks that hold them; other passages then lose `KIND`."""
+"""Kinds of blocks that hold figures; where a number is asked for, other passages lose `KIND`."""
 FLOOR = -8.0
 """Log-odds below which the model says no; differences there mean nothing."""
 MARGIN = 10.0
@@ -97,7 +96,7 @@ def choose(
     own_stems = [frozenset(content_stems(passage.read_text)) for passage in passages]
     stems = [own_stems[index] | heads[passage.candidate] for index, passage in enumerate(passages)]
     names = {name: frozenset(content_stems(name)) for name in question.names}
-    drops = _drops(candidates)
+    drops = _drops(candidates, _table_widths(passages, len(candidates)))
     holds_figures = _figure_holders(question, passages)
     prior = [
         WORDS * share
@@ -129,16 +128,48 @@ def choose(
     return sorted(scores, key=lambda item: -item.score)
 
 
-def _drops(candidates: Sequence[Candidate]) -> list[float]:
-    """Return what each candidate loses for the place of its document, and for its own in that, at most 0."""
+def _table_widths(passages: Sequence[Passage], count: int) -> list[frozenset[int]]:
+    """Return how many columns the tables of each candidate have."""
+    widths: list[set[int]] = [set() for _ in range(count)]
+    for passage in passages:
+        if passage.block is not None and passage.block.table is not None:
+            widths[passage.candidate].add(passage.block.table.columns)
+    return [frozenset(one) for one in widths]
+
+
+def _continues(left: Candidate, right: Candidate) -> bool:
+    """Whether two candidates are pages of one document, one right behind the other."""
+    if left.document_id != right.document_id or left.page is None or right.page is None:
+        return False
+    return abs(left.page.number - right.page.number) == 1
+
+
+def _drops(candidates: Sequence[Candidate], widths: Sequence[frozenset[int]]) -> list[float]:
+    """Return what each candidate loses for the place of its document, and for its own in that, at most 0.
+
+    Two pages in a row with tables of equally many columns have the place of the better one: a table that goes
+    on over a page is one thing, of which the search finds the half with the header first.
+
+    Args:
+        candidates: the pages.
+        widths: of `_table_widths`.
+    """
+    own = [
+        max(
+            other.score
+            for number, other in enumerate(candidates)
+            if number == at or (widths[at] & widths[number] and _continues(candidate, other))
+        )
+        for at, candidate in enumerate(candidates)
+    ]
     best: dict[str, float] = {}
     for candidate in candidates:
         best[candidate.document_id] = max(candidate.score, best.get(candidate.document_id, -math.inf))
     top = max(best.values(), default=0.0)
     return [
         DOCUMENT * max(best[candidate.document_id] - top, LEAST_DOCUMENT)
-        + PAGE * max(candidate.score - best[candidate.document_id], LEAST_PAGE)
-        for candidate in candidates
+        + PAGE * max(score - best[candidate.document_id], LEAST_PAGE)
+        for candidate, score in zip(candidates, own, strict=True)
     ]
 
 
@@ -151,7 +182,7 @@ def _figure_holders(question: Question, passages: Sequence[Passage]) -> list[boo
         passage.block is not None and passage.block.kind in FIGURE_BLOCKS and not passage.is_outline
         for passage in passages
     ]
-    asks = question.computes or question.kind in FIGURE_KINDS
+    asks = question.computes or question.kind == "number"
     return holders if asks and any(holders) else [True] * len(holders)
 
 
