@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from mmrag.answer.choice import SHORTLIST, choose, confidence, missing_names, overlap, word_shares
+from mmrag.answer.choice import PAGE, SHORTLIST, choose, confidence, missing_names, overlap, word_shares
 from mmrag.answer.passages import Passage, passages_of
 from mmrag.answer.question import Question
-from mmrag.blocks import Block
+from mmrag.blocks import Block, Table
 from mmrag.embedders.cross_encoder import CrossEncoder
 from mmrag.types import Candidate, Record
 from tests.answer.conftest import Sheet
@@ -132,6 +132,23 @@ def test_of_two_pages_of_a_document_the_better_one_is_quoted(better):
     assert candidates[0].document_id == candidates[1].document_id
     first = choose(Question("What is the net weight?"), all_passages(candidates), candidates, None)[0]
     assert first.passage.candidate == better
+
+
+def test_a_table_that_goes_on_over_a_page_has_one_place():
+    """The second half has no header, so the search puts it behind; a row of it is as good."""
+    pages = [Sheet(number=number).text(60, 80, "Reservoirs").page() for number in (0, 1)]
+    candidates = [replace(one, score=1.0 - at) for at, one in enumerate(candidates_of(*pages))]
+    texts = ("Gorse Hill has a capacity of 46 litres", "Ivy Beck: capacity 86 litres")
+
+    def second_score(columns):
+        passages = [
+            Passage(at, text, block=Block("table", text, table=Table(2, width, ())))
+            for at, (text, width) in enumerate(zip(texts, (3, columns), strict=True))
+        ]
+        scores = choose(Question("What is the capacity of Ivy Beck?"), passages, candidates, None)
+        return next(item.score for item in scores if item.passage.candidate == 1)
+
+    assert second_score(3) == pytest.approx(second_score(4) + PAGE)
 
 
 @pytest.mark.parametrize("kind", ["table", "picture"])
