@@ -134,11 +134,11 @@ def _table_widths(passages: Sequence[Passage], count: int) -> list[frozenset[int
     for passage in passages:
         if passage.block is not None and passage.block.table is not None:
             widths[passage.candidate].add(passage.block.table.columns)
-    return [frozenset(one) for one in widths]
+    return [frozenset(columns) for columns in widths]
 
 
-def _continues(left: Candidate, right: Candidate) -> bool:
-    """Whether two candidates are pages of one document, one right behind the other."""
+def _are_in_a_row(left: Candidate, right: Candidate) -> bool:
+    """Check whether two candidates are pages of one document, one right behind the other."""
     if left.document_id != right.document_id or left.page is None or right.page is None:
         return False
     return abs(left.page.number - right.page.number) == 1
@@ -156,9 +156,9 @@ def _drops(candidates: Sequence[Candidate], widths: Sequence[frozenset[int]]) ->
     """
     own = [
         max(
-            other.score
-            for number, other in enumerate(candidates)
-            if number == at or (widths[at] & widths[number] and _continues(candidate, other))
+            neighbour.score
+            for number, neighbour in enumerate(candidates)
+            if number == at or (widths[at] & widths[number] and _are_in_a_row(candidate, neighbour))
         )
         for at, candidate in enumerate(candidates)
     ]
