@@ -154,7 +154,7 @@ def _drops(candidates: Sequence[Candidate], widths: Sequence[frozenset[int]]) ->
         candidates: the pages.
         widths: of `_table_widths`.
     """
-    own = [
+    places = [
         max(
             neighbour.score
             for number, neighbour in enumerate(candidates)
@@ -169,7 +169,7 @@ def _drops(candidates: Sequence[Candidate], widths: Sequence[frozenset[int]]) ->
     return [
         DOCUMENT * max(best[candidate.document_id] - top, LEAST_DOCUMENT)
         + PAGE * max(score - best[candidate.document_id], LEAST_PAGE)
-        for candidate, score in zip(candidates, own, strict=True)
+        for candidate, score in zip(candidates, places, strict=True)
     ]
 
 
