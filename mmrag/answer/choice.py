@@ -154,7 +154,7 @@ def _drops(candidates: Sequence[Candidate], widths: Sequence[frozenset[int]]) ->
         candidates: the pages.
         widths: of `_table_widths`.
     """
-    places = [
+    page_scores = [
         max(
             neighbour.score
             for number, neighbour in enumerate(candidates)
@@ -168,8 +168,8 @@ def _drops(candidates: Sequence[Candidate], widths: Sequence[frozenset[int]]) ->
     top = max(best.values(), default=0.0)
     return [
         DOCUMENT * max(best[candidate.document_id] - top, LEAST_DOCUMENT)
-        + PAGE * max(score - best[candidate.document_id], LEAST_PAGE)
-        for candidate, score in zip(candidates, places, strict=True)
+        + PAGE * max(page_score - best[candidate.document_id], LEAST_PAGE)
+        for candidate, page_score in zip(candidates, page_scores, strict=True)
     ]
 
 
