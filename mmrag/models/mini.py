@@ -33,9 +33,7 @@ from torch import Tensor
 
 from mmrag.embedders.mini.located import LEVELS, SMALLEST_PART, WINDOW, Part, parts_of
 from mmrag.embedders.mini.quantise import unpack_weights
-from mmrag.models.backbone import Backbone
-from mmrag.models.batch import VisionInput, VisualTokens
-from mmrag.models.compression import Compression, Grid
+from mmrag.models.compression import Grid
 from mmrag.models.mini_model import (
     MODEL_TYPE,
     WEIGHTS_FILE,
@@ -45,11 +43,9 @@ from mmrag.models.mini_model import (
     read_tensors,
 )
 from mmrag.models.prompt import BERT, Prompts
-from mmrag.models.text_only import NoPictures
+from mmrag.models.text_only import NoPictures, TextReader
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from mmrag.models.batch import Batch
     from mmrag.models.meta_tokens import MetaTokens
 
@@ -72,14 +68,14 @@ CONTENT, META = 1, 2
 _TABLES = {"meta.query": "meta.query", "meta.document": "meta.document", "projection": "projection.weight"}
 
 
-class MiniBackbone(Backbone):
+class MiniBackbone(TextReader):
     """mmrag-mini as a backbone of text."""
 
     model_type = MODEL_TYPE
     model_class = MiniModel
-    image_processor_class = None
     turn = BERT
-    sees = False
+    title = "mmrag-mini in torch"
+    advice = "Give its text (in a training file documents: text); mmrag.embedders.mini reads pictures."
     defaults = MappingProxyType(
         {"prompts": Prompts("", "", query_prefix=QUERY_PREFIX), "dim": 128, "query_first": False}
     )
@@ -106,11 +102,6 @@ class MiniBackbone(Backbone):
         return {to: torch.from_numpy(tensors[name]) for name, to in _TABLES.items() if name in tensors}
 
     @property
-    def merge(self) -> int:
-        """See `Backbone.merge`."""
-        return 1
-
-    @property
     def hidden_size(self) -> int:
         """See `Backbone.hidden_size`."""
         return int(self.model.shape.hidden)
@@ -126,35 +117,9 @@ class MiniBackbone(Backbone):
         positions = int(self.model.shape.positions)
         return min(positions, WINDOW + 2) if self.model.located else positions
 
-    def preprocess(self, image: Image, max_tokens: int, compression: Compression) -> VisionInput:
-        """Refuse a picture.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError(
-            f"mmrag-mini reads text only in torch, got a picture of {image.width} x {image.height}. Give "
-            "its text (in a training file: documents: text); mmrag.embedders.mini reads pictures."
-        )
-
-    def pixels(self, max_tokens: int, compression: Compression) -> int:
-        """See `Backbone.pixels`."""
-        return 0
-
     def image_text(self, tokens: int) -> str:
         """See `Backbone.image_text`."""
         return PLACEHOLDER * tokens
-
-    def encode_images(self, images: Sequence[VisionInput], compression: Compression) -> VisualTokens:
-        """Refuse pictures.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError(
-            f"mmrag-mini reads text only in torch, got {len(images)} pictures. Its runtime reads "
-            "them: `mmrag.embedders.mini`."
-        )
 
     def attention_mask(self, batch: Batch, side: str) -> Tensor:
         """See `Backbone.attention_mask`; ``(B, T, T)``.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from transformers import AutoModel
 
@@ -43,14 +43,55 @@ class NoPictures:
         return {}
 
 
-class TextBackbone(Backbone):
+class TextReader(Backbone):
+    """The part of a backbone that all families share that read text alone: a picture is refused."""
+
+    image_processor_class = NoPictures
+    sees = False
+
+    title: ClassVar[str]
+    """What a message calls the model."""
+    advice: ClassVar[str]
+    """What a message says to do with a picture."""
+
+    @property
+    def merge(self) -> int:
+        """See `Backbone.merge`."""
+        return 1
+
+    def preprocess(self, image: Image, max_tokens: int, compression: Compression) -> VisionInput:
+        """Refuse a picture.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            f"{self.title} reads text only, got a picture of {image.width} x {image.height}. {self.advice}"
+        )
+
+    def pixels(self, max_tokens: int, compression: Compression) -> int:
+        """See `Backbone.pixels`."""
+        return 0
+
+    def encode_images(self, images: Sequence[VisionInput], compression: Compression) -> VisualTokens:
+        """Refuse pictures.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(f"{self.title} reads text only, got {len(images)} pictures. {self.advice}")
+
+
+class TextBackbone(TextReader):
     """A ``Qwen2Model`` or ``Qwen3Model``."""
 
     model_type = "qwen2"
     model_class = AutoModel
     stock_class = "AutoModelForCausalLM"
-    image_processor_class = NoPictures
-    sees = False
+    title = "a language model without a vision encoder"
+    advice = (
+        "Give its text (in a training file documents: text, or images: false), or take a model that sees."
+    )
 
     def __init__(self, model: Any, tokenizer: Any, image_processor: Any) -> None:  # noqa: ANN401
         super().__init__(model, tokenizer, image_processor)
@@ -67,11 +108,6 @@ class TextBackbone(Backbone):
         return self.model
 
     @property
-    def merge(self) -> int:
-        """See `Backbone.merge`."""
-        return 1
-
-    @property
     def hidden_size(self) -> int:
         """See `Backbone.hidden_size`."""
         return int(self.model.config.hidden_size)
@@ -81,33 +117,9 @@ class TextBackbone(Backbone):
         """See `Backbone.image_token_id`; the token is in the vocabulary, and no input has it."""
         return int(self._placeholder_id)
 
-    def preprocess(self, image: Image, max_tokens: int, compression: Compression) -> VisionInput:
-        """Refuse a picture.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError(
-            f"{self.model.config.model_type} reads text only, got a picture of "
-            f"{image.width} x {image.height}. Give its text (in a training file documents: text, or images: "
-            "false), or take a model that sees."
-        )
-
-    def pixels(self, max_tokens: int, compression: Compression) -> int:
-        """See `Backbone.pixels`."""
-        return 0
-
     def image_text(self, tokens: int) -> str:
         """See `Backbone.image_text`."""
         return PLACEHOLDER * tokens
-
-    def encode_images(self, images: Sequence[VisionInput], compression: Compression) -> VisualTokens:
-        """Refuse pictures.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError(f"{self.model.config.model_type} reads text only, got {len(images)} pictures.")
 
     def position_ids(self, input_ids: Tensor, attention_mask: Tensor, grids: Sequence[Grid]) -> Tensor | None:
         """See `Backbone.position_ids`."""

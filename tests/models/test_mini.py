@@ -264,7 +264,7 @@ def test_pictures_are_refused_and_it_says_where_they_are_read(folder):
     embedder = MLLMEmbedder.from_pretrained(folder, allow_untrained=True, device="cpu")
     assert embedder.modalities == {"text"}
     with pytest.raises(
-        BadInputError, match=r"text only in torch, got a picture of 30 x 20.*mmrag.embedders.mini"
+        BadInputError, match=r"in torch reads text only, got a picture of 30 x 20.*mmrag.embedders.mini"
     ):
         embedder.encode_document([Content(image=Image.new("RGB", (30, 20)))])
 
