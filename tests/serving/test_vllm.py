@@ -587,8 +587,13 @@ def test_a_signal_just_when_its_process_is_made_ends_it_too(tmp_path: Path, monk
 
     monkeypatch.setattr(subprocess, "Popen", Interrupted)
     plan = ServePlan(("sleep", "600"), url=f"http://127.0.0.1:{own_port()}")
-    with pytest.raises(KeyboardInterrupt), ServerProcess(plan, tmp_path / "log"):
-        pass
+    # A shell that starts a job in the background has it ignore SIGINT; so may whoever started us.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), ServerProcess(plan, tmp_path / "log"):
+            pass
+    finally:
+        signal.signal(signal.SIGINT, handler)
     codes = [process.poll() for process in started]
     for process in started:
         process.kill()
