@@ -48,7 +48,11 @@ CONSTANTS: Mapping[str, Constant] = {
     "rest_bytes": Constant(
         9_700, "bytes a page beside its rows", f"{LAB_LOG}, small rows: 14.5 kB a page, of which rows 4.8"
     ),
-    "first_rows": Constant(8, "rows of a page that the scan sees", "mmrag.index.row_search"),
+    "first_rows": Constant(
+        8,
+        "rows of a page that the scan sees",
+        "mmrag.index.resident_rows, beyond 4 GiB of rows; below it row 0 of all and all rows of 16,384: less",
+    ),
     "scan_ns": Constant(
         20, "ns of a core a row of 128 numbers", f"{LAB_LOG}, first stage: 750,000 rows in 14 to 17 ms"
     ),
