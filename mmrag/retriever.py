@@ -8,22 +8,30 @@ returned has the BM25 of a longer text list, or 0 (no shared term) if it is not 
 To that comes how the question names the record's document (`mmrag.index.identity`), as it is and not
 standardised: a question that names none adds next to nothing. The documents that it names best put pages into
 the pool themselves, since among thousands of pages alike none of theirs may be in either channel's best.
+
+Before the channels are fused, a part of the scores beside it is added to each: those of the pages just before
+and after in the same document (`mmrag.scoring.neighbours`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from mmrag.document_groups import GROUP_BY, GROUP_REACH, group_by_document
 from mmrag.embedders.base import Embedder
 from mmrag.errors import IndexMismatchError, UnsupportedInputError, check_whole
 from mmrag.index.base import Index
 from mmrag.index.filters import Filter
 from mmrag.index.identity import DocumentNames
 from mmrag.scoring import DEFAULT_WEIGHTS, check_weights, fuse, vector_share
+from mmrag.scoring.neighbours import add_neighbours, page_neighbours
 from mmrag.tracing.spans import span
 from mmrag.types import Budget, Candidate, Hit, Matrix, Query, Ranking
 
@@ -36,6 +44,15 @@ DEFAULT_DEPTH = 100
 
 DOCUMENT_WEIGHT = 2.0
 """Of the score of a record's document, in nats, beside standard deviations of the fused score."""
+
+NEIGHBOUR_WEIGHT = 0.3
+"""Of the neighbours' mean, by row 0, beside a page's own score by vectors; each of 1 at most."""
+
+NEIGHBOUR_TEXT = 1 / 3
+"""The weight of the neighbours' mean BM25 beside the page's own, as a share of that by vectors."""
+
+NEIGHBOUR_PAGES = 50
+"""Best pages of the pool whose neighbours are looked at, or as many as are asked for."""
 
 NAMED_SHARE = 0.5
 """Share of the best document's score from which documents put pages of their own into the pool."""
@@ -115,29 +132,6 @@ class SearchRequest:
         return (self.query.text or "").strip() if "text" in self.channels else ""
 
 
-GROUP_BY = ("document",)
-"""What the pages of a ranking can be grouped by."""
-
-GROUP_PAGES = 3
-"""Pages of each document, where documents are asked for."""
-
-GROUP_REACH = 20
-"""Pages ranked for each document that is asked for."""
-
-
-def group_by_document(ranking: Ranking, k: int, pages: int = GROUP_PAGES) -> Ranking:
-    """Return at most `k` documents in the order of their best page, `pages` of each standing together.
-
-    Ranks are numbered anew; scores stay, so they no longer fall from one candidate to the next.
-    """
-    groups: dict[str, list[Candidate]] = {}
-    for candidate in ranking:
-        groups.setdefault(candidate.document_id, []).append(candidate)
-    best = [candidate for group in list(groups.values())[:k] for candidate in group[:pages]]
-    candidates = tuple(replace(candidate, rank=rank) for rank, candidate in enumerate(best, start=1))
-    return replace(ranking, candidates=candidates)
-
-
 def as_query(query: str | Query) -> Query:
     """Return a question as a `Query`.
 
@@ -162,6 +156,7 @@ class Retriever:
             beside words that are sure and with few rows (`mmrag.scoring.vector_share`).
         depth: records each channel puts into the pool; `search` raises it to `k` if `k` is larger.
         document_weight: of the score of a record's document; 0 leaves documents out of it.
+        neighbour_weight: of the pages beside a page, see `mmrag.scoring.neighbours`; 0 leaves them out of it.
 
     Raises:
         IndexMismatchError: another embedder built the index.
@@ -181,6 +176,7 @@ class Retriever:
         weights: Mapping[str, float] | None = None,
         depth: int = DEFAULT_DEPTH,
         document_weight: float = DOCUMENT_WEIGHT,
+        neighbour_weight: float = NEIGHBOUR_WEIGHT,
     ) -> None:
         self.index = index
         self.embedder = embedder
@@ -190,9 +186,8 @@ class Retriever:
         if set(self.weights) != set(CHANNELS):
             raise ValueError(f"weights must name the channels {CHANNELS}, got {sorted(self.weights)}.")
         check_weights(self.weights)
-        if not (math.isfinite(document_weight) and document_weight >= 0):
-            raise ValueError(f"document_weight must be a number of at least 0, got {document_weight!r}.")
-        self.document_weight = document_weight
+        self.document_weight = _check_weight("document_weight", document_weight)
+        self.neighbour_weight = _check_weight("neighbour_weight", neighbour_weight)
         self._nested = bool(getattr(embedder, "nested", True))
         self._nested_query = bool(getattr(embedder, "nested_query", self._nested))
         manifest = index.manifest
@@ -233,7 +228,8 @@ class Retriever:
             0 where it does not) and ``"fused"``, which orders. With one channel, that channel's
             score orders and is the only one. ``"vectors"``, ``"text"`` and ``"document"`` are of the record
             and the query alone; ``"fused"`` is relative to the pool of this search, so that it depends on
-            the filter and compares candidates of one ranking only.
+            the filter and compares candidates of one ranking only. The pages beside a page count in it;
+            those that do not pass the filter by their vectors alone.
 
         Raises:
             ValueError: `k` below 1, an empty query or one beyond `LONGEST_QUERY`, unknown or no channels, or
@@ -333,6 +329,7 @@ class Retriever:
             channels["document"] = {
                 id: names.scores.get(documents.get(id, ""), 0.0) for id in channels["vectors"]
             }
+            channels["fused"] = self._fuse(request, channels, matrix, bm25)
         return self._ranking(request, channels)
 
     def _names(self, request: SearchRequest) -> DocumentNames:
@@ -364,14 +361,55 @@ class Retriever:
         rows = full if used is None else min(used.query, used.document, full)
         return {**self.weights, "vectors": self.weights["vectors"] * vector_share(text, rows / full)}
 
+    def _fuse(
+        self,
+        request: SearchRequest,
+        channels: Mapping[str, Mapping[str, float]],
+        matrix: Matrix,
+        bm25: Mapping[str, float],
+    ) -> dict[str, float]:
+        """Compute the score that orders the pool.
+
+        Args:
+            request: the search.
+            channels: scores of the pool's records.
+            matrix: of the query.
+            bm25: of the pool's records and others.
+        """
+        weights = self._pool_weights(channels["text"], request.budget)
+        pool = {channel: channels[channel] for channel in CHANNELS}
+
+        def fused(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+            documents, weight = channels["document"], self.document_weight
+            return {id: score + weight * documents[id] for id, score in fuse(scores, weights).items()}
+
+        sums = fused(pool)
+        if not self.neighbour_weight:
+            return sums
+        best = sorted(sums, key=lambda id: (-sums[id], id))[: max(NEIGHBOUR_PAGES, request.k)]
+        neighbours = page_neighbours(best)
+        if not any(neighbours.values()):
+            return sums
+        ids = list(dict.fromkeys([*pool["vectors"], *itertools.chain.from_iterable(neighbours.values())]))
+        used = self._largest_budget(request.budget)
+        lengths = np.linalg.norm(matrix if used is None else matrix[: used.query], axis=1)  # (Tq,)
+        present: Iterable[str]
+        if self._nested and self._nested_query and lengths[0] > 0:
+            first = self.index.score(matrix[:1], ids, budget=Budget(1, 1))
+            cosines = {hit.id: float(hit.score) / float(lengths[0]) for hit in first}
+            shares = {id: score / float(lengths.sum()) for id, score in pool["vectors"].items()}
+            pool["vectors"] = add_neighbours(shares, cosines, neighbours, self.neighbour_weight)
+            present = cosines
+        else:  # rows that are no nested prefix have no row 0 that stands for a page
+            present = self.index.document_ids(ids)
+        words = {id: bm25.get(id, 0.0) for id in present}
+        weight = self.neighbour_weight * NEIGHBOUR_TEXT
+        pool["text"] = add_neighbours(pool["text"], words, neighbours, weight)
+        return fused(pool)
+
     def _ranking(self, request: SearchRequest, channels: Mapping[str, Mapping[str, float]]) -> Ranking:
         """Order the pool by the last stage's scores and fetch the best records."""
         stages = dict(channels)
-        if "text" in stages and "vectors" in stages:
-            weights = self._pool_weights(stages["text"], request.budget)
-            sums = fuse({channel: stages[channel] for channel in CHANNELS}, weights)
-            documents = stages["document"]
-            stages["fused"] = {id: score + self.document_weight * documents[id] for id, score in sums.items()}
         final = list(stages.values())[-1]
         best = sorted(final, key=lambda id: (-final[id], id))[: request.k]
         records = self.index.get(best)  # without those deleted meanwhile
@@ -385,6 +423,13 @@ class Retriever:
             for rank, record in enumerate(records, start=1)
         ]
         return Ranking(query=request.query, candidates=tuple(candidates))
+
+
+def _check_weight(name: str, weight: float) -> float:
+    """Refuse a weight that is no number of at least 0."""
+    if not (math.isfinite(weight) and weight >= 0):
+        raise ValueError(f"{name} must be a number of at least 0, got {weight!r}.")
+    return weight
 
 
 def _by_id(hits: Sequence[Hit]) -> dict[str, float]:
