@@ -379,11 +379,11 @@ class Retriever:
         weights = self._pool_weights(channels["text"], request.budget)
         pool = {channel: channels[channel] for channel in CHANNELS}
 
-        def fused(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+        def add_up(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
             documents, weight = channels["document"], self.document_weight
             return {id: score + weight * documents[id] for id, score in fuse(scores, weights).items()}
 
-        sums = fused(pool)
+        sums = add_up(pool)
         if not self.neighbour_weight:
             return sums
         best = sorted(sums, key=lambda id: (-sums[id], id))[: max(NEIGHBOUR_PAGES, request.k)]
@@ -405,7 +405,7 @@ class Retriever:
         words = {id: bm25.get(id, 0.0) for id in present}
         weight = self.neighbour_weight * NEIGHBOUR_TEXT
         pool["text"] = add_neighbours(pool["text"], words, neighbours, weight)
-        return fused(pool)
+        return add_up(pool)
 
     def _ranking(self, request: SearchRequest, channels: Mapping[str, Mapping[str, float]]) -> Ranking:
         """Order the pool by the last stage's scores and fetch the best records."""

@@ -24,7 +24,7 @@ FLOORS: list[set[str]] = [
     {"errors", "blocks"},
     {"anchors"},
     {"types", "files", "machine", "onnx_sessions", "samples"},
-    {"scoring", "images", "tracing"},
+    {"scoring", "images", "tracing", "document_groups"},
     {"planning", "serving", "documents", "evaluation"},
     {"embedders"},
     {"index", "answer"},

@@ -34,13 +34,13 @@ def page_neighbours(ids: Sequence[str], reach: int = REACH) -> dict[str, list[st
     """
     neighbours: dict[str, list[str]] = {}
     for id in ids:
-        document, mark, number = id.rpartition(_PAGE)
-        if not mark or not (number.isascii() and number.isdigit()):
+        document, mark, digits = id.rpartition(_PAGE)
+        if not mark or not (digits.isascii() and digits.isdigit()):
             neighbours[id] = []
             continue
-        page = int(number)
+        page = int(digits)
         around = range(max(0, page - reach), page + reach + 1)
-        neighbours[id] = [f"{document}{_PAGE}{other}" for other in around if other != page]
+        neighbours[id] = [f"{document}{_PAGE}{number}" for number in around if number != page]
     return neighbours
 
 
@@ -62,14 +62,14 @@ def add_neighbours(
         neighbours: of some records of the pool; the others have the imagined neighbour alone.
         weight: of the mean, at least 0.
     """
-    known = [around[id] for id in scores if id in around]
-    if not known:
+    pool = [around[id] for id in scores if id in around]
+    if not pool:
         return dict(scores)
-    middle = math.fsum(known) / len(known)
+    middle = math.fsum(pool) / len(pool)
     sums = dict(scores)
     for id in scores:
         if id in around:
-            found = [around[other] for other in neighbours.get(id, ()) if other in around]
-            expected = middle + LIKENESS * (around[id] - middle)
-            sums[id] += weight * math.fsum([*found, expected]) / (len(found) + 1)
+            beside = [around[neighbour] for neighbour in neighbours.get(id, ()) if neighbour in around]
+            beside.append(middle + LIKENESS * (around[id] - middle))
+            sums[id] += weight * math.fsum(beside) / len(beside)
     return sums

@@ -72,6 +72,7 @@ class ServerProcess:
             # In a thread, since a signal interrupts the main one alone: between the making of a process and
             # its being known it would leave a server that nobody ends.
             with self.log.open("wb") as log, ThreadPoolExecutor(1) as starter:
+                starter.submit(int).result()  # the thread is known now, or leaving would not wait for it
                 starter.submit(self._start_process, environment, log).result()
         except OSError as error:
             raise ServeError(
