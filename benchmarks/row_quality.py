@@ -29,7 +29,7 @@ from mmrag.evaluation.pack import Pack, PageKey
 from mmrag.index.compact import compact
 from mmrag.index.directory import CHROMA_PREFIX, index_bytes
 from mmrag.models.load import default_embedder
-from mmrag.retriever import CHANNELS
+from mmrag.search_request import CHANNELS
 
 CHANNEL_SETS = {"alone": ("vectors",), "fused": CHANNELS}
 DEEPEST = 10

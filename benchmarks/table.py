@@ -51,8 +51,9 @@ from mmrag.pipeline import DocumentQA
 from mmrag.rerank.local import LocalReranker, all_verdicts
 from mmrag.rerank.protocol import Verdicts
 from mmrag.rerank.stage import RerankStep
-from mmrag.retriever import CHANNELS, Retriever
+from mmrag.retriever import Retriever
 from mmrag.samples import sample_pack
+from mmrag.search_request import CHANNELS
 from mmrag.types import Budget, Candidate, Hit, Matrix, Query, Ranking, Record
 
 EmbedderFor: TypeAlias = Callable[[str], Embedder]

@@ -45,7 +45,8 @@ from mmrag.ingest.removal import delete_records, remove
 from mmrag.ingest.report import AddProgress, AddReport, Laps, Status
 from mmrag.ingest.structure import PageStructure
 from mmrag.rerank.stage import DEFAULT_DEPTH, RerankStage, RerankStep, writable_folder
-from mmrag.retriever import CHANNELS, Retriever, SearchRequest, as_query
+from mmrag.retriever import Retriever
+from mmrag.search_request import CHANNELS, SearchRequest, as_query
 from mmrag.serving.twins import in_thread, signature_of
 from mmrag.tracing.spans import Span, apieces, pieces, span
 from mmrag.types import Answer, Budget, Citation, Page, Query, Ranking, Scalar

@@ -11,6 +11,9 @@ the pool themselves, since among thousands of pages alike none of theirs may be 
 
 Before the channels are fused, a part of the scores beside it is added to each: those of the pages just before
 and after in the same document (`mmrag.scoring.neighbours`).
+
+Where a question refers to a page ("on page 12", "in Figure 3"), the pages of the pool's documents that are so
+numbered or have such a caption come into the pool, and before others (`mmrag.page_references`).
 """
 
 from __future__ import annotations
@@ -19,26 +22,20 @@ import asyncio
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmrag.document_groups import GROUP_BY, GROUP_REACH, group_by_document
 from mmrag.embedders.base import Embedder
 from mmrag.errors import IndexMismatchError, UnsupportedInputError, check_whole
 from mmrag.index.base import Index
 from mmrag.index.filters import Filter
 from mmrag.index.identity import DocumentNames
+from mmrag.page_references import page_references, referenced_pages
 from mmrag.scoring import DEFAULT_WEIGHTS, check_weights, fuse, vector_share
 from mmrag.scoring.neighbours import add_neighbours, page_neighbours
+from mmrag.search_request import CHANNELS, SearchRequest, as_query
 from mmrag.tracing.spans import span
 from mmrag.types import Budget, Candidate, Hit, Matrix, Query, Ranking
-
-if TYPE_CHECKING:
-    from mmrag.rerank import Reranker
-
-CHANNELS = ("vectors", "text")
 
 DEFAULT_DEPTH = 100
 
@@ -54,96 +51,20 @@ NEIGHBOUR_TEXT = 1 / 3
 NEIGHBOUR_PAGES = 50
 """Best pages of the pool whose neighbours are looked at, or as many as are asked for."""
 
+REFERENCE_WEIGHT = 6.0
+"""Of a page that the question refers to, in standard deviations of the fused score: more than words bring."""
+
+REFERENCE_DOCUMENTS = 64
+"""Documents, of the pool's best pages, that are looked through for what a question refers to."""
+
 NAMED_SHARE = 0.5
 """Share of the best document's score from which documents put pages of their own into the pool."""
 
 MOST_NAMED = 8
 """Documents that put pages of their own into the pool."""
 
-MOST_QUERIES = 8
-"""Further queries of a search that looks again."""
-
-LONGEST_QUERY = 20_000
-"""Characters of a query: about 3,000 words, which take seconds to embed."""
-
 TEXT_REACH = 10
 """The text channel is read this many times deeper than the pool, for the BM25 of what vectors return."""
-
-
-@dataclass(frozen=True, slots=True)
-class SearchRequest:
-    """One search; `mmrag.DocumentQA.search` documents the fields.
-
-    The retriever leaves `rerank`, `think_tokens` and `look_again` to the stages after it.
-
-    Raises:
-        ValueError: `k` below 1, unknown or no channels, `look_again` out of 0..`MOST_QUERIES`, or a query
-            longer than `LONGEST_QUERY`.
-        UnsupportedInputError: a query of an image alone for the text channel alone.
-    """
-
-    query: Query
-    k: int = 10
-    budget: Budget | None = None
-    filter: Filter | None = None
-    exact: bool = False
-    channels: Sequence[str] = CHANNELS
-    rerank: Reranker | str | bool | None = None
-    think_tokens: int | None = None
-    group_by: str | None = None
-    look_again: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what no index can search."""
-        check_whole("k", self.k)
-        check_whole("look_again", self.look_again, 0, MOST_QUERIES, hint="0 does not look again.")
-        if self.group_by not in (None, *GROUP_BY):
-            raise ValueError(f"group_by must be None or one of {GROUP_BY}, got {self.group_by!r}.")
-        if isinstance(self.channels, str) or not self.channels or not set(self.channels) <= set(CHANNELS):
-            raise ValueError(f"channels must be one or both of {CHANNELS} in a list, got {self.channels!r}.")
-        if (length := len(self.query.text or "")) > LONGEST_QUERY:
-            raise ValueError(
-                f"a query must be at most {LONGEST_QUERY} characters, got {length}. Shorten it, or search "
-                "for its parts one by one."
-            )
-        if not self.has_vectors and not self.words:
-            raise UnsupportedInputError(
-                "the text channel searches words, got a query of an image alone and channels "
-                f"{tuple(self.channels)!r}. Add the channel 'vectors'."
-            )
-
-    @property
-    def pages(self) -> int:
-        """Return how many pages are ranked: `k`, or enough of them to find `k` documents."""
-        return self.k if self.group_by is None else self.k * GROUP_REACH
-
-    def group(self, ranking: Ranking) -> Ranking:
-        """Return the ranking of `pages` pages as it was asked for."""
-        return ranking if self.group_by is None else group_by_document(ranking, self.k)
-
-    @property
-    def has_vectors(self) -> bool:
-        """Whether the vectors are searched."""
-        return "vectors" in self.channels
-
-    @property
-    def words(self) -> str:
-        """Return the words that the text channel searches; ``""`` if it searches none."""
-        return (self.query.text or "").strip() if "text" in self.channels else ""
-
-
-def as_query(query: str | Query) -> Query:
-    """Return a question as a `Query`.
-
-    Raises:
-        TypeError: another type.
-        ValueError: no text.
-    """
-    if isinstance(query, str):
-        return Query(text=query)
-    if not isinstance(query, Query):
-        raise TypeError(f"a query must be str or Query, got {type(query).__name__}.")
-    return query
 
 
 class Retriever:
@@ -157,6 +78,8 @@ class Retriever:
         depth: records each channel puts into the pool; `search` raises it to `k` if `k` is larger.
         document_weight: of the score of a record's document; 0 leaves documents out of it.
         neighbour_weight: of the pages beside a page, see `mmrag.scoring.neighbours`; 0 leaves them out of it.
+        reference_weight: of the pages that a question refers to, see `mmrag.page_references`; 0 leaves them
+            where they are.
 
     Raises:
         IndexMismatchError: another embedder built the index.
@@ -177,6 +100,7 @@ class Retriever:
         depth: int = DEFAULT_DEPTH,
         document_weight: float = DOCUMENT_WEIGHT,
         neighbour_weight: float = NEIGHBOUR_WEIGHT,
+        reference_weight: float = REFERENCE_WEIGHT,
     ) -> None:
         self.index = index
         self.embedder = embedder
@@ -188,6 +112,7 @@ class Retriever:
         check_weights(self.weights)
         self.document_weight = _check_weight("document_weight", document_weight)
         self.neighbour_weight = _check_weight("neighbour_weight", neighbour_weight)
+        self.reference_weight = _check_weight("reference_weight", reference_weight)
         self._nested = bool(getattr(embedder, "nested", True))
         self._nested_query = bool(getattr(embedder, "nested_query", self._nested))
         manifest = index.manifest
@@ -225,11 +150,12 @@ class Retriever:
         Returns:
             Candidates with ``scores`` by stage: ``"vectors"`` (late interaction), ``"text"`` (BM25,
             0 without a shared term), ``"document"`` (how the question names the record's document, in nats,
-            0 where it does not) and ``"fused"``, which orders. With one channel, that channel's
-            score orders and is the only one. ``"vectors"``, ``"text"`` and ``"document"`` are of the record
-            and the query alone; ``"fused"`` is relative to the pool of this search, so that it depends on
-            the filter and compares candidates of one ranking only. The pages beside a page count in it;
-            those that do not pass the filter by their vectors alone.
+            0 where it does not), where the question refers to pages of the pool ``"reference"`` (1 for such
+            a page, 2 for one by its number and by a caption, 0 for others), and ``"fused"``, which orders.
+            With one channel, that channel's score orders and is the only one. All but ``"fused"`` are of
+            the record and the query alone; that one is relative to the pool of this search, so that it
+            depends on the filter and compares candidates of one ranking only. The pages beside a page count
+            in it; those that do not pass the filter by their vectors alone.
 
         Raises:
             ValueError: `k` below 1, an empty query or one beyond `LONGEST_QUERY`, unknown or no channels, or
@@ -259,8 +185,8 @@ class Retriever:
             matrix = None
             if request.has_vectors:
                 with span("mmrag.embed", "EMBEDDING") as step:
-                    step.embedding(self.embedder.name, [request.query.text or ""])
-                    matrix = self.embedder.encode_query([request.query])[0]
+                    step.embedding(self.embedder.name, [request.text])
+                    matrix = self.embedder.encode_query([request.searched_query])[0]
             return trace.documents(self._rank(request, matrix), k=request.k, channels=request.channels)
 
     async def arun(self, request: SearchRequest) -> Ranking:
@@ -271,8 +197,8 @@ class Retriever:
             matrix = None
             if request.has_vectors:
                 with span("mmrag.embed", "EMBEDDING") as step:
-                    step.embedding(self.embedder.name, [request.query.text or ""])
-                    matrix = (await self.embedder.aencode_query([request.query]))[0]
+                    step.embedding(self.embedder.name, [request.text])
+                    matrix = (await self.embedder.aencode_query([request.searched_query]))[0]
             ranking = await asyncio.to_thread(self._rank, request, matrix)
             return trace.documents(ranking, k=request.k, channels=request.channels)
 
@@ -320,6 +246,9 @@ class Retriever:
             named_hits, named_ids = self._named_pages(request, names, matrix, budget)
             channels["vectors"] |= _by_id(named_hits)
             pool = [hit.id for hit in matches[:depth]] + named_ids
+            by_turns = itertools.chain.from_iterable(itertools.zip_longest(channels["vectors"], pool))
+            references = self._references(request, [*named_ids, *(id for id in by_turns if id is not None)])
+            pool += references
             ids = [id for id in dict.fromkeys(pool) if id not in channels["vectors"]]
             if ids:
                 channels["vectors"] |= _by_id(self.index.score(matrix, ids, budget=budget))
@@ -329,6 +258,8 @@ class Retriever:
             channels["document"] = {
                 id: names.scores.get(documents.get(id, ""), 0.0) for id in channels["vectors"]
             }
+            if references:
+                channels["reference"] = {id: references.get(id, 0.0) for id in channels["vectors"]}
             channels["fused"] = self._fuse(request, channels, matrix, bm25)
         return self._ranking(request, channels)
 
@@ -351,6 +282,15 @@ class Retriever:
             request.words, k=self.depth, filter=filter, without=names.family_terms
         )
         return hits, [hit.id for hit in matches]
+
+    def _references(self, request: SearchRequest, pool: Sequence[str]) -> dict[str, float]:
+        """Return the pages that the question refers to, of the documents of these pages, by id."""
+        references = page_references(request.words) if self.reference_weight else None
+        if not references:
+            return {}
+        documents = self.index.document_ids(pool)
+        best = list(dict.fromkeys(documents[id] for id in pool if id in documents))[:REFERENCE_DOCUMENTS]
+        return referenced_pages(self.index, references, best, request.filter)
 
     def _pool_weights(self, text: Mapping[str, float], budget: Budget | None) -> Mapping[str, float]:
         """Return the weights of the channels in the pool with these scores by words."""
@@ -380,8 +320,14 @@ class Retriever:
         pool = {channel: channels[channel] for channel in CHANNELS}
 
         def add_up(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-            documents, weight = channels["document"], self.document_weight
-            return {id: score + weight * documents[id] for id, score in fuse(scores, weights).items()}
+            sums = fuse(scores, weights)
+            for channel, weight in (
+                ("document", self.document_weight),
+                ("reference", self.reference_weight),
+            ):
+                for id, score in channels.get(channel, {}).items():
+                    sums[id] += weight * score
+            return sums
 
         sums = add_up(pool)
         if not self.neighbour_weight:

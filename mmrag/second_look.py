@@ -24,8 +24,9 @@ from mmrag.errors import ServerError
 from mmrag.rerank.page_text import PageText
 from mmrag.rerank.protocol import DecidingReranker
 from mmrag.rerank.stage import RerankStep
-from mmrag.retriever import Retriever, SearchRequest
+from mmrag.retriever import Retriever
 from mmrag.scoring import reciprocal_ranks
+from mmrag.search_request import SearchRequest
 from mmrag.serving.actions import Actions, arun, run
 from mmrag.serving.client import ServerClient
 from mmrag.serving.requests import Batch, ReplyCache, Runner

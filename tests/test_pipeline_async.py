@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from mmrag import Answer, Budget, DocumentQA, MemoryIndex, Ranking, ReaderSettings
-from mmrag.pipeline import SearchRequest
 from mmrag.rerank.ordering import reorder
+from mmrag.search_request import SearchRequest
 from mmrag.types import Candidate, Citation, Usage, Verdict
 
 PAGES = [

@@ -15,8 +15,9 @@ from mmrag.embedders.mini.embedder import MiniEmbedder
 from mmrag.errors import IndexMismatchError, UnsupportedInputError
 from mmrag.index.base import Manifest
 from mmrag.index.memory import MemoryIndex
-from mmrag.retriever import CHANNELS, Retriever
+from mmrag.retriever import Retriever
 from mmrag.scoring import fuse, vector_share
+from mmrag.search_request import CHANNELS
 from mmrag.types import Budget, Query, Record
 
 

@@ -20,6 +20,7 @@ from mmrag.answer.passages import Passage, passages_of
 from mmrag.answer.question import Question
 from mmrag.answer.quotes import line_boxes
 from mmrag.answer.tables import narrow, whole_tables
+from mmrag.answer_form import without_answer_form
 from mmrag.errors import DocumentError, MissingExtraError, WorkerError, check_whole
 from mmrag.types import Answer, Candidate, Citation, Page, Query, Ranking, Usage
 
@@ -115,7 +116,7 @@ class ExtractiveAnswerer:
         if not (query.text or "").strip():
             why = "It has no words: quoting needs a question in words."
             return Answer(f"{NOT_ANSWERED} {why}", (), ranking, abstained=True)
-        question = Question(query.text or "")
+        question = Question(without_answer_form(query.text or ""))
         if not question.stems and not question.kind:
             why = "It has no word that says what to look for."
             return Answer(f"{NOT_ANSWERED} {why}", (), ranking, abstained=True, confidence=0.0)

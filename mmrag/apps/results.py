@@ -11,7 +11,7 @@ from mmrag.apps.faults import without_paths
 from mmrag.blocks import Block
 from mmrag.index.base import DocumentEntry
 from mmrag.ingest.report import AddReport
-from mmrag.retriever import MOST_QUERIES
+from mmrag.search_request import MOST_QUERIES
 from mmrag.types import Answer, Budget, Candidate, Citation, Page, Ranking
 
 LONGEST_QUESTION = 10_000

@@ -246,7 +246,7 @@ class ChannelOptions:
     ] = "both"
 
     def names(self) -> tuple[str, ...]:
-        """Return the channels' names in `mmrag.retriever.CHANNELS`."""
+        """Return the channels' names in `mmrag.search_request.CHANNELS`."""
         return ("vectors", "text") if self.channels == "both" else (self.channels,)
 
 

@@ -19,9 +19,9 @@ from mmrag.images import load_image
 from mmrag.index import MemoryIndex
 from mmrag.index.filters import MAX_VALUES
 from mmrag.pipeline import DocumentQA
-from mmrag.retriever import CHANNELS as CHANNELS  # adapters name it as a default
 from mmrag.retriever import Retriever
 from mmrag.scoring import DEFAULT_WEIGHTS
+from mmrag.search_request import CHANNELS as CHANNELS  # adapters name it as a default
 from mmrag.types import Budget, Candidate, Matrix, Record, Scalar
 
 if TYPE_CHECKING:

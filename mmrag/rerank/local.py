@@ -41,6 +41,7 @@ from pathlib import Path
 from typing import Any
 
 from mmrag.answer.words import content_stems
+from mmrag.answer_form import without_answer_form
 from mmrag.embedders.cross_encoder import (
     DEFAULT_MODEL_DIR,
     PASSAGE_TOKENS,
@@ -198,7 +199,7 @@ class LocalReranker:
         """
         if why_not := _why_unread(query):
             raise UnsupportedInputError(f"{why_not}. Ask in words of a language in Latin letters.")
-        question = query.text or ""
+        question = without_answer_form(query.text or "")
         stems = frozenset(content_stems(question))
         windows = [
             (index, window)
