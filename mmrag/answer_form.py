@@ -34,7 +34,8 @@ _VERB = re.compile(
 _FORM = re.compile(
     r"""(?ix) \b (?: answers? | formats? | formatted | integers? | int | floats? | strings? | lists?
     | decimals? | rounded | json | yaml | markdown | csv | words? | sentences? | paragraphs? | bullets?
-    | alphabetical | ascending | descending | satz | sätzen | wort | worten | antwort | réponse | phrases? | mots? ) \b"""
+    | alphabetical | ascending | descending
+    | satz | sätzen | wort | worten | antwort | réponse | phrases? | mots? ) \b"""
 )
 
 

@@ -40,9 +40,11 @@ _SEVERAL_PAGES = r"pages|pgs\.?|pp\.|slides|seiten|folien|p[áa]ginas|pagine|dia
 _PAGE = rf"(?:{_SEVERAL_PAGES}|{_ONE_PAGE})"
 _AND = r"(?:,\s*)?\b(?:and|or|und|oder|et|ou|y|e)\b|,|&"
 _TO = r"[-\u2013]|\b(?:to|through|bis|à|hasta|até)\b"
+_NUMBER_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NUMBERS = re.compile(
     rf"(?i)(?<!\w)(?:(?P<several>{_SEVERAL_PAGES})|{_ONE_PAGE})"
-    r"\s*(?:n[or]s?\.?|numbers?|nummer)?\s*#?(?P<first>\d{1,5})\b(?!\.\d)"
+    r"\s*(?:n[or]s?\.?|numbers?|nummer)?\s*#?(?P<first>\d{1,5}"
+    rf"|{'|'.join(_NUMBER_WORDS)})\b(?!\.\d)"
     rf"(?P<more>(?:\s*(?:{_AND}|{_TO})\s*(?:{_PAGE}\s*)?\d{{1,5}}\b(?!\s*%))*)"
 )
 _NEXT = re.compile(rf"(?i)(?:(?P<to>{_TO})|{_AND})\s*(?P<page>{_PAGE}\s*)?(?P<number>\d{{1,5}})\b")
@@ -140,7 +142,8 @@ def page_references(text: str) -> PageReferences:
 
 def _numbers_in(match: re.Match[str]) -> set[int]:
     """Return the numbers of "pages 3, 5 and 7 to 9" or "page 7 to 9"; "page 3, 20 people" has one."""
-    last = int(match["first"])
+    first = match["first"].casefold()
+    last = int(first) if first.isdigit() else 1 + _NUMBER_WORDS.index(first)
     numbers = {last}
     for more in _NEXT.finditer(match["more"]):
         if not (more["to"] or more["page"] or match["several"]):
