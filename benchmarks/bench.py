@@ -88,6 +88,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "training-cost": Benchmark("training_cost.py", small=()),
     "documents": Benchmark("documents.py", ("{pack}", "--index", "{index}"), by_default=False),
     "rerank-cost": Benchmark("rerank_cost.py", ("{pack}", "--index", "{index}"), by_default=False),
+    "providers": Benchmark("providers.py", by_default=False),
     "row-quality": Benchmark("row_quality.py", ("{pack}", "--index", "{index}"), by_default=False),
     "structure-text": Benchmark("structure_text.py", ("{pack}",), by_default=False),
     "reading": Benchmark("reading.py", by_default=False),

@@ -1,10 +1,20 @@
 """Laws of rows in int8: by hand, within the stated error over random input, and alike for both engines."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from mmrag.errors import MissingExtraError
-from mmrag.scoring import Int8Rows, int8, int8_engine, maxsim_int8, maxsim_ragged, quantisation_error
+from mmrag.scoring import (
+    Int8Rows,
+    PackedRows,
+    int8,
+    int8_engine,
+    maxsim_int8,
+    maxsim_ragged,
+    quantisation_error,
+)
 
 ENGINES = ["numpy", "numkong"]
 
@@ -122,6 +132,28 @@ def test_rows_that_are_brought_together_are_scored_as_if_they_stood_so(engine, m
     np.testing.assert_allclose(maxsim_int8(query, coded, offsets, at=at, engine=engine), expected, rtol=1e-5)
     nothing = maxsim_int8(query, coded, np.array([0]), at=at[:0], engine=engine)
     assert nothing.shape == (0,)
+
+
+def test_packed_rows_have_the_scores_of_rows_as_they_stand(engine, monkeypatch):
+    """Added in parts of all sizes; what was added before stays."""
+    if engine == "numpy":
+        monkeypatch.setattr(int8, "_numkong", lambda: None)
+    monkeypatch.setattr(int8, "PACKED_ROWS", 64)
+    rng = np.random.default_rng(0)
+    for dim in (1, 3, 96):
+        query, coded = (
+            rng.standard_normal(dim).astype(np.float32),
+            Int8Rows.of(rng.standard_normal((300, dim))),
+        )
+        packed = PackedRows(dim)
+        assert packed.scores(query).shape == (0,)
+        ends = [0, 1, 60, 64, 65, 200, 200, 300]
+        for start, end in itertools.pairwise(ends):
+            packed.append(coded.codes[start:end], coded.scales[start:end])
+            assert len(packed) == end
+            so_far = Int8Rows(coded.codes[:end], coded.scales[:end])
+            expected = maxsim_int8(query[None], so_far, np.arange(end + 1), engine=engine)
+            np.testing.assert_allclose(packed.scores(query), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_empty_sides_give_empty_scores(engine):

@@ -1,4 +1,4 @@
-"""All rows of a large index in int8: a mapped file, and row 0 of each record in memory.
+"""All rows of a large index in int8: a mapped file, and the first rows of each record in memory.
 
 The file is this process's own and has no name: it is filled from the index when the first search wants it,
 and goes with the process. So nothing of it can be stale or torn, and the index folder holds no byte more.
@@ -21,10 +21,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmrag.index.rows import RowBlock
-from mmrag.scoring import Int8Rows, maxsim_int8
+from mmrag.scoring import Int8Rows, PackedRows, maxsim_int8
 
 FREE_SHARE = 2
 """The file may take one in so many bytes that are free where it is."""
+
+
+FIRST_ROWS = 1 << 19
+MOST_FIRST_ROWS = 8
+"""Rows in memory in all, and of a record at most; row 0 of every record is, however many there are."""
+
+
+def first_row_count(records: int) -> int:
+    """Return how many first rows of a record are in memory: 8, 4, 2 or 1."""
+    count = MOST_FIRST_ROWS
+    while count > 1 and count * records > FIRST_ROWS:
+        count //= 2
+    return count
 
 
 class GrowingArray:
@@ -62,12 +75,13 @@ class RowFile:
     Args:
         dim: width of a row.
         size: bytes that are about to be added.
+        records: how many.
 
     Raises:
         OSError: there is no room for them, or no folder for temporary files.
     """
 
-    def __init__(self, dim: int, size: int) -> None:
+    def __init__(self, dim: int, size: int, records: int) -> None:
         folder = tempfile.gettempdir()
         if shutil.disk_usage(folder).free < FREE_SHARE * size:
             raise OSError(errno.ENOSPC, f"less than {FREE_SHARE * size:,} bytes free", folder)
@@ -75,8 +89,7 @@ class RowFile:
         self._process = os.getpid()
         self._dim = dim
         self._peaks = GrowingArray((), np.float32)
-        self._first_codes = GrowingArray((dim,), np.int8)
-        self._first_peaks = GrowingArray((), np.float32)
+        self.first_rows = tuple(PackedRows(dim) for _ in range(first_row_count(records)))
         self._codes = np.empty((0, dim), np.int8)
 
     @property
@@ -89,11 +102,6 @@ class RowFile:
         """All rows, with peaks for scales: 127 times too large, which puts nothing in another order."""
         return Int8Rows(self._codes, self._peaks.values)
 
-    @property
-    def first_rows(self) -> Int8Rows:
-        """Row 0 of every record that was added, in the order of adding, with peaks for scales."""
-        return Int8Rows(self._first_codes.values, self._first_peaks.values)
-
     def append(self, blocks: Iterable[RowBlock]) -> tuple[NDArray[np.int64], ...]:
         """Add the rows of records; returns their numbers, where each one's rows begin, and how many.
 
@@ -104,7 +112,8 @@ class RowFile:
             OSError: there is no room. What was there before is as it was.
         """
         seqs, begins, lengths = ([np.empty(0, np.int64)] for _ in range(3))
-        peaks, first_codes, first_peaks = [], [], []
+        peaks: list[NDArray[np.float32]] = []
+        first: list[list[Int8Rows]] = [[] for _ in self.first_rows]
         end = len(self._codes)
         self._file.seek(end * self._dim)
         for block in blocks:
@@ -112,26 +121,28 @@ class RowFile:
                 continue
             assert block.peaks is not None, "rows of a mapped file are int8"
             self._file.write(np.ascontiguousarray(block.numbers).data.cast("B"))
-            first = block.starts[:-1]
+            starts, counts = block.starts[:-1], np.diff(block.starts)
+            for row, parts in enumerate(first):
+                at = np.where(counts > row, starts + row, starts)  # row 0 again where there is no such row
+                parts.append(Int8Rows(block.numbers[at].astype(np.int8, copy=False), block.peaks[at]))
             peaks.append(block.peaks)
-            first_codes.append(block.numbers[first])
-            first_peaks.append(block.peaks[first])
             seqs.append(block.seqs)
-            begins.append(end + first)
-            lengths.append(np.diff(block.starts))
+            begins.append(end + starts)
+            lengths.append(counts)
             end += len(block.numbers)
         self._file.flush()
         if end > len(self._codes):  # an empty file cannot be mapped
             mapping = mmap.mmap(self._file.fileno(), end * self._dim, access=mmap.ACCESS_READ)
             self._codes = np.frombuffer(mapping, np.int8).reshape(end, self._dim)
         # not before all of it is written: a later call would find these out of step with the file
-        for array, parts in (
-            (self._peaks, peaks),
-            (self._first_codes, first_codes),
-            (self._first_peaks, first_peaks),
-        ):
-            for part in parts:
-                array.append(part)
+        for part in peaks:
+            self._peaks.append(part)
+        for packed, parts in zip(self.first_rows, first, strict=True):
+            if parts:
+                packed.append(
+                    np.concatenate([rows.codes for rows in parts]),
+                    np.concatenate([rows.scales for rows in parts]),
+                )
         return tuple(np.concatenate(parts) for parts in (seqs, begins, lengths))
 
 
@@ -144,18 +155,16 @@ class MappedRows:
         is_whole: the rows are exactly as they are stored.
         file: that the rows are in.
         rows: all that are in it, of records of other states, too.
-        first_rows: row 0 of all records that are in it.
         seqs: ``(records,)`` int64, numbers of the records, rising.
         begins: ``(records,)`` int64, where the rows of each begin.
         lengths: ``(records,)`` int64, how many they are.
-        first_positions: ``(records,)`` int64, where each stands among `first_rows`.
+        first_positions: ``(records,)`` int64, where each stands among the first rows of the file.
     """
 
     generation: int
     is_whole: bool
     file: RowFile
     rows: Int8Rows
-    first_rows: Int8Rows
     seqs: NDArray[np.int64]
     begins: NDArray[np.int64]
     lengths: NDArray[np.int64]
@@ -163,7 +172,7 @@ class MappedRows:
 
     @classmethod
     def of(
-        cls, generation: int, dim: int, size: int, blocks: Iterable[RowBlock], *, is_whole: bool
+        cls, generation: int, dim: int, size: int, records: int, blocks: Iterable[RowBlock], *, is_whole: bool
     ) -> MappedRows:
         """Write the rows of all records into a new file.
 
@@ -171,18 +180,17 @@ class MappedRows:
             generation: of the index's file.
             dim: width of a row.
             size: bytes of all rows.
+            records: how many there are.
             blocks: int8, with peaks, by rising number of the record.
             is_whole: the rows are as they are stored.
 
         Raises:
             OSError: there is no room.
         """
-        file = RowFile(dim, size)
+        file = RowFile(dim, size, records)
         seqs, begins, lengths = file.append(blocks)
         first_positions = np.arange(len(seqs))
-        return cls(
-            generation, is_whole, file, file.rows, file.first_rows, seqs, begins, lengths, first_positions
-        )
+        return cls(generation, is_whole, file, file.rows, seqs, begins, lengths, first_positions)
 
     def follow(self, generation: int, changed_seqs: NDArray[np.int64], block: RowBlock) -> MappedRows:
         """Return the next state: without the records that changed, and with those of a block.
@@ -196,7 +204,7 @@ class MappedRows:
             OSError: there is no room.
         """
         left = np.flatnonzero(~np.isin(self.seqs, changed_seqs))
-        start = len(self.file.first_rows)
+        start = len(self.file.first_rows[0])
         seqs, begins, lengths = self.file.append([block])
         first_positions = np.arange(start, start + len(seqs))
         pairs = (
@@ -212,7 +220,6 @@ class MappedRows:
             self.is_whole,
             self.file,
             self.file.rows,
-            self.file.first_rows,
             *(array[order] for array in arrays),
         )
 
@@ -231,14 +238,17 @@ class MappedRows:
         seqs = self.seqs if positions is None else self.seqs[positions]
         return RowBlock(seqs, ends, self.rows.codes[at], self.rows.scales[at])
 
-    def first_scores(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Score row 0 of all records, ``(records,)``: for their order alone, since scales are peaks.
+    def first_scores(self, query: NDArray[np.float32], most: int | None) -> NDArray[np.float32]:
+        """Score the first rows of all records, ``(records,)``: for their order alone, since scales are peaks.
 
         Args:
-            query: ``(Tq, dim)``.
+            query: ``(dim,)``, one row.
+            most: rows of a record that count.
         """
-        bounds = np.arange(len(self.first_rows) + 1)
-        scores = maxsim_int8(query, self.first_rows, bounds)
+        first, *others = self.file.first_rows[:most]
+        scores = first.scores(query)
+        for rows in others:
+            np.maximum(scores, rows.scores(query)[: len(scores)], out=scores)
         return scores[self.first_positions]
 
     def scores(

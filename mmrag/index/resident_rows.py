@@ -101,7 +101,7 @@ class ResidentRows(ResidentCopy[HeldRows | MappedRows]):
         is_whole = _is_small(count, size)
         if not is_whole and size <= MAPPED_BYTES:
             try:
-                return self._map(connection, generation, size)
+                return self._map(connection, generation, size, count)
             except OSError as error:
                 logger.warning(
                     "index rows (%.1f GB) cannot be mapped, so that searches look at the first %d rows of a "
@@ -113,12 +113,17 @@ class ResidentRows(ResidentCopy[HeldRows | MappedRows]):
         block = self._store.block(connection, None, None if is_whole else PREFIX_ROWS)
         return HeldRows(generation, _quantise(block), is_whole and block.peaks is not None)
 
-    def _map(self, connection: sqlite3.Connection, generation: int, size: int) -> MappedRows:
+    def _map(self, connection: sqlite3.Connection, generation: int, size: int, records: int) -> MappedRows:
         """Copy all rows to a file of this process, some records in memory at a time."""
         blocks = self._store.blocks(connection, RECORDS_AT_ONCE)
         manifest = self._store.codec(connection)
         return MappedRows.of(
-            generation, manifest.dim, size, map(_quantise, blocks), is_whole=manifest.row_type == "int8"
+            generation,
+            manifest.dim,
+            size,
+            records,
+            map(_quantise, blocks),
+            is_whole=manifest.row_type == "int8",
         )
 
     def _follow(

@@ -216,7 +216,12 @@ def _mapped_survivors(
 ) -> NDArray[np.intp] | None:
     """Select about the best records by row 0, and of those by all rows; None: all of them are few enough."""
     count = max(WHOLE_SURVIVORS, WHOLE_SURVIVORS_A_HIT * k)
-    candidates = max(CANDIDATES, CANDIDATES_A_HIT * k, len(resident.seqs) // CANDIDATE_SHARE)
+    first_rows = len(resident.file.first_rows[:document_rows])
+    candidates = max(
+        int(CANDIDATES * FEWER_CANDIDATES.get(first_rows, 1.0)),
+        CANDIDATES_A_HIT * k,
+        len(resident.seqs) // CANDIDATE_SHARE,
+    )
     stage = query[:1]
     if document_rows == 1:  # the sum over the query's rows is one product, and row 0 the whole score
         candidates, stage = count, query.sum(0, keepdims=True)
@@ -224,7 +229,7 @@ def _mapped_survivors(
     if total <= count:
         return positions
     if total > candidates:
-        scores = resident.first_scores(stage)
+        scores = resident.first_scores(stage[0], document_rows)
         best = _best_at(scores if positions is None else scores[positions], candidates)
         positions = best if positions is None else positions[best]
     if document_rows == 1:

@@ -14,13 +14,14 @@ from mmrag.scoring.fusion import (
     standardise,
     vector_share,
 )
-from mmrag.scoring.int8 import Int8Rows, int8_engine, maxsim_int8, quantisation_error
+from mmrag.scoring.int8 import Int8Rows, PackedRows, int8_engine, maxsim_int8, quantisation_error
 from mmrag.scoring.late_interaction import maxsim, pad_matrices, take_budget
 from mmrag.scoring.ragged import maxsim_ragged
 
 __all__ = [
     "DEFAULT_WEIGHTS",
     "Int8Rows",
+    "PackedRows",
     "check_weights",
     "fuse",
     "int8_engine",

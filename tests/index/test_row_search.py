@@ -9,7 +9,7 @@ import pytest
 
 from mmrag.index import row_search
 from mmrag.index.chroma import ChromaIndex
-from mmrag.index.mapped_rows import MappedRows
+from mmrag.index.mapped_rows import MappedRows, first_row_count
 from mmrag.index.memory import MemoryIndex
 from mmrag.index.resident_rows import HeldRows, ResidentRows, cut_block
 from mmrag.index.row_search import strong_rows
@@ -238,7 +238,30 @@ def test_after_a_fork_the_file_is_the_parents(resident_of, monkeypatch):
     index.add(records(1, count=1, first=10))
     after = current(index, resident)
     assert after.file is not before.file
-    assert len(before.file.first_rows) == 10
+    assert len(before.file.first_rows[0]) == 10
+
+
+def test_first_scores_are_of_the_first_rows(resident_of, monkeypatch):
+    """Against loops; records that were replaced or deleted have none, and budgets cut."""
+    monkeypatch.setattr("mmrag.index.resident_rows.WHOLE_RECORDS", 0)
+    index, resident = resident_of
+    current(index, resident)
+    index.add(records(1, count=4, first=8))
+    index.delete(["r2"])
+    state = current(index, resident)
+    rows = numbers(state)
+    query = queries(4, count=1)[0][0]
+    for most in (None, 1, 3):
+        scores = state.first_scores(query, most)
+        expected = [max(np.array(rows[seq][: most or 8]) @ query) for seq in sorted(rows)]
+        np.testing.assert_allclose(scores / 127, expected, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("records", "rows"), [(1, 8), (65_536, 8), (65_537, 4), (131_073, 2), (262_145, 1), (10**9, 1)]
+)
+def test_first_rows_in_memory(records, rows):
+    assert first_row_count(records) == rows
 
 
 def test_strong_rows_by_hand():
