@@ -27,7 +27,7 @@ FREE_SHARE = 2
 """The file may take one in so many bytes that are free where it is."""
 
 
-FIRST_ROWS = 1 << 19
+FIRST_ROWS = 1 << 18
 MOST_FIRST_ROWS = 8
 """Rows in memory in all, and of a record at most; row 0 of every record is, however many there are."""
 

@@ -1,8 +1,8 @@
 """Search of an index's rows: all of them exactly, or in stages.
 
-1. Every record, in int8, against row 0 of the query: by all its rows where an index is small, by row 0
-   where all rows are mapped, by its first rows where they cannot be. Budgets cut the rows further, and
-   against single vectors the query is the sum of its rows, which is then the whole score.
+1. Every record, in int8, against row 0 of the query: by all its rows where an index is small, by its first
+   eight, four, two or one where all rows are mapped, by its first eight where they cannot be. Budgets cut the
+   rows further, and against single vectors the query is the sum of its rows, which is then the whole score.
 2. Where all rows are mapped: those of the candidates, in int8, against the query's strong rows.
 3. The survivors' rows, in float32, against all rows of the query.
 
@@ -38,13 +38,13 @@ WHOLE_SURVIVORS_A_HIT = 4
 
 CANDIDATES = 16_384
 CANDIDATES_A_HIT = 64
-CANDIDATE_SHARE = 40
-"""How many records the first rows hand on where all rows are mapped: the largest, the third one in so many."""
+CANDIDATE_SHARE = 50
+"""How many records first rows hand on where all rows are mapped: the largest, the third one in so many."""
 
-FEWER_CANDIDATES = {4: 0.75, 8: 0.5}
-"""Share of `CANDIDATES` that is enough where four or eight first rows of each record are in memory.
+FEWER_CANDIDATES = {2: 0.75, 4: 0.75, 8: 0.5}
+"""Share of `CANDIDATES` that is enough where several first rows of each record are in memory.
 
-Of the exact best ten among 100,000 pages row 0 keeps .992 in 16,384, four rows .993 in 12,288, eight .995 in
+Of the exact best ten among 100,000 pages row 0 keeps .992 in 16,384, two rows .991 in 12,288, eight .995 in
 8,192; all rows keep all of them in 128 (``docs/lab-log.md``).
 """
 

@@ -29,7 +29,7 @@ STEPS = 127
 ENGINES = ("numkong", "numpy")
 """What multiplies, in the order of speed."""
 
-PACKED_ROWS = 1 << 16
+PACKED_ROWS = 1 << 13
 """Rows that are packed at once."""
 
 GATHERED_ROWS = 4096

@@ -258,7 +258,7 @@ def test_first_scores_are_of_the_first_rows(resident_of, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("records", "rows"), [(1, 8), (65_536, 8), (65_537, 4), (131_073, 2), (262_145, 1), (10**9, 1)]
+    ("records", "rows"), [(1, 8), (32_768, 8), (32_769, 4), (65_537, 2), (131_073, 1), (10**9, 1)]
 )
 def test_first_rows_in_memory(records, rows):
     assert first_row_count(records) == rows
