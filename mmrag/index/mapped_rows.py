@@ -137,7 +137,8 @@ class RowFile:
         # not before all of it is written: a later call would find these out of step with the file
         for part in peaks:
             self._peaks.append(part)
-        for packed, parts in zip(self.first_rows, first, strict=True):
+        # row 0 last: a search that sees it of a record sees the others, too
+        for packed, parts in reversed(list(zip(self.first_rows, first, strict=True))):
             if parts:
                 packed.append(
                     np.concatenate([rows.codes for rows in parts]),

@@ -51,7 +51,7 @@ CONSTANTS: Mapping[str, Constant] = {
     "first_rows": Constant(
         8,
         "rows of a page that the scan sees",
-        "mmrag.index.resident_rows, beyond 4 GiB of rows; below it row 0 of all and all rows of 16,384: less",
+        "mmrag.index.resident_rows, beyond 4 GiB of rows; below it fewer of all, and all rows of some: less",
     ),
     "scan_ns": Constant(
         20, "ns of a core a row of 128 numbers", f"{LAB_LOG}, first stage: 750,000 rows in 14 to 17 ms"
