@@ -172,18 +172,17 @@ def referenced_pages(
     """
     if not documents:
         return {}
-    scope: Filter = {"doc_id": {"$in": list(documents)}}
-    if filter is not None:
-        scope = {"$and": [filter, scope]}
+    whole: Filter = {"doc_id": {"$in": list(documents)}}
+    scope: Filter = whole if filter is None else {"$and": [filter, whole]}
     found = [
-        _numbered_pages(index, references, scope) | _printed_pages(index, references.numbers, scope),
+        _numbered_pages(index, references, scope, whole) | _printed_pages(index, references.numbers, scope),
         _pages_with_parts(index, references.parts, scope),
     ]
     return {id: float(sum(id in ids for ids in found)) for id in sorted(found[0] | found[1])}
 
 
-def _numbered_pages(index: Index, references: PageReferences, scope: Filter) -> set[str]:
-    """Find pages by their place in the file and by their label."""
+def _numbered_pages(index: Index, references: PageReferences, scope: Filter, whole: Filter) -> set[str]:
+    """Find pages by their place in the file and by their label; `whole` is the scope without a filter."""
     conditions: list[Filter] = []
     if references.numbers:
         numbers = sorted(references.numbers)
@@ -193,16 +192,16 @@ def _numbered_pages(index: Index, references: PageReferences, scope: Filter) -> 
         if position > 0:
             conditions.append({"page": position - 1})
         else:
-            totals = _page_totals(index, scope)
+            totals = _page_totals(index, whole)
             conditions += [{"page": total - 1, "total_pages": total} for total in totals]
     if not conditions:
         return set()
     return set(index.ids({"$and": [scope, {"$or": conditions}]}))
 
 
-def _page_totals(index: Index, scope: Filter) -> list[int]:
+def _page_totals(index: Index, whole: Filter) -> list[int]:
     """Return how many pages documents have, each count once."""
-    records = index.get(index.ids({"$and": [scope, {"page": 0}]}))
+    records = index.get(index.ids({"$and": [whole, {"page": 0}]}))
     return sorted({record.page.total_pages for record in records if record.page is not None})
 
 
@@ -221,9 +220,8 @@ def _printed_pages(index: Index, numbers: frozenset[int], scope: Filter) -> set[
 
 def _counts_on(numbers: set[int], id: str, beside: Sequence[str], edges: dict[str, set[int]]) -> bool:
     """Whether a page beside a page has the number that goes on from one of these."""
-    here = _place_of(id)
-    for other in beside:
-        step = _place_of(other) - here
+    for other in beside:  # none beside what is no page of a file
+        step = _place_of(other) - _place_of(id)
         if any({number + step, number + 2 * step} & edges.get(other, set()) for number in numbers):
             return True
     return False

@@ -169,6 +169,9 @@ def test_pages_by_hand():
     assert set(pages("What is on page 3?", documents=both[:1])) == ids(BOOK, 2, 4)
     assert set(pages("What is on page 3?", filter={"page": {"$gte": 3}})) == ids(BOOK, 4) | ids(OTHER, 4)
     assert set(pages("What is on the last page?")) == ids(BOOK, 5) | ids(OTHER, 4)
+    assert set(pages("What is on the last page?", filter={"page": {"$gte": 3}})) == ids(BOOK, 5) | ids(
+        OTHER, 4
+    )
     assert set(pages("What does Figure 1 show?")) == ids(BOOK, 3)
     assert pages("What does Figure 1 on page 2 show?")[BOOK.page_id(3)] == 2.0
     assert pages("What does Figure 1 on page 2 show?")[BOOK.page_id(1)] == 1.0
@@ -181,6 +184,18 @@ def test_a_number_alone_is_not_a_page_number():
     assert set(referenced_pages(index, page_references("page 7"), [BOOK.document_id], None)) == {
         BOOK.page_id(6)
     }
+
+
+def test_texts_that_are_no_pages():
+    """They have no place in a file, and a caption as well as a page has."""
+    notes = [
+        Record(f"note {n}", np.ones((1, 2), np.float32), text, {"doc_id": "notes"})
+        for n, text in enumerate(["Page 7", "8", "Figure 7: A boat"])
+    ]
+    index = index_of(*notes)
+    assert referenced_pages(index, page_references("page 7"), ["notes"], None) == {}
+    assert referenced_pages(index, page_references("the last page"), ["notes"], None) == {}
+    assert referenced_pages(index, page_references("Figure 7"), ["notes"], None) == {"note 2": 1.0}
 
 
 def test_printed_numbers_of_random_books():
