@@ -56,8 +56,8 @@ def without_answer_form(text: str) -> str:
         'List the sites in Asia.'
     """
     sentences = _SENTENCE_END.split(text)
-    kept = [sentence for number, sentence in enumerate(sentences) if not _is_on_form(sentence, number == 0)]
-    return text if len(kept) in (0, len(sentences)) else " ".join(kept).strip()
+    rest = [sentence for number, sentence in enumerate(sentences) if not _is_on_form(sentence, number == 0)]
+    return text if len(rest) in (0, len(sentences)) else " ".join(rest).strip()
 
 
 def _is_on_form(sentence: str, is_first: bool) -> bool:

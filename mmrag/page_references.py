@@ -62,7 +62,7 @@ _POSITIONS = {
     10: "tenth 10th",
     -1: "last final letzte letzten dernière derniere última ultima",
 }
-_POSITION_OF = {word: place for place, words in _POSITIONS.items() for word in words.split()}
+_POSITION_OF = {word: position for position, words in _POSITIONS.items() for word in words.split()}
 _POSITION = re.compile(
     rf"(?i)(?<![\w-])(?P<word>{'|'.join(sorted(_POSITION_OF, key=len, reverse=True))})"
     r"(?:\s+(?:cover|title))?\s+(?:page|slide|seite|folie|p[áa]gina|pagina|diapositive)\b"
@@ -115,7 +115,7 @@ class PageReferences:
     parts: frozenset[tuple[str, str]] = frozenset()
 
     def __bool__(self) -> bool:
-        """Whether it refers to anything."""
+        """Check whether it refers to anything."""
         return bool(self.numbers or self.positions or self.parts)
 
 
@@ -174,11 +174,11 @@ def referenced_pages(
         return {}
     whole: Filter = {"doc_id": {"$in": list(documents)}}
     scope: Filter = whole if filter is None else {"$and": [filter, whole]}
-    found = [
+    matches = [
         _numbered_pages(index, references, scope, whole) | _printed_pages(index, references.numbers, scope),
         _pages_with_parts(index, references.parts, scope),
     ]
-    return {id: float(sum(id in ids for ids in found)) for id in sorted(found[0] | found[1])}
+    return {id: float(sum(id in ids for ids in matches)) for id in sorted(matches[0] | matches[1])}
 
 
 def _numbered_pages(index: Index, references: PageReferences, scope: Filter, whole: Filter) -> set[str]:
@@ -214,15 +214,17 @@ def _printed_pages(index: Index, numbers: frozenset[int], scope: Filter) -> set[
         id: edge for id, edge in _edge_numbers(index, [hit.id for hit in hits]).items() if edge & numbers
     }
     beside = page_neighbours(list(edges))
-    others = _edge_numbers(index, [id for ids in beside.values() for id in ids if id not in edges])
-    return {id for id, edge in edges.items() if _counts_on(edge & numbers, id, beside[id], edges | others)}
+    edges_beside = _edge_numbers(index, [id for ids in beside.values() for id in ids if id not in edges])
+    return {
+        id for id, edge in edges.items() if _counts_on(edge & numbers, id, beside[id], edges | edges_beside)
+    }
 
 
 def _counts_on(numbers: set[int], id: str, beside: Sequence[str], edges: dict[str, set[int]]) -> bool:
-    """Whether a page beside a page has the number that goes on from one of these."""
-    for other in beside:  # none beside what is no page of a file
-        step = _place_of(other) - _place_of(id)
-        if any({number + step, number + 2 * step} & edges.get(other, set()) for number in numbers):
+    """Check whether a page beside a page has the number that goes on from one of these."""
+    for neighbour in beside:  # none beside what is no page of a file
+        step = _place_of(neighbour) - _place_of(id)
+        if any({number + step, number + 2 * step} & edges.get(neighbour, set()) for number in numbers):
             return True
     return False
 
@@ -261,16 +263,16 @@ def edge_numbers(text: str) -> set[int]:
 
 def _pages_with_parts(index: Index, parts: frozenset[tuple[str, str]], scope: Filter) -> set[str]:
     """Find pages with a caption or heading of one of these parts."""
-    found: set[str] = set()
+    ids: set[str] = set()
     for kind, number in sorted(parts):
         hits = index.search_text(f"{_KINDS[kind]} {number}", k=MOST_MATCHES, filter=scope)
         records = index.get([hit.id for hit in hits])
-        found |= {record.id for record in records if has_part(record, kind, number)}
-    return found
+        ids |= {record.id for record in records if has_part(record, kind, number)}
+    return ids
 
 
 def has_part(record: Record, kind: str, number: str) -> bool:
-    """Whether a page has a caption or heading of a part: a line of its text, or a section of it."""
+    """Check whether a page has a caption or heading of a part: a line of its text, or a section of it."""
     pattern = _caption(kind, number)
     for match in pattern.finditer(record.text):
         line = record.text[match.start() :].lstrip().split("\n", 1)[0]

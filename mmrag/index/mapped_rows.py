@@ -138,9 +138,9 @@ class RowFile:
         for part in peaks:
             self._peaks.append(part)
         # row 0 last: a search that sees it of a record sees the others, too
-        for packed, parts in reversed(list(zip(self.first_rows, first, strict=True))):
+        for target, parts in reversed(list(zip(self.first_rows, first, strict=True))):
             if parts:
-                packed.append(
+                target.append(
                     np.concatenate([rows.codes for rows in parts]),
                     np.concatenate([rows.scales for rows in parts]),
                 )
@@ -246,9 +246,9 @@ class MappedRows:
             query: ``(dim,)``, one row.
             most: rows of a record that count.
         """
-        first, *others = self.file.first_rows[:most]
+        first, *later_rows = self.file.first_rows[:most]
         scores = first.scores(query)
-        for rows in others:
+        for rows in later_rows:
             np.maximum(scores, rows.scores(query)[: len(scores)], out=scores)
         return scores[self.first_positions]
 

@@ -248,16 +248,16 @@ class PackedRows:
             codes: ``(R, D)``, -127 to 127.
             scales: ``(R,)``, of the rows, or what is proportional to them.
         """
-        packed, rest, scales_before = self._parts
+        matrices, rest, scales_before = self._parts
         rest = np.concatenate([rest, codes])
         chunks = [rest[at : at + PACKED_ROWS] for at in range(0, len(rest) - PACKED_ROWS + 1, PACKED_ROWS)]
         numkong = _numkong()
         if numkong is not None:
-            packed += tuple(numkong.dots_pack(chunk, dtype="int8") for chunk in chunks)
+            matrices += tuple(numkong.dots_pack(chunk, dtype="int8") for chunk in chunks)
         else:
-            packed += tuple(chunk.copy() for chunk in chunks)
+            matrices += tuple(chunk.copy() for chunk in chunks)
         rest = rest[PACKED_ROWS * len(chunks) :].copy()
-        self._parts = (packed, rest, np.concatenate([scales_before, scales]))
+        self._parts = (matrices, rest, np.concatenate([scales_before, scales]))
 
     def scores(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute the product of every row with a query's, ``(R,)``, as `maxsim_int8` does.
@@ -265,21 +265,21 @@ class PackedRows:
         Args:
             query: ``(D,)``.
         """
-        packed, rest, scales = self._parts
+        matrices, rest, scales = self._parts
         query_row = Int8Rows.of(query[None])
         scores = np.empty(len(scales), np.float32)
         numkong = _numkong()
         products = None if numkong is None else numkong.zeros((1, PACKED_ROWS), dtype="int32")
         scale = query_row.scales[0]
-        for number, chunk in enumerate(packed):
+        for number, chunk in enumerate(matrices):
             part = scores[number * PACKED_ROWS : (number + 1) * PACKED_ROWS]
             if numkong is None:
                 part[:] = _row_products(query, chunk)
             else:
                 numkong.dots_packed(query_row.codes, chunk, out=products)
-                np.copyto(part, np.asarray(products)[0], casting="unsafe")  # exact: below 2^24
+                np.copyto(part, np.asarray(products)[0], casting="unsafe")  # exact up to 1,040 numbers a row
                 part *= scale
-        scores[PACKED_ROWS * len(packed) :] = _row_products(query, rest)
+        scores[PACKED_ROWS * len(matrices) :] = _row_products(query, rest)
         scores *= scales
         return scores
 
