@@ -29,6 +29,10 @@ from mmrag.types import Page, Record
 MOST_PAGES = 50
 """Pages of a range; of a longer one only both ends are referred to."""
 
+MOST_NUMBERS = 200
+MOST_PARTS = 8
+"""What is looked for of a question that refers to more: the lowest numbers, the first parts by name."""
+
 MOST_MATCHES = 200
 """Pages with the words of a reference that are looked at."""
 
@@ -137,7 +141,11 @@ def page_references(text: str) -> PageReferences:
         for match in _PARTS.finditer(text)
         for number in _PART_NUMBERS.findall(match["list"])
     }
-    return PageReferences(frozenset(numbers), frozenset(positions), frozenset(parts))
+    return PageReferences(
+        frozenset(sorted(numbers)[:MOST_NUMBERS]),
+        frozenset(positions),
+        frozenset(sorted(parts)[:MOST_PARTS]),
+    )
 
 
 def _numbers_in(match: re.Match[str]) -> set[int]:

@@ -107,6 +107,12 @@ def test_parts(question, parts):
     assert page_references(question) == PageReferences(parts=frozenset(parts))
 
 
+def test_a_question_that_refers_to_everything_has_limits():
+    references = page_references(" ".join(f"pages {n}-{n + 49} and Table {n}," for n in range(1, 20_000, 50)))
+    assert references.numbers == frozenset(range(1, 201))
+    assert len(references.parts) == 8
+
+
 def test_a_long_question_is_read_at_once():
     """Patterns that go back and forth would take hours for these."""
     for piece in (", ", "page 1, ", "last ", "page ", "Table A, ", "pages 1 and ", "figure 1."):
