@@ -60,10 +60,12 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "search_scale.py", ("--index", "{index}", "--pack", "{pack}"), by_default=False
     ),
     "warm-search": Benchmark("warm_search.py", ("--index", "{index}", "--pack", "{pack}"), by_default=False),
+    "index-homes": Benchmark("index_homes.py", by_default=False),
     "stores": Benchmark("scale.py", ("--pages", "1000,10000"), by_default=False),
     "import-time": Benchmark("import_time.py"),
     "cold-ask": Benchmark("cold_ask.py"),
     "stages": Benchmark("stages.py", small=()),
+    "mini": Benchmark("mini.py", ("--most", "40"), by_default=False),
     "ingest-memory": Benchmark("ingest_memory.py"),
     "second-run": Benchmark("second_run.py", ("--files", "2000")),
     "follow-ups": Benchmark("follow_ups.py", small=()),
@@ -95,8 +97,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "one-gpu": Benchmark("one_gpu.py", small=("--small", "--parts", "training,local"), by_default=False),
     "model-sizes": Benchmark("model_sizes.py", small=()),
 }
-WITHOUT_JSON = frozenset({"load"})
-"""Scripts that write no figures: errors are their result."""
+WITHOUT_JSON = frozenset({"load", "index-homes"})
+"""Scripts that write no figures: of one errors are the result, the other prints what once decided."""
 
 
 def run(name: str, given: Mapping[str, str]) -> Path:

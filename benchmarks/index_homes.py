@@ -1,6 +1,7 @@
 """Where matrices live, and what the index costs: bytes a page, times, recall.
 
     python benchmarks/index_homes.py [--pages 2000] [--part homes|recall|filters]
+    python benchmarks/index_homes.py --small
 
 Part ``homes``: 64 x 128 float16 matrices in Chroma's metadata (base64) against SQLite beside Chroma.
 Part ``recall``: how much of the exact answer survives the first stage, for random and clustered rows.
@@ -267,7 +268,8 @@ if __name__ == "__main__":
     )
     parser.add_argument("--pages", type=int, default=2000)
     parser.add_argument("--part", choices=["homes", "recall", "filters"])
+    parser.add_argument("--small", action="store_true", help="100 pages, for correctness alone")
     arguments = parser.parse_args()
     for part in (homes, recall, filters):
         if arguments.part in (None, part.__name__):
-            part(arguments.pages)
+            part(100 if arguments.small else arguments.pages)

@@ -4,6 +4,7 @@
     OMP_NUM_THREADS=1 python benchmarks/mini.py --baseline bge
     OMP_NUM_THREADS=1 python benchmarks/mini.py --pages FOLDER --most 40
     OMP_NUM_THREADS=1 python benchmarks/mini.py --profile pixels
+    OMP_NUM_THREADS=1 python benchmarks/mini.py --small --json mini.json
 
 Seconds are processor time of this process on one core. What else the machine does still moves them (caches,
 hyper-threads), so read the ratios, and the bars with that in mind. Pages are those of the sample documents or
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import cProfile
 import importlib.util
+import json
 import os
 import pstats
 import resource
@@ -27,7 +29,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before anything reads it
 
@@ -38,6 +40,7 @@ from mmrag.samples import sample_documents, sample_questions
 BARS = {"a query": 0.015, "a page from text": 0.3, "a page with pixels": 1.5}
 LONG = 5_000  # tokens of a page that no page in the samples reaches
 Encode: TypeAlias = Callable[[list[str]], object]
+Figure: TypeAlias = dict[str, Any]
 STAGES = ("scale and tile", "network", "cells to words", "reading order", "visual tokens", "encoder")
 
 
@@ -119,28 +122,36 @@ def load():
     return embedder
 
 
-def line(what: str, seconds: list[float], beside: str = "") -> None:
-    """Mean and longest, and whether the mean is under its bar."""
+def line(what: str, seconds: list[float], beside: str = "", ratio: float | None = None) -> Figure:
+    """Print and return the mean and the longest, and whether the mean is under its bar.
+
+    Args:
+        what: was timed.
+        seconds: of each input.
+        beside: the ratio to a peer, in words.
+        ratio: the same as a number.
+    """
     bar, mean = BARS.get(what), statistics.mean(seconds)
     verdict = "" if bar is None else f"bar {bar * 1000:.0f} ms: {'under' if mean < bar else 'OVER'}"
     print(
         f"{what:28}{mean * 1000:9.1f} ms, longest {max(seconds) * 1000:6.0f}   {verdict:20} {beside}",
         flush=True,
     )
+    return {"part": what, "ms": mean * 1000, "longest_ms": max(seconds) * 1000, "ratio": ratio}
 
 
-def time_inputs(what: str, encode: Encode, baseline: Encode | None, inputs: list[str]) -> list[float]:
-    """Print and return the seconds of each input; by turns with the baseline, so that noise meets both."""
+def time_inputs(what: str, encode: Encode, baseline: Encode | None, inputs: list[str]) -> Figure:
+    """Time each input; by turns with the baseline, so that noise meets both."""
     ours, theirs = [], []
     for one in inputs:
         ours.append(cpu(lambda one=one: encode([one])))
         if baseline:
             theirs.append(cpu(lambda one=one: baseline([one])))
-    line(what, ours, f"{sum(ours) / sum(theirs):.2f} x the baseline" if theirs else "")
-    return ours
+    ratio = sum(ours) / sum(theirs) if theirs else None
+    return line(what, ours, f"{ratio:.2f} x the baseline" if ratio else "", ratio)
 
 
-def time_text(mini, pages: list[Page], folder: Path | None) -> None:
+def time_text(mini, pages: list[Page], folder: Path | None) -> list[Figure]:
     """Time queries and pages from text; `folder`: of the baseline."""
     query, document = None, None
     if folder:
@@ -150,20 +161,22 @@ def time_text(mini, pages: list[Page], folder: Path | None) -> None:
         baseline.encode_query(["warm up"])
         query, document = baseline.encode_query, baseline.encode_document
     questions = [question["question"] for question in sample_questions()]
-    time_inputs("a query", mini.encode_query, query, questions)
+    figures = [time_inputs("a query", mini.encode_query, query, questions)]
     texts = [page.text for page in pages if page.text.strip()]
     tokens = [len(mini._load()[0].tokenizer.tokenize(text)) for text in texts]
-    seconds = time_inputs("a page from text", mini.encode_document, document, texts)
-    a_thousand = sum(seconds) / sum(tokens) * 1e6
+    page = time_inputs("a page from text", mini.encode_document, document, texts)
+    a_thousand = page["ms"] / statistics.mean(tokens) * 1000
+    figures.append(page | {"tokens": statistics.mean(tokens)})
     lengths = f"{min(tokens)} to {max(tokens)} tokens"
     print(f"  {len(texts)} pages of {lengths}; {a_thousand:.0f} ms a thousand tokens")
     words = (" ".join(texts) or "word").split()
     text = " ".join((words * (1 + LONG // len(words)))[:LONG])
     count = len(mini._load()[0].tokenizer.tokenize(text))
-    time_inputs(f"a text of {count} tokens", mini.encode_document, document, [text])
+    figures.append(time_inputs(f"a text of {count} tokens", mini.encode_document, document, [text]))
+    return figures
 
 
-def time_pixels(mini, pages: list[Page]) -> None:
+def time_pixels(mini, pages: list[Page]) -> list[Figure]:
     """Pages with pixels, and what of it each stage takes."""
     pixels, both = mini.with_inputs("pixels"), mini.with_inputs("both")
     stages = Stages(pixels)
@@ -173,28 +186,29 @@ def time_pixels(mini, pages: list[Page]) -> None:
         seconds["pixels"].append(cpu(lambda page=page: pixels.encode_document([page])))
         seconds["both"].append(cpu(lambda page=page: both.encode_document([page])))
         words += stages.run(page.image)
-    for name, what in (("pixels", "a page with pixels"), ("both", "the same with its text")):
-        line(what, seconds[name])
+    kinds = (("pixels", "a page with pixels"), ("both", "the same with its text"))
+    figures = [line(what, seconds[name]) for name, what in kinds]
     whole = sum(map(sum, stages.seconds.values()))
     for stage in STAGES:
         spent = stages.seconds[stage]
         print(f"  {stage:26}{statistics.mean(spent) * 1000:9.1f} ms   {sum(spent) / whole:5.0%}")
     print(f"  {len(pages)} pictures, {words / len(pages):.0f} words read a page")
     print(f"memory      {memory():.0f} MiB most so far")
-    time_ocr(pages, statistics.mean(seconds["pixels"]))
+    return [*figures, *time_ocr(pages, statistics.mean(seconds["pixels"]))]
 
 
-def time_ocr(pages: list[Page], ours: float) -> None:
-    """RapidOCR on the same pictures."""
+def time_ocr(pages: list[Page], ours: float) -> list[Figure]:
+    """Time RapidOCR on the same pictures, where it is installed."""
     if importlib.util.find_spec("rapidocr") is None:
         print("RapidOCR is not installed (pip install 'mmrag[ocr]'): not measured")
-        return
+        return []
     from mmrag.documents.ocr.engine import OcrEngine
 
     engine = OcrEngine(ReaderSettings().ocr_max_side)
     engine.read(pages[0].image.crop((0, 0, 300, 100)))
     spent = [cpu(lambda page=page: engine.read(page.image)) for page in pages]
-    line("RapidOCR, the same pictures", spent, f"{statistics.mean(spent) / ours:.1f} x a page with pixels")
+    ratio = statistics.mean(spent) / ours
+    return [line("RapidOCR, the same pictures", spent, f"{ratio:.1f} x a page with pixels", ratio)]
 
 
 def profile(mini, pages: list[Page], what: str) -> None:
@@ -212,17 +226,22 @@ def main() -> None:
     parser.add_argument("--baseline", type=Path, help="folder of an exported text encoder to compare with")
     parser.add_argument("--most", type=int, default=12, help="pages that are measured")
     parser.add_argument("--profile", choices=("pixels", "text", "both"), help="only where the time goes")
+    parser.add_argument("--small", action="store_true", help="two pages, for correctness alone")
+    parser.add_argument("--json", type=Path, help="write the figures here, too")
     options = parser.parse_args()
     mini = load()
-    pages = read_pages(options.pages or sample_documents(), mini.image_pixels, options.most)
+    most = 2 if options.small else options.most
+    pages = read_pages(options.pages or sample_documents(), mini.image_pixels, most)
     if not pages:
         sys.exit(f"{options.pages} must hold documents that can be read, found none.")
     if options.profile:
         profile(mini, pages, options.profile)
         return
-    time_text(mini, pages, options.baseline)
+    figures = time_text(mini, pages, options.baseline)
     print(f"memory      {memory():.0f} MiB most so far")
-    time_pixels(mini, pages)
+    figures += time_pixels(mini, pages)
+    if options.json:
+        options.json.write_text(json.dumps({"rows": figures}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
