@@ -1,13 +1,15 @@
 """What an index costs as it grows: bytes a page, pages a second, opening, and single texts one by one.
 
     python benchmarks/index_growth.py --index my-index --pages 1000 10000 100000 --json growth.json
+    python benchmarks/index_growth.py --index my-index --pages 100000 --singles 0 --keep grown
     python benchmarks/index_growth.py --small
 
 Pages are those of ``--index`` and copies of them: each copy has its own ids, its rows a little turned (noise
 of a tenth of their length), and a tenth of its words drawn from the other pages, so that neither rows nor
 words are the same bytes again. Without ``--index`` they are drawn. Bytes are those of the folder, the text is
 that of the records. Times are those of the clock and of the processor ("cpu"), which other work on the
-machine does not change.
+machine does not change. ``--keep`` leaves the grown index in a folder, where the embedder of ``--index`` can
+ask it (``warm_search.py``).
 """
 
 from __future__ import annotations
@@ -67,6 +69,12 @@ def drawn_records(count: int, rng: np.random.Generator) -> list[Record]:
     return records
 
 
+def read_identity(path: Path) -> Identity:
+    """Read whose vectors an index has."""
+    with closing(ChromaIndex.open(path, None, read_only=True)) as index:
+        return Identity(index.manifest.embedder, index.manifest.fingerprint, index.manifest.dim)
+
+
 def read_records(path: Path) -> list[Record]:
     """Read all pages of an index, with their rows."""
     with closing(ChromaIndex.open(path, None, read_only=True)) as index:
@@ -95,7 +103,8 @@ def copies(records: list[Record], count: int, rng: np.random.Generator) -> Itera
         ]
         text = "\n".join(lines)
         words = tuple(replace(word, text=texts.get(word.text, word.text)) for word in record.page.words)
-        sha256 = hashlib.sha256(f"{turn} {record.page.source.sha256}".encode()).hexdigest()
+        name = f"{turn} of {len(records)} {record.page.source.sha256}"  # the records may be copies themselves
+        sha256 = hashlib.sha256(name.encode()).hexdigest()
         source = replace(record.page.source, sha256=sha256)
         page = replace(
             record.page, id=source.page_id(record.page.number), document_id=sha256[:16], source=source,
@@ -110,13 +119,15 @@ def copies(records: list[Record], count: int, rng: np.random.Generator) -> Itera
         )
 
 
-def grow(records: list[Record], counts: list[int], dim: int, seed: int) -> list[dict[str, Any]]:
-    """Add pages until each count is reached, and measure there."""
+def grow(
+    records: list[Record], counts: list[int], identity: Identity, seed: int, keep: Path | None = None
+) -> list[dict[str, Any]]:
+    """Add pages until each count is reached, and measure there; `keep`: the index's folder, which stays."""
     results = []
     rng = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "index"
-        index = ChromaIndex.open(path, Identity(dim=dim))
+        path = keep or Path(folder) / "index"
+        index = ChromaIndex.open(path, identity)
         times: list[float] = []  # of each page, by the clock
         cpu_times: list[float] = []
         text_bytes = 0
@@ -130,29 +141,31 @@ def grow(records: list[Record], counts: list[int], dim: int, seed: int) -> list[
                 cpu_times += [(time.process_time() - cpu_start) / len(batch)] * len(batch)
                 text_bytes += sum(len(record.text.encode()) for record in batch)
             index.close()
+            whole, text = index_bytes(path) / count, text_bytes / count
             results.append(
                 {
                     "pages": count,
-                    "bytes_a_page": index_bytes(path) / count,
-                    "text_bytes_a_page": text_bytes / count,
+                    "bytes_a_page": whole,
+                    "text_bytes_a_page": text,
+                    "beside_text": whole - text,
                     **first_and_last(times, cpu_times),
                     **opening_times(path, records[0]),
                 }
             )
             print(json.dumps(results[-1]), flush=True)
-            index = ChromaIndex.open(path, Identity(dim=dim))
+            index = ChromaIndex.open(path, identity)
         index.close()
     return results
 
 
 def first_and_last(times: list[float], cpu_times: list[float]) -> dict[str, float]:
-    """Return the mean and the median time of the first and of the last records."""
+    """Return the mean milliseconds of one of the first and of the last records."""
     part = min(PART, max(1, len(times) // 4))
     return {
-        "first_seconds": float(np.mean(times[:part])),
-        "last_seconds": float(np.mean(times[-part:])),
-        "first_cpu_seconds": float(np.mean(cpu_times[:part])),
-        "last_cpu_seconds": float(np.mean(cpu_times[-part:])),
+        "first_ms": 1000 * float(np.mean(times[:part])),
+        "last_ms": 1000 * float(np.mean(times[-part:])),
+        "first_cpu_ms": 1000 * float(np.mean(cpu_times[:part])),
+        "last_cpu_ms": 1000 * float(np.mean(cpu_times[-part:])),
     }
 
 
@@ -176,11 +189,11 @@ def opening_times(path: Path, record: Record) -> dict[str, float]:
     return {f"{name}_seconds": seconds for name, seconds in times.items()}
 
 
-def add_singles(records: list[Record], count: int, dim: int, seed: int) -> dict[str, Any]:
+def add_singles(records: list[Record], count: int, identity: Identity, seed: int) -> dict[str, Any]:
     """Add texts one by one, and compare the first part with the last."""
     rng = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as folder:
-        index = ChromaIndex.open(Path(folder) / "index", Identity(dim=dim))
+        index = ChromaIndex.open(Path(folder) / "index", identity)
         times: list[float] = []
         cpu_times: list[float] = []
         for number, record in enumerate(copies(records, count, rng)):
@@ -202,6 +215,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--index", type=Path, help="index whose pages are added (drawn ones)")
     parser.add_argument("--pages", type=int, nargs="*", default=[1000, 10_000, 100_000])
     parser.add_argument("--singles", type=int, default=10_000, help="texts added one by one")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="a new folder for the grown index")
     parser.add_argument("--small", action="store_true", help="a run of seconds, for its correctness alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="file to write the results into")
@@ -210,13 +224,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.pages, arguments.singles = [100, 300], 60
     rng = np.random.default_rng(arguments.seed)
     records = read_records(arguments.index) if arguments.index else drawn_records(100, rng)
-    assert records[0].matrix is not None
-    dim = records[0].matrix.shape[1]
+    identity = read_identity(arguments.index) if arguments.index else Identity()
+    counts, singles, seed = arguments.pages, arguments.singles, arguments.seed
     result = {
-        "growth": grow(records, arguments.pages, dim, arguments.seed) if arguments.pages else [],
-        "singles": add_singles(records, arguments.singles, dim, arguments.seed)
-        if arguments.singles
-        else None,
+        "growth": grow(records, counts, identity, seed, arguments.keep) if counts else [],
+        "singles": add_singles(records, singles, identity, seed) if singles else None,
     }
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n")

@@ -3,7 +3,8 @@
 A section of the TOML has a title, a text, and any number of tables. A table names its result (the file in
 results/), the place of its rows in it, and for each column a head and a format: ``["bytes a page",
 "{bytes_a_page:,.0f}"]``. Rows are a list of objects, or an object of objects (the name is then ``{name}``).
-``{a[b]:.2f}`` reaches into a row. Notes are formatted the same way, by the whole result.
+``{a[b]:.2f}`` reaches into a row. Notes are formatted the same way, by the whole result. `plots.py` draws what a
+table's ``plot`` says.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import tomllib
+from plots import draw
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -21,9 +23,21 @@ DOCUMENT = HERE.parent / "docs" / "benchmarks.md"
 
 
 def write_report(results: Path = RESULTS, document: Path = DOCUMENT) -> Path:
-    """Write the document; returns its path."""
+    """Write the document and draw its plots; returns its path."""
     document.write_text(text(results), encoding="utf-8")
+    for table in tables():
+        if plan := table.get("plot"):
+            about = json.loads((results / f"{table['result']}.json").read_text(encoding="utf-8"))
+            rows = _rows(about["result"], table.get("rows", "rows"), table.get("without", ()))
+            form = table["columns"][0][1]
+            draw({"bar": form, **plan}, rows, document.parent)
     return document
+
+
+def tables(plan: Path = HERE / "report.toml") -> list[Mapping[str, Any]]:
+    """Return the tables of all sections."""
+    sections = tomllib.loads(plan.read_text(encoding="utf-8"))["section"]
+    return [table for section in sections for table in section.get("table", ())]
 
 
 def text(results: Path = RESULTS, plan: Path = HERE / "report.toml") -> str:
@@ -34,7 +48,7 @@ def text(results: Path = RESULTS, plan: Path = HERE / "report.toml") -> str:
         ValueError: a result that no table shows, or a figure that a result lacks.
     """
     sections = tomllib.loads(plan.read_text(encoding="utf-8"))["section"]
-    shown = {table["result"] for section in sections for table in section.get("table", ())}
+    shown = {table["result"] for table in tables(plan)}
     if unshown := sorted({path.stem for path in results.glob("*.json")} - shown):
         raise ValueError(
             f"every result must be shown, got {', '.join(unshown)} beside. Add it to {plan.name}."
@@ -68,6 +82,8 @@ def _table(table: Mapping[str, Any], about: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     for note in table.get("notes", ()):
         yield from (_cell(note, about["result"], table["result"]), "")
+    if plot := table.get("plot"):
+        yield from (f"![{plot['caption']}]({plot['image']})", "")
     if table.get("image"):
         yield from (f"![{table.get('caption', table['result'])}]({table['image']})", "")
     for caption, image in table.get("more_images", ()):

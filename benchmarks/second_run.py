@@ -85,7 +85,7 @@ def main() -> None:
         pstats.Stats(profiler).sort_stats("cumtime").print_stats(30)
     if options.to:
         row = {"files": count, "first": first.seconds, "second": second.seconds, "hashing": least}
-        options.to.write_text(json.dumps(row, indent=1) + "\n")
+        options.to.write_text(json.dumps({"rows": [row]}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 
 tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11")
 import bench  # noqa: E402
+import plots  # noqa: E402
 import report  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +55,27 @@ def test_a_table_shows_rows_of_either_form(tmp_path) -> None:
     (tmp_path / "milk.json").write_text("{}")
     with pytest.raises(ValueError, match="every result must be shown, got milk"):
         report.text(tmp_path, plan)
+
+
+def test_plots_are_drawn_of_the_rows_of_their_tables(tmp_path) -> None:
+    """A bar is as long as its figure, a line goes through its points."""
+    pytest.importorskip("matplotlib", reason="needs mmrag[plot]")
+    from matplotlib.figure import Figure
+
+    rows = [{"name": "tea", "n": 10, "ms": {"p50": 2.5}}, {"name": "milk", "n": 1000, "ms": {"p50": 7.0}}]
+    plan = {"image": "one.png", "caption": "Drinks", "bar": "{name}", "values": [["p50", "{ms[p50]}"]]}
+    bars, lines = Figure().subplots(), Figure().subplots()
+    plots.draw_bars(bars, plan, rows)
+    assert [bar.get_width() for bar in bars.patches] == [2.5, 7.0]
+    assert [label.get_text() for label in bars.get_yticklabels()] == ["tea", "milk"]
+    plots.draw_lines(lines, plan | {"x": "{n}", "x_label": "pages"}, rows)
+    assert lines.lines[0].get_xydata().tolist() == [[10, 2.5], [1000, 7.0]]
+    assert plots.draw(plan, rows, tmp_path).read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_plot_of_the_document_is_there() -> None:
+    wanted = {plan["image"] for table in report.tables() if (plan := table.get("plot"))}
+    assert wanted and all((ROOT / "docs" / image).is_file() for image in wanted)
 
 
 def test_every_result_can_be_measured_again() -> None:

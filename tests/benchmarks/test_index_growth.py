@@ -1,9 +1,12 @@
 """The benchmark of growth adds what it says, and measures all of it."""
 
 import json
+from contextlib import closing
 
 import numpy as np
-from index_growth import add_singles, copies, drawn_records, grow, main
+from index_growth import Identity, add_singles, copies, drawn_records, grow, main
+
+from mmrag.index.chroma import ChromaIndex
 
 
 def test_copies_are_other_pages_like_the_first_ones():
@@ -22,12 +25,23 @@ def test_copies_are_other_pages_like_the_first_ones():
 
 def test_growth_is_measured_at_each_count():
     records = drawn_records(10, np.random.default_rng(0))
-    results = grow(records, [30, 10], 128, seed=0)
+    results = grow(records, [30, 10], Identity(), seed=0)
     assert [result["pages"] for result in results] == [10, 30]
     assert all(value > 0 for result in results for value in result.values())
     assert results[0]["text_bytes_a_page"] == sum(len(r.text.encode()) for r in records) / 10
-    singles = add_singles(records, 12, 128, seed=0)
-    assert singles["texts"] == 12 and singles["last_seconds"] > 0
+    for result in results:
+        assert result["beside_text"] == result["bytes_a_page"] - result["text_bytes_a_page"]
+    singles = add_singles(records, 12, Identity(), seed=0)
+    assert singles["texts"] == 12 and singles["last_ms"] > 0
+
+
+def test_an_index_that_was_grown_and_kept_is_asked_by_its_embedder(tmp_path):
+    identity = Identity("another", "a" * 64, 128)
+    records = drawn_records(4, np.random.default_rng(0))
+    grow(records, [9], identity, seed=0, keep=tmp_path / "grown")
+    assert main(["--index", str(tmp_path / "grown"), "--pages", "12", "--singles", "0"]) == 0
+    with closing(ChromaIndex.open(tmp_path / "grown", identity, read_only=True)) as index:
+        assert index.count() == 9
 
 
 def test_the_results_are_written(tmp_path, capsys):
