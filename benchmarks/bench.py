@@ -57,7 +57,9 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "scoring": Benchmark("scoring.py"),
     "index-growth": Benchmark("index_growth.py", ("--pages", "1000", "10000", "--singles", "2000")),
     "search-scale": Benchmark(
-        "search_scale.py", ("--index", "{index}", "--pack", "{pack}"), by_default=False
+        "search_scale.py",
+        ("--index", "{index}", "--pack", "{pack}", "--pages", "10000", "100000"),
+        by_default=False,
     ),
     "warm-search": Benchmark("warm_search.py", ("--index", "{index}", "--pack", "{pack}"), by_default=False),
     "index-homes": Benchmark("index_homes.py", by_default=False),

@@ -3,8 +3,8 @@
 A section of the TOML has a title, a text, and any number of tables. A table names its result (the file in
 results/), the place of its rows in it, and for each column a head and a format: ``["bytes a page",
 "{bytes_a_page:,.0f}"]``. Rows are a list of objects, or an object of objects (the name is then ``{name}``).
-``{a[b]:.2f}`` reaches into a row. Notes are formatted the same way, by the whole result. `plots.py` draws what a
-table's ``plot`` says.
+``{a[b]:.2f}`` reaches into a row. Notes are formatted the same way, by the whole result. `plots.py` draws
+what a table's ``plot`` says.
 """
 
 from __future__ import annotations
