@@ -16,9 +16,10 @@ Words are those of English, German, French, Spanish, Italian and Portuguese. Fig
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from string import ascii_lowercase
 
 from mmrag.index.base import Index
@@ -258,15 +259,20 @@ def edge_numbers(text: str) -> set[int]:
         >>> edge_numbers("Annual report 17" + chr(10) + "Sales rose by 5 percent" + chr(10) + "Page 3 of 9")
         {17, 3}
     """
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = text.splitlines()
     numbers: set[int] = set()
-    for line in lines[:_EDGE_LINES] + lines[-_EDGE_LINES:]:
+    for line in {*_first_lines(lines), *_first_lines(reversed(lines))}:
         if match := _LINE_NUMBER.fullmatch(line.strip("|-\u2013\u2014\u00b7\u2022[]() ")):
             numbers.add(int(match[1]))
         elif len(line) < _LONGEST_EDGE:
             ends = (_BEFORE.match(line), _AFTER.search(line))
             numbers |= {int(end[1]) for end in ends if end}
     return numbers
+
+
+def _first_lines(lines: Iterable[str]) -> list[str]:
+    """Return the first lines that are not blank, without the blanks around them."""
+    return list(islice((line for whole in lines if (line := whole.strip())), _EDGE_LINES))
 
 
 def _pages_with_parts(index: Index, parts: frozenset[tuple[str, str]], scope: Filter) -> set[str]:
