@@ -55,13 +55,17 @@ class Benchmark:
 
 BENCHMARKS: Mapping[str, Benchmark] = {
     "scoring": Benchmark("scoring.py"),
-    "index-growth": Benchmark("index_growth.py", ("--pages", "1000", "10000", "--singles", "2000")),
+    "index-growth": Benchmark("index_growth.py", ("--index", "{index}"), by_default=False),
     "search-scale": Benchmark(
         "search_scale.py",
         ("--index", "{index}", "--pack", "{pack}", "--pages", "10000", "100000"),
         by_default=False,
     ),
     "warm-search": Benchmark("warm_search.py", ("--index", "{index}", "--pack", "{pack}"), by_default=False),
+    # of the 100,000 pages that `index_growth.py --keep` leaves
+    "warm-search-100000": Benchmark(
+        "warm_search.py", ("--index", "{index}", "--pack", "{pack}"), small=None, by_default=False
+    ),
     "index-homes": Benchmark("index_homes.py", by_default=False),
     "stores": Benchmark("scale.py", ("--pages", "1000,10000"), by_default=False),
     "import-time": Benchmark("import_time.py"),
