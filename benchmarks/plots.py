@@ -2,7 +2,7 @@
 
 A table of ``report.toml`` may have a ``plot``: its ``image`` (below ``docs``), a ``caption``, and ``values``,
 pairs of a name and a format of a row, as in its columns. With ``x``, a format too, each value is a line over
-it on two logarithmic axes; without, each row is a bar, named by ``bar`` (the first column by default).
+it, whose axis is logarithmic; without, each row is a bar, named by ``bar`` (the first column by default).
 """
 
 from __future__ import annotations
@@ -45,16 +45,18 @@ def draw(plan: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], docs: Path)
 
 def draw_lines(axis: Any, plan: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
     """Draw each value over ``x``."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
+    places = [float(plan["x"].format(**row)) for row in rows]
     for (name, form), colour in zip(plan["values"], COLOURS, strict=False):
-        points = [(float(plan["x"].format(**row)), float(form.format(**row))) for row in rows]
-        axis.plot(*zip(*points, strict=True), marker="o", color=colour, label=name)
-    for one in (axis.xaxis, axis.yaxis):
-        one.axes.set_xscale("log")
-        one.axes.set_yscale("log")
-        one.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-        one.set_minor_formatter(NullFormatter())
+        values = [float(form.format(**row)) for row in rows]
+        axis.plot(places, values, marker="o", color=colour, label=name)
+        for at in zip(places, values, strict=True):
+            text = plan.get("digits", "{:,.1f}").format(at[1])
+            axis.annotate(text, at, xytext=(0, 6), textcoords="offset points", ha="center", fontsize=7)
+    axis.set_xscale("log")
+    axis.set_xticks(places, [f"{place:,.0f}" for place in places])
+    axis.minorticks_off()
+    axis.margins(x=0.06, y=0.12)
+    axis.set_ylim(bottom=0)
     axis.set_xlabel(plan["x_label"])
 
 
